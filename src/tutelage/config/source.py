@@ -1,0 +1,179 @@
+"""Read a yaml file into plain values that remember their line.
+
+The YAML 1.2 core schema is used, so that ``1e-6`` is a number, ``no`` and ``2024-01-01`` are
+text and ``010`` is ten; YAML 1.1, PyYAML's default, says otherwise in all four cases.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tutelage.errors import ConfigError, nearest
+
+MAX_DEPTH = 20
+MAX_NODES = 20_000
+NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_CORE: tuple[tuple[str, str, str], ...] = (
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("tag:yaml.org,2002:float", NUMBER.pattern, "-+.0123456789"),
+)
+
+
+def _core_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for tag, pattern, firsts in _CORE:
+        for first in [*firsts, *([""] if tag.endswith("null") else [])]:
+            resolvers.setdefault(first, []).append((tag, re.compile(rf"^(?:{pattern})$")))
+    return resolvers
+
+
+class CoreLoader(yaml.SafeLoader):
+    """A safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers = _core_resolvers()
+
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+CoreLoader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
+class CoreDumper(yaml.SafeDumper):
+    """A safe dumper that quotes whatever either YAML version would not read as text."""
+
+    yaml_implicit_resolvers = {
+        first: _core_resolvers().get(first, []) + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
+        for first in {*_core_resolvers(), *yaml.SafeDumper.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write every value in full: no anchors."""
+        return True
+
+
+class Document(NamedTuple):
+    """A yaml file.
+
+    Attributes:
+        values: Its top-level mapping, plain values only.
+        lines: 1-based line of every key and list item, by dotted path (``distill.methods.0.name``).
+        name: The file's name, for origins and messages.
+    """
+
+    values: dict[str, Any]
+    lines: dict[str, int]
+    name: str
+
+    def origin(self, path: str) -> str:
+        """Return ``file.yaml:12`` for a dotted path, or for its closest known parent."""
+        while path and path not in self.lines:
+            path = path.rpartition(".")[0]
+        return f"{self.name}:{self.lines[path]}" if path else self.name
+
+
+def read_document(path: str | Path, *, kind: str) -> Document:
+    """Read a yaml mapping.
+
+    Args:
+        path: The file.
+        kind: What it is called in messages, e.g. ``--hyp``.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, not yaml, not a mapping, or names a key twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file, so it cannot be a yaml file.", where=kind) from None
+    except OSError as error:
+        raise _unreadable(path, kind, error) from error
+    try:
+        loader = CoreLoader(text)
+        node = loader.get_single_node()
+        lines: dict[str, int] = {}
+        values = {} if node is None else _Reader(loader, lines, path.name).read(node, "", 0)
+    except yaml.YAMLError as error:
+        raise _not_yaml(path, error) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}, not 'name: value' lines.", where=kind)
+    return Document(values, lines, path.name)
+
+
+def parse_value(text: str) -> Any:
+    """Read one value as it would stand in a yaml file; text that is not yaml stays text."""
+    try:
+        node = CoreLoader(text).get_single_node()
+        return None if node is None else _Reader(CoreLoader(""), {}, "").read(node, "", 0)
+    except (yaml.YAMLError, ConfigError):
+        return text
+
+
+def write_value(value: Any) -> str:
+    """Write one value on one line so that :func:`parse_value` reads it back."""
+    options: dict[str, Any] = {"Dumper": CoreDumper, "allow_unicode": True, "width": 10**9, "sort_keys": False}
+    text = yaml.dump(value, default_flow_style=True, **options).strip().removesuffix("...").strip()
+    if "\n" in text or not text.isprintable():
+        text = yaml.dump(value, default_flow_style=True, default_style='"', **(options | {"allow_unicode": False}))
+    return text.strip()
+
+
+class _Reader:
+    """Turns a composed node into plain values, noting lines."""
+
+    def __init__(self, loader: yaml.SafeLoader, lines: dict[str, int], name: str) -> None:
+        self._loader, self._lines, self._name = loader, lines, name
+        self._nodes = 0
+
+    def read(self, node: yaml.Node, path: str, depth: int) -> Any:
+        self._nodes += 1
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            raise ConfigError(f"{self._name} is nested too deeply or too large for a settings file.")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            items: list[Any] = []
+            for number, item in enumerate(node.value):
+                inner = f"{path}.{number}" if path else str(number)
+                self._lines[inner] = item.start_mark.line + 1
+                items.append(self.read(item, inner, depth + 1))
+            return items
+        return self._loader.construct_object(node, deep=True)
+
+    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            inner = f"{path}.{key}" if path else key
+            line = key_node.start_mark.line + 1
+            if key in found:
+                raise ConfigError(f"'{inner}' stands twice in {self._name}: lines {self._lines[inner]} and {line}.")
+            self._lines[inner] = line
+            found[key] = self.read(value_node, inner, depth + 1)
+        return found
+
+
+def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
+    if path.is_dir():
+        return ConfigError(f"{path} is a folder; a yaml file is needed.", where=kind)
+    if not path.parent.is_dir():
+        return ConfigError(f"{path} does not exist: there is no folder {path.parent}.", where=kind)
+    if not path.exists():
+        names = sorted(p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"})
+        return ConfigError(f"{path} does not exist.", where=kind, fix=nearest(path.name, names))
+    return ConfigError(f"{path} cannot be read: {error.strerror}.", where=kind)
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    problem = (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(error).splitlines()[0]
+    where = f"{path.name}:{mark.line + 1}" if mark else path.name
+    return ConfigError(f"{path} is not valid yaml: {problem}.", where=where)

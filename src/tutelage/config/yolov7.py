@@ -1,0 +1,110 @@
+"""Hyper-parameter files of YOLOv7 and YOLOv5: one table from their flat keys to our settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tutelage.config.source import Document
+from tutelage.errors import nearest
+
+
+class Key(NamedTuple):
+    """Where a key of a hyp file goes, and how its value is turned into ours."""
+
+    setting: str
+    convert: Callable[[Any], Any] | None = None
+
+
+def _assigner(value: Any) -> str:
+    return {1: "ota", 0: "anchor"}[value]
+
+
+def _anchors(value: Any) -> int | None:
+    return round(float(value)) or None
+
+
+HYP: dict[str, Key] = {
+    "lr0": Key("optim.lr"),
+    "lrf": Key("optim.lrf"),
+    "momentum": Key("optim.momentum"),
+    "weight_decay": Key("optim.weight_decay"),
+    "warmup_epochs": Key("optim.warmup_epochs"),
+    "warmup_momentum": Key("optim.warmup_momentum"),
+    "warmup_bias_lr": Key("optim.warmup_bias_lr"),
+    "box": Key("loss.box"),
+    "cls": Key("loss.cls"),
+    "cls_pw": Key("loss.cls_pw"),
+    "obj": Key("loss.obj"),
+    "obj_pw": Key("loss.obj_pw"),
+    "anchor_t": Key("loss.anchor_t"),
+    "fl_gamma": Key("loss.fl_gamma"),
+    "label_smoothing": Key("loss.label_smoothing"),
+    "loss_ota": Key("loss.assigner", _assigner),
+    "anchors": Key("model.anchors", _anchors),
+    "hsv_h": Key("augment.hsv_h"),
+    "hsv_s": Key("augment.hsv_s"),
+    "hsv_v": Key("augment.hsv_v"),
+    "degrees": Key("augment.degrees"),
+    "translate": Key("augment.translate"),
+    "scale": Key("augment.scale"),
+    "shear": Key("augment.shear"),
+    "perspective": Key("augment.perspective"),
+    "flipud": Key("augment.flipud"),
+    "fliplr": Key("augment.fliplr"),
+    "mosaic": Key("augment.mosaic"),
+    "mixup": Key("augment.mixup"),
+    "student_kd_layers": Key("distill.student_kd_layers"),
+    "teacher_kd_layers": Key("distill.teacher_kd_layers"),
+}
+
+WITHOUT_EFFECT: dict[str, str] = {
+    "copy_paste": "needs outlines, and boxes are trained here",
+    "paste_in": "needs outlines, and boxes are trained here",
+    "iou_t": "YOLOv7 and YOLOv5 do not use it either",
+}
+
+_EXPECTED: dict[str, str] = {
+    "loss_ota": "1 (OTA) or 0 (anchor ratio)",
+    "anchors": "a number of anchors per level, or 0 for the architecture's own",
+}
+
+
+class Translated(NamedTuple):
+    """A hyp file in our terms: ``(setting, value, origin)`` entries, notices, faults."""
+
+    entries: list[tuple[str, Any, str]]
+    notices: list[str]
+    faults: list[str]
+
+
+def translate_hyp(document: Document) -> Translated:
+    """Translate a hyp file.
+
+    Keys without effect that are switched on are told in one notice; unknown keys are faults.
+    """
+    result = Translated([], [], [])
+    idle: list[str] = []
+    for name, value in document.values.items():
+        origin = document.origin(name)
+        if name in WITHOUT_EFFECT:
+            if value:
+                idle.append(f"{name} ({WITHOUT_EFFECT[name]})")
+        elif name not in HYP:
+            result.faults.append(_unknown(name, value, origin))
+        else:
+            key = HYP[name]
+            try:
+                result.entries.append((key.setting, key.convert(value) if key.convert else value, origin))
+            except (KeyError, TypeError, ValueError, OverflowError):
+                result.faults.append(f"{name}: {value!r} cannot be used ({origin}): expected {_EXPECTED[name]}.")
+    if idle:
+        result.notices.append(f"{document.name}: without effect here: {', '.join(idle)}.")
+    return result
+
+
+def _unknown(name: str, value: Any, origin: str) -> str:
+    if isinstance(value, dict):
+        return f"'{name}' is a group of settings ({origin}), so this is a run file: give it with --config."
+    hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
+    return f"A hyp file has no key '{name}' ({origin}). {hint or 'Keys: ' + ' '.join(HYP)}"

@@ -1,0 +1,5 @@
+"""Detection losses: from raw head outputs and boxes to named terms."""
+
+from tutelage.losses.criterion import Criterion
+
+__all__ = ["Criterion"]

@@ -1,0 +1,70 @@
+"""Box arithmetic of the anchor losses, on centre-size boxes.
+
+torchvision's IoU losses work on corners. There the width of a very small prediction is the difference
+of two nearly equal numbers, its aspect ratio becomes 0 / 0, and the loss NaN (``exp``-like sizes reach
+that already at logits of -9). Sizes that never pass through corners have no such hole.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_EPS = 1e-7
+
+
+def decode(logits: Tensor, anchor: Tensor) -> Tensor:
+    """Turn the four box logits of a YOLOv5/YOLOv7 head into a box.
+
+    Args:
+        logits: ``(n, 4)`` x, y, w, h.
+        anchor: ``(n, 2)`` width and height, in cells.
+
+    Returns:
+        ``(n, 4)`` cx, cy, w, h in cells, the centre relative to the corner of the own cell
+        (in -0.5..1.5), sizes in 0..4 anchors.
+    """
+    centre, size = (2 * logits.sigmoid()).split(2, dim=-1)
+    return torch.cat((centre - 0.5, size.square() * anchor), dim=-1)
+
+
+def centre_size(xyxy: Tensor) -> Tensor:
+    """Convert ``(..., 4)`` corners to centre-size boxes."""
+    first, second = xyxy[..., :2], xyxy[..., 2:]
+    return torch.cat(((first + second) / 2, second - first), dim=-1)
+
+
+def corners(cxcywh: Tensor) -> Tensor:
+    """Convert ``(..., 4)`` centre-size boxes to corners."""
+    centre, half = cxcywh[..., :2], cxcywh[..., 2:] / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def complete_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Complete IoU of box pairs (Zheng et al., AAAI 2020, arXiv:1911.08287).
+
+    Args:
+        a: ``(n, 4)`` cx, cy, w, h.
+        b: ``(n, 4)`` in the same unit.
+
+    Returns:
+        ``(n,)`` in -1.5..1: IoU minus the normalised squared centre distance minus the aspect-ratio
+        penalty. No gradient flows through the penalty's trade-off factor.
+    """
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a.unbind(-1), b.unbind(-1)
+    dx, dy = (ax - bx).abs(), (ay - by).abs()
+    mean_w, mean_h = (aw + bw) / 2, (ah + bh) / 2
+    # Of two intervals: the overlap is at most the shorter one, the hull at least the longer one.
+    inter = torch.minimum(mean_w - dx, torch.minimum(aw, bw)).clamp(min=0)
+    inter = inter * torch.minimum(mean_h - dy, torch.minimum(ah, bh)).clamp(min=0)
+    hull_w = torch.maximum(mean_w + dx, torch.maximum(aw, bw))
+    hull_h = torch.maximum(mean_h + dy, torch.maximum(ah, bh))
+    iou = inter / (aw * ah + bw * bh - inter + _EPS)
+    distance = (dx.square() + dy.square()) / (hull_w.square() + hull_h.square() + _EPS)
+    angle = torch.atan(bw / (bh + _EPS)) - torch.atan(aw / (ah + _EPS))
+    aspect = (4 / math.pi**2) * angle.square()
+    with torch.no_grad():
+        trade_off = aspect / (aspect - iou + (1 + _EPS))
+    return iou - distance - trade_off * aspect

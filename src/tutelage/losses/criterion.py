@@ -1,0 +1,204 @@
+"""The detection loss of YOLOv5 and YOLOv7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tutelage.config.schema import LossConfig
+from tutelage.losses.assign import Matches, anchor_candidates, simota
+from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
+from tutelage.structures import Targets
+
+_FOCAL_ALPHA = 0.25
+_BALANCE_OF_3 = (4.0, 1.0, 0.4)
+_BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
+
+
+class Criterion(nn.Module):
+    """Box, objectness and class loss of an anchor head.
+
+    A box is predicted by the anchors and cells that fit its shape and place (``"anchor"``, YOLOv5) or by
+    the best among these (``"ota"``, YOLOv7). Terms, before the gains, with means over the matches
+    of a level and sums over levels (a level without matches adds nothing to box and cls):
+
+    - ``box``: mean of 1 - CIoU;
+    - ``obj``: binary cross-entropy over all predictions, mean, weighted per level; the target is the CIoU of a
+      match (at least 0, without gradient) and 0 elsewhere. Of several matches of one prediction the last
+      counts, in the order of :mod:`tutelage.losses.assign`, on every device;
+    - ``cls``: binary cross-entropy over matches and classes, mean; nothing if there is only one class.
+
+    Computed in float32 whatever autocast says (float64 stays float64). Has no entries in the state dict.
+
+    Args:
+        anchors: ``(nl, na, 2)`` widths and heights in pixels.
+        strides: Pixels per cell, per level.
+        classes: Number of classes.
+        config: Gains and constants.
+        assigner: Who answers for a box.
+        image_size: Side of the training images in pixels; the objectness gain grows with its square.
+        scale_gains: Multiply the gains by the usual factors: box by 3 / levels, cls by
+            classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them as they are.
+
+    Raises:
+        ValueError: If anchors and strides do not describe the same one to five levels.
+    """
+
+    anchors: Tensor
+    cell: Tensor
+
+    def __init__(
+        self,
+        *,
+        anchors: Tensor,
+        strides: Sequence[int],
+        classes: int,
+        config: LossConfig,
+        assigner: Literal["ota", "anchor"],
+        image_size: int,
+        scale_gains: bool = True,
+    ) -> None:
+        super().__init__()
+        levels = len(strides)
+        if anchors.ndim != 3 or anchors.shape[::2] != (levels, 2) or not 1 <= levels <= len(_BALANCE):
+            raise ValueError(
+                f"expected anchors (levels, anchors, 2) for {levels} strides (1 to {len(_BALANCE)}), "
+                f"got {tuple(anchors.shape)}"
+            )
+        self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
+        self.register_buffer("cell", torch.tensor(strides, device=anchors.device), persistent=False)
+        self.strides = tuple(int(stride) for stride in strides)
+        self.classes = classes
+        self.config = config
+        self.assigner = assigner
+        self.balance = _BALANCE_OF_3 if levels == 3 else _BALANCE[:levels]
+        share = 3 / levels if scale_gains else 1.0
+        self.gains = {
+            "box": config.box * share,
+            "obj": config.obj * share * ((image_size / 640) ** 2 if scale_gains else 1.0),
+            "cls": config.cls * share * (classes / 80 if scale_gains else 1.0),
+        }
+
+    def forward(
+        self, raw: Sequence[Tensor], targets: Targets, image_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Compute the terms of a batch.
+
+        Args:
+            raw: Logits ``(b, na, ny, nx, 5 + classes)`` per level: x, y, w, h, objectness, classes.
+            targets: The boxes, in pixels of the canvas.
+            image_size: Height and width of the canvas in pixels.
+
+        Returns:
+            ``box``, ``obj`` and ``cls``: scalars with their gains, not multiplied by the batch size. All
+            depend on ``raw``, with or without boxes.
+
+        Raises:
+            ValueError: If ``raw`` is not of these levels, anchors, classes and this image size.
+        """
+        with torch.autocast(raw[0].device.type, enabled=False):
+            terms = self.terms(raw, targets, self.match(raw, targets))
+        return {name: self.gains[name] * value for name, value in terms.items()}
+
+    @torch.no_grad()
+    def match(self, raw: Sequence[Tensor], targets: Targets) -> Matches:
+        """Assign predictions to boxes.
+
+        Args:
+            raw: As in :meth:`forward`; the anchor assigner looks at its shapes only.
+            targets: The boxes.
+
+        Returns:
+            The matches of the batch.
+        """
+        candidates = anchor_candidates(
+            centre_size(targets.xyxy.to(_working_dtype(raw))),
+            targets.image,
+            anchors=self.anchors.to(_working_dtype(raw)),
+            strides=self.strides,
+            grids=[(level.shape[2], level.shape[3]) for level in raw],
+            max_ratio=self.config.anchor_t,
+        )
+        if self.assigner == "anchor":
+            return candidates
+        picked = candidates.gather(raw).to(_working_dtype(raw))
+        box = self._boxes(picked, candidates)
+        box[:, 0] += candidates.column
+        box[:, 1] += candidates.row
+        box *= self.cell[candidates.level, None]
+        scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
+        return simota(candidates, corners(box), scores, targets, images=len(raw[0]))
+
+    def terms(
+        self, raw: Sequence[Tensor], targets: Targets, matches: Matches
+    ) -> dict[str, Tensor]:
+        """Compute the terms of given matches, without gains.
+
+        Args:
+            raw: As in :meth:`forward`.
+            targets: The boxes.
+            matches: Which predictions answer for which of them.
+
+        Returns:
+            Scalars ``box``, ``obj`` and ``cls``.
+        """
+        dtype = _working_dtype(raw)
+        picked = matches.gather(raw).to(dtype)
+        wanted = centre_size(targets.xyxy.to(dtype))[matches.target] / self.cell[matches.level, None]
+        wanted[:, 0] -= matches.column
+        wanted[:, 1] -= matches.row
+        iou = complete_iou(self._boxes(picked, matches), wanted)
+        box = cls = picked[:0].sum()
+        for part in iou.split(matches.counts):
+            if len(part):
+                box = box + (1 - part).mean()
+        if self.classes > 1:
+            labels = targets.label[matches.target, None]
+            smooth = self.config.label_smoothing / 2
+            hot = torch.full_like(picked[:, 5:], smooth).scatter_(1, labels, 1 - smooth)
+            for logits, target in zip(picked[:, 5:].split(matches.counts), hot.split(matches.counts), strict=True):
+                if len(logits):
+                    cls = cls + self._entropy(logits, target, self.config.cls_pw)
+        quality = iou.detach().clamp(min=0)
+        places = matches.per_level()
+        obj = picked.new_zeros(())
+        for level, place, value, balance in zip(raw, places, quality.split(matches.counts), self.balance, strict=False):
+            logits = level[..., 4].to(dtype)
+            obj = obj + balance * self._entropy(logits, _last_written(logits.shape, place, value), self.config.obj_pw)
+        return {"box": box, "obj": obj, "cls": cls}
+
+    def _boxes(self, picked: Tensor, matches: Matches) -> Tensor:
+        """Decode ``(n, 5 + classes)`` predictions to cx, cy, w, h in cells, relative to the own cell."""
+        anchors = (self.anchors / self.cell[:, None, None]).to(picked.dtype)
+        return decode(picked[:, :4], anchors[matches.level, matches.anchor])
+
+    def _entropy(self, logits: Tensor, target: Tensor, positive: float) -> Tensor:
+        """Mean binary cross-entropy, focal (Lin et al., 2017, arXiv:1708.02002) if the config says so."""
+        weight = None if positive == 1 else logits.new_full((), positive)
+        gamma = self.config.fl_gamma
+        if gamma == 0:
+            return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+        loss = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")
+        p = logits.sigmoid()
+        missing = target * (1 - p) + (1 - target) * p
+        alpha = target * _FOCAL_ALPHA + (1 - target) * (1 - _FOCAL_ALPHA)
+        # The slope of x^gamma is infinite at 0 for gamma < 1.
+        return (loss * alpha * missing.clamp(min=1e-12) ** gamma).mean()
+
+
+def _working_dtype(raw):
+    return torch.promote_types(raw[0].dtype, torch.float32)
+
+def _last_written(shape, place, value):
+    rank = torch.arange(len(value), device=value.device)
+    cells = torch.zeros(shape, dtype=torch.long, device=value.device)
+    strides = cells.stride()
+    flat = sum(p*s for p, s in zip(place, strides))
+    last = torch.zeros(shape.numel(), dtype=torch.long, device=value.device).scatter_reduce_(0, flat, rank, "amax")
+    out = value.new_zeros(shape)
+    out.view(-1)[flat] = value[last[flat]]
+    return out

@@ -1,0 +1,126 @@
+"""The data that flows through training. Data only: no behaviour beyond trivial conversions.
+
+NamedTuples, because DDP, Accelerate, pytree and torch.compile all understand them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Targets(NamedTuple):
+    """All ground-truth boxes of a batch, flat.
+
+    Attributes:
+        image: ``(n,)`` int64, index of the box's image within the batch.
+        label: ``(n,)`` int64, class.
+        xyxy: ``(n, 4)`` float32, corners in pixels of the batch canvas.
+    """
+
+    image: Tensor
+    label: Tensor
+    xyxy: Tensor
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Return the same targets on ``device``."""
+        return Targets(*(field.to(device, non_blocking=True) for field in self))
+
+
+class Batch(NamedTuple):
+    """A batch of images.
+
+    Attributes:
+        images: ``(b, 3, h, w)`` RGB, uint8 0..255 until :meth:`floating`.
+        targets: The boxes in pixels of the canvas ``(h, w)``.
+        ids: ``(b,)`` int64, position of each image in its data set index.
+    """
+
+    images: Tensor
+    targets: Targets
+    ids: Tensor
+
+    def floating(self) -> Batch:
+        """Return the batch with float32 channels-last images in 0..1 (a no-op on floating images)."""
+        if self.images.is_floating_point():
+            return self
+        images = self.images.contiguous(memory_format=torch.channels_last).float().div_(255)
+        return self._replace(images=images)
+
+
+class Tap(NamedTuple):
+    """A place in a network whose output can be asked for: layer key, channels, stride in pixels."""
+
+    key: str
+    channels: int
+    stride: int
+
+
+class Output(NamedTuple):
+    """What a detector returns.
+
+    Attributes:
+        raw: One tensor ``(b, anchors, ny, nx, 5 + classes)`` of logits per level (or None: head not run).
+        taps: The features asked for, ``(b, c, h, w)``, in the order asked for.
+    """
+
+    raw: tuple[Tensor, ...] | None
+    taps: tuple[Tensor, ...]
+
+
+class Predictions(NamedTuple):
+    """Dense decoded predictions before NMS, differentiable; the common tongue of all detectors.
+
+    Attributes:
+        xyxy: ``(b, n, 4)`` corners in pixels of the canvas.
+        logits: ``(b, n, c)`` class logits.
+        objectness: ``(b, n)`` objectness logits, or None for heads without objectness.
+        level: ``(n,)`` int64, the pyramid level of each candidate.
+        box_raw: ``(b, n, 4)`` the head's own box outputs before decoding, or None.
+        bins: ``(b, n, 4, r)`` distribution logits, or None.
+    """
+
+    xyxy: Tensor
+    logits: Tensor
+    objectness: Tensor | None
+    level: Tensor
+    box_raw: Tensor | None = None
+    bins: Tensor | None = None
+
+
+class Knowledge(NamedTuple):
+    """What a network knows about a batch.
+
+    Attributes:
+        features: One ``(b, c, h, w)`` map per tap.
+        predictions: Its decoded predictions, if asked for.
+        head: The frozen rest of a teacher from the tapped features on, differentiable in its input.
+    """
+
+    features: tuple[Tensor, ...]
+    predictions: Predictions | None = None
+    head: Callable[[tuple[Tensor, ...]], Predictions] | None = None
+
+
+class Losses(NamedTuple):
+    """Named loss terms of one step, each a batch mean, weights applied."""
+
+    detection: dict[str, Tensor]
+    distillation: dict[str, Tensor]
+
+
+class Detections(NamedTuple):
+    """The final detections of one image.
+
+    Attributes:
+        xyxy: ``(n, 4)`` corners in pixels of the original image.
+        score: ``(n,)`` in 0..1, descending.
+        label: ``(n,)`` int64 class.
+    """
+
+    xyxy: Tensor
+    score: Tensor
+    label: Tensor

@@ -1,0 +1,248 @@
+"""From settings to all parts of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tutelage.config.schema import Config
+from tutelage.data import DatasetIndex, evaluation_loader, open_dataset, training_loader
+from tutelage.errors import ConfigError, DataError
+from tutelage.losses.criterion import Criterion
+from tutelage.models.build import load
+from tutelage.models.graph import GraphDetector
+from tutelage.train.ema import make_ema
+from tutelage.train.optim import freeze_rows, make_optimizer
+from tutelage.train.plan import Plan, nominal_batch, warmup_steps
+from tutelage.train.task import Task
+from tutelage.train.teaching import Teaching, teach
+
+DEFAULT_ARCH = "yolov7-tiny"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All parts of a run, prepared."""
+
+    config: Config
+    accelerator: Accelerator
+    train: DatasetIndex
+    val: DatasetIndex
+    student: GraphDetector
+    teaching: Teaching | None
+    task: Any
+    bare: Task
+    optimizer: Optimizer
+    ema: AveragedModel
+    loader: Any
+    val_loader: Any
+    plan: Plan
+    workers: int
+    precision: str
+    notices: tuple[str, ...]
+
+
+def assemble(config: Config) -> Parts:
+    """Build everything that a run needs.
+
+    Raises:
+        UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
+    """
+    if config.data is None:
+        raise ConfigError("No data set is given.", fix="Add  --data data.yaml  (or the built-in:  --data digits).")
+    accelerator, precision = make_accelerator(config.train.device, config.train.precision)
+    train = open_dataset(config.data, "train", single_class=config.train.single_cls)
+    val = open_dataset(config.data, "val", single_class=config.train.single_cls)
+    if not len(train.boxes):
+        raise DataError(f"No training image of {config.data} has a box.", fix="Check the label files.")
+    student = make_student(config, train.names)
+    check_image_size(config.train.image_size, max(student.strides))
+    notices = _notices(config, student)
+    frozen = freeze_rows(student, config.train.freeze)
+    if frozen:
+        notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
+    teaching = teach(config.distill, student, accelerator.device) if config.distill.teacher else None
+
+    workers = choose_workers(config.train.workers, accelerator.device)
+    batch = max(config.train.batch // accelerator.num_processes, 1)
+    loader = make_training_loader(config, train, batch=batch, workers=workers)
+    task = Task(
+        student.to(memory_format=torch.channels_last),  # pyright: ignore[reportCallIssue]
+        make_criterion(config, student),
+        teaching.methods if teaching else None,
+        teaching.weights if teaching else None,
+        [tap.key for tap in teaching.pairs.student] if teaching else (),
+    )
+    plan = make_plan(config, images=len(train), steps=-(-len(loader) // accelerator.num_processes), task=task)
+    optimizer = make_optimizer(task, config.optim, plan.decay_scale)
+    task.to(accelerator.device)
+    ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
+    prepared, optimizer, loader = accelerator.prepare(task, optimizer, loader)
+    return Parts(
+        config=config,
+        accelerator=accelerator,
+        train=train,
+        val=val,
+        student=student,
+        teaching=teaching,
+        task=prepared,
+        bare=task,
+        optimizer=optimizer,
+        ema=ema,
+        loader=loader,
+        val_loader=evaluation_loader(
+            val, image_size=config.train.image_size, batch=2 * batch, workers=workers, rect=config.train.rect
+        ),
+        plan=plan,
+        workers=workers,
+        precision=precision,
+        notices=tuple(notices),
+    )
+
+
+def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
+    """Return an Accelerator and the precision that ``auto`` stands for.
+
+    Raises:
+        ConfigError: This machine has no such device.
+    """
+    check_device(device)
+    where = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "auto":
+        fast = where.startswith("cuda")
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if fast else "fp32"
+    if precision == "fp16" and where == "cpu":
+        raise ConfigError("--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.")
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        # Accelerate keeps one state per process; a second run may have another precision or device.
+        AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
+    if where.startswith("cuda:"):
+        torch.cuda.set_device(torch.device(where))
+    accelerator = Accelerator(
+        cpu=where == "cpu", mixed_precision="no" if precision == "fp32" else precision
+    )
+    if where == "cpu":
+        torch.set_num_threads(free_cores())
+    return accelerator, precision
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ConfigError(f"--device {device} is not a device.", fix="Use auto, cpu, cuda, cuda:0 or mps.")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        if int(number or 0) >= count:
+            have = ", ".join(f"cuda:{i}" for i in range(count))
+            has = f"{count} CUDA device{'s' * (count > 1)} ({have})" if count else "no CUDA device"
+            raise ConfigError(f"--device {device}: this machine has {has}.", fix="Use --device cpu or auto.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: this machine has no MPS device.", fix="Use --device cpu or auto.")
+
+
+def free_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_workers(setting: int | str, device: torch.device) -> int:
+    """Return the number of loader workers.
+
+    On the CPU workers take cores from the network: with few cores, loading in the main process is
+    faster. A GPU waits for its images: as many workers as cores, up to eight.
+    """
+    if setting != "auto":
+        return int(setting)
+    cores = free_cores()
+    return min(cores, 8) if device.type == "cuda" else cores // 4
+
+
+def make_student(config: Config, names: tuple[str, ...]) -> GraphDetector:
+    """Build the student with the data set's classes, from its architecture and weights."""
+    torch.manual_seed(config.train.seed)
+    arch, weights = config.model.arch, config.model.weights
+    if arch is None:
+        return load(weights if weights is not None else DEFAULT_ARCH, names=names)
+    return load(arch, weights=weights, names=names)
+
+
+def check_image_size(size: int, stride: int) -> None:
+    """Refuse an image size off the grid; it is never silently rounded."""
+    if size % stride:
+        near = max(round(size / stride), 1) * stride
+        raise ConfigError(
+            f"--img-size {size} must be a multiple of {stride} (largest stride).", fix=f"Nearest: {near}."
+        )
+
+
+def make_criterion(config: Config, student: GraphDetector) -> Criterion:
+    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5."""
+    assigner = config.loss.assigner
+    if assigner == "auto":
+        assigner = "ota" if student.family == "yolov7" else "anchor"
+    return Criterion(
+        anchors=student.anchors,
+        strides=student.strides,
+        classes=len(student.names),
+        config=config.loss,
+        assigner=assigner,
+        image_size=config.train.image_size,
+    )
+
+
+def make_training_loader(
+    config: Config, index: DatasetIndex, *, batch: int, workers: int, seed: int | None = None
+) -> Any:
+    """Return the loader of the training images; ``seed`` replaces the run's own."""
+    closing = config.augment.close_mosaic
+    return training_loader(
+        index,
+        image_size=config.train.image_size,
+        batch=batch,
+        augment=config.augment,
+        seed=config.train.seed if seed is None else seed,
+        workers=workers,
+        cache=config.train.cache_images == "ram" and seed is None,
+        cache_gib=config.train.cache_gib,
+        rect=config.train.rect,
+        close_from=config.train.epochs - closing if closing else None,
+    )
+
+
+def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
+    """Return the schedule of a run over ``images`` training images in ``steps`` batches per epoch."""
+    train, optim, distill = config.train, config.optim, config.distill
+    return Plan(
+        epochs=train.epochs,
+        steps=steps,
+        batch=train.batch,
+        nominal_batch=nominal_batch(train.nominal_batch, images),
+        warmup_steps=warmup_steps(train.epochs, steps, optim.warmup_epochs),
+        lrf=optim.lrf,
+        schedule=optim.schedule,
+        momentum=optim.momentum,
+        warmup_momentum=optim.warmup_momentum,
+        warmup_bias_lr=optim.warmup_bias_lr,
+        max_norm=train.max_norm,
+        seed=train.seed,
+        predictions=task.needs_predictions,
+        kd_schedule=distill.schedule,
+        kd_warmup_steps=round(distill.warmup_epochs * steps),
+        kd_stop_epoch=distill.stop_epoch,
+    )
+
+
+def _notices(config: Config, student: GraphDetector) -> list[str]:
+    notes = []
+    layers = config.distill.student_kd_layers or config.distill.teacher_kd_layers
+    if layers and not config.distill.teacher:
+        notes.append("student_kd_layers/teacher_kd_layers have no effect without --teacher-weights")
+    return notes

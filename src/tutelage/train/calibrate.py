@@ -1,0 +1,112 @@
+"""The weight of every method, found by measurement.
+
+Published weights do not transfer between widths and input sizes: a sum-reduced loss scales with
+channels and cells. What decides how strongly a teacher pulls is the size of its gradient where it
+enters the student, at the tapped features, beside the gradient of the detection loss there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from statistics import median
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.structures import Batch, Knowledge, Losses
+from tutelage.train.task import Task
+
+BATCHES = 16  # readings of single steps differ ninefold; the median of 16 agrees between seeds
+LIMITS = (1e-12, 1e12)
+
+
+class Reading(NamedTuple):
+    """One measurement.
+
+    Attributes:
+        weights: The weight per method that gives it its share of the ratio.
+        ratios: Per method, ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖ at weight 1, one value per batch.
+    """
+
+    weights: dict[str, float]
+    ratios: dict[str, list[float]]
+
+
+def with_boxes(batches: Iterable[Batch], count: int = BATCHES) -> list[Batch]:
+    """Return the first ``count`` batches that hold at least one box."""
+    return list(islice((batch for batch in batches if len(batch.targets.label)), count))
+
+
+@contextmanager
+def buffers_restored(module: nn.Module) -> Iterator[None]:
+    """Undo what a forward pass in train mode does to buffers (BatchNorm statistics)."""
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                buffer.copy_(kept[name])
+
+
+def measure(
+    task: Task,
+    teacher: Callable[[Tensor], Knowledge],
+    batches: Sequence[Batch],
+    shares: Mapping[str, float],
+    reduce: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Reading:
+    """Measure the weights that give each method its share of the gradient at the taps.
+
+    Args:
+        task: The bare task (not wrapped). Its buffers and gradients are left as they are.
+        teacher: Maps floating-point images to knowledge.
+        batches: Batches with boxes, on the task's device.
+        shares: Per method with ``weight: auto``, the wanted ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖.
+        reduce: Averages a tensor over processes.
+
+    Returns:
+        Weights = share / median over the batches of the ratio at weight 1.
+    """
+    ratios: dict[str, list[float]] = {name: [] for name in shares}
+    training = task.training
+    kept = dict(task.weights)
+    task.train()
+    task.weights.update(dict.fromkeys(task.weights, 1.0))
+    try:
+        with buffers_restored(task):
+            for raw in batches:
+                batch = raw.floating()
+                for name, ratio in _ratios(task, batch, teacher(batch.images), shares).items():
+                    ratios[name].append(ratio)
+    finally:
+        task.weights.update(kept)
+        task.train(training)
+    low, high = LIMITS
+    weights = {}
+    for name, share in shares.items():
+        middle = float(reduce(torch.tensor(median(ratios[name]), dtype=torch.float64)))
+        weights[name] = min(max(share / middle, low), high) if middle > 0 else 1.0
+    return Reading(weights, ratios)
+
+
+def _ratios(
+    task: Task, batch: Batch, knowledge: Knowledge, shares: Mapping[str, float]
+) -> dict[str, float]:
+    out = task.student(batch.images, task.taps)
+    losses = task.losses(out, batch, knowledge)
+    detection = _norm(sum(losses.detection.values()), out.taps)  # pyright: ignore[reportArgumentType]
+    return {name: _norm(_total(losses, name), out.taps) / max(detection, 1e-30) for name in shares}
+
+
+def _total(losses: Losses, method: str) -> Tensor:
+    terms = [v for key, v in losses.distillation.items() if key.startswith(f"{method}/")]
+    return torch.stack(terms).sum()
+
+
+def _norm(loss: Tensor, features: Sequence[Tensor]) -> float:
+    grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
+    return float(sum(g.double().square().sum() for g in grads if g is not None)) ** 0.5

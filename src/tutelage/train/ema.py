@@ -1,0 +1,29 @@
+"""Exponential moving average of the student (parameters and buffers)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def make_ema(student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0) -> AveragedModel:
+    """Return an averaged copy whose decay rises as ``decay · (1 − exp(−updates / ramp))``.
+
+    Early on the average follows the student closely, so that short runs are not dominated by
+    their random start. Integer tensors (batch counters) are copied.
+    """
+
+    @torch.no_grad()
+    def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+            return
+        d = decay * (1 - math.exp(-(int(updates) + 1) / ramp))
+        torch._foreach_lerp_(averaged, current, 1 - d)  # pyright: ignore[reportPrivateUsage]
+
+    ema = AveragedModel(student, multi_avg_fn=average, use_buffers=True)
+    return ema.eval().requires_grad_(False)

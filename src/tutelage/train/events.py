@@ -1,0 +1,62 @@
+"""What a training run tells its consumer. Data only."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from tutelage.structures import Losses
+
+
+class Planned(NamedTuple):
+    """The plan, before the first step: labelled lines, the run folder, epochs and steps per epoch."""
+
+    rows: tuple[tuple[str, str], ...]
+    folder: str
+    epochs: int
+    steps: int
+
+
+class StepDone(NamedTuple):
+    """One batch: detached losses (still on the device), learning rate, KD share of the total loss."""
+
+    epoch: int
+    step: int
+    losses: Losses
+    lr: float
+    kd_share: float | None
+
+
+class EpochDone(NamedTuple):
+    """One epoch: mean loss per term (KD terms as ``method/term``), seconds and learning rate."""
+
+    epoch: int
+    losses: dict[str, float]
+    seconds: float
+    lr: float
+
+
+class Evaluated(NamedTuple):
+    """One evaluation of the EMA student on the val split."""
+
+    epoch: int
+    scores: dict[str, float]
+    best: bool
+
+
+class Notice(NamedTuple):
+    """Something worth a line."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+class Finished(NamedTuple):
+    """The end of a run."""
+
+    folder: str
+    best: dict[str, float]
+    best_epoch: int
+    seconds: float
+
+
+Event = Planned | StepDone | EpochDone | Evaluated | Notice | Finished

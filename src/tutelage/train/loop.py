@@ -1,0 +1,111 @@
+"""The training loop, all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tutelage.structures import Batch, Losses
+from tutelage.teachers.teacher import Teacher
+from tutelage.train.plan import Plan, Position
+from tutelage.train.task import Task
+
+
+class Stepped(NamedTuple):
+    """One batch is done: epoch, batches done in it, and its detached losses, still on the device."""
+
+    epoch: int
+    batch: int
+    losses: Losses
+
+
+class EpochEnded(NamedTuple):
+    """One epoch is done."""
+
+    epoch: int
+
+
+def fit(
+    accelerator: Accelerator,
+    task: Any,
+    teacher: Teacher | None,
+    optimizer: Optimizer,
+    ema: AveragedModel,
+    loader: Any,
+    plan: Plan,
+    at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
+    resize: Callable[[Batch, int], Batch] | None = None,
+) -> Iterator[Stepped | EpochEnded]:
+    """Train, yielding after every batch and every epoch.
+
+    Whoever consumes the events decides what to show, save or stop: there are no callbacks.
+
+    Args:
+        accelerator: Devices, precision, processes.
+        task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
+        teacher: Maps images to knowledge, or None for plain training.
+        optimizer: Over the task's parameters, prepared.
+        ema: Average of the bare student.
+        loader: Yields :class:`~tutelage.structures.Batch`, prepared.
+        plan: Learning rate, accumulation and KD weight as functions of the step.
+        at: Where to start.
+        resize: Changes a batch's image size by the step (multi-scale), or None.
+    """
+    bare: Task = accelerator.unwrap_model(task)
+    start = at.batch
+    for epoch in range(at.epoch, plan.epochs):
+        loader.set_epoch(epoch)
+        task.train()
+        accelerator.step = start  # the same accumulation phase after a resume
+        batches = accelerator.skip_first_batches(loader, start) if start else loader
+        for step, raw in enumerate(batches, start):
+            set_seed(plan.seed_at(epoch, step), device_specific=True)
+            plan.apply(optimizer, accelerator, epoch, step)
+            batch = raw.floating()
+            if resize is not None:
+                batch = resize(batch, plan.step_at(epoch, step))
+            teach = teacher is not None and plan.kd(epoch, step) > 0
+            knowledge = teacher(batch.images, predictions=plan.predictions) if teach else None
+            with accelerator.accumulate(task):
+                losses = task(batch, knowledge)
+                accelerator.backward(plan.objective(losses, batch, accelerator, epoch, step))
+                if accelerator.sync_gradients and plan.max_norm:
+                    accelerator.clip_grad_norm_(task.parameters(), plan.max_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            if accelerator.sync_gradients:
+                ema.update_parameters(bare.student)
+            yield Stepped(epoch, step + 1, _detached(losses))
+        start = 0
+        yield EpochEnded(epoch)
+
+
+def multi_scale(image_size: int, stride: int, seed: int) -> Callable[[Batch, int], Batch]:
+    """Return a function that resizes batches to 0.5..1.5 of ``image_size``, by the step's number."""
+
+    def resize(batch: Batch, step: int) -> Batch:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        low, high = image_size // 2 // stride, (image_size * 3 // 2) // stride + 1
+        side = int(torch.randint(max(low, 1), high, (), generator=generator)) * stride
+        old_h, old_w = batch.images.shape[-2:]
+        factor = side / max(old_h, old_w)
+        h, w = (max(-(-round(x * factor) // stride), 1) * stride for x in (old_h, old_w))
+        if (h, w) == (old_h, old_w):
+            return batch
+        images = F.interpolate(batch.images, (h, w), mode="bilinear", align_corners=False)
+        ratio = batch.targets.xyxy.new_tensor([w / old_w, h / old_h, w / old_w, h / old_h])
+        targets = batch.targets._replace(xyxy=batch.targets.xyxy * ratio)
+        return batch._replace(images=images, targets=targets)
+
+    return resize
+
+
+def _detached(losses: Losses) -> Losses:
+    return Losses(*({name: value.detach() for name, value in group.items()} for group in losses))

@@ -1,0 +1,116 @@
+"""Ordinary code that watches a run: loss means, the guard against NaN, early stopping."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tutelage.errors import TrainingError
+from tutelage.structures import Losses
+
+CHECK_EVERY = 20  # steps between looks at the device; a look waits for it
+
+
+class LossMeans:
+    """Means of every loss term over an epoch, kept on the device until asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps: dict[str, int] = {}
+        self._last: Losses | None = None
+        self._added = 0
+        self._share = 0.0
+
+    def add(self, losses: Losses) -> None:
+        """Add the detached losses of one step."""
+        self._last, self._added = losses, self._added + 1
+        for group in losses:
+            for name, value in group.items():
+                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+                self._steps[name] = self._steps.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start anew."""
+        means = {name: float(total) / self._steps[name] for name, total in self._sums.items()}
+        self._sums, self._steps = {}, {}
+        return means
+
+
+    def kd_share(self, factor: float) -> float:
+        """Return the KD part of the total loss, read off the device every ten steps.
+
+        Args:
+            factor: The KD schedule's factor at this step.
+        """
+        if self._last is not None and (self._added % 10 == 1 or not self._share):
+            detection = sum(float(value) for value in self._last.detection.values())
+            kd = factor * sum(float(value) for value in self._last.distillation.values())
+            self._share = kd / max(kd + detection, 1e-30)
+        return self._share
+
+
+class FiniteGuard:
+    """Stops a run whose loss is NaN or infinite, naming the term.
+
+    On the CPU every step is checked; elsewhere a flag gathers on the device and is looked at
+    every few steps and at the end of an epoch, before anything is saved.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._bad: dict[str, Tensor] = {}
+        self._steps = 0
+        self.last_good_epoch: int | None = None
+
+    def watch(self, losses: Losses, epoch: int, step: int, *, look: bool = False) -> None:
+        """Take in one step's losses.
+
+        Raises:
+            TrainingError: A term is not finite.
+        """
+        self._steps += 1
+        for group in losses:
+            for name, value in group.items():
+                bad = ~torch.isfinite(value)
+                self._bad[name] = bad | self._bad[name] if name in self._bad else bad
+        if look or self._steps % CHECK_EVERY == 0 or all(not b.is_cuda for b in self._bad.values()):
+            names = [name for name, bad in self._bad.items() if bool(bad)]
+            self._bad = {}
+            if names:
+                raise TrainingError(self._what(names, losses, epoch, step), fix=_cures(names))
+
+    def _what(self, names: list[str], losses: Losses, epoch: int, step: int) -> str:
+        value = next((float(g[n]) for g in losses for n in names if n in g), float("nan"))
+        rest = "all terms" if len(names) > 1 and len(names) == sum(map(len, losses)) else ", ".join(names)
+        if self.last_good_epoch is None:
+            kept = f"No epoch was finished; {self._folder} holds the settings"
+        else:
+            kept = f"The files in {self._folder} are from epoch {self.last_good_epoch}"
+        return f"{rest} became {value:g} at epoch {epoch} step {step}. Stopped. {kept}."
+
+
+def _cures(names: list[str]) -> str:
+    cures = "Usual cures: lower --set optim.lr=…, --precision bf16 or fp32 instead of fp16"
+    kd = next((name for name in names if "/" in name), None)
+    return f"{cures}, a smaller --set distill.ratio=…" if kd else f"{cures}."
+
+
+class Best:
+    """The best score so far, and whether patience has run out."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.value = -1.0
+        self.epoch = -1
+        self.scores: dict[str, float] = {}
+
+    def update(self, epoch: int, scores: dict[str, float]) -> bool:
+        """Take in an evaluation; return True if it is the best so far."""
+        if scores["AP"] <= self.value:
+            return False
+        self.value, self.epoch, self.scores = scores["AP"], epoch, dict(scores)
+        return True
+
+    def exhausted(self, epoch: int) -> bool:
+        """Whether ``patience`` epochs went by without a better score."""
+        return bool(self.patience) and self.epoch >= 0 and epoch - self.epoch >= self.patience

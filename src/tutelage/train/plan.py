@@ -1,0 +1,164 @@
+"""Learning rate, momentum, accumulation and KD weight as pure functions of the step.
+
+Nothing here has state, so nothing needs to be saved. Facts: the reference schedule of YOLOv7/v5,
+with two deliberate changes: the learning rate is on time (the reference is one epoch late), and
+small data sets do not drown in warm-up or accumulation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tutelage.structures import Batch, Losses
+
+SMALL_DATA_SET = 1000  # training images under which gradients accumulate to 16 instead of 64
+
+
+class _Accelerator(Protocol):
+    gradient_accumulation_steps: int
+    num_processes: int
+
+
+class Position(NamedTuple):
+    """Where a run is: epochs finished, and batches finished in the current one."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Plan(NamedTuple):
+    """The whole schedule of a run.
+
+    Attributes:
+        epochs: Number of epochs.
+        steps: Batches per epoch and process.
+        batch: Images per step over all processes.
+        nominal_batch: Gradients accumulate to this many images.
+        warmup_steps: Steps of warm-up.
+        lrf: Final learning rate as a fraction of the first.
+        schedule: Shape of the decay of the learning rate.
+        momentum: SGD momentum (or Adam's beta1) after warm-up.
+        warmup_momentum: Momentum at step 0.
+        warmup_bias_lr: Learning rate of the student's biases at step 0 (others start from 0).
+        max_norm: Gradient clipping (0: off).
+        seed: Seed of masks and dropout.
+        predictions: Whether some method needs the teacher's predictions.
+        kd_schedule: Shape of the KD weight over the run.
+        kd_warmup_steps: Steps over which the KD weight rises from 0.
+        kd_stop_epoch: First epoch without KD.
+    """
+
+    epochs: int
+    steps: int
+    batch: int
+    nominal_batch: int = 64
+    warmup_steps: int = 0
+    lrf: float = 0.1
+    schedule: Literal["cosine", "linear"] = "cosine"
+    momentum: float = 0.937
+    warmup_momentum: float = 0.8
+    warmup_bias_lr: float = 0.1
+    max_norm: float = 10.0
+    seed: int = 0
+    predictions: bool = False
+    kd_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    kd_warmup_steps: int = 0
+    kd_stop_epoch: int | None = None
+
+    @property
+    def accumulation(self) -> int:
+        """Batches per optimizer step after warm-up."""
+        return max(round(self.nominal_batch / self.batch), 1)
+
+    @property
+    def decay_scale(self) -> float:
+        """Factor of the weight decay: the images of one optimizer step over the nominal batch."""
+        return self.batch * self.accumulation / self.nominal_batch
+
+    def step_at(self, epoch: int, step: int) -> int:
+        """Return the global step, counted from 0."""
+        return epoch * self.steps + step
+
+    def lr_factor(self, epoch: int) -> float:
+        """Return the learning rate of an epoch as a fraction of the first."""
+        if self.schedule == "cosine":
+            return (1 - math.cos(math.pi * epoch / self.epochs)) / 2 * (self.lrf - 1) + 1
+        return (1 - epoch / self.epochs) * (1 - self.lrf) + self.lrf
+
+    def accumulation_at(self, step: int) -> int:
+        """Return the number of batches per optimizer step at a global step."""
+        if step >= self.warmup_steps:
+            return self.accumulation
+        risen = step / self.warmup_steps
+        return max(round(1 + risen * (self.nominal_batch / self.batch - 1)), 1)
+
+    def apply(self, optimizer: Optimizer, accelerator: _Accelerator, epoch: int, step: int) -> None:
+        """Set learning rates, momentum and accumulation for a step.
+
+        Groups carry ``initial_lr`` and ``kind`` (see :mod:`tutelage.train.optim`).
+        """
+        at = self.step_at(epoch, step)
+        risen = min(at / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        accelerator.gradient_accumulation_steps = self.accumulation_at(at)
+        momentum = self.warmup_momentum + risen * (self.momentum - self.warmup_momentum)
+        for group in optimizer.param_groups:
+            target = group["initial_lr"] * self.lr_factor(epoch)
+            start = self.warmup_bias_lr if group["kind"] == "bias" else 0.0
+            group["lr"] = start + risen * (target - start)
+            if "betas" in group:
+                group["betas"] = (self.momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
+
+    def kd(self, epoch: int, step: int) -> float:
+        """Return the factor of the KD terms at a step; 0 from ``kd_stop_epoch`` on."""
+        end = self.kd_stop_epoch if self.kd_stop_epoch is not None else self.epochs
+        if epoch >= end:
+            return 0.0
+        at = self.step_at(epoch, step)
+        rise = min((at + 1) / self.kd_warmup_steps, 1.0) if self.kd_warmup_steps else 1.0
+        done = at / (end * self.steps)
+        if self.kd_schedule == "linear":
+            return rise * (1 - done)
+        if self.kd_schedule == "cosine":
+            return rise * (1 + math.cos(math.pi * done)) / 2
+        return rise
+
+    def objective(
+        self, losses: Losses, batch: Batch, accelerator: _Accelerator, epoch: int, step: int
+    ) -> Tensor:
+        """Return the scalar to differentiate.
+
+        (Σ detection + kd · Σ distillation) × images × processes × accumulation: exactly YOLOv7's
+        loss scale, since DDP averages over ranks and Accelerate divides by the accumulation.
+        """
+        scale = len(batch.images) * accelerator.num_processes
+        total = sum(losses.detection.values(), start=losses.detection["obj"].new_zeros(()))
+        if losses.distillation:
+            total = total + self.kd(epoch, step) * sum(losses.distillation.values())
+        return total * (scale * accelerator.gradient_accumulation_steps)
+
+    def seed_at(self, epoch: int, step: int) -> int:
+        """Return the seed of a step's random masks, so that they repeat after a resume."""
+        return (self.seed * 1_000_003 + self.step_at(epoch, step)) % (2**31)
+
+
+def warmup_steps(epochs: int, steps: int, warmup_epochs: float) -> int:
+    """Return min(max(warmup_epochs × steps, 100), a third of all steps); 0 switches it off.
+
+    The reference warms up for at least 1,000 steps, which small data sets never leave.
+    """
+    if warmup_epochs == 0:
+        return 0
+    return int(min(max(round(warmup_epochs * steps), 100), epochs * steps // 3))
+
+
+def nominal_batch(setting: int | Literal["auto"], images: int) -> int:
+    """Return the number of images per optimizer step: 64, or 16 for small data sets."""
+    if setting != "auto":
+        return setting
+    return 16 if images < SMALL_DATA_SET else 64

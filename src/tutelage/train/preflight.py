@@ -1,0 +1,104 @@
+"""Proof, before the first step, that teaching reaches the student.
+
+Most reports that distillation "does nothing" come from a loss that is 0, a connector that no
+optimizer trains, a teacher that was never loaded or that drifts. Each is checked here on one real
+batch: a run that fails cannot start.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.config.schema import OptimConfig
+from tutelage.errors import TeacherError
+from tutelage.structures import Batch, Knowledge
+from tutelage.train.calibrate import buffers_restored
+from tutelage.train.optim import make_optimizer
+from tutelage.train.task import Task
+
+PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
+
+
+def preflight(
+    task: Task,
+    teacher: Callable[[Tensor], Knowledge],
+    teacher_state: Callable[[], str],
+    batch: Batch,
+) -> None:
+    """Check the wiring of a distilled task on one batch with boxes.
+
+    Args:
+        task: The bare task; left bit-identical.
+        teacher: Maps floating-point images to knowledge.
+        teacher_state: Returns a hash of everything the teacher holds.
+        batch: A batch with at least one box, on the task's device.
+
+    Raises:
+        TeacherError: A KD term is not finite or not positive, does not reach the student, a
+            method's own parameter does not train, or the teacher changed. All faults at once.
+    """
+    before = teacher_state()
+    batch = batch.floating()
+    knowledge = teacher(batch.images)
+    faults = [
+        *_teacher_faults(knowledge),
+        *_term_faults(task, batch, knowledge),
+        *_still_faults(task, batch, knowledge),
+    ]
+    if teacher_state() != before:
+        faults.append("the teacher changed during the check: it must be frozen and in eval mode")
+    if faults:
+        raise TeacherError(
+            "Distillation would not work: " + "; ".join(faults) + ".",
+            where="pre-flight on the first training batch",
+        )
+
+
+def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
+    for number, feature in enumerate(knowledge.features):
+        if not bool(torch.isfinite(feature).all()):
+            yield f"the teacher's feature {number} is not finite"
+        elif float(feature.float().std()) == 0:
+            yield f"the teacher's feature {number} is constant"
+        if feature.requires_grad:
+            yield f"the teacher's feature {number} carries a gradient"
+
+
+def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
+    task.train()
+    student = [p for p in task.student.parameters() if p.requires_grad]
+    with buffers_restored(task):
+        losses = task(batch, knowledge)
+    for name, value in losses.distillation.items():
+        number = float(value)
+        if not number > 0 or number == float("inf"):
+            yield f"{name} is {number:g} on the first batch"
+            continue
+        grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
+        if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
+            yield f"the gradient of {name} reaches no parameter of the student"
+
+
+def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
+    """Take three steps on a copy and name own parameters of methods that did not move."""
+    probe = copy.deepcopy(task).train()
+    optimizer = make_optimizer(probe, OptimConfig(weight_decay=0.0, lr=1e-3))
+    before = {name: p.detach().clone() for name, p in probe.methods.named_parameters()}
+    for _ in range(PROBE_STEPS):
+        optimizer.zero_grad()
+        losses = probe(batch, knowledge)
+        total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(probe.parameters(), 10.0)
+        optimizer.step()
+    still = tuple(f"{n}.{s}" for n, m in task.methods.items() for s in getattr(m, "still", ()))
+    for name, parameter in probe.methods.named_parameters():
+        if parameter.requires_grad and torch.equal(parameter, before[name]):
+            method, _, rest = name.partition(".")
+            if not any(rest.endswith(s.partition(".")[2]) and s.startswith(method) for s in still):
+                yield f"{name} does not train"

@@ -1,0 +1,88 @@
+"""What a run needs to go on: tensors and plain values only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tutelage.errors import WeightsError
+from tutelage.train.plan import Position
+from tutelage.train.task import Task
+from tutelage.weights.store import load_last, save_last
+
+FORMAT = "tutelage-last-1"
+
+
+def save_state(
+    path: Path,
+    *,
+    accelerator: Accelerator,
+    task: Any,
+    optimizer: Optimizer,
+    ema: AveragedModel,
+    at: Position,
+    progress: dict[str, Any],
+    config: str,
+) -> None:
+    """Write ``last.pt`` atomically.
+
+    Args:
+        path: The file.
+        accelerator: Holds the gradient scaler.
+        task: The (wrapped) task; its method weights are stored too.
+        optimizer: Its optimizer.
+        ema: The average of the student.
+        at: Where the run continues.
+        progress: Plain values: best score and epoch, calibrated weights, …
+        config: The complete settings as yaml.
+    """
+    bare: Task = accelerator.unwrap_model(task)
+    save_last(
+        path,
+        {
+            "format": FORMAT,
+            "task": bare.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
+            "weights": dict(bare.weights),
+            "position": list(at),
+            "progress": progress,
+            "config": config,
+        },
+    )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read ``last.pt``.
+
+    Raises:
+        WeightsError: The file is missing, damaged or not one of ours.
+    """
+    state = load_last(path)
+    if state.get("format") != FORMAT:
+        raise WeightsError(f"{path} was not written by this version of tutelage.")
+    return state
+
+
+def restore(
+    state: dict[str, Any],
+    *,
+    accelerator: Accelerator,
+    task: Any,
+    optimizer: Optimizer,
+    ema: AveragedModel,
+) -> Position:
+    """Load a state into freshly built parts and return where to go on."""
+    bare: Task = accelerator.unwrap_model(task)
+    bare.load_state_dict(state["task"])
+    bare.weights.update(state["weights"])
+    ema.load_state_dict(state["ema"])
+    optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler is not None and state["scaler"] is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    return Position(*state["position"])

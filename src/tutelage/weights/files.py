@@ -1,0 +1,97 @@
+"""What a file is, told from its first bytes, so that a bad download gets a sentence of its own."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Literal
+
+from tutelage.errors import WeightsError, nearest
+
+Kind = Literal["zip", "safetensors"]
+
+_HEAD = 512
+_SAFETENSORS_HEADER_LIMIT = 100 << 20
+
+
+def human_size(count: int) -> str:
+    """Return a byte count for people: ``38 KB``, ``74.8 MB``."""
+    if count < 1000:
+        return f"{count} bytes"
+    for unit in ("KB", "MB"):
+        count_in_unit = count / (1e3 if unit == "KB" else 1e6)
+        if count_in_unit < 1000:
+            return f"{count_in_unit:.3g} {unit}"
+    return f"{count / 1e9:.3g} GB"
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return ``path`` if it is a file.
+
+    Raises:
+        WeightsError: There is no such file; the nearest name in the folder is offered.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a checkpoint file.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise WeightsError(f"{path} does not exist.", fix=f"There is no folder {folder} either.")
+    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    hint = nearest(path.name, files) or nearest(
+        path.name, (name for name in files if name.endswith((".pt", ".safetensors")))
+    )
+    raise WeightsError(f"{path} does not exist.", fix=hint)
+
+
+def sniff(path: str | Path) -> Kind:
+    """Return the container of a weight file.
+
+    Returns:
+        ``"zip"`` for what ``torch.save`` writes, ``"safetensors"``, by content and not by suffix.
+
+    Raises:
+        WeightsError: The file is missing, empty, an HTML page, a Git LFS pointer, a pickle of the
+            old kind, or anything else that is no checkpoint.
+    """
+    path = existing_file(path)
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    again = "Download it again."
+    if not head:
+        raise WeightsError(f"{path} is empty.", fix=again)
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        raise WeightsError(
+            f"{path} is not a checkpoint: it is an HTML page ({human_size(size)}), "
+            "probably a failed download.",
+            fix=again,
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull.")
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    length = int.from_bytes(head[:8], "little")
+    if len(head) > 8 and head[8:9] == b"{" and length < _SAFETENSORS_HEADER_LIMIT:
+        return "safetensors"
+    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
+        raise WeightsError(
+            f"{path} is a plain pickle, as torch wrote before 1.6; such files are not read.",
+            fix="Load it once with the program that wrote it and torch.save it again.",
+        )
+    what = f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
+    raise WeightsError(
+        f"{path} is not a checkpoint: {what}, {human_size(size)}.",
+        fix="Expected a .safetensors of ours or a YOLOv7/YOLOv5 .pt.",
+    )
+
+
+def _is_text(head: bytes) -> bool:
+    printable = set(string.printable.encode())
+    return bool(head) and all(byte in printable for byte in head)

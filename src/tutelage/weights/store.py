@@ -1,0 +1,191 @@
+"""Our own files: ``best.safetensors`` to use, ``last.pt`` to resume. Neither holds code.
+
+Every write goes to a temporary file in the same folder and replaces the target in one step, so that
+an interrupted run leaves the last good file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import secrets
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as encode_safetensors
+from torch import Tensor
+
+from tutelage.errors import WeightsError
+from tutelage.weights.files import existing_file, sniff
+
+class Identity(TypedDict):
+    """Which file was used."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def identity(path: str | Path) -> Identity:
+    """Return path, size and SHA-256 of a file.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    path = existing_file(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest}
+
+
+def atomic_write(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace ``path`` by what ``write`` puts into the binary file that it is given.
+
+    The old file stays untouched until the new one is complete and on disk.
+
+    Raises:
+        OSError: The folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Replace the text file ``path`` (UTF-8) in one step."""
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:
+    """Write tensors and a readable header to a ``.safetensors`` file.
+
+    Args:
+        path: Target, replaced in one step.
+        state: Tensors by name, of any dtype and device; the dtype is kept.
+        meta: Header entries. Each value is stored as a JSON string.
+
+    Raises:
+        TypeError: A header value is no JSON value.
+        ValueError: A header value is not finite (JSON has no NaN).
+    """
+    header = {key: json.dumps(value, allow_nan=False) for key, value in meta.items()}
+    # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
+    tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
+    atomic_write(path, lambda file: file.write(encode_safetensors(tensors, metadata=header)))
+
+
+def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a ``.safetensors`` file.
+
+    Returns:
+        The tensors by name, on the CPU and in the dtype they were stored in, and the header. A header
+        value that is not JSON (another program's file) comes as its string.
+
+    Raises:
+        WeightsError: The file is missing, damaged or something else.
+    """
+    path = existing_file(path)
+    if sniff(path) != "safetensors":
+        raise WeightsError(f"{path} is a torch.save file, not .safetensors.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is damaged or truncated ({error}).", fix="Copy or download it again."
+        ) from error
+    return state, {key: _decode(value) for key, value in header.items()}
+
+
+def save_last(path: str | Path, mapping: Mapping[str, object]) -> None:
+    """Write tensors and plain values to a file that ``torch.load(weights_only=True)`` reads.
+
+    Mappings become dicts, sequences lists or tuples, parameters tensors; whatever else is refused, so
+    that no class name ever enters the file.
+
+    Raises:
+        TypeError: A value is neither a tensor nor plain; its key path is named.
+    """
+    plain = _plain(mapping, "")
+    atomic_write(path, lambda file: torch.save(plain, file))
+
+
+def load_last(path: str | Path) -> dict[str, Any]:
+    """Read a file of :func:`save_last`, tensors on the CPU. No code is run.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds more than tensors and plain values.
+    """
+    path = existing_file(path)
+    if sniff(path) != "zip":
+        raise WeightsError(f"{path} is a .safetensors file; it holds no training state to resume.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"Refused to read {path}: it holds more than tensors and plain values. "
+            "Nothing was executed.",
+            fix="Resume needs the last.pt of a run of ours.",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path} is damaged or truncated.", fix="Start from best.safetensors instead: --weights."
+        ) from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no training state (a {type(content).__name__}).")
+    return content
+
+
+def _plain(value: object, where: str) -> object:
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if isinstance(value, Tensor):
+        return _own(value.detach().as_subclass(Tensor))
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) not in (str, int):
+                raise TypeError(f"{where or 'the mapping'} has a key of type {type(key).__name__}")
+        return {key: _plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    raise TypeError(f"{where} is a {type(value).__name__}; only tensors and plain values can be saved")
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Drop the rest of a larger storage, which torch.save would write along with a view."""
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
+
+
+def _decode(value: str) -> object:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can (not on Windows)."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
