@@ -79,7 +79,7 @@ def family_of(arch: str) -> Family:
     try:
         graph = yaml.load(Path(arch).read_text(encoding="utf-8"), Loader=CoreLoader)  # noqa: S506
         module = str(graph["head"][-1][2])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return "yolov7"  # whoever builds the model reports what is wrong with it
     return "yolov5" if module.rpartition(".")[2] == "Detect" else "yolov7"
 

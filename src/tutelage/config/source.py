@@ -23,6 +23,7 @@ _CORE: tuple[tuple[str, str, str], ...] = (
     ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
     ("tag:yaml.org,2002:float", NUMBER.pattern, "-+.0123456789"),
 )
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "null", "bool", "int", "float")}
 
 
 def _core_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
@@ -137,6 +138,9 @@ class _Reader:
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
             raise ConfigError(f"{self._name} is nested too deeply or too large for a settings file.")
+        if node.tag not in _PLAIN_TAGS:
+            problem = f"the tag {node.tag} is not allowed here"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):

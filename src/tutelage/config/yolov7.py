@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tutelage.config.source import Document
-from tutelage.errors import nearest
+from tutelage.errors import ConfigError, nearest
 
 
 class Key(NamedTuple):
@@ -75,7 +75,7 @@ class Translated(NamedTuple):
 
     entries: list[tuple[str, Any, str]]
     notices: list[str]
-    faults: list[str]
+    faults: list[ConfigError]
 
 
 def translate_hyp(document: Document) -> Translated:
@@ -97,14 +97,16 @@ def translate_hyp(document: Document) -> Translated:
             try:
                 result.entries.append((key.setting, key.convert(value) if key.convert else value, origin))
             except (KeyError, TypeError, ValueError, OverflowError):
-                result.faults.append(f"{name}: {value!r} cannot be used ({origin}): expected {_EXPECTED[name]}.")
+                fix = f"Expected {_EXPECTED[name]}."
+                result.faults.append(ConfigError(f"{name}: {value!r} cannot be used", where=origin, fix=fix))
     if idle:
         result.notices.append(f"{document.name}: without effect here: {', '.join(idle)}.")
     return result
 
 
-def _unknown(name: str, value: Any, origin: str) -> str:
+def _unknown(name: str, value: Any, origin: str) -> ConfigError:
     if isinstance(value, dict):
-        return f"'{name}' is a group of settings ({origin}), so this is a run file: give it with --config."
+        fix = "That is a run file: give it with --config."
+        return ConfigError(f"'{name}' is a group of settings", where=origin, fix=fix)
     hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
-    return f"A hyp file has no key '{name}' ({origin}). {hint or 'Keys: ' + ' '.join(HYP)}"
+    return ConfigError(f"A hyp file has no key '{name}'", where=origin, fix=hint or f"Keys: {' '.join(HYP)}")

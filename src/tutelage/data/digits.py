@@ -8,23 +8,20 @@ https://doi.org/10.24432/C50P49, CC BY 4.0). Each split draws from digit images 
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from tutelage.data.scenes import Floats, Scene, Scenes, Whole, compose
 from tutelage.errors import ConfigError, DataError, MissingExtraError, nearest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Split = Literal["train", "val", "test"]
-Floats = NDArray[np.float32]
-Whole = NDArray[np.int64]
-Range = tuple[float, float]
 
 NAMES: tuple[str, ...] = tuple("0123456789")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -32,67 +29,10 @@ VERSION = 1
 """Part of the folder's name: to be raised whenever the same knobs yield other files."""
 
 _SHARES: Mapping[Split, float] = {"train": 0.60, "val": 0.15, "test": 0.25}
-_LUMA: Floats = np.array([0.299, 0.587, 0.114], np.float32)
-_CELLS = 8
-_PLACES = 48
-_EDGE, _INK = 0.02, 0.4
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """The knobs of the generator; a pair is the closed range that a uniform draw comes from.
-
-    Intensities are fractions of the full range, lengths are pixels, angles are degrees.
-
-    Args:
-        size: Width and height of a scene.
-        train: Number of training scenes.
-        val: Number of validation scenes.
-        test: Number of test scenes.
-        digits: Digits per scene.
-        height: Height of a digit before its rotation; drawn uniformly in the logarithm.
-        stretch: Width of a digit relative to its own proportions.
-        rotation: Largest rotation to either side.
-        shear: Largest slant to either side, as a tangent.
-        weight: Grey level at which ink begins: low is bold, high is thin.
-        softness: Width of the edge of a stroke.
-        background: Luminance of the background.
-        contrast: Difference in luminance between ink and what lies beneath; darker or lighter.
-        tint: Standard deviation of the colour added to ink and background.
-        texture: Largest standard deviation of the background's noise.
-        gradient: Largest rise of luminance across the background.
-        clutter: Pieces of clutter (strokes, blobs, fragments of digits) behind the digits.
-        scratches: Thin strokes in front of the digits.
-        overlap: How much of the smaller of two boxes may be shared, where there is room.
-        hidden: A digit with more of its ink covered than this has no label.
-        blur: Largest standard deviation of the lens.
-        noise: Largest standard deviation of the sensor.
-    """
-
-    size: int = 128
-    train: int = 600
-    val: int = 150
-    test: int = 300
-    digits: tuple[int, int] = (3, 7)
-    height: Range = (14.0, 56.0)
-    stretch: Range = (0.9, 1.35)
-    rotation: float = 25.0
-    shear: float = 0.2
-    weight: Range = (0.4, 0.6)
-    softness: Range = (1.0, 2.0)
-    background: Range = (0.15, 0.85)
-    contrast: Range = (0.2, 0.6)
-    tint: float = 0.1
-    texture: float = 0.1
-    gradient: float = 0.4
-    clutter: tuple[int, int] = (3, 9)
-    scratches: tuple[int, int] = (0, 2)
-    overlap: float = 0.3
-    hidden: float = 0.6
-    blur: float = 0.8
-    noise: float = 0.05
-
+_JPEG = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
 
 VARIANTS: Mapping[str, Scenes] = {
     "digits": Scenes(),
@@ -119,20 +59,6 @@ VARIANTS: Mapping[str, Scenes] = {
         noise=0.0,
     ),
 }
-
-
-class Scene(NamedTuple):
-    """One image and its boxes.
-
-    Attributes:
-        image: (size, size, 3) uint8, RGB.
-        xyxy: (n, 4) float32 pixels, tight around the ink.
-        label: (n,) int64 indices into ``NAMES``.
-    """
-
-    image: NDArray[np.uint8]
-    xyxy: Floats
-    label: Whole
 
 
 def build(
@@ -210,7 +136,7 @@ def split_digits(label: Whole) -> dict[Split, Whole]:
     return {split: np.sort(np.concatenate(parts)) for split, parts in groups.items()}
 
 
-def deal(pool: Whole, hands: Whole, rng: np.random.Generator) -> list[Any]:
+def deal(pool: Whole, hands: Whole, rng: np.random.Generator) -> list[Whole]:
     """Deal digit images to scenes so that every image is used equally often, give or take one.
 
     Args:
@@ -225,45 +151,6 @@ def deal(pool: Whole, hands: Whole, rng: np.random.Generator) -> list[Any]:
     decks = [rng.permutation(pool) for _ in range(-(-total // len(pool)))]
     cards = np.concatenate([*decks, pool[:0]])[:total]
     return np.split(cards, np.cumsum(hands)[:-1])
-
-
-def compose(
-    scenes: Scenes,
-    glyphs: Floats,
-    label: Whole,
-    scraps: Floats,
-    rng: np.random.Generator,
-) -> Scene:
-    """Compose one scene.
-
-    Args:
-        scenes: The knobs.
-        glyphs: (n, 8, 8) ink in 0..1 of the digits to place, the last on top.
-        label: (n,) their classes.
-        scraps: (m, 8, 8) digits of the same split, of which fragments serve as clutter.
-        rng: Source of everything that varies.
-    """
-    canvas = _background(scenes, rng)
-    for _ in range(rng.integers(*scenes.clutter, endpoint=True)):
-        alpha = _clutter(scenes, scraps, rng)
-        _paint(canvas, alpha, _anywhere(alpha, scenes.size, rng), scenes, rng)
-    top = np.full((scenes.size, scenes.size), -1, np.int16)
-    xyxy, ink = np.zeros((len(glyphs), 4), np.float32), np.zeros(len(glyphs))
-    for i, glyph in enumerate(glyphs):
-        alpha = _render(glyph, scenes, rng, rotation=scenes.rotation)
-        box = _bounds(alpha > _INK)
-        at = _place(_anywhere(alpha, scenes.size, rng, _PLACES), box, xyxy[:i], scenes.overlap)
-        xyxy[i], ink[i] = box + np.tile(at, 2), np.count_nonzero(alpha > _INK)
-        _window(top, alpha, at)[alpha > _INK] = i
-        _paint(canvas, alpha, at, scenes, rng)
-    for _ in range(rng.integers(*scenes.scratches, endpoint=True)):
-        alpha = _stroke(scenes.size, rng, thickness=1)
-        at = _anywhere(alpha, scenes.size, rng)
-        _window(top, alpha, at)[alpha > _INK] = -1
-        _paint(canvas, alpha, at, scenes, rng)
-    seen = np.bincount(top[top >= 0], minlength=len(glyphs))
-    keep = seen >= (1 - scenes.hidden) * ink
-    return Scene(_photograph(canvas, scenes, rng), xyxy[keep], label[keep])
 
 
 def _handwriting() -> tuple[Floats, Whole]:
@@ -321,132 +208,3 @@ def _move(made: Path, folder: Path) -> None:
         # Another process may have finished the same folder first; its content is identical.
         if not (folder / "data.yaml").is_file():
             raise
-
-
-def _background(scenes: Scenes, rng: np.random.Generator) -> Floats:
-    """Return a (3, size, size) canvas: a level, a gradient, noise at several scales, a tint."""
-    size = scenes.size
-    luminance = np.full((size, size), rng.uniform(*scenes.background), np.float32)
-    across = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    angle, rise = rng.uniform(0, 2 * np.pi), rng.uniform(0, scenes.gradient)
-    luminance += rise * (np.cos(angle) * across + np.sin(angle) * across[:, None])
-    shares = np.sqrt(rng.dirichlet(np.ones(4))) * rng.uniform(0, scenes.texture)
-    # Cells that differ between the axes give grain and stripes beside the isotropic clouds.
-    for share, cells in zip(shares, rng.uniform(0.7, np.log(size / 2), (4, 2)), strict=True):
-        luminance += share * _clouds(np.rint(np.exp(cells)).astype(int), size, rng)
-    clouds = np.stack([_clouds((4, 4), size, rng) for _ in range(3)])
-    colours = scenes.tint * (clouds + rng.standard_normal((3, 1, 1), np.float32))
-    return np.clip(luminance + colours - np.tensordot(_LUMA, colours, 1), 0, 1)
-
-
-def _clouds(cells: Sequence[int] | Whole, size: int, rng: np.random.Generator) -> Floats:
-    grid = rng.standard_normal(tuple(cells), np.float32)
-    return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
-
-
-def _render(glyph: Floats, scenes: Scenes, rng: np.random.Generator, *, rotation: float) -> Floats:
-    """Return the opacity of a digit after its transform, cropped to where there is any."""
-    scale = float(np.exp(rng.uniform(*np.log(scenes.height)))) / _CELLS
-    angle = np.deg2rad(rng.uniform(-rotation, rotation))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    slant = np.array([[1.0, rng.uniform(-scenes.shear, scenes.shear)], [0.0, 1.0]])
-    linear = turn @ slant @ np.diag([scale * rng.uniform(*scenes.stretch), scale])
-    # Ink fades to nothing within one cell beyond the border: the patch spans ten cells, not eight.
-    side = np.ceil(np.abs(linear) @ np.full(2, _CELLS + 2.0)).astype(int) + 1
-    centre = (side - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
-    matrix = np.column_stack([linear, centre - linear @ np.full(2, (_CELLS - 1) / 2)])
-    warped = cv2.warpAffine(glyph, matrix, side.tolist(), flags=cv2.INTER_CUBIC)
-    # Upsampling blurs a step to about one cell; this sharpens it to `softness` pixels.
-    alpha = (warped - rng.uniform(*scenes.weight)) * (scale / rng.uniform(*scenes.softness)) + 0.5
-    return _crop(np.clip(alpha, 0, 1))
-
-
-def _stroke(size: int, rng: np.random.Generator, *, thickness: int) -> Floats:
-    """Return the opacity of a curved stroke (a quadratic Bezier curve), cropped."""
-    corner, bend, end = rng.uniform(0.2, 0.8, (3, 2)) * size
-    t = np.linspace(0, 1, 13)[:, None]
-    curve = (1 - t) ** 2 * corner + 2 * t * (1 - t) * bend + t**2 * end
-    mask = np.zeros((size, size), np.uint8)
-    cv2.polylines(mask, [np.rint(curve).astype(np.int32)], False, 255, thickness, cv2.LINE_AA)
-    return _crop(mask / np.float32(255))
-
-
-def _blob(size: int, rng: np.random.Generator) -> Floats:
-    """Return the opacity of a filled ellipse, sharp or soft, cropped."""
-    longest = max(size // 10, 3)
-    axes, centre = rng.integers(2, longest, 2, endpoint=True).tolist(), (2 * longest, 2 * longest)
-    mask = np.zeros((4 * longest + 1, 4 * longest + 1), np.uint8)
-    cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
-    return _crop(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 3)) / np.float32(255))
-
-
-def _clutter(scenes: Scenes, scraps: Floats, rng: np.random.Generator) -> Floats:
-    """Return the opacity of a stroke, a blob or a fragment of a digit."""
-    kind = rng.integers(3)
-    if kind == 0:
-        return _stroke(scenes.size, rng, thickness=int(rng.integers(1, 5)))
-    if kind == 1:
-        return _blob(scenes.size, rng)
-    # A few rows of the top or the bottom: ink of the right kind that is no digit.
-    fragment, rows = scraps[rng.integers(len(scraps))].copy(), rng.integers(2, 5)
-    fragment[rows:] = 0
-    return _render(fragment[:: rng.choice([-1, 1])], scenes, rng, rotation=180.0)
-
-
-def _crop(alpha: Floats) -> Floats:
-    x1, y1, x2, y2 = _bounds(alpha > _EDGE)
-    return alpha[y1:y2, x1:x2]
-
-
-def _bounds(mask: NDArray[np.bool_]) -> Whole:
-    """Return the xyxy, in whole pixels, of what is set in a (h, w) mask."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return np.array([x, y, x + width, y + height])
-
-
-def _anywhere(alpha: Floats, size: int, rng: np.random.Generator, count: int = 1) -> Whole:
-    """Return (count, 2) top left pixels at which a patch lies within the canvas."""
-    room = np.maximum(size - np.array(alpha.shape[::-1]), 0)
-    return rng.integers(0, room, size=(count, 2), endpoint=True)
-
-
-def _place(places: Whole, box: Whole, others: Floats, overlap: float) -> Whole:
-    """Return the first of the places where boxes overlap little, or else where the least."""
-    if not len(others):
-        return places[:1]
-    boxes = box + np.tile(places, 2)[:, None]
-    sides = np.minimum(boxes[..., 2:], others[:, 2:]) - np.maximum(boxes[..., :2], others[:, :2])
-    sides, wh, other_wh = np.maximum(sides, 0), box[2:] - box[:2], others[:, 2:] - others[:, :2]
-    smaller = np.minimum(wh[0] * wh[1], other_wh[:, 0] * other_wh[:, 1])
-    worst = (sides[..., 0] * sides[..., 1] / smaller).max(axis=1)
-    best = int(np.maximum(worst, overlap).argmin())
-    return places[best : best + 1]
-
-
-def _window(canvas: Any, alpha: Floats, at: Whole) -> Any:
-    """Return the part of a (..., size, size) canvas that a patch at (1, 2) pixels covers."""
-    (x, y), (height, width) = at[0].tolist(), alpha.shape
-    return canvas[..., y : y + height, x : x + width]
-
-
-def _paint(
-    canvas: Floats, alpha: Floats, at: Whole, scenes: Scenes, rng: np.random.Generator
-) -> None:
-    """Lay ink of one colour on the canvas, darker or lighter than what lies beneath."""
-    region: Floats = _window(canvas, alpha, at)
-    under = float(_LUMA @ np.tensordot(region, alpha, 2)) / float(alpha.sum())
-    contrast, tint = rng.uniform(*scenes.contrast), scenes.tint * rng.standard_normal(3, np.float32)
-    sign = rng.choice([-1, 1])
-    if not 0 <= under + sign * contrast <= 1:
-        sign = 1 if under < 0.5 else -1
-    colour = np.clip(under + sign * contrast + tint - tint @ _LUMA, 0, 1).astype(np.float32)
-    region += alpha * (colour[:, None, None] - region)
-
-
-def _photograph(canvas: Floats, scenes: Scenes, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the canvas as a camera sees it: blurred, with noise, (size, size, 3) in eight bits."""
-    blur, noise = rng.uniform(0, scenes.blur), rng.uniform(0, scenes.noise)
-    seen = cv2.merge(list(canvas))
-    seen = cv2.GaussianBlur(seen, (0, 0), blur) if blur > 0.2 else seen
-    seen = seen + np.float32(noise) * rng.standard_normal(seen.shape, np.float32)
-    return np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ class Scenes:
         val: Number of validation scenes.
         test: Number of test scenes.
         digits: Digits per scene.
-        height: Height of a digit before its rotation; drawn uniformly in the logarithm.
+        height: Height of a digit before its rotation, uniform in the logarithm; well below `size`.
         stretch: Width of a digit relative to its own proportions.
         rotation: Largest rotation to either side.
         shear: Largest slant to either side, as a tangent.
@@ -82,7 +81,7 @@ class Scene(NamedTuple):
     Attributes:
         image: (size, size, 3) uint8, RGB.
         xyxy: (n, 4) float32 pixels, tight around the ink.
-        label: (n,) int64 indices into ``NAMES``.
+        label: (n,) int64 classes.
     """
 
     image: NDArray[np.uint8]
@@ -134,25 +133,27 @@ def _background(scenes: Scenes, rng: np.random.Generator) -> Floats:
     size = scenes.size
     luminance = np.full((size, size), rng.uniform(*scenes.background), np.float32)
     across = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    angle, rise = rng.uniform(0, 2 * np.pi), rng.uniform(0, scenes.gradient)
-    luminance += rise * (np.cos(angle) * across + np.sin(angle) * across[:, None])
-    shares = np.sqrt(rng.dirichlet(np.ones(4))) * rng.uniform(0, scenes.texture)
+    angle, rise = rng.uniform(0, 2 * math.pi), rng.uniform(0, scenes.gradient)
+    luminance += rise * math.cos(angle) * across + (rise * math.sin(angle) * across)[:, None]
+    shares = (np.sqrt(rng.dirichlet(np.ones(4))) * rng.uniform(0, scenes.texture)).tolist()
     # Cells that differ between the axes give grain and stripes beside the isotropic clouds.
     for share, cells in zip(shares, rng.uniform(0.7, np.log(size / 2), (4, 2)), strict=True):
-        luminance += share * _clouds(np.rint(np.exp(cells)).astype(int), size, rng)
-    clouds = np.stack([_clouds((4, 4), size, rng) for _ in range(3)])
-    colours = scenes.tint * (clouds + rng.standard_normal((3, 1, 1), np.float32))
-    return np.clip(luminance + colours - np.tensordot(_LUMA, colours, 1), 0, 1)
+        grid = rng.standard_normal(np.rint(np.exp(cells)).astype(int).tolist(), np.float32)
+        luminance += share * _enlarge(grid, size)
+    colours = scenes.tint * (rng.standard_normal((3, 4, 4)) + rng.standard_normal((3, 1, 1)))
+    colours -= np.tensordot(_LUMA, colours, 1)
+    canvas = luminance + np.stack([_enlarge(c, size) for c in colours.astype(np.float32)])
+    return np.clip(canvas, np.float32(0), np.float32(1))
 
 
-def _clouds(cells: Sequence[int] | Whole, size: int, rng: np.random.Generator) -> Floats:
-    grid = rng.standard_normal(tuple(cells), np.float32)
+def _enlarge(grid: Floats, size: int) -> Floats:
     return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _render(glyph: Floats, scenes: Scenes, rng: np.random.Generator, *, rotation: float) -> Floats:
     """Return the opacity of a digit after its transform, cropped to where there is any."""
-    scale = math.exp(rng.uniform(*map(math.log, scenes.height))) / _CELLS
+    low, high = scenes.height
+    scale = low * (high / low) ** rng.random() / _CELLS
     across, slant = scale * rng.uniform(*scenes.stretch), rng.uniform(-scenes.shear, scenes.shear)
     angle = math.radians(rng.uniform(-rotation, rotation))
     cos, sin = math.cos(angle), math.sin(angle)
@@ -178,7 +179,7 @@ def _stroke(size: int, rng: np.random.Generator, *, thickness: int) -> Floats:
     curve = (1 - t) ** 2 * corner + 2 * t * (1 - t) * bend + t**2 * end
     mask = np.zeros((size, size), np.uint8)
     cv2.polylines(mask, [np.rint(curve).astype(np.int32)], False, 255, thickness, cv2.LINE_AA)
-    return _crop(mask / np.float32(255))
+    return _crop(mask)
 
 
 def _blob(size: int, rng: np.random.Generator) -> Floats:
@@ -187,7 +188,7 @@ def _blob(size: int, rng: np.random.Generator) -> Floats:
     axes, centre = rng.integers(2, longest, 2, endpoint=True).tolist(), (2 * longest, 2 * longest)
     mask = np.zeros((4 * longest + 1, 4 * longest + 1), np.uint8)
     cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
-    return _crop(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 3)) / np.float32(255))
+    return _crop(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 3)))
 
 
 def _clutter(scenes: Scenes, scraps: Floats, rng: np.random.Generator) -> Floats:
@@ -198,12 +199,15 @@ def _clutter(scenes: Scenes, scraps: Floats, rng: np.random.Generator) -> Floats
     if kind == 1:
         return _blob(scenes.size, rng)
     # A few rows of the top or the bottom: ink of the right kind that is no digit.
-    fragment, rows = scraps[rng.integers(len(scraps))].copy(), rng.integers(2, 5)
-    fragment[rows:] = 0
+    fragment, rows = np.zeros_like(scraps[0]), int(rng.integers(2, 5))
+    part = slice(0, rows) if rng.random() < 0.5 else slice(_CELLS - rows, None)
+    fragment[part] = scraps[rng.integers(len(scraps))][part]
     return _render(fragment, scenes, rng, rotation=180.0)
 
 
-def _crop(alpha: Floats) -> Floats:
+def _crop(opacity: Any) -> Floats:
+    """Return the opacity, floats or bytes, as floats and cut to where there is any."""
+    alpha: Floats = opacity / np.float32(255) if opacity.dtype == np.uint8 else opacity
     x1, y1, x2, y2 = _bounds(alpha > _EDGE)
     return alpha[y1:y2, x1:x2]
 
@@ -243,6 +247,8 @@ def _paint(
     canvas: Floats, alpha: Floats, at: Whole, scenes: Scenes, rng: np.random.Generator
 ) -> None:
     """Lay ink of one colour on the canvas, darker or lighter than what lies beneath."""
+    if not alpha.size:  # a faint fragment can vanish
+        return
     region: Floats = _window(canvas, alpha, at)
     under = float(_LUMA @ np.einsum("chw,hw->c", region, alpha) / alpha.sum())
     contrast, tint = rng.uniform(*scenes.contrast), scenes.tint * rng.standard_normal(3, np.float32)
@@ -258,5 +264,5 @@ def _photograph(canvas: Floats, scenes: Scenes, rng: np.random.Generator) -> NDA
     blur, noise = rng.uniform(0, scenes.blur), rng.uniform(0, scenes.noise)
     seen = cv2.merge(list(canvas))
     seen = cv2.GaussianBlur(seen, (0, 0), blur) if blur > 0.2 else seen
-    seen = seen + np.float32(noise) * rng.standard_normal(seen.shape, np.float32)
-    return np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)
+    grain = noise * rng.standard_normal((*seen.shape[:2], 1), np.float32)
+    return np.rint(np.clip(seen + grain, 0, 1) * 255).astype(np.uint8)

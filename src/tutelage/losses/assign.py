@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tutelage.losses.pick import Place
 from tutelage.structures import Targets
 
 POOL = 10
@@ -45,13 +46,10 @@ class Matches(NamedTuple):
     target: Tensor
     counts: tuple[int, ...]
 
-    def gather(self, raw: Sequence[Tensor]) -> Tensor:
-        """Collect the matched predictions of ``raw``, ``(b, na, ny, nx, k)`` per level, as ``(n, k)``."""
-        return torch.cat([level[place] for level, place in zip(raw, self.per_level(), strict=True)])
-
-    def per_level(self):
-        fields = (self.image, self.anchor, self.row, self.column)
-        return list(zip(*(field.split(self.counts) for field in fields), strict=True))
+    def places(self) -> list[Place]:
+        """Return image, anchor, row and column of the matched predictions, per level."""
+        image, anchor, row, column = (field.split(self.counts) for field in self[1:5])
+        return list(zip(image, anchor, row, column, strict=True))
 
 
 @torch.no_grad()

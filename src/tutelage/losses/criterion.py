@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tutelage.config.schema import LossConfig
 from tutelage.losses.assign import Matches, anchor_candidates, simota
 from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
+from tutelage.losses.pick import last_written, pick
 from tutelage.structures import Targets
 
 _FOCAL_ALPHA = 0.25
@@ -94,12 +95,13 @@ class Criterion(nn.Module):
             image_size: Height and width of the canvas in pixels.
 
         Returns:
-            ``box``, ``obj`` and ``cls``: scalars with their gains, not multiplied by the batch size. All
-            depend on ``raw``, with or without boxes.
+            ``box``, ``obj`` and ``cls``: scalars with their gains, not multiplied by the batch size.
+            All depend on ``raw``, with or without boxes.
 
         Raises:
-            ValueError: If ``raw`` is not of these levels, anchors, classes and this image size.
+            ValueError: If ``raw`` is not of these levels, anchors, classes and this canvas.
         """
+        self._check(raw, image_size)
         with torch.autocast(raw[0].device.type, enabled=False):
             terms = self.terms(raw, targets, self.match(raw, targets))
         return {name: self.gains[name] * value for name, value in terms.items()}
@@ -109,26 +111,27 @@ class Criterion(nn.Module):
         """Assign predictions to boxes.
 
         Args:
-            raw: As in :meth:`forward`; the anchor assigner looks at its shapes only.
+            raw: As in :meth:`forward`; the anchor assigner looks at the shapes only.
             targets: The boxes.
 
         Returns:
             The matches of the batch.
         """
+        dtype = _working_dtype(raw)
         candidates = anchor_candidates(
-            centre_size(targets.xyxy.to(_working_dtype(raw))),
+            centre_size(targets.xyxy.to(dtype)),
             targets.image,
-            anchors=self.anchors.to(_working_dtype(raw)),
+            anchors=self.anchors.to(dtype),
             strides=self.strides,
             grids=[(level.shape[2], level.shape[3]) for level in raw],
             max_ratio=self.config.anchor_t,
         )
         if self.assigner == "anchor":
             return candidates
-        picked = candidates.gather(raw).to(_working_dtype(raw))
+        places = zip(raw, candidates.places(), strict=True)
+        picked = torch.cat([level[place] for level, place in places]).to(dtype)
         box = self._boxes(picked, candidates)
-        box[:, 0] += candidates.column
-        box[:, 1] += candidates.row
+        box[:, :2] += torch.stack((candidates.column, candidates.row), dim=1)
         box *= self.cell[candidates.level, None]
         scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
         return simota(candidates, corners(box), scores, targets, images=len(raw[0]))
@@ -147,58 +150,63 @@ class Criterion(nn.Module):
             Scalars ``box``, ``obj`` and ``cls``.
         """
         dtype = _working_dtype(raw)
-        picked = matches.gather(raw).to(dtype)
+        places = matches.places()
+        picks = [pick(level, place) for level, place in zip(raw, places, strict=True)]
+        picked = torch.cat([predictions for predictions, _ in picks]).to(dtype)
+
         wanted = centre_size(targets.xyxy.to(dtype))[matches.target] / self.cell[matches.level, None]
-        wanted[:, 0] -= matches.column
-        wanted[:, 1] -= matches.row
-        iou = complete_iou(self._boxes(picked, matches), wanted)
-        box = cls = picked[:0].sum()
-        for part in iou.split(matches.counts):
-            if len(part):
-                box = box + (1 - part).mean()
-        if self.classes > 1:
-            labels = targets.label[matches.target, None]
-            smooth = self.config.label_smoothing / 2
-            hot = torch.full_like(picked[:, 5:], smooth).scatter_(1, labels, 1 - smooth)
-            for logits, target in zip(picked[:, 5:].split(matches.counts), hot.split(matches.counts), strict=True):
-                if len(logits):
-                    cls = cls + self._entropy(logits, target, self.config.cls_pw)
-        quality = iou.detach().clamp(min=0)
-        places = matches.per_level()
-        obj = picked.new_zeros(())
-        for level, place, value, balance in zip(raw, places, quality.split(matches.counts), self.balance, strict=False):
-            logits = level[..., 4].to(dtype)
-            obj = obj + balance * self._entropy(logits, _last_written(logits.shape, place, value), self.config.obj_pw)
+        wanted[:, :2] -= torch.stack((matches.column, matches.row), dim=1)
+        iou = complete_iou(self._boxes(picked, matches), wanted).split(matches.counts)
+
+        logits = picked[:, 5:].split(matches.counts)
+        labels = targets.label[matches.target, None].split(matches.counts)
+        smooth = self.config.label_smoothing / 2
+
+        box = obj = cls = picked[:0].sum()  # zero, but with a graph
+        for i, count in enumerate(matches.counts):
+            objectness = picks[i][1].to(dtype)
+            quality = last_written(iou[i].detach().clamp(min=0), places[i], objectness.shape)
+            obj = obj + self.balance[i] * self._entropy(objectness, quality, self.config.obj_pw)
+            if count:
+                box = box + (1 - iou[i]).mean()
+            if count and self.classes > 1:
+                hot = torch.full_like(logits[i], smooth).scatter_(1, labels[i], 1 - smooth)
+                cls = cls + self._entropy(logits[i], hot, self.config.cls_pw)
         return {"box": box, "obj": obj, "cls": cls}
 
     def _boxes(self, picked: Tensor, matches: Matches) -> Tensor:
-        """Decode ``(n, 5 + classes)`` predictions to cx, cy, w, h in cells, relative to the own cell."""
-        anchors = (self.anchors / self.cell[:, None, None]).to(picked.dtype)
+        """Decode ``(n, 5 + classes)`` predictions: cx, cy, w, h in cells, relative to their cell."""
+        anchors = self.anchors.to(picked.dtype) / self.cell[:, None, None]
         return decode(picked[:, :4], anchors[matches.level, matches.anchor])
 
-    def _entropy(self, logits: Tensor, target: Tensor, positive: float) -> Tensor:
-        """Mean binary cross-entropy, focal (Lin et al., 2017, arXiv:1708.02002) if the config says so."""
-        weight = None if positive == 1 else logits.new_full((), positive)
+    def _entropy(self, logits: Tensor, target: Tensor, positive_weight: float) -> Tensor:
+        """Mean binary cross-entropy; focal (Lin et al., ICCV 2017, arXiv:1708.02002) on demand."""
+        weight = None if positive_weight == 1 else logits.new_full((), positive_weight)
         gamma = self.config.fl_gamma
         if gamma == 0:
             return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
-        loss = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")
-        p = logits.sigmoid()
-        missing = target * (1 - p) + (1 - target) * p
+        loss = F.binary_cross_entropy_with_logits(
+            logits, target, pos_weight=weight, reduction="none"
+        )
+        score = logits.sigmoid()
         alpha = target * _FOCAL_ALPHA + (1 - target) * (1 - _FOCAL_ALPHA)
-        # The slope of x^gamma is infinite at 0 for gamma < 1.
-        return (loss * alpha * missing.clamp(min=1e-12) ** gamma).mean()
+        error = target * (1 - score) + (1 - target) * score
+        # For gamma < 1 the slope of error^gamma is infinite at zero.
+        return (loss * alpha * error.clamp(min=1e-12) ** gamma).mean()
+
+    def _check(self, raw: Sequence[Tensor], image_size: tuple[int, int]) -> None:
+        height, width = image_size
+        anchors, channels = self.anchors.shape[1], 5 + self.classes
+        expected = [
+            (anchors, height // stride, width // stride, channels) for stride in self.strides
+        ]
+        found = [tuple(level.shape[1:]) for level in raw]
+        if found != expected:
+            raise ValueError(
+                f"expected raw outputs (b, anchors, ny, nx, 5 + classes) with {expected} after the "
+                f"batch dimension for an image of {height} x {width}, got {found}"
+            )
 
 
-def _working_dtype(raw):
+def _working_dtype(raw: Sequence[Tensor]) -> torch.dtype:
     return torch.promote_types(raw[0].dtype, torch.float32)
-
-def _last_written(shape, place, value):
-    rank = torch.arange(len(value), device=value.device)
-    cells = torch.zeros(shape, dtype=torch.long, device=value.device)
-    strides = cells.stride()
-    flat = sum(p*s for p, s in zip(place, strides))
-    last = torch.zeros(shape.numel(), dtype=torch.long, device=value.device).scatter_reduce_(0, flat, rank, "amax")
-    out = value.new_zeros(shape)
-    out.view(-1)[flat] = value[last[flat]]
-    return out

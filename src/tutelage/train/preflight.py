@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from tutelage.config.schema import OptimConfig
+from tutelage.distill.method import Method
 from tutelage.errors import TeacherError
 from tutelage.structures import Batch, Knowledge
 from tutelage.train.calibrate import buffers_restored
@@ -88,7 +89,12 @@ def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[st
     """Take three steps on a copy and name own parameters of methods that did not move."""
     probe = copy.deepcopy(task).train()
     optimizer = make_optimizer(probe, OptimConfig(weight_decay=0.0, lr=1e-3))
-    before = {name: p.detach().clone() for name, p in probe.methods.named_parameters()}
+    moving = {
+        f"{name}.{own}": parameter
+        for name, method in probe.methods.items()
+        for own, parameter in cast(Method, method).moving().items()
+    }
+    before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
         optimizer.zero_grad()
         losses = probe(batch, knowledge)
@@ -96,9 +102,6 @@ def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[st
         total.backward()
         torch.nn.utils.clip_grad_norm_(probe.parameters(), 10.0)
         optimizer.step()
-    still = tuple(f"{n}.{s}" for n, m in task.methods.items() for s in getattr(m, "still", ()))
-    for name, parameter in probe.methods.named_parameters():
-        if parameter.requires_grad and torch.equal(parameter, before[name]):
-            method, _, rest = name.partition(".")
-            if not any(rest.endswith(s.partition(".")[2]) and s.startswith(method) for s in still):
-                yield f"{name} does not train"
+    for name, parameter in moving.items():
+        if torch.equal(parameter, before[name]):
+            yield f"{name} does not train"

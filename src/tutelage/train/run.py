@@ -279,7 +279,10 @@ class _Run:
         if not self.parts.accelerator.is_main_process:
             return
         meta = {
-            **student.metadata(),
+            "format": "tutelage-1",
+            "arch": student.arch,
+            "arch_name": student.arch_name,
+            "names": list(student.names),
             "image_size": self.config.train.image_size,
             "epoch": self.best.epoch,
             "scores": self.best.scores,

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from tutelage.config.schema import Config, DistillConfig
-from tutelage.data import DatasetIndex, cache_root, evaluation_loader
+from tutelage.data import DatasetIndex, evaluation_loader
+from tutelage.data.cache import cache_root
 from tutelage.distill import Method, Pairs, build_methods, pair
-from tutelage.errors import TeacherError
+from tutelage.errors import TeacherError, WeightsError
 from tutelage.evaluation import evaluate
-from tutelage.models.build import load, resolve_weights
-from tutelage.models.detector import Detector
+from tutelage.models.build import load
+from tutelage.models.checkpoint import BEST, SUFFIXES
+from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
 from tutelage.weights.store import atomic_write_text, identity
 
@@ -38,7 +40,7 @@ class Teaching(NamedTuple):
     """
 
     teacher: NativeTeacher
-    network: Detector
+    network: GraphDetector
     pairs: Pairs
     methods: dict[str, Method]
     weights: dict[str, float]
@@ -46,7 +48,7 @@ class Teaching(NamedTuple):
     record: dict[str, Any]
 
 
-def teach(config: DistillConfig, student: Detector, device: torch.device) -> Teaching:
+def teach(config: DistillConfig, student: GraphDetector, device: torch.device) -> Teaching:
     """Load the teacher of ``config``, pair it with ``student`` and build the methods.
 
     Raises:
@@ -54,7 +56,7 @@ def teach(config: DistillConfig, student: Detector, device: torch.device) -> Tea
         ConfigError: Layers or methods do not fit.
     """
     assert config.teacher is not None
-    path = resolve_weights(config.teacher)
+    path = weight_file(config.teacher)
     network = load(path)
     pairs = pair(
         student,
@@ -74,6 +76,23 @@ def teach(config: DistillConfig, student: Detector, device: torch.device) -> Tea
     shares = {name: config.ratio / len(automatic) for name in automatic}
     record = {"source": config.teacher, **identity(path), "names": list(network.names)}
     return Teaching(teacher, network, pairs, methods, weights, shares, record)
+
+
+def weight_file(source: str) -> Path:
+    """Return the file behind a run folder or a weight file.
+
+    Raises:
+        WeightsError: It is neither: an architecture name alone would be a teacher without weights.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path / BEST
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(
+            f"The teacher {source} holds no weights.",
+            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
+        )
+    return path
 
 
 def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:

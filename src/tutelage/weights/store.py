@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pickle
 import secrets
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
@@ -78,13 +79,12 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
     Args:
         path: Target, replaced in one step.
         state: Tensors by name, of any dtype and device; the dtype is kept.
-        meta: Header entries. Each value is stored as a JSON string.
+        meta: Header entries. Each value is stored as a JSON string; NaN and infinity become null.
 
     Raises:
         TypeError: A header value is no JSON value.
-        ValueError: A header value is not finite (JSON has no NaN).
     """
-    header = {key: json.dumps(value, allow_nan=False) for key, value in meta.items()}
+    header = {key: json.dumps(_finite(value), allow_nan=False) for key, value in meta.items()}
     # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
     tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
     atomic_write(path, lambda file: file.write(encode_safetensors(tensors, metadata=header)))
@@ -100,18 +100,18 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         WeightsError: The file is missing, damaged or something else.
     """
-    path = existing_file(path)
-    if sniff(path) != "safetensors":
-        raise WeightsError(f"{path} is a torch.save file, not .safetensors.")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is damaged or truncated ({error}).", fix="Copy or download it again."
-        ) from error
-    return state, {key: _decode(value) for key, value in header.items()}
+    with _opened(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, _header(file)  # noqa: SIM118
+
+
+def load_header(path: str | Path) -> dict[str, Any]:
+    """Read only the header of a ``.safetensors`` file; see :func:`load_best`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or something else.
+    """
+    with _opened(path) as file:
+        return _header(file)
 
 
 def save_last(path: str | Path, mapping: Mapping[str, object]) -> None:
@@ -167,6 +167,35 @@ def _plain(value: object, where: str) -> object:
         items = [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     raise TypeError(f"{where} is a {type(value).__name__}; only tensors and plain values can be saved")
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    path = existing_file(path)
+    if sniff(path) != "safetensors":
+        raise WeightsError(f"{path} is a torch.save file, not .safetensors.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is damaged or truncated ({error}).", fix="Copy or download it again."
+        ) from error
+
+
+def _header(file: Any) -> dict[str, Any]:
+    return {key: _decode(value) for key, value in (file.metadata() or {}).items()}
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN: a score that is undefined is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -1,0 +1,66 @@
+"""The ``tutelage`` command. Importing this imports no torch: ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from tutelage.cli.config import config
+from tutelage.cli.demo import demo
+from tutelage.cli.layers import layers
+from tutelage.cli.legacy import translate
+from tutelage.cli.methods import methods
+from tutelage.cli.problems import report
+from tutelage.cli.train import train
+from tutelage.cli.val import val
+
+app = typer.Typer(
+    name="tutelage",
+    help="Distil YOLO detectors: train a small student, taught by a strong teacher.",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tutelage config --all"
+app.command(
+    epilog=f"[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt\n\n[dim]{MORE}[/]"
+)(train)
+app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
+app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
+app.command()(methods)
+app.command()(demo)
+app.command(epilog="[dim]Example[/]  tutelage config run.yaml --set optim.lr=0.005")(config)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version", show_default=False)] = False,
+) -> None:
+    """Distil YOLO detectors: train a small student, taught by a strong teacher."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line and return the exit code; every error becomes a message."""
+    if list(argv) == ["--version"]:
+        from tutelage import __version__
+
+        print(f"tutelage {__version__}")
+        return 0
+    try:
+        legacy = translate(argv or ["--help"])
+        command = typer.main.get_command(app)
+        code = command.main(args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has left; nothing more to say
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, argv, debug="--debug" in argv, as_json="--json" in argv)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,317 @@
+"""A session on the screen: plan, one live bar, a row per evaluation, the result.
+
+Three displays share one contract: ``show`` takes an event, ``close`` ends the display. Losses stay
+on their device until they are shown, at most four times a second.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tutelage.cli.numbers import clock as clock_text
+from tutelage.cli.numbers import duration, loss, score
+
+if TYPE_CHECKING:
+    from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Planned, StepDone
+
+INTERVAL = 0.25  # seconds between two looks at the losses
+SHOWN = ("AP", "AP50", "AP75")
+BAR_WIDTH = 24
+
+
+class Display(Protocol):
+    """Shows events."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """End the display, also after an error."""
+
+
+def make_display(*, as_json: bool = False, quiet: bool = False, stream: TextIO | None = None) -> Display:
+    """Return the display for a stream: JSON lines, nothing, a live bar, or plain lines.
+
+    Args:
+        as_json: One JSON object per line.
+        quiet: Show nothing; errors have their own way.
+        stream: Where to (stdout if None); the live bar needs a terminal.
+    """
+    stream = stream or sys.stdout
+    if as_json:
+        return JsonDisplay(stream)
+    if quiet:
+        return QuietDisplay()
+    console = Console(file=stream, highlight=False, markup=False)
+    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
+
+
+
+class QuietDisplay:
+    """Shows nothing."""
+
+    def show(self, event: Event) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class JsonDisplay:
+    """One JSON object per line; epochs and steps are numbered as in ``metrics.jsonl``."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._now, self._shown = stream, now, -math.inf
+
+    def show(self, event: Event) -> None:
+        """Write the event; of the steps at most four a second."""
+        from tutelage.train import events as e
+
+        values: dict[str, Any] = event._asdict()
+        if isinstance(event, e.StepDone):
+            if self._now() - self._shown < INTERVAL:
+                return
+            self._shown = self._now()
+            values["losses"] = {name: group for name, group in _items(event).items() if group}
+        if isinstance(event, e.Planned):
+            values["rows"] = [list(row) for row in event.rows]
+        row = {"event": EVENT_NAMES[type(event).__name__], **_finite(values)}
+        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Do nothing: every line is complete."""
+
+
+EVENT_NAMES = {
+    "Planned": "plan",
+    "StepDone": "step",
+    "EpochDone": "epoch",
+    "Evaluated": "evaluation",
+    "Notice": "notice",
+    "Finished": "finished",
+}
+
+
+class PlainDisplay:
+    """One line per epoch and no control characters: for files and pipes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._epochs = 0
+        self._pending: EpochDone | None = None
+
+    def show(self, event: Event) -> None:
+        """Write the event, if it is worth a line."""
+        from tutelage.train import events as e
+
+        match event:
+            case e.Planned():
+                self._epochs = event.epochs
+                self._write(*plan_lines(event))
+            case e.Notice():
+                self._write(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
+            case e.EpochDone():
+                self._flush()
+                self._pending = event
+            case e.Evaluated():
+                self._flush(event)
+            case e.Finished():
+                self._flush()
+                self._write(*finish_lines(event))
+            case e.StepDone():
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        self._flush()
+
+    def _flush(self, evaluated: Evaluated | None = None) -> None:
+        done, self._pending = self._pending, None
+        if done is None and evaluated is None:
+            return
+        epoch = (done or evaluated).epoch  # pyright: ignore[reportOptionalMemberAccess]
+        parts = [f"epoch {epoch + 1}/{self._epochs}"]
+        if done is not None:
+            parts += [" ".join(f"{name} {loss(value)}" for name, value in summed(done.losses).items())]
+        if evaluated is not None:
+            parts += [" ".join(f"{name} {score(evaluated.scores[name])}" for name in SHOWN if name in evaluated.scores)]
+        if done is not None:
+            parts += [f"lr {loss(done.lr)}", duration(done.seconds)]
+        if evaluated is not None and evaluated.best:
+            parts += ["best"]
+        self._write("  ".join(parts))
+
+    def _write(self, *lines: str) -> None:
+        self._stream.write("".join(f"{line}\n" for line in lines))
+        self._stream.flush()
+
+
+class LiveDisplay:
+    """A live bar with the losses of the last step, and a permanent row per evaluation."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._now = console, now
+        self._live: Live | None = None
+        self._plan: Planned | None = None
+        self._shown = -math.inf
+        self._started: tuple[float, int] | None = None  # time and steps done at the first step
+        self._done: EpochDone | None = None
+        self._header = False
+
+    def show(self, event: Event) -> None:
+        """Show the event."""
+        from tutelage.train import events as e
+
+        match event:
+            case e.Planned():
+                self._begin(event)
+            case e.Notice():
+                style = "yellow" if event.level == "warning" else "dim"
+                self._console.print(Text(f" {event.level}: {event.text}", style=style))
+            case e.StepDone():
+                self._step(event)
+            case e.EpochDone():
+                self._done = event
+                self._update(Text(f" epoch {event.epoch + 1}: {duration(event.seconds)}", style="dim"))
+            case e.Evaluated():
+                self._row(event)
+            case e.Finished():
+                self.close()
+                for line in finish_lines(event):
+                    self._console.print(Text(line), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the live bar away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _begin(self, plan: Planned) -> None:
+        self.close()
+        self._plan, self._done, self._header = plan, None, False
+        self._shown, self._started = -math.inf, None
+        self._print_plan(plan)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def _step(self, event: StepDone) -> None:
+        now = self._now()
+        if self._plan is None:
+            return
+        total = event.epoch * self._plan.steps + event.step
+        if self._started is None:
+            self._started = (now, total)
+        if now - self._shown < INTERVAL:
+            return
+        self._shown = now
+        began, before = self._started
+        rate = (total - before) / (now - began) if now > began else 0.0
+        left = self._plan.epochs * self._plan.steps - total
+        self._update(_bar(self._plan, event, rate, left / rate if rate else None), _losses(event))
+
+    def _update(self, *rows: Any) -> None:
+        grid = Table.grid()
+        for row in rows:
+            grid.add_row(row)
+        if self._live is not None:
+            self._live.update(grid, refresh=True)
+
+    def _row(self, event: Evaluated) -> None:
+        terms = summed(self._done.losses) if self._done is not None and self._done.epoch == event.epoch else {}
+        scores = [name for name in SHOWN if name in event.scores]
+        if not self._header:
+            self._header = True
+            self._console.print(Text("".join(["epoch".rjust(6), *(f"{name:>9}" for name in [*terms, *scores])]), style="dim"))
+        cells = [f"{event.epoch + 1:>6}"]
+        cells += [f"{loss(value):>9}" for value in terms.values()]
+        cells += [f"{score(event.scores[name]):>9}" for name in scores]
+        mark = ("   ▲ best", "green") if event.best else ""
+        self._console.print(Text.assemble("".join(cells), mark), soft_wrap=True)
+
+    def _print_plan(self, plan: Planned) -> None:
+        first, *rest = plan_lines(plan)
+        self._console.print(Text(first, style="bold"), soft_wrap=True)
+        width = _label_width(plan)
+        for line in rest:
+            self._console.print(Text.assemble((line[: width + 1], "cyan"), line[width + 1 :]), soft_wrap=True)
+
+
+def plan_lines(plan: Planned) -> list[str]:
+    """Return the plan: a headline, then one aligned line per row."""
+    from tutelage import __version__
+
+    width = _label_width(plan)
+    return [f"tutelage {__version__}", *(f" {label:<{width}}  {text}" for label, text in plan.rows)]
+
+
+def finish_lines(event: Finished) -> list[str]:
+    """Return the result and what to do next."""
+    took = duration(event.seconds)
+    if "AP" not in event.best:
+        return [f" done · {took} · {event.folder}"]
+    ap50 = f" (AP50 {score(event.best['AP50'])})" if "AP50" in event.best else ""
+    best = f" best AP {score(event.best['AP'])}{ap50} at epoch {event.best_epoch + 1}"
+    return [f"{best} · {took} · {event.folder}/best.safetensors", f" next  tutelage val {event.folder}"]
+
+
+def summed(losses: Mapping[str, float]) -> dict[str, float]:
+    """Return the detection terms, and all distillation terms (``method/term``) as one ``kd``."""
+    terms = {name: value for name, value in losses.items() if "/" not in name}
+    taught = [value for name, value in losses.items() if "/" in name]
+    return {**terms, "kd": sum(taught)} if taught else terms
+
+
+def _label_width(plan: Planned) -> int:
+    return max((len(label) for label, _ in plan.rows), default=0)
+
+
+def _items(event: StepDone) -> dict[str, dict[str, float]]:
+    """Read the losses from their device, KD terms that are off left out."""
+    detection = {name: float(value) for name, value in event.losses.detection.items()}
+    taught = {name: float(value) for name, value in event.losses.distillation.items() if "/" in name}
+    return {"detection": detection, "distillation": taught}
+
+
+def _bar(plan: Planned, event: StepDone, rate: float, left: float | None) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    speed = f"{rate:.1f} it/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/it"
+    grid.add_row(
+        Text(f" epoch {event.epoch + 1}/{plan.epochs}", style="bold"),
+        ProgressBar(total=plan.steps, completed=event.step, width=BAR_WIDTH),
+        Text(f"{event.step}/{plan.steps}  "),
+        Text(f"{speed}  " if rate else ""),
+        Text(f"eta {clock_text(left)}" if left is not None else ""),
+    )
+    return grid
+
+
+def _losses(event: StepDone) -> Text:
+    groups = _items(event)
+    taught = groups["distillation"]
+    one = len({name.partition("/")[0] for name in taught}) == 1
+    named = {name.partition("/")[2] if one else name: value for name, value in taught.items()}
+    parts = ["  ".join(f"{name} {loss(value)}" for name, value in group.items()) for group in (groups["detection"], named)]
+    share = "" if event.kd_share is None else f"  kd/total {100 * event.kd_share:.0f} %"
+    text = " │ ".join([part for part in parts if part] + [f"lr {loss(event.lr)}{share}"])
+    return Text(f"   {text}", no_wrap=True, overflow="ellipsis")
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with NaN and infinity as None, which JSON can write."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

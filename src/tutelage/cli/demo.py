@@ -1,0 +1,89 @@
+"""``tutelage demo``."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.console import Display, make_display
+from tutelage.cli.numbers import score
+from tutelage.cli.tables import columns, say
+from tutelage.cli.train import follow
+
+if TYPE_CHECKING:
+    from tutelage.train.comparison import Outcome
+
+
+def demo(
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="<n>", min=1, help="Epochs of each student", rich_help_panel=o.HOW)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="<n>", help="Of both students", rich_help_panel=o.HOW)] = 0,
+    train_teacher: Annotated[
+        bool,
+        typer.Option(
+            "--train-teacher", metavar="", help="Train the teacher too", rich_help_panel=o.HOW, show_default=False
+        ),
+    ] = False,
+    project: Annotated[
+        str,
+        typer.Option(
+            "--project", "--folder", metavar="<folder>", help="Parent of the run folders", rich_help_panel=o.WHERE
+        ),
+    ] = "runs",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Distil a small student on built-in data: with and without a teacher, compared."""
+    from tutelage.demo import EPOCHS, run_demo
+
+    events = run_demo(project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher)
+    display = DemoDisplay(make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet)
+    follow(events, display, batch=16)
+
+
+class DemoDisplay:
+    """Shows the runs as usual, and between and after them the stages and the outcome."""
+
+    def __init__(self, inner: Display, *, as_json: bool, quiet: bool) -> None:
+        self._inner, self._json, self._quiet = inner, as_json, quiet
+        self._started = time.monotonic()
+
+    def show(self, event: Any) -> None:
+        """Show an event, a stage or the outcome."""
+        from tutelage.demo import summary
+        from tutelage.train.comparison import Outcome, Stage
+
+        if not isinstance(event, Stage | Outcome):
+            self._inner.show(event)
+            return
+        self._inner.close()
+        if self._json:
+            told = {"title": event.title} if isinstance(event, Stage) else summary(event, time.monotonic() - self._started)
+            print(json_format.dumps({"event": type(event).__name__.lower(), **told}), flush=True)
+        elif not self._quiet and isinstance(event, Stage):
+            say("", f"— {event.title}", style="bold")
+        elif not self._quiet:
+            say("", *outcome_lines(event))
+
+    def close(self) -> None:
+        """End the display of the current run."""
+        self._inner.close()
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
+    """Return the comparison as lines: a table, then what it says."""
+    rows = [["", "AP", "AP50", "parameters", "GFLOPs", "ms/image"]]
+    for arm in outcome.arms:
+        size = f"{arm.parameters / 1e6:.2f} M"
+        cells = [score(arm.scores.AP), score(arm.scores.AP50), size, f"{arm.gflops:.2f}", f"{arm.milliseconds:.1f}"]
+        rows.append([arm.title, *cells])
+    lines = [*columns(rows, left=1), "", outcome.verdict]
+    if outcome.gap_closed is not None:
+        lines.append(f"Share of the gap to the teacher that distillation closed: {100 * outcome.gap_closed:.0f} %")
+    return lines

@@ -1,0 +1,96 @@
+"""``tutelage layers``."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.tables import columns, say
+
+if TYPE_CHECKING:
+    from tutelage.distill.pairing import Pairs
+    from tutelage.models.graph import GraphDetector
+
+
+def layers(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, or weights")],
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", metavar="<model>", help="Suggest pairs with this network")
+    ] = None,
+    img_size: Annotated[
+        int, typer.Option("--img-size", "--img", metavar="<px>", min=32, help="For the sizes of the maps")
+    ] = 640,
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> None:
+    """List the layers that can be tapped, and with a teacher the pairs of both networks."""
+    from tutelage.models.build import load
+
+    student = load(model)
+    if teacher is None:
+        listing: dict[str, Any] = {"student": rows_of(student, img_size)}
+        lines = table_of(student, img_size)
+    else:
+        from tutelage.distill.pairing import pair
+
+        network = load(teacher)
+        pairs = pair(student, network)
+        listing = {
+            "student": rows_of(student, img_size),
+            "teacher": rows_of(network, img_size),
+            "student_kd_layers": [tap.key for tap in pairs.student],
+            "teacher_kd_layers": [tap.key for tap in pairs.teacher],
+        }
+        lines = [
+            *table_of(student, img_size, "student "),
+            "",
+            *table_of(network, img_size, "teacher "),
+            "",
+            *pair_lines(student, pairs),
+        ]
+    if json:
+        print(json_format.dumps(listing))
+    else:
+        say(*lines)
+
+
+def rows_of(network: GraphDetector, image_size: int) -> list[dict[str, Any]]:
+    """Return the layers that can be tapped as plain values, the head left out."""
+    from tutelage.models.cost import describe
+
+    return [asdict(row) for row in describe(network, image_size) if row.stride]
+
+
+def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[str]:
+    """Return the layers that can be tapped as lines."""
+    from tutelage.models.cost import cost
+
+    found = cost(network, image_size)
+    size = f"{found.parameters / 1e6:.1f} M parameters, {found.gflops:.1f} GFLOPs"
+    levels = "  ".join(f"{level} = {key}" for level, key in network.levels.items())
+    rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
+    for row in rows_of(network, image_size):
+        map_size = "{}×{}".format(*row["size"])
+        rows.append([str(row["index"]), row["block"], str(row["channels"]), str(row["stride"]), map_size, row["level"]])
+    return [f"{title}{network.arch_name}: {size}. Default taps: {levels}", *columns(rows, left=(1, 5))]
+
+
+def pair_lines(student: GraphDetector, pairs: Pairs) -> list[str]:
+    """Return the suggested pairs, and the two lines to paste into a run file or a hyp file."""
+    marks = {key: level for level, key in student.levels.items()}
+    rows = [["pair", "student", "teacher", "channels", "stride"]]
+    for mine, theirs in zip(pairs.student, pairs.teacher, strict=True):
+        widths = f"{mine.channels} → {theirs.channels}"
+        rows.append([marks.get(mine.key, ""), mine.key, theirs.key, widths, str(mine.stride)])
+    keys = [", ".join(tap.key for tap in taps) for taps in (pairs.student, pairs.teacher)]
+    return [
+        "Suggested pairs (what a run uses unless told otherwise):",
+        *columns(rows, left=1),
+        "",
+        f"student_kd_layers: [{keys[0]}]",
+        f"teacher_kd_layers: [{keys[1]}]",
+    ]

@@ -1,0 +1,157 @@
+"""Exceptions to messages: what, where, fix. Never a traceback on the screen unless asked for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import platform
+import shlex
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from tutelage.errors import UserError, nearest
+
+CRASH_FILE = "tutelage-crash.txt"
+MEMORY_WORDS = ("out of memory", "can't allocate memory")
+
+
+class RunError(Exception):
+    """Something went wrong inside a run; the cause is chained.
+
+    Args:
+        folder: The run folder.
+        batch: Images per step.
+    """
+
+    def __init__(self, folder: str, batch: int) -> None:
+        self.folder, self.batch = folder, batch
+        super().__init__(folder)
+
+
+class Interrupted(UserError):
+    """The user stopped a run."""
+
+    exit_code: ClassVar[int] = 130
+
+
+class Problem(NamedTuple):
+    """What the screen shows of an exception."""
+
+    what: str
+    where: str = ""
+    fix: str = ""
+    exit_code: int = 1
+    unforeseen: bool = False
+
+
+def report(error: BaseException, argv: Sequence[str], *, debug: bool = False, as_json: bool = False) -> int:
+    """Show an exception on stderr (with ``--json`` also as an object on stdout).
+
+    Args:
+        error: The exception.
+        argv: The command line, for the crash file.
+        debug: Show the traceback too.
+        as_json: Print ``{"event": "error", ...}`` on stdout.
+
+    Returns:
+        The exit code.
+    """
+    folder, batch = "", 0
+    if isinstance(error, RunError) and error.__cause__ is not None:
+        folder, batch, error = error.folder, error.batch, error.__cause__
+    problem = explain(error, batch)
+    if problem.unforeseen:
+        path = _write_crash(error, argv, folder)
+        problem = problem._replace(fix=f"{problem.fix} The traceback is in {path}.".strip())
+    if as_json:
+        print(json.dumps({"event": "error", **problem._asdict()}), flush=True)
+    _show(problem, debug=debug, error=error)
+    return problem.exit_code
+
+
+def explain(error: BaseException, batch: int = 0) -> Problem:
+    """Return what to tell about an exception.
+
+    Args:
+        error: The exception.
+        batch: Images per step of the run that it ended, or 0.
+    """
+    if isinstance(error, UserError):
+        return Problem(error.what, error.where, error.fix, error.exit_code)
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code)
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return _usage(error, str(usage()))
+    if type(error).__name__ == "OutOfMemoryError" or any(word in str(error).lower() for word in MEMORY_WORDS):
+        smaller = f"--batch-size {max(batch // 2, 1)} (gradients still accumulate)" if batch else "a smaller --batch-size"
+        what = f"The device ran out of memory{f' with batch {batch}' if batch else ''}."
+        return Problem(what, fix=f"Try {smaller}, a smaller --img-size or --precision bf16.", unforeseen=True)
+    if isinstance(error, MemoryError):
+        return Problem("The machine ran out of memory.", fix="Try fewer --workers or no --cache-images.", unforeseen=True)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _system(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tutelage"):
+        package = error.name.partition(".")[0]
+        return Problem(f"The package {package} is not installed.", fix=f"pip install {package}", exit_code=5)
+    what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
+    return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
+
+
+def _usage(error: BaseException, message: str) -> Problem:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tutelage"
+    unknown = getattr(error, "option_name", None)
+    hint = ""
+    if context is not None and unknown and hasattr(error, "possibilities"):
+        known = [option for parameter in context.command.params for option in parameter.opts]
+        message, hint = f"There is no option {unknown}.", nearest(unknown, known)
+    return Problem(message, fix=f"{hint} See  {command} --help".strip(), exit_code=2)
+
+
+def _system(error: OSError) -> Problem:
+    name = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return Problem(f"The disk is full{name}.", fix="Make room, then continue with  tutelage train --resume", unforeseen=True)
+    return Problem(f"{error.strerror or error}{name}.", unforeseen=True)
+
+
+def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
+    text = "".join(traceback.format_exception(error))
+    facts = f"{_versions()}\n$ tutelage {shlex.join(argv)}\n\n"
+    places = [Path(folder) / "crash.txt"] if folder else []
+    for path in [*places, Path(CRASH_FILE), Path(tempfile.gettempdir()) / CRASH_FILE]:
+        try:
+            path.write_text(facts + text, encoding="utf-8")
+        except OSError:
+            continue
+        return path
+    return Path("(nowhere: no folder can be written)")
+
+
+def _versions() -> str:
+    found = [f"python {platform.python_version()} on {platform.platform()}"]
+    for package in ("tutelage", "torch", "accelerate", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} is not installed")
+    return " · ".join(found)
+
+
+def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if debug:
+        console.print(Text("".join(traceback.format_exception(error)), style="dim"))
+    head = problem.what + (f" ({problem.where})" if problem.where else "")
+    mark = "" if problem.exit_code == Interrupted.exit_code else "Error: "
+    console.print(Text.assemble((mark, "bold red"), head))
+    if problem.fix:
+        console.print(Text(f"  {problem.fix}"))

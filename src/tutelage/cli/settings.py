@@ -1,0 +1,128 @@
+"""From options to resolved settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tutelage.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from tutelage.config import Resolved
+
+# option (as typer names it) → the setting that it sets
+SETTINGS: Mapping[str, str] = {
+    "data": "data",
+    "preset": "preset",
+    "cfg": "model.arch",
+    "weights": "model.weights",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch",
+    "img_size": "train.image_size",
+    "device": "train.device",
+    "workers": "train.workers",
+    "seed": "train.seed",
+    "precision": "train.precision",
+    "freeze": "train.freeze",
+    "patience": "train.patience",
+    "multi_scale": "train.multi_scale",
+    "rect": "train.rect",
+    "single_cls": "train.single_cls",
+    "cache_images": "train.cache_images",
+    "optimizer": "optim.name",
+    "teacher_weights": "distill.teacher",
+    "method": "distill.methods",
+    "student_kd_layers": "distill.student_kd_layers",
+    "teacher_kd_layers": "distill.teacher_kd_layers",
+    "project": "run.project",
+    "name": "run.name",
+    "exist_ok": "run.exist_ok",
+}
+# what a resumed run may change: where it runs, not what it computes
+FREE_ON_RESUME = ("train.device", "train.workers", "train.cache_images", "train.cache_gib")
+
+
+def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return ``{setting: (value, origin)}`` of the options that were given."""
+    found: dict[str, tuple[Any, str]] = {}
+    for option, setting in SETTINGS.items():
+        value = options.get(option)
+        if value in (None, False) or value == []:
+            continue
+        value = "ram" if option == "cache_images" else value
+        found[setting] = (value, f"flag --{option.replace('_', '-')}")
+    return found
+
+
+def resolve(options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]) -> tuple[Resolved, str | None]:
+    """Resolve the settings of ``tutelage train``.
+
+    Args:
+        options: The options by typer's names.
+        extra: Settings from flags of YOLOv7 and YOLOv5; the newer spelling wins.
+
+    Returns:
+        The settings, and the run folder to resume or None.
+
+    Raises:
+        ConfigError: Settings that cannot be used, or that contradict a resumed run.
+    """
+    from tutelage.config import load_config
+
+    flags = {**extra, **flags_of(options)}
+    run_file, hyp, sets = options.get("config") or None, options.get("hyp") or None, options.get("set") or ()
+    if options.get("resume") is None:
+        return load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets), None
+    folder = run_to_resume(options["resume"], options.get("project") or "runs")
+    flags.pop("run.project", None)
+    if run_file is not None:
+        raise ConfigError("--resume continues a run as it was; --config would replace its settings.")
+    stored = load_config(config_file=folder / "config.yaml")
+    resolved = load_config(config_file=folder / "config.yaml", hyp=hyp, flags=flags, sets=sets)
+    _check_resume(stored, resolved, folder)
+    return resolved, str(folder)
+
+
+def run_to_resume(given: str, project: str) -> Path:
+    """Return the folder of a run that can be continued.
+
+    Args:
+        given: The run folder, a file in it, or an empty text: the newest run of ``project``.
+        project: The parent of the runs.
+
+    Raises:
+        ConfigError: There is no such run.
+    """
+    if not given:
+        saved = sorted(Path(project).glob("*/last.pt"), key=lambda path: path.stat().st_mtime)
+        if not saved:
+            raise ConfigError(f"There is no run to resume in {project}.", fix="Name it: --resume runs/…")
+        return saved[-1].parent
+    path = Path(given)
+    folder = path.parent if path.is_file() else path
+    if not folder.is_dir():
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise ConfigError(f"There is no run folder {folder}.", where="--resume", fix=nearest(folder.name, siblings))
+    missing = [name for name in ("config.yaml", "last.pt") if not (folder / name).exists()]
+    if missing:
+        why = "it was stopped before its first save" if missing == ["last.pt"] else "it is not a run folder"
+        raise ConfigError(f"{folder} cannot be resumed: it has no {' and no '.join(missing)} ({why}).", where="--resume")
+    return folder
+
+
+def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
+    from tutelage.config.describe import leaves
+    from tutelage.config.layers import at, origin_of
+
+    before, after = stored.config.model_dump(mode="json"), resolved.config.model_dump(mode="json")
+    faults = [
+        f"{origin_of(key, resolved.origins).removeprefix('flag ')}: {key} {at(after, key)} contradicts its {at(before, key)}"
+        for key in leaves()
+        if key not in FREE_ON_RESUME and at(before, key) != at(after, key)
+    ]
+    if faults:
+        raise ConfigError(
+            "\n  ".join(["--resume continues a run as it was.", *faults]),
+            fix=f"Start a new run from its weights instead: --weights {folder / 'best.safetensors'}",
+        )

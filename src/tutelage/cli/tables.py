@@ -1,0 +1,37 @@
+"""Plain tables: the same on a terminal and in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+
+def columns(rows: Sequence[Sequence[str]], *, left: int | Sequence[int] = 0, gap: str = "  ") -> list[str]:
+    """Align cells in columns.
+
+    Args:
+        rows: Cells; short rows end early.
+        left: The columns that are aligned to the left: their numbers, or how many from the first.
+        gap: What stands between two columns.
+    """
+    lefts = set(range(left)) if isinstance(left, int) else set(left)
+    widths = [
+        max(len(row[column]) for row in rows if column < len(row))
+        for column in range(max(map(len, rows), default=0))
+    ]
+    return [
+        gap.join(
+            f"{cell:<{widths[column]}}" if column in lefts else f"{cell:>{widths[column]}}"
+            for column, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def say(*lines: str, style: str = "") -> None:
+    """Print lines as they are: no wrapping, no markup; style only on a terminal."""
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        console.print(Text(line, style=style))

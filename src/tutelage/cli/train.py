@@ -1,0 +1,138 @@
+"""``tutelage train``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.console import Display, make_display
+from tutelage.cli.legacy import Translation
+from tutelage.cli.problems import Interrupted, RunError
+from tutelage.errors import UserError
+
+if TYPE_CHECKING:
+    from tutelage.train.events import Event
+
+
+def train(
+    context: typer.Context,
+    data: o.Data = None,
+    cfg: o.Cfg = None,
+    weights: o.Weights = None,
+    config: o.RunFile = None,
+    hyp: o.Hyp = None,
+    preset: o.Preset = None,
+    single_cls: o.SingleClass = False,
+    teacher_weights: o.Teacher = None,
+    method: o.Methods = None,
+    student_kd_layers: o.StudentLayers = None,
+    teacher_kd_layers: o.TeacherLayers = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    img_size: o.ImageSize = None,
+    device: o.Device = None,
+    workers: o.Workers = None,
+    seed: o.Seed = None,
+    precision: o.Precision = None,
+    optimizer: o.Optimizer = None,
+    freeze: o.Freeze = None,
+    patience: o.Patience = None,
+    multi_scale: o.MultiScale = False,
+    rect: o.Rect = False,
+    cache_images: o.CacheImages = False,
+    resume: o.Resume = None,
+    dry_run: o.DryRun = False,
+    set: o.Sets = None,
+    project: o.Project = None,
+    name: o.Name = None,
+    exist_ok: o.ExistOk = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train a detector. Give it a teacher and it is distilled."""
+    from tutelage.cli.settings import resolve
+
+    legacy = context.find_object(Translation) or Translation([], {}, [])
+    resolved, folder = resolve(context.params, legacy.settings)
+    from tutelage.train.assemble import session
+
+    events = session(
+        resolved.config,
+        origins=resolved.origins,
+        resume=folder,
+        dry_run=dry_run,
+        notices=(*legacy.notices, *resolved.notices),
+        command_line=" ".join(["tutelage", *sys.argv[1:]]),
+    )
+    follow(events, make_display(as_json=json, quiet=quiet), batch=resolved.config.train.batch, dry_run=dry_run)
+
+
+def follow(events: Iterator[Event], display: Display, *, batch: int, dry_run: bool = False) -> None:
+    """Show a session; say how to go on if it is stopped.
+
+    Args:
+        events: The session.
+        display: Shows its events.
+        batch: Images per step, for the message when memory runs out.
+        dry_run: Whether the session ends after its first step.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM.
+        RunError: Anything unforeseen after the run folder was made; the cause is chained.
+        UserError: Anything the user can mend.
+    """
+    from tutelage.train.events import Notice, Planned, StepDone
+
+    folder, place = "", ""
+    try:
+        with _sigterm_as_interrupt():
+            for event in events:
+                display.show(event)
+                if isinstance(event, Planned):
+                    folder = event.folder
+                elif isinstance(event, StepDone):
+                    place = f"epoch {event.epoch + 1} step {event.step}"
+        if dry_run:
+            display.show(Notice("info", f"Dry run: everything was built and one step taken; see {folder}."))
+    except KeyboardInterrupt:
+        display.close()
+        raise _interrupted(folder, place) from None
+    except UserError:
+        raise
+    except Exception as error:
+        raise RunError(folder, batch) from error
+    finally:
+        display.close()
+
+
+def _interrupted(folder: str, place: str) -> Interrupted:
+    what = f"Stopped by Ctrl-C{f' at {place}' if place else ' before the first step'}."
+    if folder and (Path(folder) / "last.pt").exists():
+        return Interrupted(what, fix=f"Continue from the last save:  tutelage train --resume {folder}")
+    return Interrupted(what, fix="Nothing was saved yet.")
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,21 @@
+"""Settings: one schema, layers with origins, presets, YOLOv7 and YOLOv5 hyper-parameter files."""
+
+from tutelage.config.dump import dump, dump_all_settings
+from tutelage.config.load import Change, Resolved, changes, describe_changes, load_config
+from tutelage.config.preset import PRESETS, default_preset
+from tutelage.config.schema import Config
+from tutelage.config.source import read_document
+
+__all__ = [
+    "PRESETS",
+    "Change",
+    "Config",
+    "Resolved",
+    "changes",
+    "default_preset",
+    "describe_changes",
+    "dump",
+    "dump_all_settings",
+    "load_config",
+    "read_document",
+]

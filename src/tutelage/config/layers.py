@@ -1,0 +1,136 @@
+"""One tree of values, one origin per leaf; each layer overrides what stood there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tutelage.config.describe import Leaf, leaves
+from tutelage.config.schema import Config
+from tutelage.errors import ConfigError
+
+DEFAULT = "default"
+METHODS = "distill.methods"
+
+
+class Entry(NamedTuple):
+    """A value for a dotted setting, which layer gave it, and the origins of its parts if known."""
+
+    key: str
+    value: Any
+    origin: str
+    inner: Mapping[str, str] = {}
+
+
+class Layers:
+    """The merged values and their origins, beginning with the schema's defaults."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = Config().model_dump(mode="json")
+        self.origins: dict[str, str] = dict.fromkeys(leaves(), DEFAULT)
+
+    def put_all(self, entries: Iterable[Entry], faults: list[ConfigError]) -> None:
+        """Put a layer on top; entries that have no place are added to ``faults``."""
+        for entry in entries:
+            try:
+                self._put(entry)
+            except ConfigError as error:
+                where = error.where or entry.origin
+                faults.append(ConfigError(error.what.rstrip("."), where=where, fix=error.fix))
+
+    def _put(self, entry: Entry) -> None:
+        value = natural(entry.key, entry.value)
+        path = entry.key.split(".")
+        group: Any = self.values
+        for depth, part in enumerate(path):
+            slot = _slot(group, part, entry.key, ".".join(path[:depth]))
+            if depth == len(path) - 1:
+                group[slot] = value
+            else:
+                group = group.setdefault(slot, {}) if isinstance(group, dict) else group[slot]
+        for old in [name for name in self.origins if f"{name}.".startswith(f"{entry.key}.")]:
+            del self.origins[old]
+        self.origins |= {entry.key: entry.origin, **entry.inner}
+
+
+def _slot(group: Any, part: str, key: str, parent: str) -> int | str:
+    if isinstance(group, dict):
+        return part
+    if not isinstance(group, list):
+        raise ConfigError(f"{key}: {parent} is one value, not a group")
+    if part.isdecimal() and int(part) < len(group):
+        return int(part)
+    raise ConfigError(f"{key}: there is no {parent}.{part}", fix=f"Items are counted from 0; there are {len(group)}.")
+
+
+def natural(key: str, value: Any) -> Any:
+    """Bring what people write into the form of the schema; what does not fit is left as it is.
+
+    ``75`` and ``57,65,73`` become lists of layers, ``fgd:alpha=0.002`` a method, ``device: 0``
+    ``cuda:0``, ``SGD`` the choice ``sgd``; ``none`` and empty text become None where None is allowed.
+
+    Raises:
+        ConfigError: A method is misspelt, or several devices are named.
+    """
+    if key == METHODS:
+        return [_method(item) for item in (value if isinstance(value, list) else [value])]
+    if key.startswith(f"{METHODS}.") and key.count(".") == 2:
+        return _method(value)
+    leaf = leaves().get(key)
+    if leaf is None:
+        return value
+    if leaf.optional and value in ("", "none", "None"):
+        return None
+    if leaf.plural and value is not None:
+        return [_scalar(item, leaf) for item in _items(value)]
+    return _device(_scalar(value, leaf)) if key == "train.device" else _scalar(value, leaf)
+
+
+def _method(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    from tutelage.config.methods import parse_method
+
+    return parse_method(value).model_dump(mode="json")
+
+
+def _device(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if "," in value:
+        raise ConfigError(f"train.device: '{value}' names several devices", fix="One process has one, e.g. cuda:0.")
+    text = value.strip()
+    return f"cuda:{text}" if text.isdecimal() else text or "auto"
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [part for part in value.strip("[]() ").replace(",", " ").split() if part]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _scalar(value: Any, leaf: Leaf) -> Any:
+    if leaf.textual and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value.strip().lower() in leaf.choices:
+        return value.strip().lower()
+    return value
+
+
+def at(tree: Any, key: str) -> Any:
+    """Return the value at a dotted key, or None."""
+    for part in key.split("."):
+        if isinstance(tree, list):
+            tree = tree[int(part)] if part.isdecimal() and int(part) < len(tree) else None
+        else:
+            tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def origin_of(key: str, origins: Mapping[str, str]) -> str:
+    """Return the origin of a dotted key: its own, or that of its closest parent."""
+    while key:
+        if key in origins:
+            return origins[key]
+        key = key.rpartition(".")[0]
+    return DEFAULT

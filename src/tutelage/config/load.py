@@ -1,0 +1,180 @@
+"""Settings in layers, each leaf remembering which layer set it; all faults told at once.
+
+Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tutelage.config.describe import leaves, sections
+from tutelage.config.dump import dump
+from tutelage.config.layers import DEFAULT, METHODS, Entry, Layers, at, origin_of
+from tutelage.config.preset import PRESETS, default_preset, read_preset
+from tutelage.config.schema import Config
+from tutelage.config.source import Document, parse_value, read_document
+from tutelage.config.validate import combined, validate
+from tutelage.config.yolov7 import translate_hyp
+from tutelage.errors import ConfigError
+
+__all__ = ["Change", "Resolved", "changes", "describe_changes", "dump", "load_config"]
+
+
+class Change(NamedTuple):
+    """A setting that differs from the defaults and the preset."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+class Resolved(NamedTuple):
+    """Settings after all layers.
+
+    Attributes:
+        config: The settings; ``config.preset`` names the preset that was used.
+        origins: Which layer set each leaf, by dotted name: ``default``, ``preset v7-tiny``,
+            ``hyp.yaml:12``, ``flag --epochs`` or ``--set``. Options of a method may have their
+            own (``distill.methods.0.alpha``); else that of ``distill.methods`` holds.
+        changed: The leaves that differ from the defaults and the preset.
+        notices: What the user should know, e.g. keys without effect.
+    """
+
+    config: Config
+    origins: dict[str, str]
+    changed: tuple[Change, ...]
+    notices: tuple[str, ...]
+
+
+def load_config(
+    *,
+    config_file: str | Path | None = None,
+    hyp: str | Path | None = None,
+    flags: Mapping[str, tuple[Any, str]] | None = None,
+    sets: Sequence[str] = (),
+) -> Resolved:
+    """Resolve the settings of a run.
+
+    Args:
+        config_file: A run file with the schema's names.
+        hyp: A hyper-parameter file of YOLOv7 or YOLOv5.
+        flags: ``{setting: (value, origin)}``, e.g. ``{"train.epochs": (3, "flag --epochs")}``.
+        sets: ``KEY=VALUE`` texts, e.g. ``distill.methods.0.alpha=0.002``.
+
+    Raises:
+        ConfigError: Some settings cannot be used; all of them are told, with their origin.
+    """
+    faults: list[ConfigError] = []
+    notices: list[str] = []
+    entries: list[Entry] = []
+    if config_file is not None:
+        document = read_document(config_file, kind="--config")
+        entries += _entries(document, document.values)
+    if hyp is not None:
+        translated = translate_hyp(_read_hyp(hyp))
+        entries += [Entry(*entry) for entry in translated.entries]
+        notices += translated.notices
+        faults += translated.faults
+    entries += [Entry(key, value, origin) for key, (value, origin) in (flags or {}).items()]
+    entries += _set_entries(sets, faults)
+
+    preset, preset_origin = _choose_preset(entries)
+    merged = Layers()
+    merged.put_all(_preset_entries(preset), faults)
+    merged.put_all(entries, faults)
+    merged.values["preset"], merged.origins["preset"] = preset, preset_origin
+    config = validate(merged, faults)
+    if config is None:
+        raise combined(faults)
+    return Resolved(config, merged.origins, changes(config, merged.origins), tuple(notices))
+
+
+def changes(config: Config, origins: Mapping[str, str]) -> tuple[Change, ...]:
+    """Return the leaves of a resolved config that differ from the defaults and its preset."""
+    base = Layers()
+    base.put_all(_preset_entries(config.preset), [])
+    after = config.model_dump(mode="json")
+    return tuple(
+        Change(key, at(after, key), origin_of(key, origins))
+        for key in leaves()
+        if key != "preset" and at(after, key) != at(base.values, key)
+    )
+
+
+def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
+    """Return one line: what differs from the preset, by which layer, and what the rest is.
+
+    What a plan shows elsewhere (data, model, teacher, methods, folder) is left out.
+    """
+    elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS, "run.")
+    told = [
+        f"{key} {_short(value)} ({origin})"
+        for key, value, origin in changes(config, origins)
+        if not key.startswith(elsewhere)
+    ]
+    rest = "everything else" if told else "everything"
+    return " · ".join([*told, f"{rest}: preset {config.preset} ({origins.get('preset', DEFAULT)})"])
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else f"{value:g}" if type(value) is float else str(value)
+
+
+def _entries(document: Document, values: Mapping[str, Any], start: str = "") -> list[Entry]:
+    found: list[Entry] = []
+    for name, value in values.items():
+        key = f"{start}{name}"
+        if key in sections() and isinstance(value, dict):
+            found += _entries(document, value, f"{key}.")
+        elif key not in sections() or value is not None:
+            inner = {line: document.origin(line) for line in document.lines if line.startswith(f"{key}.")}
+            found.append(Entry(key, value, document.origin(key), inner))
+    return found
+
+
+def _read_hyp(hyp: str | Path) -> Document:
+    try:
+        return read_document(hyp, kind="--hyp")
+    except ConfigError as error:
+        name = Path(hyp).name
+        preset = next((preset for preset, file in PRESETS.items() if name in (file, f"{preset}.yaml")), None)
+        if preset is None or Path(hyp).exists():
+            raise
+        fix = f"The values that YOLO publishes under that name are built in: --preset {preset}"
+        raise ConfigError(error.what, where=error.where, fix=fix) from None
+
+
+def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
+    found: list[Entry] = []
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            faults.append(ConfigError(f"--set {text}: expected KEY=VALUE", fix="For example  --set optim.lr=0.005"))
+            continue
+        key = key.strip()
+        leaf = leaves().get(key)
+        plain = leaf is not None and leaf.textual and not leaf.plural
+        found.append(Entry(key, value if plain else parse_value(value), "--set"))
+    return found
+
+
+def _preset_entries(preset: Any) -> list[Entry]:
+    if not isinstance(preset, str) or preset not in PRESETS:
+        return []
+    groups = read_preset(preset).items()
+    return [Entry(f"{group}.{key}", value, f"preset {preset}") for group, fields in groups for key, value in fields.items()]
+
+
+def _choose_preset(entries: Sequence[Entry]) -> tuple[Any, str]:
+    given = Layers()
+    given.put_all(entries, [])
+    if given.values["preset"] is not None:
+        return given.values["preset"], given.origins["preset"]
+    arch, weights = at(given.values, "model.arch"), at(given.values, "model.weights")
+    arch = arch if isinstance(arch, str) else None
+    weights = weights if isinstance(weights, str) else None
+    name = arch or ("the architecture of the weights" if weights else "yolov7-tiny")
+    reason = f"{DEFAULT} for {name}{' with weights' if arch and weights else ''}"
+    return default_preset(arch, weights is not None, weights=weights), reason

@@ -1,0 +1,104 @@
+"""Merged values to a checked config, or to faults that say what, where and what was expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from tutelage.config.describe import expected, leaves, sections, settings_of
+from tutelage.config.layers import METHODS, Layers, at, origin_of
+from tutelage.config.preset import PRESETS
+from tutelage.config.schema import Config, MethodConfig
+from tutelage.config.yolov7 import HYP
+from tutelage.errors import ConfigError, nearest
+
+
+def validate(merged: Layers, faults: list[ConfigError]) -> Config | None:
+    """Return the config, or None if there are faults; those found here are added to ``faults``."""
+    faults += _preset_fault(merged)
+    wrong = {key: None for key, leaf in leaves().items() if _unlike(at(merged.values, key), leaf.expected)}
+    config = None
+    try:
+        config = Config.model_validate(merged.values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            key = ".".join(str(part) for part in detail["loc"])
+            if detail["type"] == "extra_forbidden":
+                faults.append(_unknown(key, merged))
+            else:
+                wrong.setdefault(_setting(key))
+    faults += [_wrong(key, merged) for key in wrong]
+    return None if faults else config
+
+
+def combined(faults: Iterable[ConfigError]) -> ConfigError:
+    """Return one error that tells all faults."""
+    faults = list(faults)
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"  {told(fault)}" for fault in faults]
+    return ConfigError("\n".join([f"{len(faults)} settings cannot be used:", *lines]))
+
+
+def told(fault: ConfigError) -> str:
+    """Return a fault as a sentence: what (where). Fix."""
+    what = fault.what.rstrip(".") + (f" ({fault.where})" if fault.where else "") + "."
+    return f"{what} {fault.fix}".strip()
+
+
+def _unlike(value: Any, expects: str) -> bool:
+    """Whether a value passes pydantic although no one can have meant it."""
+    if isinstance(value, bool):
+        return "true" not in expects
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _preset_fault(merged: Layers) -> list[ConfigError]:
+    preset = merged.values["preset"]
+    if preset in PRESETS:
+        return []
+    hint = f"{nearest(str(preset), PRESETS)} Presets: {' '.join(PRESETS)}".strip()
+    return [ConfigError(f"There is no preset {preset!r}", where=merged.origins["preset"], fix=hint)]
+
+
+def _setting(location: str) -> str:
+    """Return the setting that a location of pydantic's (with its union tags) belongs to."""
+    parts = location.split(".")
+    if location.startswith(f"{METHODS}."):
+        return ".".join(parts[:4])
+    while parts and ".".join(parts) not in leaves() and ".".join(parts) not in sections():
+        parts.pop()
+    return ".".join(parts) or location
+
+
+def _wrong(key: str, merged: Layers) -> ConfigError:
+    value, where = at(merged.values, key), origin_of(key, merged.origins)
+    if key.startswith(f"{METHODS}."):
+        name = key.split(".")[3:]
+        if name == ["name"] and value is None:
+            return ConfigError(f"{key.rpartition('.')[0]} has no name", where=where, fix="For example  name: fgd")
+        fields = MethodConfig.model_json_schema()["properties"]
+        expects = expected(fields[name[0]]) if name and name[0] in fields else "a method such as {name: fgd}"
+    elif key in leaves():
+        expects = leaves()[key].expected
+    else:
+        expects = f"a group of settings: {' '.join(settings_of(key))}"
+    return ConfigError(f"{key}: {value!r} cannot be used", where=where, fix=f"Expected {expects}.")
+
+
+def _unknown(key: str, merged: Layers) -> ConfigError:
+    section, _, name = key.rpartition(".")
+    known = settings_of(section)
+    elsewhere = [leaf for leaf in leaves() if leaf.rpartition(".")[2] == name]
+    if name in HYP and not section:
+        hint = f"That is a key of hyp files, here {HYP[name].setting}; a hyp file is given with --hyp."
+    elif elsewhere:
+        hint = f"Did you mean '{elsewhere[0]}'?"
+    else:
+        every = leaves() if not section else known
+        hint = f"{nearest(name, known) or nearest(key, every)} Settings: {' '.join(known)}".strip()
+    what = f"{section} has no setting '{name}'" if section else f"There is no setting '{name}'"
+    return ConfigError(what, where=origin_of(key, merged.origins), fix=hint)

@@ -1,0 +1,245 @@
+"""The data yaml: class names, and where the images of a split are."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import yaml
+
+from tutelage.data.image import SUFFIXES
+from tutelage.errors import DataError, nearest
+
+_SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
+
+
+class Description(NamedTuple):
+    """One split of a data yaml.
+
+    Attributes:
+        names: Class names.
+        root: The folder named by ``path``, else the yaml's own.
+        sources: The folders and lists that were named for the split.
+        images: The image files, sorted, each once.
+        repeated: Images that were named more than once.
+    """
+
+    names: tuple[str, ...]
+    root: Path
+    sources: tuple[Path, ...]
+    images: tuple[Path, ...]
+    repeated: tuple[Path, ...]
+
+
+def read_description(path: Path, split: str) -> Description:
+    """Read a data yaml with ``path``, ``train``, ``val``, ``test``, ``names`` and ``nc``.
+
+    ``path`` is relative to the yaml; a split is a folder, a text file with one image per line or a
+    list of these, relative to ``path``, else to the yaml, else to the working directory. Other keys
+    are ignored; nothing is ever downloaded or executed.
+
+    Raises:
+        DataError: The yaml or something that it names cannot be used.
+    """
+    document = _load(path)
+    names = _names(path, document)
+    home = _normal(path.parent)
+    root = _normal(home / str(document.get("path") or ""))
+    bases = tuple(dict.fromkeys((root, home, _normal(Path()))))
+    sources = _locate(path, split, document, bases)
+    images: list[Path] = []
+    for source in sources:
+        images += _images_in(source) if source.is_dir() else _images_listed(source, bases)
+    unique = sorted(set(images))
+    if not unique:
+        wanted = " ".join(sorted(suffix.removeprefix(".") for suffix in SUFFIXES))
+        raise DataError(
+            f"{split}: no images in {', '.join(map(str, sources))}",
+            where=path.name,
+            fix=f"Images are files ending in: {wanted}.",
+        )
+    repeated = _repeated(images) if len(unique) < len(images) else ()
+    return Description(names, root, sources, tuple(unique), repeated)
+
+
+def _load(path: Path) -> Mapping[str, object]:
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.", fix=_neighbour(path)) from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise DataError(
+            f"{path.name} is not a data yaml: expected keys such as train, val and names, "
+            f"but got {type(document).__name__}."
+        )
+    return cast("dict[str, object]", document)
+
+
+def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
+    given = document.get("names")
+    if given is None:
+        count = document.get("nc")
+        names = [f"class{i}" for i in range(count)] if isinstance(count, int) else ["cat", "dog"]
+        found = ", ".join(map(str, document)) or "nothing"
+        raise DataError(
+            f"{path.name} has no 'names' (found: {found}).",
+            fix=f"Add for example  names: [{', '.join(names)}]",
+        )
+    names = _as_list(path, given)
+    wrong = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
+    if wrong:
+        raise DataError(
+            f"{path.name}: names must be text, but got {wrong[0]!r}.",
+            fix="Put such a name in quotes (yaml reads yes, no, on, off as true or false).",
+        )
+    texts = tuple(str(name) for name in names)
+    if not texts:
+        raise DataError(f"{path.name}: 'names' is empty.", fix="Name at least one class.")
+    twice = sorted({name for name in texts if texts.count(name) > 1})
+    if twice:
+        raise DataError(f"{path.name}: class names must differ, but {twice[0]!r} appears twice.")
+    count = document.get("nc")
+    if count is not None and count != len(texts):
+        raise DataError(
+            f"{path.name}: nc is {count}, but there are {len(texts)} names.",
+            fix="Correct one of them; nc may be left out.",
+        )
+    return texts
+
+
+def _as_list(path: Path, given: object) -> list[object]:
+    if isinstance(given, list):
+        return list(cast("list[object]", given))
+    if isinstance(given, dict):
+        numbered = {str(key): name for key, name in cast("dict[object, object]", given).items()}
+        wanted = [str(number) for number in range(len(numbered))]
+        missing = [number for number in wanted if number not in numbered]
+        if missing:
+            raise DataError(
+                f"{path.name}: names must be numbered 0…{len(wanted) - 1} without a gap, "
+                f"but {missing[0]} is missing."
+            )
+        return [numbered[number] for number in wanted]
+    raise DataError(
+        f"{path.name}: names must be a list or a map, but got {given!r}.",
+        fix="Write for example  names: [cat, dog]",
+    )
+
+
+def _locate(
+    path: Path, split: str, document: Mapping[str, object], bases: Sequence[Path]
+) -> tuple[Path, ...]:
+    given = document.get(split)
+    if given is None:
+        raise DataError(
+            f"{path.name} has no '{split}' (found: {', '.join(map(str, document)) or 'nothing'}).",
+            fix=f"Add for example  {split}: images/{split}",
+        )
+    values = cast("list[object]", given) if isinstance(given, list) else [given]
+    found: list[Path] = []
+    missing: list[str] = []
+    for value in map(str, values):
+        places = [base / value for base in bases]
+        hit = next((place for place in places if place.exists()), None)
+        if hit is None:
+            looked = ", ".join(map(str, bases)) if not Path(value).is_absolute() else value
+            near = _nearest_path(value, bases)
+            missing.append(f"{split}: {value} does not exist (looked in {looked}).{near}")
+        elif hit.is_file() and hit.suffix.lower() in SUFFIXES:
+            missing.append(f"{split}: {value} is an image; expected a folder or a text file.")
+        else:
+            found.append(_normal(hit))
+    if missing:
+        raise DataError("\n".join(missing), where=path.name)
+    return tuple(found)
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        state = Path(place).stat()
+        if (state.st_dev, state.st_ino) in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(place, name)
+
+
+def _images_listed(source: Path, bases: Sequence[Path]) -> list[Path]:
+    try:
+        lines = [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} is not a list of image files: {error}") from error
+    named = [line for line in lines if line and Path(line).suffix.lower() in SUFFIXES]
+    loose = next((line for line in named if not line.startswith("./")), None)
+    places = (*bases, source.parent)
+    # One base for the whole list: a look-up per line would cost four stats for each of its images.
+    base = next((b for b in places if loose is not None and (b / loose).exists()), bases[0])
+    return [_normal((source.parent if line.startswith("./") else base) / line) for line in named]
+
+
+def _repeated(images: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(image for image, count in Counter(images).items() if count > 1)
+
+
+def _normal(path: Path) -> Path:
+    # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
+    return Path(os.path.normpath(Path.cwd() / path.expanduser()))
+
+
+def _neighbour(path: Path) -> str:
+    built_in = ["digits", "digits:easy"]
+    files = [place.name for place in _entries(path.parent) if place.is_file()]
+    return nearest(path.name, files) or nearest(str(path), built_in)
+
+
+def _yaml_inside(folder: Path) -> str:
+    found = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+    return f"Use  --data {found[0]}" if found else "It holds no .yaml file."
+
+
+def _nearest_path(value: str, bases: Sequence[Path]) -> str:
+    wanted = "/".join(part for part in Path(value).parts if part not in ("..", os.sep))
+    for base in bases:
+        names = [place.relative_to(base).as_posix() for place in _below(base)]
+        found = get_close_matches(wanted, names, n=1, cutoff=0.6)
+        if found:
+            return f" Nearest: {found[0]}"
+    return ""
+
+
+def _below(base: Path) -> list[Path]:
+    """Return folders and lists under ``base``, nearest first, as far as a look takes no time."""
+    found, level = [], [base]
+    for _ in range(_SEARCH_DEPTH):
+        inner: list[Path] = []
+        for folder in level:
+            for place in _entries(folder):
+                if place.is_dir():
+                    inner.append(place)
+                elif place.suffix == ".txt":
+                    found.append(place)
+                if len(found) + len(inner) > _SEARCH_LIMIT:
+                    return found + inner
+        found += inner
+        level = inner
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

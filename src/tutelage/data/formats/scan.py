@@ -1,0 +1,163 @@
+"""The scan of a split: image headers and label files read in parallel, remembered in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.data import cache
+from tutelage.data.formats.labels import BadLine, Row, parse_labels
+from tutelage.data.image import read_size
+from tutelage.errors import DataError
+
+FORMAT_VERSION = "tutelage-labels-1"
+_THREADS = min(8, 2 * (os.cpu_count() or 1))
+_CHUNK = 64
+
+
+class Scan(NamedTuple):
+    """What the files of ``n`` images say, in flat arrays.
+
+    Attributes:
+        sizes: ``(n, 2)`` int32 width and height; 0 for an image that cannot be used.
+        file_sizes: ``(n,)`` int64 bytes of the image files; -1 for one that does not exist.
+        reasons: ``(n,)`` str, why an image cannot be used; empty for the others.
+        labelled: ``(n,)`` bool, whether there is a label file.
+        counts: ``(n,)`` int64 boxes per image.
+        boxes: ``(m, 4)`` float32 corners in pixels.
+        labels: ``(m,)`` int64 class.
+        lines: ``(m,)`` int32 line of each box in its label file.
+        bad_image: ``(k,)`` int64, the image of each unusable line.
+        bad_line: ``(k,)`` int32, its line number.
+        bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.labels.Fault`.
+        bad_text: ``(k,)`` str, its text.
+    """
+
+    sizes: NDArray[np.int32]
+    file_sizes: NDArray[np.int64]
+    reasons: NDArray[np.str_]
+    labelled: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    lines: NDArray[np.int32]
+    bad_image: NDArray[np.int64]
+    bad_line: NDArray[np.int32]
+    bad_fault: NDArray[np.uint8]
+    bad_text: NDArray[np.str_]
+
+
+class _One(NamedTuple):
+    size: tuple[int, int]
+    file_size: int
+    reason: str
+    labelled: bool
+    rows: list[Row]
+    bad: list[BadLine]
+
+
+def label_path(image: Path) -> Path:
+    """Return the label file of an image: last ``/images/`` becomes ``/labels/``, suffix ``.txt``.
+
+    Without a folder ``images`` in its path the label file lies beside the image.
+    """
+    head, folder, tail = str(image.parent / image.stem).rpartition(f"{os.sep}images{os.sep}")
+    return Path(f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt")
+
+
+def scan(images: Sequence[Path], sources: Sequence[Path]) -> Scan:
+    """Read the headers and labels of ``images``, or take them from the cache if nothing changed.
+
+    The cache lies beside the label folder of the first image and is keyed by the paths, sizes and
+    modification times of all images and label files.
+
+    Args:
+        images: At least one image file; files may be missing.
+        sources: The folders or lists that the images come from; they name the cache.
+    """
+    label_files = [label_path(image) for image in images]
+    key = _key(images, label_files)
+    folder = label_files[0].parent
+    name = hashlib.sha256(b"\0".join(map(os.fsencode, sources))).hexdigest()[:8]
+    store = folder.with_name(f"{folder.name}.tutelage-{name}.npz")
+    stored = cache.load_arrays(store, key)
+    if stored is not None and set(stored) == set(Scan._fields):
+        return Scan(**stored)
+    found = _scan(images, label_files)
+    cache.save_arrays(store, key, found._asdict())
+    return found
+
+
+def _key(images: Iterable[Path], label_files: Iterable[Path]) -> str:
+    digest = hashlib.sha256(FORMAT_VERSION.encode())
+    for path in (*images, *label_files):
+        state = _stat(path)
+        digest.update(f"{path}\0{state}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def _scan(images: Sequence[Path], label_files: Sequence[Path]) -> Scan:
+    pairs = list(zip(images, label_files, strict=True))
+    chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        parts = pool.map(lambda chunk: [_read(*pair) for pair in chunk], chunks)
+        found = [one for part in parts for one in part]
+    return _columns(found)
+
+
+def _read(image: Path, label_file: Path) -> _One:
+    file_size = _stat(image)[0]
+    try:
+        size = read_size(image)
+    except DataError as error:
+        reason = error.what.removeprefix(f"{image} ")
+        return _One((0, 0), file_size, reason, label_file.exists(), [], [])
+    try:
+        text = label_file.read_text("utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return _One(size, file_size, "", False, [], [])
+    except OSError as error:
+        raise DataError(f"{label_file} cannot be read: {error.strerror}") from error
+    return _One(size, file_size, "", True, *parse_labels(text))
+
+
+def _columns(found: Sequence[_One]) -> Scan:
+    rows = [row for one in found for row in one.rows]
+    bad = [(image, line) for image, one in enumerate(found) for line in one.bad]
+    sizes = np.array([one.size for one in found], np.int32).reshape(-1, 2)
+    counts = np.array([len(one.rows) for one in found], np.int64)
+    corners = np.array([row.xyxy for row in rows], np.float64).reshape(-1, 4)
+    scale = np.tile(np.repeat(sizes, counts, axis=0), 2)
+    return Scan(
+        sizes=sizes,
+        file_sizes=np.array([one.file_size for one in found], np.int64),
+        reasons=_strings(one.reason for one in found),
+        labelled=np.array([one.labelled for one in found], np.bool_),
+        counts=counts,
+        boxes=(corners * scale).astype(np.float32),
+        labels=np.array([row.label for row in rows], np.int64),
+        lines=np.array([row.line for row in rows], np.int32),
+        bad_image=np.array([image for image, _ in bad], np.int64),
+        bad_line=np.array([line.line for _, line in bad], np.int32),
+        bad_fault=np.array([line.fault for _, line in bad], np.uint8),
+        bad_text=_strings(line.text for _, line in bad),
+    )
+
+
+def _strings(values: Iterable[str]) -> NDArray[np.str_]:
+    return np.array([value[:200] for value in values], np.str_)

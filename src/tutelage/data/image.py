@@ -1,0 +1,94 @@
+"""Reading image files: the header at scan time, the pixels later."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tutelage.errors import DataError
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
+SMALLEST_SIDE = 10
+
+_ORIENTATION = 0x0112
+_TURNED_BY_90 = (5, 6, 7, 8)
+_JPEG_END = b"\xff\xd9"
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Verify an image file without decoding it and return its width and height as displayed.
+
+    A JPEG that does not end as it should is decoded after all, a PNG has its checksums verified.
+
+    Raises:
+        DataError: The file is no image, is damaged or is smaller than 10 pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # Pillow reports the size of a TIFF with its orientation already applied.
+            if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _TURNED_BY_90:
+                width, height = height, width
+            if image.format in ("JPEG", "MPO") and not _ends_like_jpeg(path):
+                image.load()
+            elif image.format == "PNG":
+                image.verify()
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+        raise DataError(f"{path} cannot be read: {_reason(error, path)}") from error
+    if min(width, height) < SMALLEST_SIDE:
+        raise DataError(f"{path} cannot be used: {width}x{height} is under 10 pixels")
+    return width, height
+
+
+def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Decode an image to ``(h, w, 3)`` uint8 RGB, upright as its EXIF orientation says.
+
+    Args:
+        path: The file.
+        size_wh: The size it must have, when its boxes refer to that size.
+
+    Raises:
+        DataError: The file is missing or damaged, or its size is not ``size_wh``.
+    """
+    try:
+        image = _decode(path)
+    except Exception as error:  # see read_size
+        raise DataError(f"{path} cannot be read: {_reason(error, path)}") from error
+    height, width = image.shape[:2]
+    if size_wh is not None and (width, height) != size_wh:
+        raise DataError(
+            f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned"
+        )
+    return image
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    image = None
+    with contextlib.suppress(cv2.error):
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is not None:
+        return np.asarray(image, dtype=np.uint8)
+    # OpenCV gives up both on damaged files and on kinds that it does not know.
+    with Image.open(path) as opened:
+        return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), dtype=np.uint8)
+
+
+def _ends_like_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(end - 32, 0))
+        return file.read().rstrip(b"\0\r\n").endswith(_JPEG_END)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if path.exists() and path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, FileNotFoundError):
+        return "the file does not exist"
+    text = str(error).split(str(path))[0].rstrip(" '\"") or type(error).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,231 @@
+"""The columnar index of a data set: all that is known of it without decoding an image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something noticed in a data set; all cases of one kind together.
+
+    Attributes:
+        code: Stable short name, e.g. ``label-pixels``.
+        severity: ``error``: training would crash or learn garbage; ``warning``: it likely suffers.
+        message: What is wrong, with one example.
+        examples: The first cases, e.g. ``labels/train/044.txt:3 "0 312 205 96 88"``.
+        count: The number of cases.
+        fix: Something to do or to paste, or empty.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    examples: tuple[str, ...]
+    count: int
+    fix: str = ""
+
+
+class Item(NamedTuple):
+    """One image of an index.
+
+    Attributes:
+        path: The image file.
+        size_wh: Width and height of the image as displayed (EXIF orientation applied).
+        xyxy: ``(n, 4)`` float32, corners in pixels of the original image.
+        label: ``(n,)`` int64 class.
+    """
+
+    path: Path
+    size_wh: tuple[int, int]
+    xyxy: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetIndex:
+    """Images and boxes of one split, in flat arrays that worker processes share without copying.
+
+    Build one with :meth:`from_columns`; an :class:`Item` is a view made on access.
+
+    Attributes:
+        names: Class names.
+        root: Folder that relative image paths refer to.
+        source: What the index was opened from, e.g. the path of the data yaml.
+        split: ``train``, ``val`` or ``test``.
+        sizes: ``(n, 2)`` int32, width and height.
+        file_sizes: ``(n,)`` int64, bytes of each image file.
+        boxes: ``(m, 4)`` float32, corners in pixels of the original image.
+        labels: ``(m,)`` int64, class.
+        offsets: ``(n + 1,)`` int64; image ``i`` owns the boxes ``offsets[i]:offsets[i + 1]``.
+        path_bytes: All image paths one after the other, in the file system's encoding.
+        path_offsets: ``(n + 1,)`` int64 into ``path_bytes``.
+        findings: What was noticed while opening.
+    """
+
+    names: tuple[str, ...]
+    root: Path
+    source: str
+    split: str
+    sizes: NDArray[np.int32]
+    file_sizes: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    path_bytes: NDArray[np.uint8] = field(repr=False)
+    path_offsets: NDArray[np.int64] = field(repr=False)
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        names: Sequence[str],
+        root: Path,
+        source: str,
+        split: str,
+        paths: Sequence[Path],
+        sizes: NDArray[np.int32],
+        file_sizes: NDArray[np.int64],
+        boxes: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        findings: Sequence[Finding] = (),
+    ) -> DatasetIndex:
+        """Assemble an index from per-image and per-box columns.
+
+        Args:
+            names: Class names.
+            root: Folder of the data set; paths below it are stored relative to it.
+            source: What the index is opened from.
+            split: The split's name.
+            paths: ``n`` image files.
+            sizes: ``(n, 2)`` width and height.
+            file_sizes: ``(n,)`` bytes.
+            boxes: ``(m, 4)`` corners in pixels, grouped by image.
+            labels: ``(m,)`` class.
+            counts: ``(n,)`` boxes per image.
+            findings: What was noticed.
+
+        Raises:
+            ValueError: The columns do not fit together.
+        """
+        if not len(paths) == len(sizes) == len(file_sizes) == len(counts):
+            raise ValueError("expected one size, file size and box count per path")
+        if not counts.sum() == len(boxes) == len(labels):
+            raise ValueError(f"counts promise {counts.sum()} boxes, got {len(boxes)}")
+        encoded = [os.fsencode(_relative(path, root)) for path in paths]
+        return cls(
+            names=tuple(names),
+            root=root,
+            source=source,
+            split=split,
+            sizes=np.ascontiguousarray(sizes, np.int32).reshape(-1, 2),
+            file_sizes=np.ascontiguousarray(file_sizes, np.int64),
+            boxes=np.ascontiguousarray(boxes, np.float32).reshape(-1, 4),
+            labels=np.ascontiguousarray(labels, np.int64),
+            offsets=_ends(counts),
+            path_bytes=np.frombuffer(b"".join(encoded), np.uint8),
+            path_offsets=_ends(np.array([len(path) for path in encoded], np.int64)),
+            findings=tuple(findings),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self.item(position) for position in range(len(self)))
+
+    def path(self, position: int) -> Path:
+        """Return the file of the image at ``position``."""
+        return self.root / self.name(position)
+
+    def name(self, position: int) -> str:
+        """Return the image's path relative to ``root`` (absolute if it lies elsewhere)."""
+        start, end = self.path_offsets[position], self.path_offsets[position + 1]
+        return os.fsdecode(self.path_bytes[start:end].tobytes())
+
+    def item(self, position: int) -> Item:
+        """Return the image at ``position``; its arrays are views.
+
+        Raises:
+            IndexError: There is no such image.
+        """
+        if not 0 <= position < len(self):
+            raise IndexError(f"image {position} of {len(self)}")
+        width, height = self.sizes[position].tolist()
+        own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+        return Item(self.path(position), (width, height), self.boxes[own], self.labels[own])
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """``(n,)`` boxes per image."""
+        return np.diff(self.offsets)
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """``(classes,)`` boxes per class."""
+        return np.bincount(self.labels, minlength=len(self.names)).astype(np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash over names, relative paths, file sizes, image sizes and boxes.
+
+        It does not depend on where the data set lies or when it was written.
+        """
+        digest = hashlib.sha256("\0".join(self.names).encode())
+        columns = (
+            self.path_bytes,
+            self.path_offsets,
+            self.file_sizes,
+            self.sizes,
+            self.offsets,
+            self.labels,
+            self.boxes,
+        )
+        for column in columns:
+            digest.update(str(column.shape).encode())
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+    def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> DatasetIndex:
+        """Return an index of only these images, in this order, with the same findings."""
+        chosen = np.asarray(positions, np.int64).reshape(-1)
+        rows = _gather(self.offsets, chosen)
+        letters = _gather(self.path_offsets, chosen)
+        return replace(
+            self,
+            sizes=self.sizes[chosen],
+            file_sizes=self.file_sizes[chosen],
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            offsets=_ends(self.counts[chosen]),
+            path_bytes=self.path_bytes[letters],
+            path_offsets=_ends(np.diff(self.path_offsets)[chosen]),
+        )
+
+
+def _relative(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _ends(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _gather(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the flat positions of all rows that belong to the chosen groups."""
+    starts, counts = offsets[:-1][chosen], np.diff(offsets)[chosen]
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(starts, counts) + within

@@ -1,0 +1,115 @@
+"""Which image comes when: a pure function of seed and epoch, so that runs repeat and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+_TOLERANCE = 1e-9  # 480 / 640 * 640 must not round up to the next stride
+_ORDER_STREAM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a sampler asks a data set for: everything that a sample may depend on.
+
+    The epoch travels with the index, so that a worker process which lives through many epochs can
+    never use a stale one.
+    """
+
+    epoch: int
+    index: int
+
+
+class RectPlan(NamedTuple):
+    """Batches of images of similar shape.
+
+    Attributes:
+        order: ``(n,)`` int64, image positions by ascending aspect ratio h/w.
+        canvas_hw: ``(n, 2)`` int64, height and width of the canvas of each image, by position.
+    """
+
+    order: NDArray[np.int64]
+    canvas_hw: NDArray[np.int64]
+
+
+class EpochSampler(Sampler[Key]):
+    """Every image once per epoch, in an order that depends on seed and epoch only.
+
+    Args:
+        count: Number of images.
+        seed: The run's seed.
+        shuffle: Whether the order is random.
+        order: ``(count,)`` fixed order of the positions when not shuffled; none: ascending.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.count, self.seed, self.shuffle = count, seed, shuffle
+        self.order = np.arange(count) if order is None else order
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration is for."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Key]:
+        order = self.order
+        if self.shuffle:
+            order = _order_rng(self.seed, self.epoch).permutation(order)
+        epoch = self.epoch
+        return (Key(epoch, index) for index in order.tolist())
+
+
+def sample_rng(seed: int, key: Key) -> np.random.Generator:
+    """Return the random generator of one sample."""
+    return np.random.default_rng((_unsigned(seed), key.epoch, key.index))
+
+
+def rect_plan(
+    sizes: NDArray[np.int32], *, batch: int, image_size: int, stride: int = 32, pad: float = 0.0
+) -> RectPlan:
+    """Sort images by shape and give each batch the smallest canvas that holds its images.
+
+    Args:
+        sizes: ``(n, 2)`` width and height.
+        batch: Images per batch.
+        image_size: Length of an image's longer side on the canvas.
+        stride: Canvas sides are multiples of it.
+        pad: Extra room in strides, before rounding up.
+    """
+    width, height = sizes[:, 0].astype(np.float64), sizes[:, 1].astype(np.float64)
+    ratio = height / width
+    order = np.argsort(ratio, kind="stable")
+    canvas = np.empty((len(sizes), 2), np.int64)
+    for start in range(0, len(order), batch):
+        members = order[start : start + batch]
+        low, high = ratio[members].min(), ratio[members].max()
+        shape = np.array([min(high, 1.0), min(1 / low, 1.0)])
+        canvas[members] = stride * np.ceil(shape * image_size / stride + pad - _TOLERANCE)
+    return RectPlan(order.astype(np.int64), canvas)
+
+
+def _order_rng(seed: int, epoch: int) -> np.random.Generator:
+    # A stream of its own: numpy pads short seeds with zeros, so that (seed, epoch) alone would be
+    # the generator of sample (epoch, 0).
+    sequence = np.random.SeedSequence((_unsigned(seed), epoch), spawn_key=(_ORDER_STREAM,))
+    return np.random.default_rng(sequence)
+
+
+def _unsigned(seed: int) -> int:
+    return seed % 2**64

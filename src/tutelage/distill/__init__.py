@@ -1,0 +1,19 @@
+"""Distillation: methods, and which layers of student and teacher they compare."""
+
+from tutelage.distill.build import build_methods, describe_methods
+from tutelage.distill.connector import Connector
+from tutelage.distill.method import LevelMethod, Method, Need
+from tutelage.distill.methods import METHODS
+from tutelage.distill.pairing import Pairs, pair
+
+__all__ = [
+    "METHODS",
+    "Connector",
+    "LevelMethod",
+    "Method",
+    "Need",
+    "Pairs",
+    "build_methods",
+    "describe_methods",
+    "pair",
+]

@@ -1,0 +1,27 @@
+"""Where, and in which channels, a map is active."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attention(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return spatial and channel attention of a map: softmax of mean magnitudes, of mean one.
+
+    Yang et al., Focal and Global Knowledge Distillation for Detectors, CVPR 2022, eq. 6 to 9.
+
+    Args:
+        x: ``(b, c, h, w)``.
+        temperature: The smaller, the more the strongest places stand out.
+
+    Returns:
+        ``(b, 1, h, w)``, summing to h·w per image, and ``(b, c, 1, 1)``, summing to c.
+    """
+    b, c, h, w = x.shape
+    magnitude = x.abs()
+    # Sums scaled afterwards, not means: the gradient of a sum is a view, that of a mean a full map.
+    places = magnitude.sum(1).flatten(1) * (1 / (c * temperature))
+    channels = magnitude.sum((2, 3)) * (1 / (h * w * temperature))
+    spatial = F.softmax(places, dim=1).view(b, 1, h, w) * (h * w)
+    return spatial, F.softmax(channels, dim=1).view(b, c, 1, 1) * c

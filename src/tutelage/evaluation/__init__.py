@@ -1,0 +1,31 @@
+"""Evaluation: suppression, COCO scores, differences between runs, speed."""
+
+from __future__ import annotations
+
+from tutelage.evaluation.difference import (
+    Difference,
+    paired_bootstrap,
+    paired_bootstrap_over_seeds,
+    sentence,
+)
+from tutelage.evaluation.evaluate import Found, collect, evaluate, merge
+from tutelage.evaluation.nms import nms
+from tutelage.evaluation.scores import ClassScore, Scores, score
+from tutelage.evaluation.speed import Latency, latency
+
+__all__ = [
+    "ClassScore",
+    "Difference",
+    "Found",
+    "Latency",
+    "Scores",
+    "collect",
+    "evaluate",
+    "latency",
+    "merge",
+    "nms",
+    "paired_bootstrap",
+    "paired_bootstrap_over_seeds",
+    "score",
+    "sentence",
+]

@@ -1,0 +1,31 @@
+"""Which device a name stands for on this machine."""
+
+from __future__ import annotations
+
+import torch
+
+from tutelage.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` is CUDA if there is any, else the CPU.
+
+    Raises:
+        ConfigError: The name is none of these, or this machine has no such device.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ConfigError(
+            f"--device {name} is not a device.", fix="Use auto, cpu, cuda, cuda:0 or mps."
+        )
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
+        listed = ", ".join(f"cuda:{each}" for each in range(count))
+        has = f"{count} CUDA device{'s' * (count > 1)} ({listed})" if count else "no CUDA device"
+        raise ConfigError(f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: this machine has no MPS device.", fix="Use --device cpu or auto.")
+    return torch.device(name)

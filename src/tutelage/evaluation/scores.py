@@ -1,0 +1,152 @@
+"""The result of an evaluation: numbers, and the detections they came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tutelage.data.index import DatasetIndex
+from tutelage.evaluation.coco import METRICS, CocoEvaluation, Table
+
+Rows = Table | Sequence[Mapping[str, Any]]
+
+
+class ClassScore(NamedTuple):
+    """One class: AP and AP50 (NaN without objects) and the number of objects."""
+
+    AP: float
+    AP50: float
+    instances: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """COCO metrics of one model on one data set, each 0..1 or NaN where there is no object to find.
+
+    Attributes:
+        AP: Mean over IoU 0.50:0.95 and classes. The rest follows COCO's names.
+        per_class: By class name, in the order of the data set; only the classes that counted.
+        images: Number of images evaluated.
+        instances: Number of objects in them.
+        table: ``(n, 7)`` detections: image position, x, y, w, h, score, class.
+    """
+
+    AP: float
+    AP50: float
+    AP75: float
+    APs: float
+    APm: float
+    APl: float
+    AR1: float
+    AR10: float
+    AR100: float
+    ARs: float
+    ARm: float
+    ARl: float
+    per_class: dict[str, ClassScore]
+    images: int
+    instances: int
+    table: Table = field(repr=False)
+    _evaluation: CocoEvaluation = field(repr=False)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The twelve COCO metrics by name."""
+        return {name: getattr(self, name) for name in METRICS}
+
+    @property
+    def detections(self) -> list[dict[str, Any]]:
+        """The detections in COCO's result format; ``image_id`` is the position in the index."""
+        return to_coco(self.table)
+
+    @cached_property
+    def diagnostics(self) -> dict[str, Any]:
+        """PR curves, TIDE errors and the confusion matrix (conf 0.25, IoU 0.45), JSON-able."""
+        names = list(self.per_class)
+        curves = self._evaluation.curves()
+        number_to_name = dict(zip(self._evaluation.classes, names, strict=True))
+        curves["classes"] = {number_to_name[number]: row for number, row in curves["classes"].items()}
+        return {
+            "curves": curves,
+            "tide": self._evaluation.tide(),
+            "confusion": {"names": [*names, "background"], "counts": self._evaluation.confusion().tolist()},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the detections as JSON values; undefined numbers are None."""
+        return {
+            **{name: _json(value) for name, value in self.metrics.items()},
+            "images": self.images,
+            "instances": self.instances,
+            "per_class": {
+                name: {"AP": _json(each.AP), "AP50": _json(each.AP50), "instances": each.instances}
+                for name, each in self.per_class.items()
+            },
+            **self.diagnostics,
+        }
+
+
+def score(
+    index: DatasetIndex,
+    detections: Rows,
+    *,
+    images: Sequence[int] | None = None,
+    classes: Iterable[int] | None = None,
+) -> Scores:
+    """Return the scores of detections.
+
+    Args:
+        index: Images and objects.
+        detections: A table as in :class:`Scores`, or COCO results whose ``image_id`` is the position in
+            the index.
+        images: Positions of the images that were evaluated; all if None. An image without detections
+            counts.
+        classes: Class numbers that count; all if None.
+    """
+    table = to_table(detections)
+    evaluation = CocoEvaluation(index, table, images=images, classes=classes)
+    names = _unique([index.names[number] for number in evaluation.classes], evaluation.classes)
+    counts = evaluation.instances.tolist()
+    per_class = {
+        name: ClassScore(*values, instances)
+        for name, values, instances in zip(names, evaluation.per_class(), counts, strict=True)
+    }
+    return Scores(
+        **evaluation.metrics(),
+        per_class=per_class,
+        images=len(evaluation.images),
+        instances=sum(counts),
+        table=table,
+        _evaluation=evaluation,
+    )
+
+
+def to_table(detections: Rows) -> Table:
+    """Return detections as an ``(n, 7)`` table, whether they come as one or as COCO results."""
+    if isinstance(detections, np.ndarray):
+        return np.asarray(detections, np.float64).reshape(-1, 7)
+    rows = [(each["image_id"], *each["bbox"], each["score"], each["category_id"]) for each in detections]
+    return np.array(rows, np.float64).reshape(-1, 7)
+
+
+def to_coco(table: Table) -> list[dict[str, Any]]:
+    """Return a table of detections as COCO results."""
+    return [
+        {"image_id": int(image), "category_id": int(category), "bbox": box, "score": confidence}
+        for image, *box, confidence, category in table.tolist()
+    ]
+
+
+def _unique(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """Tell classes of the same name apart by their number."""
+    twice = {name for name in names if names.count(name) > 1}
+    return [f"{name} ({number})" if name in twice else name for name, number in zip(names, numbers, strict=True)]
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None

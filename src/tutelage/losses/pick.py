@@ -1,0 +1,67 @@
+"""Taking matched predictions and all objectness logits out of a head's raw output."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Place = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Image, anchor, row and column of ``n`` predictions of one level, each ``(n,)`` int64."""
+
+
+class _Pick(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, level: Tensor, *place: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        ctx.save_for_backward(*place)
+        ctx.empty = torch.empty_like(level, device="meta")
+        return level[place], level[..., 4].contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        picked, objectness = grads
+        grad = torch.zeros_like(ctx.empty, device=picked.device)
+        grad.index_put_(ctx.saved_tensors, picked, accumulate=True)
+        grad[..., 4] += objectness
+        return grad, None, None, None, None
+
+
+def pick(level: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+    """Take some predictions, and the objectness of all, out of one level.
+
+    The same as two index expressions, but backward fills one tensor of the size of ``level`` where
+    autograd would fill two and add them: for 80 classes that was most of the backward pass.
+
+    Args:
+        level: ``(b, na, ny, nx, k)`` logits, objectness at index 4.
+        place: Where the predictions are; one may be named more than once.
+
+    Returns:
+        The predictions ``(n, k)`` and the objectness ``(b, na, ny, nx)``.
+    """
+    return cast("tuple[Tensor, Tensor]", _Pick.apply(level, *place))
+
+
+def last_written(values: Tensor, place: Place, shape: torch.Size) -> Tensor:
+    """Scatter values to their places, zero elsewhere; the last of several for one place counts.
+
+    A plain indexed assignment leaves it open which one counts on a GPU, and on several CPU threads.
+
+    Args:
+        values: ``(n,)``.
+        place: Where they go.
+        shape: ``(b, na, ny, nx)``.
+
+    Returns:
+        A tensor of this shape.
+    """
+    flat = torch.zeros_like(place[0])
+    for index, size in zip(place, shape, strict=True):
+        flat = flat * size + index
+    order = torch.arange(len(values), device=values.device)
+    last = order.new_zeros(shape.numel()).scatter_reduce_(0, flat, order, "amax")
+    # Competitors now all carry the winner's value, so that their order no longer matters.
+    return values.new_zeros(shape.numel()).index_put_((flat,), values[last[flat]]).view(shape)

@@ -1,0 +1,29 @@
+"""Detectors: YOLOv7 and YOLOv5 graphs with features as return values."""
+
+from __future__ import annotations
+
+from tutelage.models.build import build, load, load_weights
+from tutelage.models.catalog import ARCHITECTURES
+from tutelage.models.checkpoint import Checkpoint, read_checkpoint
+from tutelage.models.cost import Cost, LayerRow, cost, describe
+from tutelage.models.detector import Detector
+from tutelage.models.graph import GraphDetector, LayerInfo
+from tutelage.models.transfer import TransferReport, transfer
+
+__all__ = [
+    "ARCHITECTURES",
+    "Checkpoint",
+    "Cost",
+    "Detector",
+    "GraphDetector",
+    "LayerInfo",
+    "LayerRow",
+    "TransferReport",
+    "build",
+    "cost",
+    "describe",
+    "load",
+    "load_weights",
+    "read_checkpoint",
+    "transfer",
+]

@@ -1,0 +1,310 @@
+"""Reading the yaml of a graph: ``[from, number, module, args]`` rows to a checked description."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from tutelage.errors import ConfigError, nearest
+from tutelage.models.blocks import BLOCKS
+from tutelage.models.blocks.activation import (
+    Activation,
+    SiLU,
+    looks_like_activation,
+    parse_activation,
+)
+from tutelage.models.heads import HEADS, Family
+
+IMAGE = -1
+"""The source of the first row: the image."""
+
+_KEYS = (
+    "nc", "depth_multiple", "width_multiple", "channel_multiple", "anchors", "ch", "activation",
+    "backbone", "head", "levels", "family",
+)  # fmt: skip
+_YOLOV7_BLOCKS = {"IDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
+_UNSUPPORTED = {
+    "IAuxDetect": "auxiliary heads are not supported; use the deploy form of this graph: drop the "
+    "auxiliary rows and end with Detect on the lead rows",
+    "IBin": "only boxes by regression are supported: Detect or IDetect",
+    "IKeypoint": "keypoint heads are not supported",
+    "Segment": "segmentation heads are not supported",
+}
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the graph.
+
+    Attributes:
+        index: Its place, counted from 0 over backbone and head.
+        sources: Rows whose outputs it reads; -1 is the image.
+        count: Depth-scaled repeat count.
+        block: Name in ``BLOCKS`` or ``HEADS``.
+        args: Parsed arguments.
+        text: As written, for messages.
+    """
+
+    index: int
+    sources: tuple[int, ...]
+    count: int
+    block: str
+    args: tuple[Any, ...]
+    text: str
+
+
+class Architecture(NamedTuple):
+    """A checked graph description.
+
+    Attributes:
+        name: For messages and files.
+        classes: Number of classes.
+        width: Width multiple.
+        unit: Scaled widths are multiples of it.
+        image_channels: Channels of the image.
+        activation: Default activation.
+        anchors: Per level, (width, height) pairs in pixels.
+        rows: All rows; the last one is the head.
+        levels: Default taps named by the yaml, e.g. ``{"p3": 75}``; may be empty.
+        family: Whose conventions hold for biases, buffers and losses.
+        mapping: The yaml mapping with ``nc`` set.
+    """
+
+    name: str
+    classes: int
+    width: float
+    unit: int
+    image_channels: int
+    activation: Activation
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    rows: tuple[Row, ...]
+    levels: dict[str, int]
+    family: Family
+    mapping: dict[str, Any]
+
+    def scale(self, channels: int) -> int:
+        """Scale a nominal width, rounded up to the unit.
+
+        A width equal to the head's output count is kept, whatever row it is in: checkpoints
+        trained by YOLOv5 and YOLOv7 depend on it.
+        """
+        if channels == len(self.anchors[0]) * (5 + self.classes):
+            return channels
+        return math.ceil(channels * self.width / self.unit) * self.unit
+
+
+def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Architecture:
+    """Check a graph mapping and resolve all that does not need modules.
+
+    Args:
+        arch: Mapping as in a YOLOv5 or YOLOv7 yaml; optional extra keys ``levels`` (default taps,
+            e.g. ``{p3: 75}``) and ``family`` (``yolov7`` or ``yolov5``).
+        name: For messages.
+        classes: Number of classes; replaces ``nc``.
+
+    Returns:
+        The description.
+
+    Raises:
+        ConfigError: Anything that cannot be used; all faults are listed.
+    """
+    faults: list[str] = []
+    mapping = {**arch, "nc": classes}
+    for key in arch:
+        hint = nearest(str(key), _KEYS) if key not in _KEYS else ""
+        if hint:
+            faults.append(f"unknown key '{key}'. {hint}")
+    if classes < 1:
+        faults.append(f"nc must be a positive integer, got {classes}")
+    depth = _positive(arch, "depth_multiple", faults)
+    width = _positive(arch, "width_multiple", faults)
+    unit = _integer(arch, "channel_multiple", 8, faults)
+    channels = _integer(arch, "ch", 3, faults)
+    activation = _default_activation(arch, faults)
+    rows = _rows(arch, classes, depth, faults)
+    anchors = _anchors(arch.get("anchors"), len(rows[-1].sources) if rows else 0, faults)
+    levels = _named_levels(arch.get("levels") or {}, len(rows), faults)
+    family = _family(arch.get("family"), rows, faults)
+    if faults:
+        raise ConfigError(f"{name} is not a usable model: " + "; ".join(faults))
+    return Architecture(
+        name, classes, width, unit, channels, activation, anchors, rows, levels, family, mapping
+    )
+
+
+def _positive(arch: Mapping[str, Any], key: str, faults: list[str]) -> float:
+    value = arch.get(key, 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        faults.append(f"{key} must be a positive number, got {value!r}")
+        return 1.0
+    return float(value)
+
+
+def _integer(arch: Mapping[str, Any], key: str, default: int, faults: list[str]) -> int:
+    value = arch.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        faults.append(f"{key} must be a positive integer, got {value!r}")
+        return default
+    return value
+
+
+def _default_activation(arch: Mapping[str, Any], faults: list[str]) -> Activation:
+    text = arch.get("activation")
+    if text is None:
+        return SiLU
+    try:
+        return parse_activation(str(text))
+    except ValueError as error:
+        faults.append(f"activation: {error}")
+        return SiLU
+
+
+def _rows(
+    arch: Mapping[str, Any], classes: int, depth: float, faults: list[str]
+) -> tuple[Row, ...]:
+    written: list[Any] = []
+    for part in ("backbone", "head"):
+        value = arch.get(part)
+        if not isinstance(value, list) or not value:
+            faults.append(f"'{part}' must be a list of rows [from, number, module, args]")
+        else:
+            written.extend(cast("list[Any]", value))
+    rows: list[Row] = []
+    for index, row in enumerate(written):
+        text = f"row {index} {_shown(row)}"
+        try:
+            rows.append(_row(index, row, classes, depth, text, last=index == len(written) - 1))
+        except ValueError as error:
+            faults.append(f"{text}: {error}")
+    return tuple(rows) if len(rows) == len(written) else ()
+
+
+def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: bool) -> Row:
+    if not isinstance(row, list) or len(cast("list[Any]", row)) != 4:
+        raise ValueError("a row has four parts: from, number, module, args")
+    source, number, block, args = cast("list[Any]", row)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"number must be a positive integer, got {number!r}")
+    _check_block(block, last=last)
+    if not isinstance(args, list):
+        raise ValueError(f"args must be a list, got {args!r}")
+    parsed = tuple(parse_argument(value, classes) for value in cast("list[Any]", args))
+    if block in HEADS and parsed != (classes, "anchors"):
+        raise ValueError("the arguments of a head are [nc, anchors]")
+    count = max(round(number * depth), 1) if number > 1 else number
+    return Row(index, _sources(index, source), count, block, parsed, text)
+
+
+def _check_block(block: Any, *, last: bool) -> None:
+    if block in _UNSUPPORTED:
+        raise ValueError(f"{block}: {_UNSUPPORTED[block]}")
+    if block in HEADS:
+        if not last:
+            raise ValueError(f"{block} must be the last row")
+        return
+    if last:
+        raise ValueError(f"the last row must be a head: {' or '.join(HEADS)}")
+    if block not in BLOCKS:
+        choices = [*BLOCKS, *HEADS]
+        hint = nearest(str(block), choices) or f"Known: {', '.join(choices)}"
+        raise ValueError(f"unknown module '{block}'. {hint}")
+
+
+def _sources(index: int, source: Any) -> tuple[int, ...]:
+    entries: list[Any] = cast("list[Any]", source) if isinstance(source, list) else [source]
+    found: list[int] = []
+    for entry in entries:
+        if isinstance(entry, bool) or not isinstance(entry, int):
+            raise ValueError(f"from must be integers, got {source!r}")
+        absolute = index + entry if entry < 0 else entry
+        if absolute >= index:
+            raise ValueError(f"from {entry} does not point to an earlier row")
+        if absolute < 0 and not (index == 0 and entry == -1):
+            raise ValueError(f"from {entry} points before row 0")
+        found.append(absolute)
+    if not found:
+        raise ValueError("from is empty")
+    return tuple(found)
+
+
+def parse_argument(value: Any, classes: int) -> Any:
+    """Read one argument of a row: no name is looked up and nothing is evaluated.
+
+    Args:
+        value: Number, boolean, None, list, or a string as yaml gives it.
+        classes: The value of the name ``nc``.
+
+    Returns:
+        A number, boolean, None, list, string or activation. Unknown words stay strings.
+
+    Raises:
+        ValueError: A malformed activation, or a type that has no meaning here.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list):
+        return [parse_argument(item, classes) for item in cast("list[Any]", value)]
+    if not isinstance(value, str):
+        raise ValueError(f"cannot use the argument {value!r}")
+    text = value.strip().strip("'\"")
+    words = {"nc": classes, "None": None, "True": True, "False": False}
+    if text in words:
+        return words[text]
+    if looks_like_activation(text):
+        return parse_activation(text)
+    if _NUMBER.fullmatch(text):
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    return text
+
+
+def _anchors(
+    value: Any, levels: int, faults: list[str]
+) -> tuple[tuple[tuple[float, float], ...], ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        value = [list(range(2 * value))] * max(levels, 1)  # placeholders, for autoanchor to replace
+    if not isinstance(value, list) or not value:
+        faults.append("anchors must be lists of w1,h1,w2,h2,... in pixels, or a count per level")
+        return (((1.0, 1.0),),)
+    found: list[tuple[tuple[float, float], ...]] = []
+    for level in cast("list[Any]", value):
+        flat: Sequence[Any] = cast("list[Any]", level) if isinstance(level, list) else []
+        numbers = [float(x) for x in flat if isinstance(x, int | float)]
+        if not numbers or len(numbers) % 2 or len(numbers) != len(flat):
+            faults.append(f"anchors of a level must be pairs of numbers, got {_shown(level)}")
+        found.append(tuple(zip(numbers[::2], numbers[1::2], strict=False)))
+    if levels and len(found) != levels:
+        faults.append(f"{len(found)} levels of anchors, but the head has {levels} inputs")
+    if len({len(level) for level in found}) > 1:
+        faults.append("every level needs the same number of anchors")
+    return tuple(found)
+
+
+def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    items: Mapping[Any, Any] = cast("Mapping[Any, Any]", value) if isinstance(value, dict) else {}
+    if items != value:
+        faults.append(f"levels must be a mapping such as {{p3: 75}}, got {value!r}")
+    for key, row in items.items():
+        if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < max(rows - 1, 1):
+            faults.append(f"levels: {key} must be a row before the head, got {row!r}")
+        else:
+            found[str(key)] = row
+    return found
+
+
+def _family(value: Any, rows: tuple[Row, ...], faults: list[str]) -> Family:
+    if value is not None:
+        if value in ("yolov7", "yolov5"):
+            return value
+        faults.append(f"family must be yolov7 or yolov5, got {value!r}")
+    return "yolov7" if any(row.block in _YOLOV7_BLOCKS for row in rows) else "yolov5"
+
+
+def _shown(row: Any) -> str:
+    if isinstance(row, list):
+        return "[" + ", ".join(_shown(item) for item in cast("list[Any]", row)) + "]"
+    return str(row)

@@ -1,0 +1,51 @@
+"""The blocks of a graph by their yaml names, each with its channel rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import nn
+
+from tutelage.models.blocks import rules
+from tutelage.models.blocks.conv import Conv, DWConv, Focus
+from tutelage.models.blocks.csp import C3, Bottleneck
+from tutelage.models.blocks.elan import DownC
+from tutelage.models.blocks.fold import batch_norm
+from tutelage.models.blocks.rep import RepConv
+from tutelage.models.blocks.resample import MP, SP, Concat, ReOrg, Shortcut
+from tutelage.models.blocks.spp import SPP, SPPCSPC, SPPF
+
+
+class Block(NamedTuple):
+    """How a row of a yaml becomes a module: its constructor and its channel rule."""
+
+    make: Callable[..., nn.Module]
+    rule: rules.Rule
+
+
+BLOCKS: Mapping[str, Block] = {
+    "Conv": Block(Conv, rules.convolution),
+    "DWConv": Block(DWConv, rules.depthwise),
+    "RepConv": Block(RepConv, rules.convolution),
+    "Focus": Block(Focus, rules.scaled),
+    "Bottleneck": Block(Bottleneck, rules.scaled),
+    "C3": Block(C3, rules.counted),
+    "SPP": Block(SPP, rules.scaled),
+    "SPPF": Block(SPPF, rules.scaled),
+    "SPPCSPC": Block(SPPCSPC, rules.counted),
+    "DownC": Block(DownC, rules.counted),
+    "MP": Block(MP, rules.unchanged),
+    "SP": Block(SP, rules.unchanged),
+    "ReOrg": Block(ReOrg, rules.quadrupled),
+    "Concat": Block(Concat, rules.joined),
+    "Shortcut": Block(Shortcut, rules.added),
+    "nn.Conv2d": Block(nn.Conv2d, rules.plain_convolution),
+    "nn.BatchNorm2d": Block(batch_norm, rules.normalised),
+    "nn.Identity": Block(nn.Identity, rules.unchanged),
+    "nn.MaxPool2d": Block(nn.MaxPool2d, rules.unchanged),
+    "nn.Upsample": Block(nn.Upsample, rules.unchanged),
+    "nn.ZeroPad2d": Block(nn.ZeroPad2d, rules.unchanged),
+}
+
+__all__ = ["BLOCKS", "Block"]

@@ -1,0 +1,128 @@
+"""Channel rules: from the arguments of a yaml row to the arguments of its block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from tutelage.models.blocks.activation import Activation
+
+Arguments = Sequence[Any]
+"""The arguments of a row after parsing: numbers, booleans, None, strings, lists, activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a rule may know about its row.
+
+    Attributes:
+        inputs: Channels of each input.
+        count: Depth-scaled repeat count.
+        scale: Scales a nominal width.
+        activation: The graph's default activation.
+    """
+
+    inputs: tuple[int, ...]
+    count: int
+    scale: Callable[[int], int]
+    activation: Activation
+
+
+class Plan(NamedTuple):
+    """How to make a row: constructor arguments, output channels, number of copies in a chain."""
+
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    channels: int
+    copies: int = 1
+
+
+Rule = Callable[[Scope, Arguments], Plan]
+
+
+def convolution(scope: Scope, args: Arguments) -> Plan:
+    """``[c2, k, s, p, g, (d), (act)]``: ``d`` and ``act`` are both optional."""
+    return _convolution(scope, args, before_dilation=4)
+
+
+def depthwise(scope: Scope, args: Arguments) -> Plan:
+    """``[c2, k, s, (d), (act)]``."""
+    return _convolution(scope, args, before_dilation=2)
+
+
+def scaled(scope: Scope, args: Arguments) -> Plan:
+    """``[c2, ...]``: a block with activations, repeated by chaining copies of it."""
+    c2 = _width(scope, args)
+    return Plan((_single(scope), c2, *args[1:]), {"activation": scope.activation}, c2, scope.count)
+
+
+def counted(scope: Scope, args: Arguments) -> Plan:
+    """``[c2, ...]``: a block that takes the repeat count itself, as its third argument."""
+    c2 = _width(scope, args)
+    options = {"activation": scope.activation}
+    return Plan((_single(scope), c2, scope.count, *args[1:]), options, c2)
+
+
+def plain_convolution(scope: Scope, args: Arguments) -> Plan:
+    """``[c2, ...]``: a bare convolution."""
+    c2 = _width(scope, args)
+    return Plan((_single(scope), c2, *args[1:]), {}, c2, scope.count)
+
+
+def unchanged(scope: Scope, args: Arguments) -> Plan:
+    """Any arguments; as many channels out as in."""
+    return Plan(tuple(args), {}, _single(scope), scope.count)
+
+
+def quadrupled(scope: Scope, args: Arguments) -> Plan:
+    """No arguments; four times the channels."""
+    return Plan(tuple(args), {}, 4 * _single(scope))
+
+
+def normalised(scope: Scope, args: Arguments) -> Plan:
+    """No arguments of its own; the constructor gets the channels."""
+    del args
+    return Plan((_single(scope),), {}, _single(scope), scope.count)
+
+
+def joined(scope: Scope, args: Arguments) -> Plan:
+    """``[1]``: the sum of the channels."""
+    if tuple(args) not in ((), (1,)):
+        raise ValueError(f"joins along channels, dimension 1; got {list(args)}")
+    return Plan((), {}, sum(scope.inputs))
+
+
+def added(scope: Scope, args: Arguments) -> Plan:
+    """Two inputs of equal channels; the argument has no meaning."""
+    del args
+    if len(scope.inputs) != 2 or scope.inputs[0] != scope.inputs[1]:
+        raise ValueError(f"adds two inputs of equal channels, got channels {list(scope.inputs)}")
+    return Plan((), {}, scope.inputs[0])
+
+
+def _convolution(scope: Scope, args: Arguments, before_dilation: int) -> Plan:
+    c2 = _width(scope, args)
+    rest, activation = list(args[1:]), scope.activation
+    tail = rest[before_dilation:]
+    if tail and (isinstance(tail[-1], bool) or tail[-1] is None or callable(tail[-1])):
+        last = rest.pop()
+        if last is not True:
+            activation = last if callable(last) else nn.Identity
+    if len(rest) > before_dilation + 1:
+        raise ValueError(f"has too many arguments: {list(args)}")
+    return Plan((_single(scope), c2, *rest), {"activation": activation}, c2, scope.count)
+
+
+def _single(scope: Scope) -> int:
+    if len(scope.inputs) != 1:
+        raise ValueError(f"takes one input, got {len(scope.inputs)}")
+    return scope.inputs[0]
+
+
+def _width(scope: Scope, args: Arguments) -> int:
+    if not args or isinstance(args[0], bool) or not isinstance(args[0], int) or args[0] < 1:
+        raise ValueError("needs its output channels (a positive integer) as first argument")
+    return scope.scale(args[0])

@@ -1,0 +1,169 @@
+"""Making detectors: from a name, a yaml, a mapping, a run folder or a weight file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from tutelage.errors import ConfigError, WeightsError, nearest
+from tutelage.models.architecture import read_architecture
+from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
+from tutelage.models.checkpoint import SUFFIXES, Checkpoint, fill, read_checkpoint, restore
+from tutelage.models.graph import GraphDetector
+from tutelage.models.transfer import TransferReport, transfer
+
+Source = str | Path | Mapping[str, Any]
+
+__all__ = ["ARCHITECTURES", "build", "load", "load_weights", "transfer"]
+
+
+def build(arch: Source, names: Sequence[str]) -> GraphDetector:
+    """Build a detector with fresh weights.
+
+    Args:
+        arch: Architecture name, ``name@width`` (the same graph with that width multiple, e.g.
+            ``yolov7-tiny@0.25``), path of a yaml, or a mapping like one.
+        names: Class names; their number replaces the yaml's ``nc``.
+
+    Returns:
+        The detector, in training mode.
+
+    Raises:
+        ConfigError: No such architecture, or a graph that cannot be built; rows are named.
+    """
+    name, mapping = _mapping(arch)
+    return _build(arch, name, mapping, _checked_names(names))
+
+
+def load(
+    model: Source,
+    *,
+    weights: str | Path | None = None,
+    names: Sequence[str] | None = None,
+) -> GraphDetector:
+    """Build a detector, with trained weights if there are any.
+
+    Args:
+        model: What :func:`build` takes, or weights with their own architecture: a run folder, a
+            ``.safetensors`` of a run, or a YOLOv7/YOLOv5 ``.pt``.
+        weights: Weights to start an architecture from; tensors that fit by name and shape are
+            taken, the anchors stay those of the architecture.
+        names: Class names (default: those of the weights, else 0, 1, ... as the yaml counts).
+
+    Returns:
+        The detector. It is a folded one only if ``model`` is a folded file.
+
+    Raises:
+        ConfigError: No such model, or a graph that cannot be built.
+        WeightsError: A weight file that cannot be used, or that does not fit.
+    """
+    chosen = None if names is None else _checked_names(names)
+    if _is_checkpoint(model):
+        if weights is not None:
+            raise ConfigError(
+                f"'{model}' has weights of its own, and '{weights}' was given too.",
+                fix="Give an architecture with weights, or a weight file alone.",
+            )
+        return restore(read_checkpoint(cast("str | Path", model)), chosen)
+    name, mapping = _mapping(model)
+    checkpoint = None if weights is None else read_checkpoint(weights)
+    if chosen is None:
+        chosen = _stored_names(name, mapping, checkpoint)
+    detector = _build(model, name, mapping, chosen)
+    if checkpoint is not None:
+        fill(detector, checkpoint)
+    return detector
+
+
+def load_weights(detector: GraphDetector, weights: str | Path) -> TransferReport:
+    """Start ``detector`` from a run folder, ``.safetensors`` or ``.pt``; the anchors stay.
+
+    Returns:
+        What was taken over.
+
+    Raises:
+        WeightsError: A file that cannot be used, is folded, or matches less than half.
+    """
+    return fill(detector, read_checkpoint(weights))
+
+
+def _build(
+    source: Source, name: str, mapping: Mapping[str, Any], names: tuple[str, ...]
+) -> GraphDetector:
+    try:
+        return GraphDetector(read_architecture(mapping, name=name, classes=len(names)), names)
+    except ConfigError as error:
+        where = "" if isinstance(source, Mapping) or is_named(str(source)) else str(source)
+        raise ConfigError(error.what, where=where, fix=error.fix) from error
+
+
+def _is_checkpoint(model: Source) -> bool:
+    if isinstance(model, Mapping) or is_named(str(model)):
+        return False
+    path = Path(model)
+    return path.is_dir() or path.suffix in SUFFIXES
+
+
+def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
+    """Name and yaml mapping of an architecture."""
+    if isinstance(arch, Mapping):
+        mapping = {str(key): _as_yaml(value) for key, value in arch.items()}
+        return recognise(mapping) or "custom", mapping
+    text = str(arch)
+    if is_named(text):
+        return text, named(text)
+    path = Path(arch)
+    if path.suffix in SUFFIXES or path.is_dir():
+        raise WeightsError(f"{path} holds weights; an architecture is a name or a yaml.")
+    if path.suffix not in (".yaml", ".yml"):
+        hint = nearest(text, ARCHITECTURES) or f"Architectures: {', '.join(ARCHITECTURES)}."
+        raise ConfigError(
+            f"'{text}' is no architecture, yaml, weight file or run folder.", fix=hint
+        )
+    return path.stem, _read_yaml(path)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        siblings = [each.name for each in path.parent.glob("*.y*ml")]
+        hint = nearest(path.name, siblings) or nearest(path.stem, ARCHITECTURES)
+        raise ConfigError(f"{path} does not exist.", fix=hint) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is no model yaml: it holds no mapping.")
+    return cast("dict[str, Any]", content)
+
+
+def _as_yaml(value: Any) -> Any:
+    """Turn tuples into lists, as a yaml file would have them."""
+    if isinstance(value, list | tuple):
+        return [_as_yaml(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _as_yaml(item) for key, item in value.items()}
+    return value
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not names:
+        raise ConfigError(
+            f"names must be a list of class names, got {names!r}.",
+            fix="For example ['cat', 'dog'].",
+        )
+    return tuple(map(str, names))
+
+
+def _stored_names(
+    name: str, mapping: Mapping[str, Any], checkpoint: Checkpoint | None
+) -> tuple[str, ...]:
+    if checkpoint is not None:
+        return checkpoint.names
+    count = mapping.get("nc")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(f"{name}: nc must be a positive integer, got {count!r}.")
+    return tuple(map(str, range(count)))

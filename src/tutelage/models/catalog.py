@@ -1,0 +1,111 @@
+"""The architectures that come with the package, by name."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tutelage.errors import ConfigError, nearest
+from tutelage.models.architecture import Architecture, read_architecture
+from tutelage.models.heads import HEADS
+
+
+class Variant(NamedTuple):
+    """A graph file and its multiples."""
+
+    file: str
+    depth: float = 1.0
+    width: float = 1.0
+
+
+ARCHITECTURES: Mapping[str, Variant] = {
+    "yolov7-tiny": Variant("yolov7-tiny.yaml"),
+    "yolov7": Variant("yolov7.yaml"),
+    "yolov7x": Variant("yolov7x.yaml"),
+    "yolov5n": Variant("yolov5.yaml", 0.33, 0.25),
+    "yolov5s": Variant("yolov5.yaml", 0.33, 0.50),
+    "yolov5m": Variant("yolov5.yaml", 0.67, 0.75),
+    "yolov5l": Variant("yolov5.yaml", 1.0, 1.0),
+    "yolov5x": Variant("yolov5.yaml", 1.33, 1.25),
+}
+
+MAX_WIDTH = 8.0
+
+
+def is_named(text: str) -> bool:
+    """Say whether ``text`` is an architecture name, with or without ``@width``."""
+    return text.partition("@")[0] in ARCHITECTURES and Path(text).name == text
+
+
+def named(text: str) -> dict[str, Any]:
+    """Return the yaml mapping of an architecture.
+
+    Args:
+        text: A name, or ``name@width``: the same graph with that width multiple, e.g.
+            ``yolov7-tiny@0.25``.
+
+    Raises:
+        ConfigError: No such architecture, or a width that is no number in 0..8.
+    """
+    name, at, width = text.partition("@")
+    if name not in ARCHITECTURES:
+        raise ConfigError(
+            f"'{text}' is not an architecture.",
+            fix=nearest(name, ARCHITECTURES) or f"Known: {', '.join(ARCHITECTURES)}.",
+        )
+    variant = ARCHITECTURES[name]
+    mapping = copy.deepcopy(_graph(variant.file))
+    mapping["depth_multiple"] = variant.depth
+    mapping["width_multiple"] = _width(text, width) if at else variant.width
+    return mapping
+
+
+def recognise(arch: Mapping[str, Any]) -> str | None:
+    """Name a graph mapping: the architecture with the same rows, or None.
+
+    Another width gives ``name@width``; the kind of the head is not compared.
+    """
+    try:
+        given = read_architecture(arch, name="graph", classes=1)
+    except ConfigError:
+        return None
+    rows = _outline(given)
+    alike: list[str] = []
+    for name, variant in ARCHITECTURES.items():
+        if _outline(read_architecture(named(name), name=name, classes=1)) == rows:
+            if math.isclose(variant.width, given.width):
+                return name
+            alike.append(name)
+    return f"{alike[0]}@{given.width:g}" if alike else None
+
+
+def _outline(arch: Architecture) -> list[tuple[Any, ...]]:
+    return [
+        (row.sources, row.count, "head" if row.block in HEADS else (row.block, row.args[:1]))
+        for row in arch.rows
+    ]
+
+
+def _width(text: str, width: str) -> float:
+    try:
+        value = float(width)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MAX_WIDTH:
+        raise ConfigError(
+            f"'{text}': after @ comes a width multiple above 0 and at most {MAX_WIDTH:g}.",
+            fix="For example yolov7-tiny@0.25.",
+        )
+    return value
+
+
+@lru_cache
+def _graph(file: str) -> dict[str, Any]:
+    path = Path(__file__).parent / "arch" / file
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

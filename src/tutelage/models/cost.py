@@ -1,0 +1,88 @@
+"""Size and operation counts of detectors, and the rows of ``tutelage layers``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tutelage.models.detector import Detector
+from tutelage.models.graph import GraphDetector
+from tutelage.models.meta import gflops, image
+
+
+class Cost(NamedTuple):
+    """Parameters, and operations per image in 1e9 (two per multiply-add of the convolutions)."""
+
+    parameters: int
+    gflops: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer for a listing.
+
+    Attributes:
+        index: Row index.
+        block: Block name, with its repeats if more than one.
+        sources: Keys of the layers that it reads.
+        channels: Output channels.
+        stride: Pixels per cell (0 for the head).
+        size: Height and width of its output at the image size asked for (of the head: 0, 0).
+        level: ``p3`` ... if it is the default tap of a level, else empty.
+    """
+
+    index: int
+    block: str
+    sources: tuple[str, ...]
+    channels: int
+    stride: int
+    size: tuple[int, int]
+    level: str
+
+
+def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> Cost:
+    """Count parameters and operations of a detector as it is, folded or not.
+
+    Args:
+        detector: Any detector; nothing in it changes.
+        image_size: Side of a square image, or height and width.
+
+    Returns:
+        The counts.
+    """
+    parameters = list(detector.parameters())
+    channels = detector.arch.get("ch", 3) if isinstance(detector, GraphDetector) else 3
+    x = image(_pair(image_size), channels).to(parameters[0].dtype)
+    return Cost(sum(p.numel() for p in parameters), gflops(detector, [x]))
+
+
+def describe(
+    detector: GraphDetector, image_size: int | tuple[int, int] = 640
+) -> tuple[LayerRow, ...]:
+    """List the layers of a graph with their output sizes.
+
+    Args:
+        detector: The graph.
+        image_size: Side of a square image, or height and width.
+
+    Returns:
+        One entry per row, the head last.
+    """
+    height, width = _pair(image_size)
+    marks = {key: level for level, key in detector.levels.items()}
+    return tuple(
+        LayerRow(
+            index=int(info.key),
+            block=info.block if info.repeats == 1 else f"{info.block} x{info.repeats}",
+            sources=info.sources,
+            channels=info.channels,
+            stride=info.stride,
+            size=(height // info.stride, width // info.stride) if info.stride else (0, 0),
+            level=marks.get(info.key, ""),
+        )
+        for info in detector.layers
+    )
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size

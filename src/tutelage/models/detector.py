@@ -1,0 +1,53 @@
+"""What every detector offers: features as return values, decoding, a deploy copy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from tutelage.structures import Output, Predictions, Tap
+
+
+class Detector(nn.Module, ABC):
+    """A network that finds objects and shows the features it is asked for.
+
+    Attributes:
+        names: The class names, in the order of the class channels.
+        strides: Pixels per cell of each raw output, one per pyramid level.
+        levels: The default tap of each level, e.g. ``{"p3": "75", "p4": "88", "p5": "101"}``.
+    """
+
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    levels: Mapping[str, str]
+
+    @abstractmethod
+    def forward(self, images: Tensor, taps: Sequence[str] = (), *, head: bool = True) -> Output:
+        """Run the network.
+
+        Args:
+            images: ``(b, 3, h, w)`` RGB in 0..1; both sides multiples of the largest stride.
+            taps: Keys of the layers whose outputs are wanted.
+            head: With False, stop at the layer where the last tap is captured.
+
+        Returns:
+            The raw outputs (None with ``head=False``) and the features in the order asked for.
+        """
+
+    @abstractmethod
+    def decode(self, raw: tuple[Tensor, ...], image_size: tuple[int, int]) -> Predictions:
+        """Turn raw outputs into boxes in pixels of the canvas ``image_size`` (height, width)."""
+
+    @abstractmethod
+    def tap(self, keys: Sequence[str]) -> tuple[Tap, ...]:
+        """Look up channels and strides of layers, without computing anything.
+
+        Raises:
+            ConfigError: A key names no layer whose features can be tapped.
+        """
+
+    @abstractmethod
+    def fused(self) -> Detector:
+        """Return a new deploy model with the same outputs; this one stays as it is."""

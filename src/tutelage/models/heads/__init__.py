@@ -1,0 +1,13 @@
+"""Detection heads by their yaml names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tutelage.models.heads.anchor import Anchors, Detect, Family
+from tutelage.models.heads.decode import decode, decode_rows
+from tutelage.models.heads.implicit import IDetect
+
+HEADS: Mapping[str, type[Detect]] = {"Detect": Detect, "IDetect": IDetect}
+
+__all__ = ["HEADS", "Anchors", "Detect", "Family", "IDetect", "decode", "decode_rows"]

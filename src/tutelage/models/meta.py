@@ -1,0 +1,41 @@
+"""Running modules on the meta device: shapes and operation counts without any computation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def on_meta(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    """Run ``module`` with its weights replaced by meta tensors.
+
+    Neither weights nor buffers nor the random state are touched, whatever the mode and device.
+
+    Args:
+        module: Any module.
+        inputs: Meta tensors.
+
+    Returns:
+        What the module returns, on the meta device.
+    """
+    tensors = {name: p.to("meta") for name, p in module.named_parameters()}
+    tensors.update((name, b.to("meta")) for name, b in module.named_buffers())
+    with torch.no_grad():
+        return functional_call(module, tensors, tuple(inputs))
+
+
+def image(size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Make a meta image batch ``(1, channels, h, w)``."""
+    return torch.empty(1, channels, *size, device="meta")
+
+
+def gflops(module: nn.Module, inputs: Sequence[Tensor]) -> float:
+    """Count two operations per multiply-add of convolutions and matrix products, in 1e9."""
+    with FlopCounterMode(display=False) as counter:
+        on_meta(module, inputs)
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,24 @@
+"""Weight files: our own, and foreign ones read without running them."""
+
+from __future__ import annotations
+
+from tutelage.weights.safe import ForeignCheckpoint, read_foreign
+from tutelage.weights.store import (
+    atomic_write_text,
+    identity,
+    load_best,
+    load_last,
+    save_best,
+    save_last,
+)
+
+__all__ = [
+    "ForeignCheckpoint",
+    "atomic_write_text",
+    "identity",
+    "load_best",
+    "load_last",
+    "read_foreign",
+    "save_best",
+    "save_last",
+]

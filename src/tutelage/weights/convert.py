@@ -1,0 +1,169 @@
+"""What the tensors and the yaml of a YOLOv7 or YOLOv5 checkpoint say about the model. Pure functions.
+
+The families differ in the buffers of their head: YOLOv7 (and YOLOv5 up to 5.0) keeps ``anchors`` in
+grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. After a search for anchors
+the true ones are in the buffers alone, so the yaml's are never trusted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tutelage.errors import WeightsError
+
+Family = Literal["yolov7", "yolov5"]
+
+_V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
+_HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What kind of weights a state dict holds.
+
+    Attributes:
+        family: ``yolov7`` or ``yolov5``.
+        head_key: Graph row of the head, for example ``"77"``.
+        levels: Number of pyramid levels, from the anchor buffer.
+        anchors_per_level: Anchors of each level, from the anchor buffer.
+        implicit: The head has its implicit parameters (IDetect, IAuxDetect), not yet folded.
+        auxiliary: The head has auxiliary convolutions.
+        fused: BatchNorm is folded into the convolutions, somewhere or everywhere.
+        reparameterised: RepConv is in its single-convolution form.
+    """
+
+    family: Family
+    head_key: str
+    levels: int
+    anchors_per_level: int
+    implicit: bool
+    auxiliary: bool
+    fused: bool
+    reparameterised: bool
+
+    @property
+    def deploy(self) -> bool:
+        """A YOLOv7 head without implicit parameters: official deploy weights."""
+        return self.family == "yolov7" and not self.implicit
+
+
+def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -> Form:
+    """Tell the form of a checkpoint from its keys, shapes and yaml.
+
+    Args:
+        state: State dict under its official keys.
+        yaml: The model yaml.
+        head: Class name of the head, if known.
+
+    Raises:
+        WeightsError: There is no anchor-based detection head.
+    """
+    keys = [match[1] for match in map(_HEAD_KEY.fullmatch, state) if match]
+    shape = tuple(state[f"model.{keys[-1]}.anchors"].shape) if keys else ()
+    if len(shape) != 3 or shape[2] != 2 or 0 in shape:
+        kind = f" (its head is a {head})" if head else ""
+        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.")
+    row = keys[-1]
+    parts = [key.split(".") for key in state]
+    own = {key.removeprefix(f"model.{row}.").split(".")[0] for key in state if key.startswith(f"model.{row}.")}
+    return Form(
+        family=_family(own, yaml, head),
+        head_key=row,
+        levels=shape[0],
+        anchors_per_level=shape[1],
+        implicit="ia" in own or "im" in own,
+        auxiliary="m2" in own,
+        fused=any(name[-2:] == ["conv", "bias"] for name in parts),
+        reparameterised=any("rbr_reparam" in name for name in parts),
+    )
+
+
+def _family(head_parts: set[str], yaml: Mapping[str, Any], head: str) -> Family:
+    if head.startswith("I") or head_parts & {"ia", "im", "m2"}:
+        return "yolov7"
+    if "anchor_grid" not in head_parts:
+        return "yolov5"
+    return "yolov5" if _V5_BLOCKS & set(block_names(yaml)) else "yolov7"
+
+
+def block_names(yaml: Mapping[str, Any]) -> list[str]:
+    """Return the block of every row of a model yaml, ``[from, number, block, args]``, in order."""
+    rows = [*(yaml.get("backbone") or ()), *(yaml.get("head") or ())]
+    return [str(row[2]) for row in rows if isinstance(row, list | tuple) and len(row) > 2]
+
+
+def anchors_px(state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]) -> Tensor:
+    """Return the true anchors ``(levels, anchors, 2)``, width and height in pixels, float32.
+
+    Taken from ``anchor_grid`` if there is one, else ``anchors`` (grid units) times the stride.
+
+    Raises:
+        WeightsError: The strides do not fit the buffer.
+    """
+    anchors = state[f"model.{head_key}.anchors"].float()
+    grid = state.get(f"model.{head_key}.anchor_grid")
+    if grid is not None and grid.numel() == anchors.numel():
+        return grid.float().reshape(anchors.shape).clone()
+    if len(strides) != len(anchors):
+        raise WeightsError(f"The head has {len(anchors)} levels but {len(strides)} strides.")
+    return anchors * torch.tensor(strides, dtype=torch.float32).view(-1, 1, 1)
+
+
+def with_anchor_grid(state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]) -> dict[str, Tensor]:
+    """Return the state with ``anchor_grid`` ``(levels, 1, anchors, 1, 1, 2)`` beside ``anchors``.
+
+    YOLOv5 from 6.0 on derives it at run time instead of storing it. Key order is that of YOLOv7.
+    """
+    name = f"model.{head_key}.anchor_grid"
+    pixels = anchors_px(state, head_key, strides)
+    grid = pixels.view(pixels.shape[0], 1, pixels.shape[1], 1, 1, 2)
+    result: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if key != name:
+            result[key] = value
+        if key == f"model.{head_key}.anchors":
+            result[name] = grid
+    return result
+
+
+def without_anchor_grid(state: Mapping[str, Tensor], head_key: str) -> dict[str, Tensor]:
+    """Return the state without ``anchor_grid``, as YOLOv5 from 6.0 on stores it."""
+    return {key: value for key, value in state.items() if key != f"model.{head_key}.anchor_grid"}
+
+
+def normalise_names(names: object, nc: int) -> tuple[str, ...]:
+    """Return ``nc`` class names from a list (YOLOv7, older YOLOv5) or a dict (YOLOv5 from 7.0 on).
+
+    Missing, or of another length: the class numbers.
+    """
+    if isinstance(names, Mapping):
+        by_number = {str(key): value for key, value in names.items()}
+        names = [by_number.get(str(number)) for number in range(max(nc, len(by_number)))]
+    if isinstance(names, list | tuple) and len(names) == nc and None not in names:
+        return tuple(str(name) for name in names)
+    return tuple(str(number) for number in range(nc))
+
+
+def plain_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a mapping as plain dicts, lists, text and numbers with text keys.
+
+    Raises:
+        WeightsError: Something in it is not plain.
+    """
+    return {str(key): _plain(item, str(key)) for key, item in value.items()}
+
+
+def _plain(value: Any, where: str) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
+    raise WeightsError(f"The model yaml holds a {type(value).__name__} at {where}.")

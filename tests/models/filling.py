@@ -1,0 +1,82 @@
+"""Weights and images that anyone can make again, for comparison with numbers made elsewhere."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "models"
+
+
+def golden(name: str) -> tuple[dict[str, Any], dict[str, list[int]], dict[str, Tensor]]:
+    """Meta data, state-dict shapes and arrays of a golden case."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        meta, keys = (json.loads(str(file[key])) for key in ("meta", "keys"))
+        arrays = {
+            key: torch.from_numpy(file[key]) for key in file.files if file[key].dtype.kind in "fi"
+        }
+    return meta, keys, arrays
+
+
+def fill_normal(model: torch.nn.Module) -> None:
+    """Fill a model from normal numbers seeded by each key."""
+    for key, value in model.state_dict().items():
+        if not value.is_floating_point() or "anchor" in key:
+            continue
+        random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
+        a = random.standard_normal(value.numel()).reshape(value.shape)
+        if key.endswith("running_var"):
+            a = 0.8 + 0.4 / (1 + np.exp(-a))
+        elif key.endswith("running_mean"):
+            a = 0.05 * a
+        elif key.endswith("weight") and (".bn." in key or a.ndim == 1):
+            a = 1 + 0.1 * a
+        elif key.endswith("implicit"):
+            a = (1.0 if ".im." in key else 0.0) + 0.02 * a
+        elif a.ndim == 4:
+            a = a * np.sqrt(1.5 / np.prod(a.shape[1:]))
+        else:
+            a = 0.05 * a
+        value.copy_(torch.from_numpy(a))
+
+
+def normal_image(size: int) -> Tensor:
+    """The images that belong to :func:`fill_normal`: (2, 3, size, size)."""
+    random = np.random.RandomState(7)
+    return torch.from_numpy(random.uniform(0, 1, (2, 3, size, size)).astype(np.float32))
+
+
+def hashed(count: int, key: str) -> np.ndarray:
+    """``count`` numbers in -0.5..0.5 that depend on ``key`` only."""
+    h = (np.arange(count, dtype=np.uint64) * 2654435761 + zlib.crc32(key.encode())) % 2**32
+    h ^= h >> 16
+    h = (h * 73244475) % 2**32
+    h ^= h >> 16
+    return h / 2**32 - 0.5
+
+
+def fill_hashed(model: torch.nn.Module, gain: float) -> None:
+    """Fill a model from hashes of its keys."""
+    for key, value in model.state_dict().items():
+        if "anchor" in key or key.endswith("num_batches_tracked"):
+            continue
+        a = hashed(value.numel(), key).reshape(value.shape)
+        if key.endswith("implicit"):
+            a = (1.0 if ".im." in key else 0.0) + 0.2 * a
+        elif a.ndim == 4:
+            a = a * np.sqrt(gain / np.prod(a.shape[1:]))
+        else:
+            a = np.full(value.shape, float(key.endswith(("weight", "running_var"))))
+        value.copy_(torch.from_numpy(a))
+
+
+def hashed_image(batch: int, size: int = 128) -> Tensor:
+    """The images that belong to :func:`fill_hashed`."""
+    numbers = 0.5 + hashed(batch * 3 * size * size, "input")
+    return torch.from_numpy(numbers.reshape(batch, 3, size, size).astype(np.float32))

@@ -1,0 +1,107 @@
+"""Sizes, names and widths of the architectures that come with the package."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.models.graphs import MENAGERIE, YOLOV5N6, changed
+from tutelage.errors import ConfigError
+from tutelage.models import ARCHITECTURES, build, cost
+from tutelage.models.catalog import is_named, named, recognise
+
+COCO = [str(i) for i in range(80)]
+
+# name: parameters, parameters folded, GFLOPs folded, tensors in the state, default taps
+SIZES = {
+    "yolov7-tiny": (6_228_762, 6_219_709, 13.7, 344, ["57", "65", "73"]),
+    "yolov7": (37_622_682, 36_905_341, 104.5, 566, ["75", "88", "101"]),
+    "yolov7x": (71_347_394, 71_311_741, 189.7, 644, ["87", "102", "117"]),
+    "yolov5n": (1_872_157, 1_867_405, 4.5, 349, ["17", "20", "23"]),
+    "yolov5s": (7_235_389, 7_225_885, 16.4, 349, ["17", "20", "23"]),
+    "yolov5m": (21_190_557, 21_172_173, 48.9, 481, ["17", "20", "23"]),
+    "yolov5l": (46_563_709, 46_533_693, 109.0, 613, ["17", "20", "23"]),
+    "yolov5x": (86_749_405, 86_705_005, 205.5, 745, ["17", "20", "23"]),
+}
+
+
+def test_the_table_covers_every_architecture() -> None:
+    assert list(SIZES) == list(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_published_sizes(name: str) -> None:
+    parameters, folded, gflops, tensors, levels = SIZES[name]
+    with torch.device("meta"):
+        detector = build(name, COCO)
+    assert cost(detector).parameters == parameters
+    assert len(detector.state_dict()) == tensors
+    assert detector.levels == dict(zip(("p3", "p4", "p5"), levels, strict=True))
+    assert detector.strides == (8, 16, 32)
+    assert detector.family == name[:6]
+    assert detector.arch_name == name
+    deploy = cost(detector.fused())
+    assert deploy.parameters == folded
+    assert deploy.gflops == pytest.approx(gflops, abs=0.06)
+
+
+def test_a_graph_of_one_s_own() -> None:
+    with torch.device("meta"):
+        detector = build(YOLOV5N6, COCO)
+    assert cost(detector).parameters == 3_246_940
+    assert len(detector.state_dict()) == 459
+    assert detector.levels == {"p3": "23", "p4": "26", "p5": "29", "p6": "32"}
+    assert detector.strides == (8, 16, 32, 64)
+
+
+def test_width_in_the_name() -> None:
+    with torch.device("meta"):
+        narrow = build("yolov7-tiny@0.25", ["a"])
+        same = build({**named("yolov7-tiny"), "width_multiple": 0.25}, ["a"])
+    assert [layer.channels for layer in narrow.layers[:3]] == [8, 16, 8]
+    assert narrow.layers == same.layers
+    assert narrow.arch_name == same.arch_name == "yolov7-tiny@0.25"
+    assert narrow.arch["width_multiple"] == 0.25
+
+
+@pytest.mark.parametrize("width", ["", "abc", "0", "-1", "nan", "inf", "100"])
+def test_nonsense_widths_are_refused(width: str) -> None:
+    with pytest.raises(ConfigError, match="width multiple above 0") as caught:
+        build(f"yolov7-tiny@{width}", ["a"])
+    assert "yolov7-tiny@0.25" in caught.value.fix
+
+
+def test_unknown_names_get_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="'yolov7-tny' is no architecture") as caught:
+        build("yolov7-tny", ["a"])
+    assert caught.value.fix == "Did you mean 'yolov7-tiny'?"
+    with pytest.raises(ConfigError) as caught:
+        named("resnet@2")
+    assert "yolov5x" in caught.value.fix
+
+
+def test_what_counts_as_a_name() -> None:
+    assert is_named("yolov5s")
+    assert is_named("yolov5s@0.5")
+    assert not is_named("yolov5s.pt")
+    assert not is_named("runs/yolov5s@0.5/best.safetensors")
+
+
+def test_callers_cannot_change_the_catalogue() -> None:
+    named("yolov7")["backbone"].clear()
+    assert len(named("yolov7")["backbone"]) == 51
+
+
+def test_recognising_a_mapping() -> None:
+    for name in ARCHITECTURES:
+        assert recognise(named(name)) == name
+    official = named("yolov7-tiny")
+    del official["activation"]
+    for row in official["backbone"] + official["head"]:
+        if row[2] == "Conv":
+            row[3] += ["None", 1, "nn.LeakyReLU(0.1)"]
+    official["head"][-1][2] = "Detect"
+    assert recognise(official) == "yolov7-tiny"
+    assert recognise(changed(official, width_multiple=0.3)) == "yolov7-tiny@0.3"
+    assert recognise(MENAGERIE) is None
+    assert recognise({"nc": 3}) is None

@@ -1,0 +1,39 @@
+"""Small real parts for the tests of the training code."""
+
+import torch
+from tutelage.config.schema import LossConfig, MethodConfig
+from tutelage.distill import build_methods, pair
+from tutelage.losses.criterion import Criterion
+from tutelage.models.build import load
+from tutelage.structures import Batch, Targets
+from tutelage.teachers import NativeTeacher
+from tutelage.train.task import Task
+
+NAMES = ("a", "b", "c")
+
+
+def make_task(method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options):
+    """Return a distilled task and its teacher, at random weights."""
+    torch.manual_seed(seed)
+    net, big = load(student, names=NAMES), load(teacher, names=NAMES)
+    pairs = pair(net, big)
+    methods = build_methods([MethodConfig(name=method, **options)], pairs.channels)
+    criterion = Criterion(
+        anchors=net.anchors, strides=net.strides, classes=3, config=LossConfig(), assigner="ota", image_size=64
+    )
+    task = Task(net, criterion, methods, None, [tap.key for tap in pairs.student])
+    return task, NativeTeacher(big, [tap.key for tap in pairs.teacher])
+
+
+def make_batch(images=2, size=64, boxes=3, seed=0):
+    """Return a floating batch of noise with ``boxes`` boxes per image."""
+    g = torch.Generator().manual_seed(seed)
+    centre = torch.rand(images * boxes, 2, generator=g) * size * 0.6 + size * 0.2
+    half = torch.rand(images * boxes, 2, generator=g) * size * 0.15 + size * 0.04
+    targets = Targets(
+        torch.arange(images).repeat_interleave(boxes),
+        torch.randint(0, 3, (images * boxes,), generator=g),
+        torch.cat([centre - half, centre + half], 1),
+    )
+    pixels = torch.rand(images, 3, size, size, generator=g).contiguous(memory_format=torch.channels_last)
+    return Batch(pixels, targets, torch.arange(images))

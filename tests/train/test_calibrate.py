@@ -1,0 +1,50 @@
+import pytest
+import torch
+from tutelage.train.calibrate import measure, with_boxes
+
+from tests.train.parts import make_batch, make_task
+
+BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
+
+
+def test_the_weight_makes_the_gradient_ratio_what_was_asked():
+    task, teacher = make_task()
+    task.weights.update(measure(task, teacher, BATCHES[:1], {"fgd": 2.0}).weights)
+    batch = BATCHES[0]
+    out = task.student.train()(batch.images, task.taps)
+    losses = task.losses(out, batch, teacher(batch.images))
+    norms = []
+    for group in losses:
+        grads = torch.autograd.grad(sum(group.values()), out.taps, retain_graph=True)
+        norms.append(float(sum(g.square().sum() for g in grads)) ** 0.5)
+    assert norms[1] / norms[0] == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_weight_undoes_the_scale_of_a_method(scale):
+    base = {"alpha": 1e-3, "beta": 5e-4, "gamma": 1e-3, "lam": 5e-6}
+    scaled = {name: value * scale for name, value in base.items()}
+    one, teacher = make_task(**base)
+    other, _ = make_task(**scaled)
+    a = measure(one, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
+    b = measure(other, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
+    assert a == pytest.approx(b * scale, rel=1e-4)
+
+
+def test_measuring_changes_nothing():
+    task, teacher = make_task()
+    task.weights["fgd"] = 7.0
+    before = {k: v.clone() for k, v in task.state_dict().items()}
+    task.eval()
+    measure(task, teacher, BATCHES, {"fgd": 1.0})
+    assert all(torch.equal(v, before[k]) for k, v in task.state_dict().items())
+    assert all(p.grad is None for p in task.parameters())
+    assert task.weights == {"fgd": 7.0}
+    assert not task.training
+
+
+def test_batches_without_boxes_are_passed_over():
+    batches = [make_batch(boxes=0), BATCHES[0], make_batch(boxes=0), BATCHES[1]]
+    chosen = with_boxes(batches, 1)
+    assert len(chosen) == 1
+    assert chosen[0] is BATCHES[0]

@@ -1,0 +1,116 @@
+from itertools import islice
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+from tutelage.config.schema import OptimConfig
+from tutelage.structures import Batch, Targets
+from tutelage.teachers import fingerprint
+from tutelage.train.ema import make_ema
+from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
+from tutelage.train.optim import make_optimizer
+from tutelage.train.plan import Plan, Position
+
+from tests.train.parts import make_batch, make_task
+
+
+class Loader(DataLoader):
+    """Four fixed batches per epoch."""
+
+    def __init__(self, count=4):
+        super().__init__([make_batch(seed=s) for s in range(count)], batch_size=None)
+        self.epochs = []
+
+    def set_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+
+def make_run(plan, **task_options):
+    task, teacher = make_task(**task_options)
+    optimizer = make_optimizer(task, OptimConfig(lr=0.01))
+    return Accelerator(cpu=True), task, teacher, optimizer, make_ema(task.student), Loader(), plan
+
+
+def test_three_steps_change_student_and_connectors_but_not_the_teacher():
+    run = make_run(Plan(epochs=2, steps=4, batch=2, nominal_batch=2))
+    task, teacher = run[1], run[2]
+    before = {n: p.detach().clone() for n, p in task.named_parameters()}
+    held = fingerprint(teacher.state())
+    events = list(islice(fit(*run), 3))
+    assert [(e.epoch, e.batch) for e in events] == [(0, 1), (0, 2), (0, 3)]
+    still = {n for n, p in task.named_parameters() if torch.equal(p, before[n])}
+    own = {n for n in still if n.startswith("methods.")}
+    assert all(n.endswith("bias") for n in own), own  # only the context logits' biases stand still
+    assert not still - own
+    assert fingerprint(teacher.state()) == held
+
+
+def test_every_batch_moves_batchnorm_once():
+    run = make_run(Plan(epochs=1, steps=4, batch=2))
+    list(fit(*run))
+    assert int(run[1].student.model[0].bn.num_batches_tracked) == 4
+
+
+def test_events_of_a_run():
+    run = make_run(Plan(epochs=2, steps=4, batch=2))
+    events = list(fit(*run))
+    assert [type(e) for e in events] == ([Stepped] * 4 + [EpochEnded]) * 2
+    assert run[5].epochs == [0, 1]
+    assert not any(v.requires_grad for e in events if isinstance(e, Stepped) for g in e.losses for v in g.values())
+
+
+def test_accumulation_steps_every_other_batch():
+    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=4))
+    weight = run[1].student.model[0].conv.weight
+    seen = [weight.detach().clone()]
+    for event in fit(*run):
+        if isinstance(event, Stepped):
+            seen.append(weight.detach().clone())
+    moved = [not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False)]
+    assert moved == [False, True, False, True]
+
+
+def test_kd_stops_and_the_teacher_rests():
+    run = list(make_run(Plan(epochs=2, steps=4, batch=2, kd_stop_epoch=1)))
+    calls, inner = [], run[2]
+    run[2] = lambda images, predictions=False: calls.append(1) or inner(images, predictions=predictions)
+    terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
+    assert len(calls) == 4
+    assert terms[4:] == [{"off"}] * 4
+
+
+def test_the_run_repeats_bit_for_bit():
+    states = []
+    for _ in range(2):
+        run = make_run(Plan(epochs=1, steps=4, batch=2, seed=3))
+        list(fit(*run))
+        states.append(fingerprint(run[1].state_dict().items()))
+    assert states[0] == states[1]
+
+
+def test_a_run_continues_within_an_epoch():
+    plan = Plan(epochs=1, steps=4, batch=2, nominal_batch=4)
+    whole = make_run(plan)
+    list(fit(*whole))
+    parts = make_run(plan)
+    list(islice(fit(*parts), 2))
+    list(fit(*parts, at=Position(0, 2)))
+    assert fingerprint(whole[1].state_dict().items()) == fingerprint(parts[1].state_dict().items())
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_multi_scale_keeps_boxes_on_their_objects(step):
+    box = torch.tensor([[16.0, 32.0, 48.0, 64.0]])
+    image = torch.zeros(1, 3, 128, 192)
+    image[..., 32:64, 16:48] = 1
+    one = torch.zeros(1, dtype=torch.int64)
+    batch = Batch(image, Targets(one, one, box), one)
+    resized = multi_scale(192, 32, seed=1)(batch, step)
+    h, w = resized.images.shape[-2:]
+    assert h % 32 == w % 32 == 0
+    assert 96 <= max(h, w) <= 288
+    x1, y1, x2, y2 = resized.targets.xyxy[0].round().int().tolist()
+    inside = resized.images[0, 0, y1 + 1 : y2 - 1, x1 + 1 : x2 - 1]
+    assert float(inside.mean()) > 0.9
+    assert resized.images[0, 0].sum() == pytest.approx(float((x2 - x1) * (y2 - y1)), rel=0.25)

@@ -1,0 +1,48 @@
+import pytest
+import torch
+from tutelage.errors import TrainingError
+from tutelage.structures import Losses
+from tutelage.train.observers import Best, FiniteGuard, LossMeans
+
+
+def losses(box=1.0, kd=2.0):
+    return Losses({"box": torch.tensor(box)}, {"fgd/relation": torch.tensor(kd)})
+
+
+def test_means_are_per_term_and_start_anew():
+    means = LossMeans()
+    means.add(losses(1.0, 4.0))
+    means.add(losses(3.0, 4.0))
+    assert means.take() == {"box": 2.0, "fgd/relation": 4.0}
+    means.add(losses(5.0))
+    assert means.take()["box"] == 5.0
+
+
+def test_kd_share():
+    means = LossMeans()
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(1.0) == pytest.approx(0.75)
+
+
+def test_guard_names_the_term_and_where():
+    guard = FiniteGuard("runs/x")
+    guard.last_good_epoch = 2
+    guard.watch(losses(), 3, 119)
+    with pytest.raises(TrainingError, match=r"fgd/relation became inf at epoch 3 step 120.*from epoch 2"):
+        guard.watch(losses(kd=float("inf")), 3, 120)
+
+
+def test_guard_says_when_nothing_was_saved():
+    with pytest.raises(TrainingError, match="all terms became nan.*No epoch was finished"):
+        FiniteGuard("runs/x").watch(losses(float("nan"), float("nan")), 0, 1)
+
+
+def test_best_and_patience():
+    best = Best(patience=2)
+    assert best.update(0, {"AP": 0.1})
+    assert not best.update(1, {"AP": 0.1})
+    assert not best.exhausted(1)
+    assert best.exhausted(2)
+    assert best.update(2, {"AP": 0.2})
+    assert (best.epoch, best.value) == (2, 0.2)
+    assert not Best(patience=0).exhausted(10**6)

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from tutelage.errors import TeacherError
+from tutelage.structures import Knowledge
+from tutelage.teachers import fingerprint
+from tutelage.train.preflight import preflight
+
+from tests.train.parts import make_batch, make_task
+
+BATCH = make_batch()
+
+
+def check(task, teacher, state=lambda: "same"):
+    preflight(task, teacher, state, BATCH)
+
+
+def test_a_sound_task_passes_and_is_left_alone():
+    task, teacher = make_task()
+    before = fingerprint(task.state_dict().items())
+    preflight(task, teacher, lambda: fingerprint(teacher.state()), BATCH)
+    assert fingerprint(task.state_dict().items()) == before
+    assert all(p.grad is None for p in task.parameters())
+
+
+def replaced(method, change):
+    """Return the method with its terms changed."""
+
+    class Changed(type(method)):
+        def forward(self, student, teacher, targets, image_size):
+            return change(super().forward(student, teacher, targets, image_size))
+
+    method.__class__ = Changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda terms: {k: 0 * v for k, v in terms.items()}, "is 0 on the first batch"),
+        (lambda terms: {k: v * float("nan") for k, v in terms.items()}, "is nan on the first batch"),
+        (lambda terms: {k: v / 0 for k, v in terms.items()}, "is inf on the first batch"),
+    ],
+)
+def test_dead_terms_are_named(change, message):
+    task, teacher = make_task()
+    replaced(task.methods["fgd"], change)
+    with pytest.raises(TeacherError, match="fgd/foreground " + message):
+        check(task, teacher)
+
+
+def test_a_loss_that_does_not_reach_the_student():
+    task, teacher = make_task()
+    inner = task.losses
+    task.losses = lambda out, batch, k: inner(out._replace(taps=tuple(t.detach() for t in out.taps)), batch, k)
+    with pytest.raises(TeacherError, match="reaches no parameter of the student"):
+        check(task, teacher)
+
+
+def test_a_connector_that_does_not_train():
+    task, teacher = make_task()
+    dead = torch.nn.Parameter(torch.zeros(3))
+    task.methods["fgd"].register_parameter("forgotten", dead)
+    with pytest.raises(TeacherError, match="fgd.forgotten does not train"):
+        check(task, teacher)
+
+
+def test_a_teacher_that_drifts():
+    task, teacher = make_task()
+    states = iter(["before", "after"])
+    with pytest.raises(TeacherError, match="the teacher changed"):
+        check(task, teacher, lambda: next(states))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f * float("nan"), "is not finite"),
+        (lambda f: torch.ones_like(f), "is constant"),
+        (lambda f: f.clone().requires_grad_(), "carries a gradient"),
+    ],
+)
+def test_a_teacher_that_says_nothing(spoil, message):
+    task, teacher = make_task()
+
+    def spoilt(images):
+        return Knowledge(tuple(spoil(f) for f in teacher(images).features))
+
+    with pytest.raises(TeacherError, match=message):
+        check(task, spoilt)
