@@ -1,7 +1,8 @@
 """Time the vectorised SimOTA against the plain loop over images and boxes.
 
-Both assign the same candidates by the same mathematics and must agree before anything is timed. Two ratios
-are printed per number of classes: of the assignment alone, and of the whole loss with its gradient.
+Both assign the same candidates by the same mathematics and must agree before anything is timed. Two
+ratios are printed per number of classes: of the assignment alone (with its candidates), and of the
+whole loss with its gradient.
 
 Run from the project root:  python benchmarks/ota_vs_loop.py [--repeats 20] [--threads 2]
 """
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.losses.cases import criterion
 from tests.losses.loops import loop_simota
+
 from tutelage.losses import Criterion
 from tutelage.structures import Targets
 
@@ -88,10 +90,14 @@ def main() -> None:
         raw, targets = scene(classes)
         measure = criterion(classes=classes, image_size=IMAGE_SIZE, scale_gains=True)
 
-        def assign(measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets):
+        def assign(
+            measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
+        ):
             return measure.match(raw, targets)
 
-        def train(measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets):
+        def train(
+            measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
+        ):
             step(measure, raw, targets)
 
         for ours, theirs in zip(assign()[:6], looped(assign)()[:6], strict=True):

@@ -57,9 +57,7 @@ def ours(name: str) -> str:
 
 def load(name: str) -> Case:
     with np.load(FOLDER / f"{name}.npz") as file:
-        arrays = {
-            k: torch.from_numpy(np.asarray(file[k])) for k in file.files if k != "meta_json"
-        }
+        arrays = {k: torch.from_numpy(np.asarray(file[k])) for k in file.files if k != "meta_json"}
     student, teacher = arrays["in__student"].requires_grad_(), arrays["in__teacher"]
     options = {ours: float(arrays[f"cfg__{theirs}"]) for ours, theirs in WEIGHTS.items()}
     method = FGD([(student.shape[1], teacher.shape[1])], **options).double()

@@ -12,7 +12,11 @@ from tutelage.losses import Criterion
 from tutelage.structures import Targets
 
 ANCHORS = {
-    "yolov7-tiny": ((10, 13, 16, 30, 33, 23), (30, 61, 62, 45, 59, 119), (116, 90, 156, 198, 373, 326)),
+    "yolov7-tiny": (
+        (10, 13, 16, 30, 33, 23),
+        (30, 61, 62, 45, 59, 119),
+        (116, 90, 156, 198, 373, 326),
+    ),
     "yolov7": ((12, 16, 19, 36, 40, 28), (36, 75, 76, 55, 72, 146), (142, 110, 192, 243, 459, 401)),
     "yolov7-w6": (
         (19, 27, 44, 40, 38, 94),
@@ -47,7 +51,7 @@ def criterion(
 
 
 def targets_of(rows: Sequence[Sequence[float]] | Tensor, size: int) -> Targets:
-    """Return targets from rows of (image, class, cx, cy, w, h), normalised to a square of ``size``."""
+    """Return targets from normalised rows of (image, class, cx, cy, w, h)."""
     table = torch.as_tensor(rows, dtype=torch.float64).reshape(-1, 6)
     centre, half = table[:, 2:4] * size, table[:, 4:] * size / 2
     corners = torch.cat((centre - half, centre + half), dim=1)
@@ -65,7 +69,13 @@ def random_raw(
     height, width = image_size
     return [
         torch.randn(
-            images, height // s, width // s, 3, 5 + classes, generator=generator, dtype=torch.float64
+            images,
+            height // s,
+            width // s,
+            3,
+            5 + classes,
+            generator=generator,
+            dtype=torch.float64,
         )
         .to(dtype)
         .permute(0, 3, 1, 2, 4)

@@ -1,4 +1,4 @@
-"""The assigners as plain loops over images, boxes, anchors and cells: what the vectorised ones must equal.
+"""The assigners as plain loops: what the vectorised ones must equal.
 
 Slow on purpose. The benchmark measures the distance.
 """

@@ -35,7 +35,11 @@ def candidates(targets: Targets, size: tuple[int, int], max_ratio: float = 4.0) 
 
 def cells(targets: Targets, level: int = 0, anchor: int = 1) -> list[tuple[int, int]]:
     """Return (column, row) of the candidates of one anchor."""
-    return [(r[4], r[3]) for r in rows(candidates(targets, (128, 128))) if (r[0], r[2]) == (level, anchor)]
+    return [
+        (r[4], r[3])
+        for r in rows(candidates(targets, (128, 128)))
+        if (r[0], r[2]) == (level, anchor)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,16 @@ def cells(targets: Targets, level: int = 0, anchor: int = 1) -> list[tuple[int, 
         ((8.0, 8.0), [(8, 8), (7, 8), (8, 7), (8, 8), (8, 8)]),
         ((16.4, -0.3), [(15, 0), (15, 0), (15, 0)]),
     ],
-    ids=["upper left", "lower right", "left edge", "corner", "right edge", "on line 1", "on a crossing", "outside"],
+    ids=[
+        "upper left",
+        "lower right",
+        "left edge",
+        "corner",
+        "right edge",
+        "on line 1",
+        "on a crossing",
+        "outside",
+    ],
 )
 def test_cells_of_a_box(centre, expected):
     x, y = centre
@@ -96,12 +109,16 @@ def test_candidates_equal_the_loop_in_order(seed, images, boxes, size, max_ratio
 
 
 def simota_input(seed, images, boxes, size, classes):
-    """Return candidates of random targets with random predicted boxes and scores, many of them good."""
+    """Return candidates of random targets, many of them with a good prediction."""
     generator = torch.Generator().manual_seed(seed)
     targets = random_targets(generator, images, boxes, size, classes)
     found = candidates(targets, size)
     # A function of the cell, as real predictions are: what is listed twice is predicted once.
-    cell = ((found.level * 8 + found.image) * 3 + found.anchor) * 10_000 + found.row * 100 + found.column
+    cell = (
+        ((found.level * 8 + found.image) * 3 + found.anchor) * 10_000
+        + found.row * 100
+        + found.column
+    )
     _, cell = cell.unique(return_inverse=True)
     count = int(cell.max()) + 1 if len(cell) else 0
     nearest = torch.zeros(count, 4, dtype=torch.float64)
@@ -136,6 +153,17 @@ def test_simota_does_not_depend_on_its_turns(max_pairs):
     assert len(rows(whole)) > 40
 
 
+@pytest.mark.parametrize("max_pairs", [1, 10_000], ids=["in turns", "at once"])
+def test_simota_gives_what_two_equal_boxes_want_to_the_earlier(max_pairs):
+    box = torch.tensor([[40.0, 40.0, 80.0, 80.0]])
+    targets = Targets(torch.tensor([0, 0]), torch.tensor([1, 1]), box.repeat(2, 1))
+    found = candidates(targets, (128, 128))
+    scores = torch.full((len(found.level), 3), 0.5)
+    xyxy = box.expand(len(scores), 4)
+    kept = simota(found, xyxy, scores, targets, images=1, max_pairs=max_pairs)
+    assert kept.target.tolist() == [0] * 10
+
+
 def test_simota_gives_every_box_with_candidates_at_least_one_claim_and_at_most_the_pool():
     box = torch.tensor([[40.0, 40.0, 80.0, 80.0]])
     targets = Targets(torch.tensor([0]), torch.tensor([0]), box)
@@ -148,6 +176,17 @@ def test_simota_gives_every_box_with_candidates_at_least_one_claim_and_at_most_t
     assert len(simota(found, box.expand(number, 4), scores, targets, images=1, pool=4).level) == 4
     missed = simota(found, box.expand(number, 4) + 500, scores, targets, images=1)
     assert len(missed.level) == 1
+
+
+def test_simota_lets_a_box_without_area_compete_like_any_other():
+    """Its IoU with the padding of a smaller image would be 0 / 0."""
+    found, xyxy, scores, targets = simota_input(1, 3, 20, (128, 128), 3)
+    smallest = found.image.bincount(minlength=3).argmin()
+    flat = Targets(smallest[None], torch.tensor([0]), torch.tensor([[30.0, 30.0, 30.0, 50.0]]))
+    targets = Targets(*(torch.cat(pair) for pair in zip(targets, flat, strict=True)))
+    kept = simota(found, xyxy, scores, targets, images=3)
+    assert rows(kept) == rows(loop_simota(found, xyxy, scores, targets, images=3))
+    assert kept.target.max() == 20
 
 
 def test_simota_shares_no_candidate_between_images():

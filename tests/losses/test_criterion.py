@@ -69,13 +69,25 @@ def test_real_heads_give_the_published_terms_and_gradients(model, loss):
 @pytest.mark.parametrize(
     ("assigner", "case", "total", "expected", "gradients"),
     [
-        ("anchor", {}, 8.789564, (0.14288391, 3.46094227, 0.79095566), (3.071183, 1.0029197, 0.6052738)),
+        (
+            "anchor",
+            {},
+            8.789564,
+            (0.14288391, 3.46094227, 0.79095566),
+            (3.071183, 1.0029197, 0.6052738),
+        ),
         ("anchor", {"classes": 1}, 7.195487, (0.13838944, 3.45935392, 0), None),
         ("anchor", {"label_smoothing": 0.1}, 8.788521, (0.14288391, 3.46094227, 0.7904343), None),
         ("anchor", {"fl_gamma": 1.5}, 4.106854, (0.14288391, 1.63357306, 0.27697018), None),
         ("anchor", {"boxes": ()}, 6.933699, (0, 3.46684933, 0), None),
         ("anchor", {"anchors": "yolov7-w6"}, 8.697271, (0.13106696, 3.40802526, 0.80954349), None),
-        ("ota", {}, 8.126076, (0.07333038, 3.4665215, 0.52318579), (3.1413107, 0.9929836, 0.2805101)),
+        (
+            "ota",
+            {},
+            8.126076,
+            (0.07333038, 3.4665215, 0.52318579),
+            (3.1413107, 0.9929836, 0.2805101),
+        ),
         ("ota", {"classes": 1}, 7.052469, (0.06137462, 3.46485972, 0), None),
         ("ota", {"boxes": ()}, 6.933699, (0, 3.46684933, 0), None),
     ],
@@ -97,7 +109,9 @@ def test_waves_give_the_published_terms(assigner, case, total, expected, gradien
     assert loss.item() == pytest.approx(total, rel=1e-6)
     loss.backward()
     if gradients:
-        assert [tensor.grad.abs().sum().item() for tensor in raw] == pytest.approx(gradients, rel=1e-5)
+        assert [tensor.grad.abs().sum().item() for tensor in raw] == pytest.approx(
+            gradients, rel=1e-5
+        )
 
 
 def test_waves_give_the_published_matches():
@@ -107,7 +121,11 @@ def test_waves_give_the_published_matches():
     assert four.counts == (39, 33, 10, 0)
     matches = criterion("yolov7", assigner="ota").match(raw, targets)
     found = torch.stack(
-        (*(matches.level, matches.image, matches.anchor, matches.row), matches.column, targets.label[matches.target]),
+        (
+            *(matches.level, matches.image, matches.anchor, matches.row),
+            matches.column,
+            targets.label[matches.target],
+        ),
         dim=1,
     )
     assert matches.counts == (3, 3, 0)
@@ -123,7 +141,9 @@ def test_waves_give_the_published_matches():
 
 def batch(seed: int, images: int = 3, boxes: int = 12, dtype: torch.dtype = torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    return random_raw(generator, images, SIZE, dtype=dtype), random_targets(generator, images, boxes, SIZE)
+    return random_raw(generator, images, SIZE, dtype=dtype), random_targets(
+        generator, images, boxes, SIZE
+    )
 
 
 def assert_terms(found, expected, names=TERMS):
@@ -144,7 +164,7 @@ def test_order_of_images_does_not_matter(seed, assigner):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**20), st.sampled_from(["anchor", "ota"]))
 def test_order_of_boxes_does_not_matter(seed, assigner):
-    """But for objectness without SimOTA, where the last of several boxes in a cell sets the target."""
+    """But for objectness without SimOTA: there the last of several boxes in a cell counts."""
     raw, targets = batch(seed, boxes=20)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(seed))
     moved = Targets(*(field[order] for field in targets))
@@ -158,10 +178,15 @@ def test_order_of_boxes_does_not_matter(seed, assigner):
 def test_a_batch_seen_twice_has_the_same_terms(seed, assigner, boxes):
     raw, targets = batch(seed, boxes=boxes)
     twice = Targets(
-        torch.cat((targets.image, targets.image + 3)), targets.label.repeat(2), targets.xyxy.repeat(2, 1)
+        torch.cat((targets.image, targets.image + 3)),
+        targets.label.repeat(2),
+        targets.xyxy.repeat(2, 1),
     )
     measure = criterion(assigner=assigner)
-    assert_terms(measure([torch.cat((level, level)) for level in raw], twice, SIZE), measure(raw, targets, SIZE))
+    assert_terms(
+        measure([torch.cat((level, level)) for level in raw], twice, SIZE),
+        measure(raw, targets, SIZE),
+    )
 
 
 @pytest.mark.parametrize("assigner", ["anchor", "ota"])
@@ -175,7 +200,9 @@ def test_the_same_input_gives_the_same_bits(assigner):
     assert torch.equal(results[0], results[2])
 
 
-NOTHING = Targets(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0, 4))
+NOTHING = Targets(
+    torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0, 4)
+)
 SPECK = Targets(torch.tensor([1]), torch.tensor([0]), torch.tensor([[10.0, 10.0, 10.5, 10.5]]))
 
 
@@ -242,9 +269,11 @@ def test_double_precision_stays():
 
 @pytest.mark.parametrize(("name", "term"), [("cls_pw", "cls"), ("obj_pw", "obj")])
 def test_positive_weight_multiplies_the_positive_part(name, term):
-    """The loss is linear in the weight: L(3) - L(2) = L(2) - L(1), and it only touches its own term."""
+    """The loss is linear in the weight, and only one term depends on it."""
     raw, targets = batch(6)
-    one, two, three = (criterion(**{name: weight})(raw, targets, SIZE) for weight in (1.0, 2.0, 3.0))
+    one, two, three = (
+        criterion(**{name: weight})(raw, targets, SIZE) for weight in (1.0, 2.0, 3.0)
+    )
     assert two[term] > one[term]
     torch.testing.assert_close(three[term] - two[term], two[term] - one[term])
     assert_terms(two, one, set(TERMS) - {term})
@@ -267,7 +296,9 @@ def test_gains_multiply_their_terms():
     raw, targets = batch(7)
     plain = criterion(box=1, obj=1, cls=1)(raw, targets, SIZE)
     scaled = criterion(box=2, obj=3, cls=4)(raw, targets, SIZE)
-    assert_terms(scaled, {"box": 2 * plain["box"], "obj": 3 * plain["obj"], "cls": 4 * plain["cls"]})
+    assert_terms(
+        scaled, {"box": 2 * plain["box"], "obj": 3 * plain["obj"], "cls": 4 * plain["cls"]}
+    )
 
 
 def test_it_adds_nothing_to_a_checkpoint_and_can_be_copied():
@@ -300,6 +331,7 @@ def test_anchors_that_do_not_fit_the_strides_are_refused():
         )
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("assigner", ["anchor", "ota"])
 def test_a_gpu_gives_the_terms_of_the_cpu(assigner):

@@ -7,13 +7,17 @@ import torch
 
 from tutelage.losses.pick import last_written, pick
 
-PLACE = tuple(torch.tensor(index) for index in ([0, 1, 1, 1], [2, 0, 0, 1], [1, 0, 0, 2], [3, 2, 2, 0]))
+PLACE = tuple(
+    torch.tensor(index) for index in ([0, 1, 1, 1], [2, 0, 0, 1], [1, 0, 0, 2], [3, 2, 2, 0])
+)
 
 
 def level(*, channels_last: bool) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     if channels_last:
-        raw = torch.randn(2, 3, 4, 3, 7, generator=generator, dtype=torch.float64).permute(0, 3, 1, 2, 4)
+        raw = torch.randn(2, 3, 4, 3, 7, generator=generator, dtype=torch.float64).permute(
+            0, 3, 1, 2, 4
+        )
     else:
         raw = torch.randn(2, 3, 3, 4, 7, generator=generator, dtype=torch.float64)
     return raw.requires_grad_()

@@ -134,7 +134,7 @@ def test_all_faults_are_told_at_once() -> None:
         (2, [-1, 1, "C3", [32, False, 1, 0.5, 9, 9]], "row 2"),
         (2, [[-1, 0], 1, "Concat", [1]], "row 2 .*Sizes of tensors must match"),
         (2, [[-1, -1], 1, "Concat", [0]], "row 2 .* joins along channels"),
-        (2, [[-1, 0], 1, "Shortcut", [1]], "row 2 .*size of tensor"),
+        (2, [[-1, 0], 1, "Shortcut", [1]], "row 2 .*broadcast"),
         (2, [-1, 1, "RepConv", [32, 5]], "row 2 .* needs kernel 3"),
         (2, [-1, 1, "SPP", [32, [4, 6]]], "row 2 .* must be odd"),
         (2, [-1, 1, "SPP", [32, [9, 5]]], "row 2 .* must grow"),
@@ -165,9 +165,7 @@ def test_an_anchor_count_gives_placeholders() -> None:
 def test_family_and_levels_of_a_yaml() -> None:
     with torch.device("meta"):
         plain = build(MENAGERIE, ["a", "b"])
-        told = build(
-            changed(MENAGERIE, family="yolov5", levels={"p3": 9, "deep": 13}), ["a", "b"]
-        )
+        told = build(changed(MENAGERIE, family="yolov5", levels={"p3": 9, "deep": 13}), ["a", "b"])
     assert (plain.family, plain.levels) == ("yolov7", {"p3": "17", "p4": "22"})
     assert (told.family, told.levels) == ("yolov5", {"p3": "9", "deep": "13"})
     assert plain.detect.anchor_grid is not None

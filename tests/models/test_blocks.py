@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from tests.models.filling import fill_normal
 from tests.models.graphs import MENAGERIE
@@ -114,10 +114,11 @@ def test_every_block_in_one_graph() -> None:
     assert rows[13].conv.dilation == (2, 2)
     shapes = [tuple(x.shape[1:]) for x in detector(torch.zeros(1, 3, 64, 96)).raw]
     assert shapes == [(2, 8, 12, 7), (2, 4, 6, 7)]
-    for layer in detector.layers[:-1]:
-        [feature] = detector(torch.zeros(2, 3, 64, 64), [layer.key]).taps
+    body = detector.layers[:-1]
+    maps = detector(torch.zeros(1, 3, 256, 256), [layer.key for layer in body]).taps
+    for layer, feature in zip(body, maps, strict=True):
         assert feature.shape[1] == layer.channels
-        assert round(64 / feature.shape[-1]) == layer.stride
+        assert round(256 / feature.shape[-1]) == layer.stride
 
 
 @torch.no_grad()
@@ -128,3 +129,24 @@ def test_every_block_survives_folding() -> None:
     x = torch.rand(2, 3, 64, 64)
     for mine, folded in zip(detector(x).raw, detector.fused()(x).raw, strict=True):
         torch.testing.assert_close(folded, mine, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("deploy", [False, True])
+@torch.no_grad()
+def test_no_block_writes_over_its_input(deploy: bool) -> None:
+    detector = build(MENAGERIE, ["a", "b"]).eval()
+    detector = detector.fused() if deploy else detector
+    checked: list[int] = []
+
+    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept[layer] = [x.clone() for x in inputs]
+
+    def after(layer: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        checked.append(all(map(torch.equal, kept[layer], inputs)))
+
+    kept: dict[nn.Module, list[Tensor]] = {}
+    for layer in detector.model:
+        layer.register_forward_pre_hook(before)
+        layer.register_forward_hook(after)
+    detector(torch.rand(1, 3, 64, 64) - 0.5)
+    assert checked == [True] * len(detector.layers)

@@ -186,15 +186,15 @@ def new(module: str, attribute: str, state: Any) -> Raw:
     return Raw(global_(module, attribute) + b")\x81" + code(state) + b"b")
 
 
-def storage(key: Any = "0", numel: Any = 6, kind: str = "FloatStorage", module: str = "torch") -> Raw:
+def storage(
+    key: Any = "0", numel: Any = 6, kind: str = "FloatStorage", module: str = "torch"
+) -> Raw:
     """Opcodes of a storage's persistent id."""
     identifier = ("storage", Raw(global_(module, kind)), key, "cpu", numel)
     return Raw(code(identifier) + b"Q")
 
 
-def tensor(
-    size: Any = (2, 3), stride: Any = (3, 1), offset: Any = 0, of: Raw | None = None
-) -> Raw:
+def tensor(size: Any = (2, 3), stride: Any = (3, 1), offset: Any = 0, of: Raw | None = None) -> Raw:
     """Opcodes of a tensor."""
     hooks = call("collections", "OrderedDict")
     args = (of or storage(), offset, size, stride, False, hooks)

@@ -18,7 +18,8 @@ from tutelage.weights import read_foreign
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
 SHARED = Path(__file__).parents[3] / "shared" / "golden" / "checkpoints"
 needs_shared = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="needs ../shared/golden/checkpoints, which is not part of the project"
+    not SHARED.is_dir(),
+    reason="needs ../shared/golden/checkpoints, which is not part of the project",
 )
 
 
@@ -134,7 +135,9 @@ def test_numpy_in_the_metadata_is_read_as_numbers(tmp_path: Path) -> None:
         "tensor": torch.arange(3),
         "layer": nn.SiLU(),  # has no plain form
     }
-    found = read_foreign(save({"model": model, "best_fitness": np.array([0.5])}, tmp_path / "a.pt")).hyp
+    found = read_foreign(
+        save({"model": model, "best_fitness": np.array([0.5])}, tmp_path / "a.pt")
+    ).hyp
     assert found == {
         "a": 0.5,
         "b": [[0, 1, 2], [3, 4, 5]],
@@ -152,11 +155,17 @@ def test_numpy_in_the_metadata_is_read_as_numbers(tmp_path: Path) -> None:
 def test_published_yolov7(file: str) -> None:
     found = read_foreign(GOLDEN / f"yolov7-tiny-w025-{file}.pt")
     assert len(found.state) == 344
-    assert (found.names, found.strides, found.head) == (("WBC", "RBC", "Platelets"), (8, 16, 32), "IDetect")
+    assert (found.names, found.strides, found.head) == (
+        ("WBC", "RBC", "Platelets"),
+        (8, 16, 32),
+        "IDetect",
+    )
     assert found.source == {"stripped": "model", "training": "ema"}[file]
     assert found.yaml["head"][-1][2] == "IDetect"
     assert found.state["model.77.anchor_grid"].flatten()[:4].tolist() == [10, 13, 16, 30]
-    parameters = [k for k, v in found.state.items() if v.dtype == torch.float32 and "anchor" not in k]
+    parameters = [
+        k for k, v in found.state.items() if v.dtype == torch.float32 and "anchor" not in k
+    ]
     assert sum(found.state[k].numel() for k in parameters if "running" not in k) == 383_544
 
 
@@ -211,13 +220,22 @@ def test_missing_file_offers_the_nearest(tmp_path: Path) -> None:
     ("content", "parts"),
     [
         (b"", ["is empty"]),
-        (b"\n <!DOCTYPE html><html>" + b" " * 38_000, ["it is an HTML page (38 KB)", "failed download"]),
+        (
+            b"\n <!DOCTYPE html><html>" + b" " * 38_000,
+            ["it is an HTML page (38 KB)", "failed download"],
+        ),
         (b"<html><body>404</body></html>", ["HTML page"]),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 75587165\n", ["Git LFS pointer", "git lfs pull"]),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 75587165\n",
+            ["Git LFS pointer", "git lfs pull"],
+        ),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", ["before 1.6"]),
         (b"Not Found", ["is not a checkpoint", "it is text ('not found'…)"]),
         (bytes(range(7, 200)), ["unknown format"]),
-        (b"PK\x03\x04" + bytes(400), ["truncated (zip directory missing, 404 bytes are here)", "Download it again"]),
+        (
+            b"PK\x03\x04" + bytes(400),
+            ["truncated (zip directory missing, 404 bytes are here)", "Download it again"],
+        ),
     ],
 )
 def test_files_of_other_kinds(tmp_path: Path, content: bytes, parts: list[str]) -> None:
@@ -263,7 +281,10 @@ def test_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
     model = trained()
     model.model[0].bn.running_var[3] = float("inf")
     model.model[1].m[0].bias.data[0] = float("nan")
-    refused(save({"model": model}, tmp_path / "a.pt"), "infinite values in model.0.bn.running_var and 1 more")
+    refused(
+        save({"model": model}, tmp_path / "a.pt"),
+        "infinite values in model.0.bn.running_var and 1 more",
+    )
 
 
 def test_ultralytics_files_are_named_not_read(tmp_path: Path) -> None:

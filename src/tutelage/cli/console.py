@@ -303,8 +303,8 @@ def _losses(event: StepDone) -> Text:
     one = len({name.partition("/")[0] for name in taught}) == 1
     named = {name.partition("/")[2] if one else name: value for name, value in taught.items()}
     parts = ["  ".join(f"{name} {loss(value)}" for name, value in group.items()) for group in (groups["detection"], named)]
-    share = "" if event.kd_share is None else f"  kd/total {100 * event.kd_share:.0f} %"
-    text = " │ ".join([part for part in parts if part] + [f"lr {loss(event.lr)}{share}"])
+    share = "" if event.kd_share is None else f"kd/total {100 * event.kd_share:.0f} %  "
+    text = " │ ".join([part for part in parts if part] + [f"{share}lr {loss(event.lr)}"])
     return Text(f"   {text}", no_wrap=True, overflow="ellipsis")
 
 

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import json as json_format
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tutelage.cli import options as o
 from tutelage.cli.tables import say
 
+if TYPE_CHECKING:
+    from tutelage.distill.build import MethodRow
 
-def methods() -> None:
+
+def methods(json: o.Json = False, debug: o.Debug = False) -> None:
     """List the distillation methods: paper, needs, options with defaults."""
     from tutelage.distill.build import describe_methods
 
-    say(describe_methods())
+    found = describe_methods()
+    if json:
+        print(json_format.dumps([row._asdict() for row in found]))
+    else:
+        say(*method_lines(found))
+
+
+def method_lines(rows: Sequence[MethodRow]) -> list[str]:
+    """Return the methods as lines, each with an example of how it is given."""
+    width = max((len(row.name) for row in rows), default=0)
+    lines: list[str] = []
+    for row in rows:
+        options = " ".join(f"{name}={value}" for name, value in row.options.items())
+        facts = [f"paper    {row.paper}", f"needs    {', '.join(row.needs)}", f"options  {options or 'none'}"]
+        lines += [f"{row.name:<{width}}  {row.summary}", *(f"{'':<{width}}    {fact}" for fact in facts), ""]
+    example = f"--method {rows[0].name}:weight=2" if rows else "--method package.module:Class"
+    return [*lines, f"Use one or several:  {example}  (weight=auto, the default, is measured before the first step)"]

@@ -48,7 +48,7 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for option, setting in SETTINGS.items():
         value = options.get(option)
-        if value in (None, False) or value == []:
+        if value is None or value is False or value in ((), []):
             continue
         value = "ram" if option == "cache_images" else value
         found[setting] = (value, f"flag --{option.replace('_', '-')}")

@@ -62,9 +62,9 @@ def train(
 
     legacy = context.find_object(Translation) or Translation([], {}, [])
     resolved, folder = resolve(context.params, legacy.settings)
-    from tutelage.train.assemble import session
+    from tutelage.train.run import run_training
 
-    events = session(
+    events = run_training(
         resolved.config,
         origins=resolved.origins,
         resume=folder,

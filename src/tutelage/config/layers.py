@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tutelage.config.describe import Leaf, leaves
+from tutelage.config.methods import parse_method
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError
 
@@ -73,7 +74,7 @@ def natural(key: str, value: Any) -> Any:
         ConfigError: A method is misspelt, or several devices are named.
     """
     if key == METHODS:
-        return [_method(item) for item in (value if isinstance(value, list) else [value])]
+        return [_method(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if key.startswith(f"{METHODS}.") and key.count(".") == 2:
         return _method(value)
     leaf = leaves().get(key)
@@ -87,11 +88,7 @@ def natural(key: str, value: Any) -> Any:
 
 
 def _method(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    from tutelage.config.methods import parse_method
-
-    return parse_method(value).model_dump(mode="json")
+    return parse_method(value).model_dump(mode="json") if isinstance(value, str) else value
 
 
 def _device(value: Any) -> Any:

@@ -121,10 +121,16 @@ def parse_value(text: str) -> Any:
 def write_value(value: Any) -> str:
     """Write one value on one line so that :func:`parse_value` reads it back."""
     options: dict[str, Any] = {"Dumper": CoreDumper, "allow_unicode": True, "width": 10**9, "sort_keys": False}
-    text = yaml.dump(value, default_flow_style=True, **options).strip().removesuffix("...").strip()
+    text = _trimmed(yaml.dump(value, default_flow_style=True, **options))
     if "\n" in text or not text.isprintable():
-        text = yaml.dump(value, default_flow_style=True, default_style='"', **(options | {"allow_unicode": False}))
-    return text.strip()
+        options["allow_unicode"] = False
+        text = _trimmed(yaml.dump(value, default_flow_style=True, default_style='"', **options))
+    return text
+
+
+def _trimmed(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\n...")
+
 
 
 class _Reader:

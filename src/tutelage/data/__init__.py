@@ -1,10 +1,12 @@
 """Data sets: formats, index, augmentation, loaders."""
 
+from tutelage.data.cache import cache_root
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset
+from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex, Finding, Item
 from tutelage.data.loader import evaluation_loader, training_loader
 from tutelage.data.opening import open_dataset
-from tutelage.data.sample import Letterbox, Sample, letterbox, letterbox_geometry
+from tutelage.data.sample import Letterbox, Sample, fitted_canvas, letterbox, letterbox_geometry
 
 __all__ = [
     "DatasetIndex",
@@ -14,9 +16,12 @@ __all__ = [
     "Item",
     "Letterbox",
     "Sample",
+    "cache_root",
     "evaluation_loader",
+    "fitted_canvas",
     "letterbox",
     "letterbox_geometry",
     "open_dataset",
+    "read_image",
     "training_loader",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -48,6 +51,8 @@ def save_arrays(path: Path, key: str, arrays: Arrays) -> Path | None:
     for place in (path, _stand_in(path)):
         with contextlib.suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.parent.stat().st_mode & _ANY_WRITE:
+                continue  # meant to stay as it is, even if the superuser could write to it
             _write(place, key, arrays)
             return place
     return None

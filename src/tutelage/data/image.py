@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from tutelage.errors import DataError
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 SMALLEST_SIDE = 10
 
 _ORIENTATION = 0x0112
@@ -20,24 +20,29 @@ _TURNED_BY_90 = (5, 6, 7, 8)
 _JPEG_END = b"\xff\xd9"
 
 
+def is_image(name: str) -> bool:
+    """Tell by its suffix whether a file is to be taken for an image."""
+    return name.lower().endswith(SUFFIXES)
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """Verify an image file without decoding it and return its width and height as displayed.
 
-    A JPEG that does not end as it should is decoded after all, a PNG has its checksums verified.
+    A JPEG without a proper end is decoded after all; the checksums of a PNG are verified.
 
     Raises:
         DataError: The file is no image, is damaged or is smaller than 10 pixels.
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            # Pillow reports the size of a TIFF with its orientation already applied.
-            if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _TURNED_BY_90:
-                width, height = height, width
-            if image.format in ("JPEG", "MPO") and not _ends_like_jpeg(path):
+            if _must_be_decoded(image, path):
                 image.load()
             elif image.format == "PNG":
                 image.verify()
+            width, height = image.size
+            # Pillow reports the size of a TIFF with its orientation already applied.
+            if image.format != "TIFF" and _orientation(image) in _TURNED_BY_90:
+                width, height = height, width
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file
         raise DataError(f"{path} cannot be read: {_reason(error, path)}") from error
     if min(width, height) < SMALLEST_SIDE:
@@ -76,6 +81,20 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     # OpenCV gives up both on damaged files and on kinds that it does not know.
     with Image.open(path) as opened:
         return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), dtype=np.uint8)
+
+
+def _must_be_decoded(image: Image.Image, path: Path) -> bool:
+    if image.format in ("JPEG", "MPO"):
+        return not _ends_like_jpeg(path)
+    # Metadata may stand behind a PNG's pixels, where Pillow finds it only after decoding them.
+    return image.format == "PNG" and "exif" not in image.info and b"eXIf" in path.read_bytes()
+
+
+def _orientation(image: Image.Image) -> int:
+    # Not getexif(): that decodes every PNG, and believes XMP data, which OpenCV does not.
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return int(exif.get(_ORIENTATION, 1))
 
 
 def _ends_like_jpeg(path: Path) -> bool:

@@ -95,7 +95,7 @@ class DatasetIndex:
         root: Path,
         source: str,
         split: str,
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         sizes: NDArray[np.int32],
         file_sizes: NDArray[np.int64],
         boxes: NDArray[np.float32],
@@ -125,7 +125,8 @@ class DatasetIndex:
             raise ValueError("expected one size, file size and box count per path")
         if not counts.sum() == len(boxes) == len(labels):
             raise ValueError(f"counts promise {counts.sum()} boxes, got {len(boxes)}")
-        encoded = [os.fsencode(_relative(path, root)) for path in paths]
+        prefix = os.fsencode(root) + os.fsencode(os.sep)
+        encoded = [os.fsencode(path).removeprefix(prefix) for path in paths]
         return cls(
             names=tuple(names),
             root=root,
@@ -214,10 +215,6 @@ class DatasetIndex:
             path_bytes=self.path_bytes[letters],
             path_offsets=_ends(np.diff(self.path_offsets)[chosen]),
         )
-
-
-def _relative(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def _ends(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,9 +19,10 @@ def attention(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         ``(b, 1, h, w)``, summing to h·w per image, and ``(b, c, 1, 1)``, summing to c.
     """
     b, c, h, w = x.shape
-    magnitude = x.abs()
     # Sums scaled afterwards, not means: the gradient of a sum is a view, that of a mean a full map.
-    places = magnitude.sum(1).flatten(1) * (1 / (c * temperature))
-    channels = magnitude.sum((2, 3)) * (1 / (h * w * temperature))
+    # Cells before channels: then the gradient is laid out like a channels-last map.
+    magnitude = x.abs().flatten(2).transpose(1, 2)
+    places = magnitude.sum(2) * (1 / (c * temperature))
+    channels = magnitude.sum(1) * (1 / (h * w * temperature))
     spatial = F.softmax(places, dim=1).view(b, 1, h, w) * (h * w)
     return spatial, F.softmax(channels, dim=1).view(b, c, 1, 1) * c

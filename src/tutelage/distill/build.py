@@ -1,2 +1,170 @@
-def build_methods(): ...
-def describe_methods(): ...
+"""From configuration to methods. The constructor of a method is the schema of its options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, cast, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from tutelage.config.layers import origin_of
+from tutelage.config.schema import MethodConfig
+from tutelage.config.validate import combined
+from tutelage.distill.method import Channels, Method, Resized
+from tutelage.distill.methods import METHODS
+from tutelage.errors import ConfigError, nearest
+
+
+class MethodRow(NamedTuple):
+    """What there is to know of a method.
+
+    Attributes:
+        name: As it is written in a configuration.
+        paper: Where it was published.
+        needs: What it reads of the networks, e.g. ``("features",)``.
+        options: Its options and their defaults.
+        summary: One sentence.
+    """
+
+    name: str
+    paper: str
+    needs: tuple[str, ...]
+    options: dict[str, Any]
+    summary: str
+
+
+def build_methods(
+    configs: Sequence[MethodConfig],
+    channels: Channels,
+    *,
+    resize: bool = False,
+    origins: Mapping[str, str] | None = None,
+) -> dict[str, Method]:
+    """Build the methods of a run.
+
+    Args:
+        configs: The methods and their options.
+        channels: Student and teacher channels per pair of maps.
+        resize: Bring the student's maps to the teacher's grids where they differ.
+        origins: Which layer of the configuration set a dotted key, for the messages.
+
+    Returns:
+        The methods in the order given, by name; a name that comes again becomes ``fgd-2``, and a
+        class given by its path goes by its class name.
+
+    Raises:
+        ConfigError: Unknown methods or options, or values that cannot be used; all are told.
+    """
+    faults: list[ConfigError] = []
+    methods: dict[str, Method] = {}
+    for number, config in enumerate(configs):
+        key = f"distill.methods.{number}"
+        try:
+            kind = resolve(config.name)
+            options = _validated(kind, config.options)
+        except _Faults as found:
+            for name, what, fix in found.faults:
+                leaf = f"{key}.{name}" if name else f"{key}.name"
+                where = origin_of(leaf, origins) if origins else ""
+                faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix))
+            continue
+        method = cast("Callable[..., Method]", kind)(channels, **options)
+        label = _unused(config.name.rpartition(":")[2], methods)
+        methods[label] = Resized(method, channels) if resize else method
+    if faults:
+        raise combined(faults)
+    return methods
+
+
+def resolve(name: str) -> type[Method]:
+    """Find a method by its name, or import it by its path ``package.module:Class``."""
+    if name in METHODS:
+        return METHODS[name]
+    module, colon, member = name.partition(":")
+    if not colon:
+        fix = f"{nearest(name, METHODS)} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
+        raise _Faults([("", f"there is no method '{name}'", fix.strip())])
+    try:
+        found = getattr(import_module(module), member, None)
+    except (ImportError, ValueError) as error:
+        fix = "Install the package, or start where Python can import it"
+        raise _Faults([("", f"cannot import '{module}': {error}", fix)]) from error
+    if found is None:
+        fix = nearest(member, vars(import_module(module)))
+        raise _Faults([("", f"'{module}' has no '{member}'", fix)])
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        fix = "Derive it from tutelage.distill.Method"
+        raise _Faults([("", f"'{name}' is not a distillation method", fix)])
+    return found
+
+
+def options_model(kind: type[Method]) -> type[BaseModel]:
+    """Return the schema of a method's options: the keyword-only parameters of its constructor."""
+    hints = get_type_hints(kind.__init__, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (
+            hints.get(name, Any),
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+    return create_model(f"{kind.__name__}Options", __config__=config, **fields)
+
+
+def describe_methods() -> tuple[MethodRow, ...]:
+    """Describe all built-in methods, for a table."""
+    return tuple(
+        MethodRow(
+            name,
+            kind.paper,
+            tuple(str(need.name).lower() for need in kind.needs),
+            {key: field.default for key, field in options_model(kind).model_fields.items()},
+            (inspect.getdoc(kind) or "").partition("\n")[0],
+        )
+        for name, kind in METHODS.items()
+    )
+
+
+class _Faults(Exception):
+    """Faults of one method: option name (or empty), what is wrong, the fix."""
+
+    def __init__(self, faults: Sequence[tuple[str, str, str]]) -> None:
+        self.faults = faults
+        super().__init__(faults)
+
+
+def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]:
+    schema = options_model(kind)
+    known = list(schema.model_fields)
+    listed = f"Options: {' '.join(known)}" if known else "It has no options"
+    try:
+        checked = schema.model_validate(dict(options))
+    except ValidationError as error:
+        faults: list[tuple[str, str, str]] = []
+        for fault in error.errors():
+            name = str(fault["loc"][0]) if fault["loc"] else ""
+            if fault["type"] == "extra_forbidden":
+                what = f"{kind.__name__} has no option '{name}'"
+                faults.append((name, what, f"{nearest(name, known)} {listed}".strip()))
+            elif fault["type"] == "missing":
+                faults.append((name, f"{kind.__name__} needs the option '{name}'", listed))
+            else:
+                reason = fault["msg"][0].lower() + fault["msg"][1:]
+                what = f"{kind.__name__}'s option '{name}' is {fault['input']!r}: {reason}"
+                faults.append((name, what, listed))
+        raise _Faults(faults) from error
+    return {name: getattr(checked, name) for name in known}
+
+
+def _unused(label: str, taken: Mapping[str, object]) -> str:
+    count = 2
+    unique = label
+    while unique in taken:
+        unique, count = f"{label}-{count}", count + 1
+    return unique

@@ -13,7 +13,12 @@ CHUNK_CELLS = 1 << 24
 
 
 def object_masks(
-    targets: Targets, batch: int, map_hw: tuple[int, int], image_size: tuple[int, int]
+    targets: Targets,
+    batch: int,
+    map_hw: tuple[int, int],
+    image_size: tuple[int, int],
+    *,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the weight of every cell as foreground and as background.
 
@@ -27,13 +32,14 @@ def object_masks(
         batch: Number of images b.
         map_hw: Height and width of the map in cells.
         image_size: Height and width of the canvas in pixels.
+        dtype: Of the weights (none: that of the boxes, at least float32).
 
     Returns:
         ``(b, 1, h, w)`` foreground, 0 outside the boxes; ``(b, 1, h, w)`` background, summing to 1
         per image, or all 0 where boxes cover every cell.
     """
     h, w = map_hw
-    xyxy = at_least_float32(targets.xyxy)
+    xyxy = at_least_float32(targets.xyxy) if dtype is None else targets.xyxy.to(dtype)
     columns, width = _covered(xyxy[:, 0], xyxy[:, 2], w, image_size[1])
     rows, height = _covered(xyxy[:, 1], xyxy[:, 3], h, image_size[0])
     weighted = rows / (width * height)[:, None]
@@ -50,7 +56,7 @@ def object_masks(
 
 
 def _covered(low: Tensor, high: Tensor, cells: int, pixels: int) -> tuple[Tensor, Tensor]:
-    """Return, along one axis, which cells each box covers ``(n, cells)`` and its extent ``(n,)``."""
+    """Return along one axis which cells boxes cover ``(n, cells)`` and their extents ``(n,)``."""
     start, stop = low.clamp(0, pixels), high.clamp(0, pixels)
     visible = ((start == low) & (stop == high)) | (stop > start)
     # Multiplied before it is divided: pixels/size·cells may land beyond the edge of a cell.

@@ -129,8 +129,8 @@ class LevelMethod(Method):
         """
         if not len(student.features) == len(teacher.features) == len(self.levels):
             raise ValueError(
-                f"expected {len(self.levels)} pairs of maps, but got {len(student.features)} of the "
-                f"student and {len(teacher.features)} of the teacher"
+                f"expected {len(self.levels)} maps of each network, but got "
+                f"{len(student.features)} of the student, {len(teacher.features)} of the teacher"
             )
         totals: dict[str, Tensor] = {}
         for number, (connector, module) in enumerate(

@@ -1,9 +1,9 @@
 """COCO metrics. The one file that knows hotcoco.
 
-Detections travel as a table, one row each: ``image_id, x, y, w, h, score, category_id``; image ids are
-positions in the :class:`~tutelage.data.index.DatasetIndex`, category ids its class numbers, boxes pixels
-of the original image. Object sizes (small, medium, large: under 32², under 96², above) are areas of the
-boxes in the original image.
+Detections travel as a table, one row each: ``image_id, x, y, w, h, score, category_id``; image ids
+are positions in the :class:`~tutelage.data.index.DatasetIndex`, category ids its class numbers,
+boxes pixels of the original image. Object sizes (small, medium, large: under 32², under 96², above)
+are areas of the boxes in the original image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 IOUS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 
-_AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+_AREAS = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
 
 
 class ClassMatches(NamedTuple):
@@ -83,12 +88,16 @@ class CocoEvaluation:
 
     def metrics(self) -> dict[str, float]:
         """Return the twelve COCO numbers; NaN where there is no object to find."""
-        return {name: _nan(value) for name, value in zip(METRICS, self._evaluated.stats, strict=True)}
+        return {
+            name: _nan(value) for name, value in zip(METRICS, self._evaluated.stats, strict=True)
+        }
 
     def per_class(self) -> list[tuple[float, float]]:
         """Return ``(AP, AP50)`` of each of ``classes``; NaN for a class without objects."""
         precision = self._precision()
-        return [(_mean(precision[:, :, k]), _mean(precision[0, :, k])) for k in range(len(self.classes))]
+        return [
+            (_mean(precision[:, :, k]), _mean(precision[0, :, k])) for k in range(len(self.classes))
+        ]
 
     def curves(self) -> dict[str, Any]:
         """Return precision at 101 recalls: means over classes per IoU, and per class at IoU 0.5.
@@ -100,9 +109,13 @@ class CocoEvaluation:
         means = precision[:, :, seen].mean(2) if seen.any() else np.zeros((10, 0))
         return {
             "recall": _rounded(RECALLS),
-            "precision": {f"{iou:.2f}": _rounded(row) for iou, row in zip(IOUS, means, strict=True)},
+            "precision": {
+                f"{iou:.2f}": _rounded(row) for iou, row in zip(IOUS, means, strict=True)
+            },
             "classes": {
-                number: _rounded(precision[0, :, k]) for k, number in enumerate(self.classes) if seen[k]
+                number: _rounded(precision[0, :, k])
+                for k, number in enumerate(self.classes)
+                if seen[k]
             },
         }
 
@@ -126,7 +139,9 @@ class CocoEvaluation:
     def matches(self, area: str = "all") -> list[ClassMatches]:
         """Return the matched detections of every class that has objects, for own statistics."""
         row_of = {int(image): row for row, image in enumerate(self.images)}
-        parts: dict[int, list[tuple[int, Mapping[str, Any]]]] = {number: [] for number in self.classes}
+        parts: dict[int, list[tuple[int, Mapping[str, Any]]]] = {
+            number: [] for number in self.classes
+        }
         for cell in self._evaluate(area).eval_imgs:
             if cell is not None:
                 parts[cell["category_id"]].append((row_of[cell["image_id"]], cell))
@@ -135,8 +150,7 @@ class CocoEvaluation:
 
     def _precision(self) -> NDArray[np.float64]:
         """``(10, 101, k)``: all areas, 100 detections; −1 for classes without objects."""
-        arrays = self._evaluated.eval
-        assert arrays is not None  # accumulate() has run
+        arrays: Any = self._evaluated.eval
         return np.asarray(arrays["precision"])[:, :, :, 0, -1]
 
 

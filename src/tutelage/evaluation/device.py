@@ -25,7 +25,11 @@ def choose_device(name: str) -> torch.device:
     if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
         listed = ", ".join(f"cuda:{each}" for each in range(count))
         has = f"{count} CUDA device{'s' * (count > 1)} ({listed})" if count else "no CUDA device"
-        raise ConfigError(f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto.")
+        raise ConfigError(
+            f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto."
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("--device mps: this machine has no MPS device.", fix="Use --device cpu or auto.")
+        raise ConfigError(
+            "--device mps: this machine has no MPS device.", fix="Use --device cpu or auto."
+        )
     return torch.device(name)

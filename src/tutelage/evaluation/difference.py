@@ -1,10 +1,12 @@
 """Did it help? Statistics on finished runs that were evaluated on the same images.
 
 The images are resampled with replacement, with the same draw for both arms, so that what makes an
-image easy or hard cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). With several
-seeds the seeds are resampled too, in pairs, and a t-interval over the seeds stands beside it.
+image easy or hard cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). With
+several seeds the seeds are resampled too, in pairs, and a t-interval over the seeds stands beside
+it.
 
-An image drawn twice counts twice: its detections and objects enter the curve with weight two.
+An image drawn twice counts twice: its detections and objects enter the curve with weight two. (The
+``compare`` of hotcoco 1.3 drops repetitions, which makes its intervals a quarter too narrow.)
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ class Difference(NamedTuple):
         delta: The difference; with several seeds that of the means.
         low: Lower end of the bootstrap interval.
         high: Upper end.
-        p: Two-sided bootstrap p-value of "no difference": twice the smaller share of draws on either
-            side of zero.
+        p: Two-sided bootstrap p-value of "no difference": twice the smaller share of draws on
+            either side of zero.
         metric: Its COCO name.
         images: Images resampled.
         seeds: Pairs of runs.
@@ -121,7 +123,9 @@ def paired_bootstrap_over_seeds(
         ValueError: The arms differ in length or are empty, or the metric is unknown.
     """
     if len(runs_a) != len(runs_b) or not runs_a:
-        raise ValueError(f"expected as many runs in both arms, but got {len(runs_a)} and {len(runs_b)}")
+        raise ValueError(
+            f"expected as many runs in both arms, but got {len(runs_a)} and {len(runs_b)}"
+        )
     if metric not in _METRICS:
         raise ValueError(f"expected one of {', '.join(_METRICS)}, but got {metric}")
     area, ious = _METRICS[metric]
@@ -129,9 +133,15 @@ def paired_bootstrap_over_seeds(
     generator = np.random.default_rng(seed)
     # Row 0 is the sample itself; the rest are bootstrap draws, as counts per image.
     weights = np.ones((draws + 1, count), np.int32)
-    weights[1:] = generator.multinomial(count, np.full(count, 1 / max(count, 1)), size=draws)
+    if count:
+        weights[1:] = generator.multinomial(count, np.full(count, 1 / count), size=draws)
     arms = [
-        np.stack([_values(CocoEvaluation(index, to_table(run), images=images), weights, area, ious) for run in runs])
+        np.stack(
+            [
+                _values(CocoEvaluation(index, to_table(run), images=images), weights, area, ious)
+                for run in runs
+            ]
+        )
         for runs in (runs_a, runs_b)
     ]
     deltas = arms[1] - arms[0]  # (seeds, draws + 1)
@@ -175,11 +185,14 @@ def sentence(
     if not math.isfinite(difference.delta):
         return f"{name} cannot be compared: there is no object to find."
     over = f"{seeds} seeds and {images} images" if seeds > 1 else f"{images} images"
-    interval = f"95 % interval {_span(difference.low, difference.high)}, paired bootstrap over {over}"
+    interval = (
+        f"95 % interval {_span(difference.low, difference.high)}, paired bootstrap over {over}"
+    )
     if seeds > 1 and math.isfinite(difference.seed_low):
         interval += f"; {_span(difference.seed_low, difference.seed_high)} by t over the seeds"
     if not difference.demonstrable:
-        verdict = f"No demonstrable difference: {subject} changed {name} by {_points(difference.delta)} points"
+        size = _points(difference.delta)
+        verdict = f"No demonstrable difference: {subject} changed {name} by {size} points"
     else:
         verb = "raised" if difference.delta > 0 else "lowered"
         size = _points(difference.delta) if difference.delta > 0 else _points(difference.delta)[1:]
@@ -187,7 +200,8 @@ def sentence(
     text = f"{verdict} ({interval})."
     if seeds == 1:
         text += (
-            " One seed each: the interval covers the choice of test images, not the chance in training."
+            " One seed each: the interval covers the choice of test images, "
+            "not the chance in training."
         )
     return text
 
@@ -195,7 +209,7 @@ def sentence(
 def _values(
     evaluation: CocoEvaluation, weights: NDArray[np.int32], area: str, ious: slice
 ) -> NDArray[np.float64]:
-    """The metric for every row of ``weights`` ``(draws, images)``; NaN where nothing is to be found."""
+    """The metric for every row of ``weights`` ``(draws, images)``; NaN where there is no object."""
     classes = evaluation.matches(area)
     if not classes:
         return np.full(len(weights), np.nan)
@@ -205,14 +219,16 @@ def _values(
     return np.divide(total, present.sum(0), out=np.full(len(weights), np.nan), where=present.any(0))
 
 
-def _class_values(found: ClassMatches, weights: NDArray[np.int32], ious: slice) -> NDArray[np.float64]:
+def _class_values(
+    found: ClassMatches, weights: NDArray[np.int32], ious: slice
+) -> NDArray[np.float64]:
     chunk = max(1, _CELLS // max(1, len(found.image)))
     parts = [_chunk(found, weights[at : at + chunk], ious) for at in range(0, len(weights), chunk)]
     return np.concatenate(parts)
 
 
 def _chunk(found: ClassMatches, weights: NDArray[np.int32], ious: slice) -> NDArray[np.float64]:
-    """AP of one class for each row of weights: COCO's 101-point interpolation of a weighted curve."""
+    """AP of one class for each row of weights: COCO's 101 points of a weighted curve."""
     objects = weights @ found.objects  # (draws,)
     # How many of the 101 recall levels are reached with h objects found, for every h.
     reached = np.searchsorted(
@@ -249,10 +265,14 @@ def _t_interval(deltas: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    """Return the quantile (of a probability in 0.5..1) of Student's t with whole degrees of freedom.
+    """Return a quantile of Student's t.
 
-    By bisection of the finite series of the distribution function (Abramowitz and Stegun, Handbook of
-    Mathematical Functions, 26.7.3 and 26.7.4).
+    By bisection of the finite series of the distribution function for whole degrees of freedom
+    (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4).
+
+    Args:
+        probability: In 0.5..1.
+        freedom: Degrees of freedom.
     """
     low, high = 0.0, 1.0
     while _t_probability(high, freedom) < probability:

@@ -1,4 +1,4 @@
-"""From a model and a loader to scores: predict, suppress, map back to the original images, score."""
+"""From a model and a loader to scores: predict, suppress, map back to the original image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tutelage.evaluation.coco import Table
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.scores import Scores, score
 from tutelage.structures import Batch, Detections, Predictions
-
 
 Geometry = Callable[[int, tuple[int, int]], Letterbox]
 
@@ -101,7 +100,9 @@ def collect(
     rows: dict[int, Table] = {}
     with torch.inference_mode():
         for batch in _limited(loader, limit):
-            images = batch._replace(images=batch.images.to(device, non_blocking=True)).floating().images
+            images = (
+                batch._replace(images=batch.images.to(device, non_blocking=True)).floating().images
+            )
             found = nms(
                 predict(images),
                 conf=conf,

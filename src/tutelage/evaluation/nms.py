@@ -27,8 +27,8 @@ def nms(
     """Keep the best of overlapping candidates, class by class.
 
     The score of a candidate is objectness times class probability. With a single class it is the
-    objectness alone, as in YOLOv7 (YOLOv5 multiplies): the class loss is off then, so the class output
-    was never trained. Without objectness it is the class probability.
+    objectness alone, as in YOLOv7 (YOLOv5 multiplies): the class loss is off then, so the class
+    output was never trained. Without objectness it is the class probability.
 
     Args:
         predictions: ``b`` images with ``n`` candidates.
@@ -50,7 +50,11 @@ def nms(
     for number in range(len(predictions.xyxy)):
         objectness = None if predictions.objectness is None else predictions.objectness[number]
         row, label, score = _candidates(
-            predictions.logits[number], objectness, conf=conf, multi_label=multi_label, lookup=lookup
+            predictions.logits[number],
+            objectness,
+            conf=conf,
+            multi_label=multi_label,
+            lookup=lookup,
         )
         xyxy = predictions.xyxy[number, row].float()
         finite = xyxy.isfinite().all(1)
@@ -67,7 +71,12 @@ def nms(
 
 
 def _candidates(
-    logits: Tensor, objectness: Tensor | None, *, conf: float, multi_label: bool, lookup: Tensor | None
+    logits: Tensor,
+    objectness: Tensor | None,
+    *,
+    conf: float,
+    multi_label: bool,
+    lookup: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return row, label and score of what scores more than ``conf`` in one image."""
     rows = torch.arange(len(logits), device=logits.device)
@@ -93,7 +102,9 @@ def _candidates(
     return rows[where], label if lookup is None else lookup[label], score
 
 
-def _lookup(class_map: Mapping[int, int] | None, classes: int, device: torch.device) -> Tensor | None:
+def _lookup(
+    class_map: Mapping[int, int] | None, classes: int, device: torch.device
+) -> Tensor | None:
     if class_map is None:
         return None
     return torch.tensor([class_map.get(number, -1) for number in range(classes)], device=device)

@@ -70,11 +70,16 @@ class Scores:
         names = list(self.per_class)
         curves = self._evaluation.curves()
         number_to_name = dict(zip(self._evaluation.classes, names, strict=True))
-        curves["classes"] = {number_to_name[number]: row for number, row in curves["classes"].items()}
+        curves["classes"] = {
+            number_to_name[number]: row for number, row in curves["classes"].items()
+        }
         return {
             "curves": curves,
             "tide": self._evaluation.tide(),
-            "confusion": {"names": [*names, "background"], "counts": self._evaluation.confusion().tolist()},
+            "confusion": {
+                "names": [*names, "background"],
+                "counts": self._evaluation.confusion().tolist(),
+            },
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,10 +107,10 @@ def score(
 
     Args:
         index: Images and objects.
-        detections: A table as in :class:`Scores`, or COCO results whose ``image_id`` is the position in
-            the index.
-        images: Positions of the images that were evaluated; all if None. An image without detections
-            counts.
+        detections: A table as in :class:`Scores`, or COCO results whose ``image_id`` is the
+            position in the index.
+        images: Positions of the images that were evaluated; all if None. An image without
+            detections counts.
         classes: Class numbers that count; all if None.
     """
     table = to_table(detections)
@@ -130,7 +135,9 @@ def to_table(detections: Rows) -> Table:
     """Return detections as an ``(n, 7)`` table, whether they come as one or as COCO results."""
     if isinstance(detections, np.ndarray):
         return np.asarray(detections, np.float64).reshape(-1, 7)
-    rows = [(each["image_id"], *each["bbox"], each["score"], each["category_id"]) for each in detections]
+    rows = [
+        (each["image_id"], *each["bbox"], each["score"], each["category_id"]) for each in detections
+    ]
     return np.array(rows, np.float64).reshape(-1, 7)
 
 
@@ -145,7 +152,10 @@ def to_coco(table: Table) -> list[dict[str, Any]]:
 def _unique(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Tell classes of the same name apart by their number."""
     twice = {name for name in names if names.count(name) > 1}
-    return [f"{name} ({number})" if name in twice else name for name, number in zip(names, numbers, strict=True)]
+    return [
+        f"{name} ({number})" if name in twice else name
+        for name, number in zip(names, numbers, strict=True)
+    ]
 
 
 def _json(value: float) -> float | None:

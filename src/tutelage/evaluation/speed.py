@@ -39,7 +39,7 @@ def latency(
     """
     deployed = detector.fused().eval()
     example = next(deployed.parameters())
-    deployed = deployed.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    deployed = deployed.to(memory_format=torch.channels_last)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, height, width, generator=generator).to(
@@ -54,7 +54,9 @@ def latency(
         return timed(step, device=example.device, repeats=repeats)
 
 
-def timed(step: Callable[[], object], *, device: torch.device | str = "cpu", repeats: int = 50) -> Latency:
+def timed(
+    step: Callable[[], object], *, device: torch.device | str = "cpu", repeats: int = 50
+) -> Latency:
     """Measure any function; on a GPU its work is waited for.
 
     Args:

@@ -95,9 +95,8 @@ def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Te
     """Return the function that maps images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
 
     def plain(images: Tensor) -> Predictions:
-        output = detector(images)
-        assert output.raw is not None  # the head was run
-        return detector.decode(output.raw, (int(images.shape[-2]), int(images.shape[-1])))
+        raw = cast("tuple[Tensor, ...]", detector(images).raw)  # the head was run
+        return detector.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
 
     def augmented(images: Tensor) -> Predictions:
         rows, _ = detector(images, augment=True)

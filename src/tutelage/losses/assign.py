@@ -62,12 +62,12 @@ def anchor_candidates(
     grids: Sequence[tuple[int, int]],
     max_ratio: float,
 ) -> Matches:
-    """Pair every box with the anchors of a similar shape, in its own cell and the two nearest cells.
+    """Pair every box with the anchors of its shape, in its own cell and the two nearest cells.
 
-    An anchor fits if neither its width nor its height differs from the box's by ``max_ratio`` or more.
-    The neighbours are those left or right, and above or below, that the centre is nearer to, if they
-    exist. A centre exactly on a grid line is as near to both sides; the one on the far side truncates
-    to the own cell, which is then listed again. YOLOv5 and YOLOv7 do so too, and it stays.
+    An anchor fits if neither its width nor its height differs from the box's by ``max_ratio`` or
+    more. The neighbours are the nearer of left and right and the nearer of above and below, if they
+    exist. A centre exactly on a grid line is as near to both sides; the far one truncates to the
+    own cell, which is then listed again. YOLOv5 and YOLOv7 do so too, and it counts in the means.
 
     Args:
         cxcywh: ``(t, 4)`` boxes in pixels of the canvas.
@@ -119,14 +119,14 @@ def simota(
 ) -> Matches:
     """Keep the candidates that predict a box best (SimOTA: Ge et al., 2021, arXiv:2107.08430).
 
-    Within an image every box is compared with every candidate, whichever box it stems from. A box takes
-    as many of the cheapest candidates as the sum of its ``pool`` best IoUs says, at least one; a
-    candidate wanted by several boxes goes to the box of the image to which it is cheapest. The cost is
-    the binary cross-entropy of the class scores against the box's class, minus 3 ln(IoU + 1e-8). Ties
-    go to the earlier candidate and the earlier box.
+    Within an image every box is compared with every candidate, whichever box it stems from. A box
+    takes as many of the cheapest candidates as the sum of its ``pool`` best IoUs says, at least
+    one; a candidate wanted by several boxes goes to the box of the image to which it is cheapest.
+    The cost is the binary cross-entropy of the scores against the box's class, minus
+    3 ln(IoU + 1e-8). Ties go to the earlier candidate and the earlier box.
 
-    The cross-entropy of a box of class g is sum_c -ln(1 - q_c) + ln(1 - q_g) - ln q_g, so that no tensor
-    of boxes x candidates x classes is needed.
+    The cross-entropy for class g is sum_c -ln(1 - q_c) + ln(1 - q_g) - ln q_g, so that no tensor of
+    boxes x candidates x classes is needed.
 
     Args:
         candidates: ``n`` of them.
@@ -135,42 +135,36 @@ def simota(
         targets: The ``t`` boxes, in pixels.
         images: Number of images in the batch.
         pool: Most candidates per box.
-        max_pairs: Boxes are taken in turns so that no tensor holds more pairs than this (one box at a
-            time needs the candidates of one image, at least). Has no influence on the result.
+        max_pairs: Boxes are taken in turns of at most this many pairs of box and candidate (but one
+            box at least), which bounds the memory. Has no influence on the result.
 
     Returns:
         The kept candidates in their old order, each with the box that it was given to.
     """
-    number, boxes, device = len(scores), len(targets.label), scores.device
+    number, boxes = len(scores), len(targets.label)
     if not number:
         return candidates
-    counts = candidates.image.new_zeros(images)
-    counts.scatter_add_(0, candidates.image, torch.ones_like(candidates.image))
-    width = int(counts.amax())
-    order = candidates.image.argsort(stable=True)
-    slot = candidates.image * width
-    slot[order] += torch.arange(number, device=device) - (counts.cumsum(0) - counts)[candidates.image[order]]
+    slot, width = _slots(candidates.image, images)
 
     scores = scores.clamp(_SCORE_FLOOR, 1 - _SCORE_FLOOR)
     absent = torch.log1p(-scores)
-    swap = (absent - scores.log()).flatten()                     # what the box's own class changes
-    # One line of `width` slots per image. Empty slots: a box without area, at infinite cost.
+    own_class = (absent - scores.log()).flatten()
+    # A line of slots per image. Those left empty hold a box without area, at infinite cost.
     planes = scores.new_zeros(6, images * width)
     planes[4] = torch.inf
     planes[:4, slot] = xyxy.T
     planes[4, slot] = -absent.sum(1)
     planes[5] = (planes[2] - planes[0]) * (planes[3] - planes[1])
     planes = planes.view(6, images, width)
-    members = slot.new_zeros(images * width)
-    members[slot] = torch.arange(number, device=device) * scores.shape[1]
-    members = members.view(images, width)
+    first_class = slot.new_zeros(images * width)
+    first_class[slot] = torch.arange(0, own_class.numel(), scores.shape[1], device=slot.device)
+    first_class = first_class.view(images, width)
 
     claims = slot.new_zeros(images, width)
-    claimant = slot.new_zeros(images, width)                     # summed: valid where there is one claim
+    claimant = torch.zeros_like(claims)  # a sum: means something where there is one claim
+    cheapest = torch.zeros_like(claims)
     lowest = scores.new_full((images, width), torch.inf)
-    cheapest = slot.new_zeros(images, width)
-    box_index = torch.arange(boxes, device=device)
-    for turn in box_index.split(max(1, max_pairs // width)):
+    for turn in torch.arange(boxes, device=slot.device).split(max(1, max_pairs // width)):
         image, label, box = (field[turn] for field in targets)
         x1, y1, x2, y2, cost, area = planes[:, image].unbind(0)
         left, top, right, bottom = box.to(scores.dtype)[..., None].unbind(1)
@@ -180,25 +174,58 @@ def simota(
         iou = inter.div_(union)
         best = iou.topk(min(pool, width)).values
         wanted = best.sum(1, keepdim=True).long().clamp_(1, best.shape[1])
-        cost = cost + swap[members[image] + label[:, None]]
+        cost = cost + own_class[first_class[image] + label[:, None]]
         cost -= iou.add_(_IOU_FLOOR).log_().mul_(_IOU_WEIGHT)
 
-        limit = cost.topk(best.shape[1], largest=False).values.gather(1, wanted - 1)
-        claim, tied = cost < limit, cost == limit
-        claim |= tied & (tied.cumsum(1) <= wanted - claim.sum(1, keepdim=True))
-        claim &= cost < torch.inf
+        claim = _smallest(cost, wanted, best.shape[1])
         claims.index_add_(0, image, claim.long())
         claimant.index_add_(0, image, claim * turn[:, None])
 
-        where = image[:, None].expand_as(cost)
-        low = torch.full_like(lowest, torch.inf).scatter_reduce_(0, where, cost, "amin")
+        line = image[:, None].expand_as(cost)
+        low = torch.full_like(lowest, torch.inf).scatter_reduce_(0, line, cost, "amin")
         first = turn[:, None].where(cost == low[image], boxes)
-        first = torch.full_like(cheapest, boxes).scatter_reduce_(0, where, first, "amin")
+        first = torch.full_like(cheapest, boxes).scatter_reduce_(0, line, first, "amin")
         cheapest = torch.where(low < lowest, first, cheapest)
         lowest = torch.minimum(low, lowest)
 
     owner = torch.where(claims == 1, claimant, cheapest).flatten()[slot]
-    kept = claims.flatten()[slot] > 0
-    per_level = torch.stack([part.sum() for part in kept.split(candidates.counts)]).tolist()
-    fields = (field[kept] for field in candidates[:5])
-    return Matches(*fields, owner[kept], tuple(per_level))
+    claimed = claims.flatten()[slot] > 0
+    counts = torch.stack([part.sum() for part in claimed.split(candidates.counts)]).tolist()
+    kept = claimed.nonzero()[:, 0]
+    level, image, anchor, row, column = (field[kept] for field in candidates[:5])
+    return Matches(level, image, anchor, row, column, owner[kept], tuple(counts))
+
+
+def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
+    """Give every candidate a slot, image * width + position among the candidates of its image.
+
+    Args:
+        image: ``(n,)`` int64, the image of each candidate.
+        images: Number of images.
+
+    Returns:
+        The slots ``(n,)``, in the order of the candidates within an image, and the width: the
+        largest number of candidates of one image.
+    """
+    counts = image.new_zeros(images).scatter_add_(0, image, torch.ones_like(image))
+    width = int(counts.amax())
+    order = image.argsort(stable=True)
+    position = torch.empty_like(image)
+    position[order] = torch.arange(len(image), device=image.device)
+    return image * width + position - (counts.cumsum(0) - counts)[image], width
+
+
+def _smallest(cost: Tensor, wanted: Tensor, pool: int) -> Tensor:
+    """Mark the ``wanted`` smallest values of every row; of equal ones the first, unlike ``topk``.
+
+    Args:
+        cost: ``(r, w)``.
+        wanted: ``(r, 1)`` int64, 1 to ``pool``.
+        pool: Their upper bound.
+
+    Returns:
+        ``(r, w)`` bool.
+    """
+    limit = cost.topk(pool, largest=False).values.gather(1, wanted - 1)
+    below, tied = cost < limit, cost == limit
+    return below | (tied & (tied.cumsum(1) <= wanted - below.sum(1, keepdim=True)))

@@ -1,8 +1,8 @@
 """Box arithmetic of the anchor losses, on centre-size boxes.
 
-torchvision's IoU losses work on corners. There the width of a very small prediction is the difference
-of two nearly equal numbers, its aspect ratio becomes 0 / 0, and the loss NaN (``exp``-like sizes reach
-that already at logits of -9). Sizes that never pass through corners have no such hole.
+torchvision's IoU losses work on corners. There the sides of a very small prediction are differences
+of nearly equal numbers: inexact from size logits of -8 down, zero at -10, where the aspect ratio is
+0 / 0 and the loss NaN. Sizes that never pass through corners do not have this hole.
 """
 
 from __future__ import annotations

@@ -23,17 +23,17 @@ _BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
 class Criterion(nn.Module):
     """Box, objectness and class loss of an anchor head.
 
-    A box is predicted by the anchors and cells that fit its shape and place (``"anchor"``, YOLOv5) or by
-    the best among these (``"ota"``, YOLOv7). Terms, before the gains, with means over the matches
-    of a level and sums over levels (a level without matches adds nothing to box and cls):
+    A box is predicted by the anchors and cells that fit its shape and place (``"anchor"``, YOLOv5)
+    or by the best of these (``"ota"``, YOLOv7). Before the gains the terms are, summed over levels:
 
-    - ``box``: mean of 1 - CIoU;
-    - ``obj``: binary cross-entropy over all predictions, mean, weighted per level; the target is the CIoU of a
-      match (at least 0, without gradient) and 0 elsewhere. Of several matches of one prediction the last
-      counts, in the order of :mod:`tutelage.losses.assign`, on every device;
-    - ``cls``: binary cross-entropy over matches and classes, mean; nothing if there is only one class.
+    - ``box``: 1 - CIoU, mean over the matches of the level;
+    - ``obj``: binary cross-entropy, mean over all predictions of the level, weighted per level. The
+      target is the CIoU of a match (at least 0, without gradient) and 0 elsewhere. If a prediction
+      has several matches the last counts, in the order of :mod:`tutelage.losses.assign`;
+    - ``cls``: binary cross-entropy, mean over the matches of the level and the classes; zero if
+      there is only one class.
 
-    Computed in float32 whatever autocast says (float64 stays float64). Has no entries in the state dict.
+    Computed in float32 whatever autocast says (float64 stays float64). The state dict is empty.
 
     Args:
         anchors: ``(nl, na, 2)`` widths and heights in pixels.
@@ -41,9 +41,10 @@ class Criterion(nn.Module):
         classes: Number of classes.
         config: Gains and constants.
         assigner: Who answers for a box.
-        image_size: Side of the training images in pixels; the objectness gain grows with its square.
+        image_size: Side of the training images in pixels, for the objectness gain.
         scale_gains: Multiply the gains by the usual factors: box by 3 / levels, cls by
-            classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them as they are.
+            classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them
+            as they are.
 
     Raises:
         ValueError: If anchors and strides do not describe the same one to five levels.
@@ -65,10 +66,14 @@ class Criterion(nn.Module):
     ) -> None:
         super().__init__()
         levels = len(strides)
-        if anchors.ndim != 3 or anchors.shape[::2] != (levels, 2) or not 1 <= levels <= len(_BALANCE):
+        if (
+            anchors.ndim != 3
+            or anchors.shape[::2] != (levels, 2)
+            or not 1 <= levels <= len(_BALANCE)
+        ):
             raise ValueError(
-                f"expected anchors (levels, anchors, 2) for {levels} strides (1 to {len(_BALANCE)}), "
-                f"got {tuple(anchors.shape)}"
+                f"expected anchors (levels, anchors, 2) for {levels} strides "
+                f"(1 to {len(_BALANCE)}), got {tuple(anchors.shape)}"
             )
         self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
         self.register_buffer("cell", torch.tensor(strides, device=anchors.device), persistent=False)
@@ -95,7 +100,7 @@ class Criterion(nn.Module):
             image_size: Height and width of the canvas in pixels.
 
         Returns:
-            ``box``, ``obj`` and ``cls``: scalars with their gains, not multiplied by the batch size.
+            Scalars ``box``, ``obj`` and ``cls`` with their gains, not multiplied by the batch size.
             All depend on ``raw``, with or without boxes.
 
         Raises:
@@ -136,9 +141,7 @@ class Criterion(nn.Module):
         scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
         return simota(candidates, corners(box), scores, targets, images=len(raw[0]))
 
-    def terms(
-        self, raw: Sequence[Tensor], targets: Targets, matches: Matches
-    ) -> dict[str, Tensor]:
+    def terms(self, raw: Sequence[Tensor], targets: Targets, matches: Matches) -> dict[str, Tensor]:
         """Compute the terms of given matches, without gains.
 
         Args:
@@ -154,7 +157,9 @@ class Criterion(nn.Module):
         picks = [pick(level, place) for level, place in zip(raw, places, strict=True)]
         picked = torch.cat([predictions for predictions, _ in picks]).to(dtype)
 
-        wanted = centre_size(targets.xyxy.to(dtype))[matches.target] / self.cell[matches.level, None]
+        wanted = (
+            centre_size(targets.xyxy.to(dtype))[matches.target] / self.cell[matches.level, None]
+        )
         wanted[:, :2] -= torch.stack((matches.column, matches.row), dim=1)
         iou = complete_iou(self._boxes(picked, matches), wanted).split(matches.counts)
 
@@ -175,7 +180,7 @@ class Criterion(nn.Module):
         return {"box": box, "obj": obj, "cls": cls}
 
     def _boxes(self, picked: Tensor, matches: Matches) -> Tensor:
-        """Decode ``(n, 5 + classes)`` predictions: cx, cy, w, h in cells, relative to their cell."""
+        """Decode ``(n, 5 + classes)`` logits to cx, cy, w, h in cells, relative to their cell."""
         anchors = self.anchors.to(picked.dtype) / self.cell[:, None, None]
         return decode(picked[:, :4], anchors[matches.level, matches.anchor])
 

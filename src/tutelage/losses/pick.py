@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Place = tuple[Tensor, Tensor, Tensor, Tensor]
 """Image, anchor, row and column of ``n`` predictions of one level, each ``(n,)`` int64."""
@@ -14,14 +13,13 @@ Place = tuple[Tensor, Tensor, Tensor, Tensor]
 
 class _Pick(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, level: Tensor, *place: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def forward(ctx: Any, level: Tensor, *place: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(*place)
         ctx.empty = torch.empty_like(level, device="meta")
         return level[place], level[..., 4].contiguous()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         picked, objectness = grads
         grad = torch.zeros_like(ctx.empty, device=picked.device)
         grad.index_put_(ctx.saved_tensors, picked, accumulate=True)

@@ -155,12 +155,13 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
             f"{list(detector.strides)}."
         )
     state = _with_anchors(detector, checkpoint.state)
-    if is_folded(state):
+    folded = is_folded(state)
+    if folded:
         detector = detector.fused()
         state = {k: v for k, v in state.items() if ".ia." not in k and ".im." not in k}
     _require_same(detector, state, checkpoint.source)
     detector.load_state_dict(state, assign=True)
-    return detector
+    return detector.to(memory_format=torch.channels_last) if folded else detector
 
 
 def fill(

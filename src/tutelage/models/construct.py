@@ -62,14 +62,14 @@ def construct(arch: Architecture) -> Parts:
         inputs = [maps[source] for source in row.sources]
         try:
             module, channels = _make(row, arch, tuple(x.shape[1] for x in inputs))
-            maps[row.index] = on_meta(module, inputs)
+            maps[row.index] = on_meta(module.eval(), inputs)  # less to do than in training
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{arch.name}, {row.text}: {reason}") from error
         shape = maps[row.index].shape
         if shape[1] != channels:
             raise RuntimeError(f"{row.text}: expected {channels} channels, got {shape[1]}")
-        body.append(module)
+        body.append(module.train())
         layers.append(_info(row, channels, round(PROBE / shape[-2])))
     row = arch.rows[-1]
     head = _make_head(row, arch, [maps[source] for source in row.sources])

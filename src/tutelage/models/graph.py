@@ -19,7 +19,7 @@ from tutelage.models.tta import augmented
 from tutelage.structures import Output, Predictions, Tap
 
 Key = str | int
-Call = Callable[[LayerInfo, nn.Module, Sequence[Tensor]], Tensor]
+Call = Callable[[LayerInfo, nn.Module, Sequence[Tensor]], Any]
 
 
 class _Step(NamedTuple):
@@ -210,7 +210,7 @@ class GraphDetector(Detector):
         found: dict[int, Tensor] = {}
         wanted = len(set(rows))
         for row, (step, layer) in enumerate(zip(self._steps, self.model, strict=False)):
-            x = call(self.layers[row], layer, [saved[source] for source in step.sources])
+            x: Tensor = call(self.layers[row], layer, [saved[source] for source in step.sources])
             if row in rows:
                 found[row] = x
                 if not head and len(found) == wanted:
@@ -220,8 +220,8 @@ class GraphDetector(Detector):
             if step.kept:
                 saved[row] = x
         inputs = [saved[source] for source in self._head_sources]
-        raw = call(self.layers[-1], self.detect, inputs)
-        return Output(cast("tuple[Tensor, ...]", raw), tuple(found[key] for key in rows))
+        raw: tuple[Tensor, ...] = call(self.layers[-1], self.detect, inputs)
+        return Output(raw, tuple(found[key] for key in rows))
 
     def _decoded(self, raw: Sequence[Tensor]) -> Tensor:
         return decode_rows(raw, self.anchors, self.strides)
@@ -252,7 +252,7 @@ class GraphDetector(Detector):
         )
 
 
-def _call(info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+def _call(info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
     del info
     return layer(*inputs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class Profiler:
     def __init__(self) -> None:
         self._costs: list[LayerCost] = []
 
-    def __call__(self, info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def __call__(self, info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
         """Run ``layer`` and note its cost."""
         _wait(inputs[0].device)
         start = time.perf_counter()

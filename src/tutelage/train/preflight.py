@@ -14,12 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from tutelage.config.schema import OptimConfig
 from tutelage.distill.method import Method
 from tutelage.errors import TeacherError
 from tutelage.structures import Batch, Knowledge
 from tutelage.train.calibrate import buffers_restored
-from tutelage.train.optim import make_optimizer
 from tutelage.train.task import Task
 
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
@@ -73,22 +71,22 @@ def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
 def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
     task.train()
     student = [p for p in task.student.parameters() if p.requires_grad]
-    with buffers_restored(task):
-        losses = task(batch, knowledge)
-    for name, value in losses.distillation.items():
-        number = float(value)
-        if not number > 0 or number == float("inf"):
-            yield f"{name} is {number:g} on the first batch"
-            continue
-        grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
-        if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
-            yield f"the gradient of {name} reaches no parameter of the student"
+    with buffers_restored(task):  # until the gradients are read: they need the buffers' values
+        for name, value in task(batch, knowledge).distillation.items():
+            number = float(value.detach())
+            if not 0 < number < float("inf"):
+                yield f"{name} is {number:g} on the first batch"
+                continue
+            grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
+            if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
+                yield f"the gradient of {name} reaches no parameter of the student"
 
 
 def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
     """Take three steps on a copy and name own parameters of methods that did not move."""
     probe = copy.deepcopy(task).train()
-    optimizer = make_optimizer(probe, OptimConfig(weight_decay=0.0, lr=1e-3))
+    # Adam without its epsilon: a step's size does not depend on the scale of the gradient
+    optimizer = torch.optim.Adam(probe.parameters(), lr=1e-3, eps=1e-30)
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
@@ -100,7 +98,6 @@ def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[st
         losses = probe(batch, knowledge)
         total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
         total.backward()
-        torch.nn.utils.clip_grad_norm_(probe.parameters(), 10.0)
         optimizer.step()
     for name, parameter in moving.items():
         if torch.equal(parameter, before[name]):

@@ -143,6 +143,7 @@ class _Run:
             p.train,
             batch=min(self.config.train.batch, CALIBRATION_IMAGES),
             workers=0,
+            stride=max(p.student.strides),
             seed=self.config.train.seed + 7919 + rank,
         )
         drawn = with_boxes(loader) if p.teaching else []

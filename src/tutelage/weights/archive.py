@@ -1,7 +1,8 @@
 """The container of ``torch.save``, read as data: one pickle and one zip entry per storage.
 
-Every name in the pickle must be on the list here; those of models become inert records, those of torch
-and NumPy are interpreted by our own rules. Tensors are checked against their storage and read last.
+Every name in the pickle must be on the list here; those of models become inert records, those of
+torch and NumPy are interpreted by our own rules. Tensors are checked against their storage and read
+last.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ _PATHS = frozenset(
     f"pathlib.{kind}{flavour}Path" for kind in ("", "Pure") for flavour in ("", "Posix", "Windows")
 )
 _NUMPY_CALLS = frozenset(
-    f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")
+    f"numpy.{core}.multiarray.{name}"
+    for core in ("core", "_core")
+    for name in ("_reconstruct", "scalar")
 )
 _KNOWN = (
     frozenset(_STORAGES)
@@ -117,11 +120,15 @@ class Archive:
         entries = self.zip.infolist()
         names = [entry.filename for entry in entries]
         if any(name.endswith("/constants.pkl") for name in names):
-            raise DamagedError("it is a TorchScript archive, which holds a program instead of a model")
+            raise DamagedError(
+                "it is a TorchScript archive, which holds a program instead of a model"
+            )
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise DamagedError(f"it is a zip with {len(pickles)} data.pkl instead of one")
-        if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
+        if any(
+            entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries
+        ):
             raise DamagedError("its entries are compressed or encrypted, which torch never does")
         self.stored = sum(entry.file_size for entry in entries)
         if self.stored > self.path.stat().st_size:
@@ -181,7 +188,14 @@ def _zip_errors() -> Iterator[None]:
     """``zipfile`` meets damage with a variety of exceptions."""
     try:
         yield
-    except (zipfile.BadZipFile, struct.error, ValueError, EOFError, OSError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        ValueError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+    ) as error:
         raise DamagedError(f"its zip structure is damaged ({error})") from error
 
 
@@ -201,7 +215,9 @@ def _make(path: str, args: tuple[Any, ...]) -> Any:
         return _dictionary(args)
     if path in _SETS:
         members = args[0] if args else ()
-        if not isinstance(members, list | tuple | set) or not all(is_scalar(each) for each in members):
+        if not isinstance(members, list | tuple | set) or not all(
+            is_scalar(each) for each in members
+        ):
             raise DamagedError("a set of something that is no plain value")
         return set(members)
     if path.startswith("torch._utils._rebuild_tensor"):
@@ -238,7 +254,9 @@ def _layout(args: tuple[Any, ...]) -> Layout:
     if len(args) < 4 or not isinstance(args[0], Storage):
         raise DamagedError("a tensor without a storage")
     storage, offset, size, stride = args[:4]
-    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= 8):
+    if not (
+        isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= 8
+    ):
         raise DamagedError("a tensor has no valid shape")
     numbers = (offset, *size, *stride)
     if not all(type(number) is int and 0 <= number < _HUGE for number in numbers):
@@ -255,11 +273,11 @@ def _layout(args: tuple[Any, ...]) -> Layout:
 class Plainer:
     """Turns metadata into Python values, within a budget: a small file can describe a huge tree."""
 
-    def __init__(self, archive: Archive, *, budget: int = 1_000_000) -> None:
+    def __init__(self, archive: Archive, *, budget: int = 200_000) -> None:
         self.archive, self.left = archive, budget
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
-        """Return plain scalars, lists and dicts; what has no plain form is left out (None in lists)."""
+        """Return scalars, lists and dicts; what has no plain form is left out (None in a list)."""
         self._spend(1)
         if depth > MAX_DEPTH:
             raise DamagedError("values are nested without end")
@@ -270,7 +288,9 @@ class Plainer:
             return self.archive.tensor(value).tolist()
         if isinstance(value, dict):
             plain = {key: self(item, depth + 1) for key, item in value.items()}
-            return {key: item for key, item in plain.items() if item is not None or value[key] is None}
+            return {
+                key: item for key, item in plain.items() if item is not None or value[key] is None
+            }
         if isinstance(value, list | tuple):
             return [self(item, depth + 1) for item in value]
         if isinstance(value, Record) and value.path.startswith("numpy."):
@@ -304,7 +324,9 @@ class Plainer:
                 return None
             self._spend(len(text))
             data = text.encode("latin1", "replace")
-        if not (isinstance(dtype, Record) and dtype.path == "numpy.dtype" and isinstance(data, bytes)):
+        if not (
+            isinstance(dtype, Record) and dtype.path == "numpy.dtype" and isinstance(data, bytes)
+        ):
             return None
         self._spend(len(data))
         order = dtype.state[1] if isinstance(dtype.state, tuple) and len(dtype.state) > 1 else "<"

@@ -1,8 +1,8 @@
-"""What the tensors and the yaml of a YOLOv7 or YOLOv5 checkpoint say about the model. Pure functions.
+"""What the tensors and the yaml of a checkpoint say about the model. Pure functions.
 
 The families differ in the buffers of their head: YOLOv7 (and YOLOv5 up to 5.0) keeps ``anchors`` in
-grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. After a search for anchors
-the true ones are in the buffers alone, so the yaml's are never trusted.
+grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. After a search for
+anchors the true ones are in the buffers alone, so the yaml's are never trusted.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -
         raise WeightsError(f"The weights hold no anchor-based detection head{kind}.")
     row = keys[-1]
     parts = [key.split(".") for key in state]
-    own = {key.removeprefix(f"model.{row}.").split(".")[0] for key in state if key.startswith(f"model.{row}.")}
+    own = {
+        key.removeprefix(f"model.{row}.").split(".")[0]
+        for key in state
+        if key.startswith(f"model.{row}.")
+    }
     return Form(
         family=_family(own, yaml, head),
         head_key=row,
@@ -115,7 +119,9 @@ def anchors_px(state: Mapping[str, Tensor], head_key: str, strides: Sequence[int
     return anchors * torch.tensor(strides, dtype=torch.float32).view(-1, 1, 1)
 
 
-def with_anchor_grid(state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]) -> dict[str, Tensor]:
+def with_anchor_grid(
+    state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]
+) -> dict[str, Tensor]:
     """Return the state with ``anchor_grid`` ``(levels, 1, anchors, 1, 1, 2)`` beside ``anchors``.
 
     YOLOv5 from 6.0 on derives it at run time instead of storing it. Key order is that of YOLOv7.
@@ -130,11 +136,6 @@ def with_anchor_grid(state: Mapping[str, Tensor], head_key: str, strides: Sequen
         if key == f"model.{head_key}.anchors":
             result[name] = grid
     return result
-
-
-def without_anchor_grid(state: Mapping[str, Tensor], head_key: str) -> dict[str, Tensor]:
-    """Return the state without ``anchor_grid``, as YOLOv5 from 6.0 on stores it."""
-    return {key: value for key, value in state.items() if key != f"model.{head_key}.anchor_grid"}
 
 
 def normalise_names(names: object, nc: int) -> tuple[str, ...]:

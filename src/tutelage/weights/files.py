@@ -74,7 +74,9 @@ def sniff(path: str | Path) -> Kind:
             fix=again,
         )
     if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull.")
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull."
+        )
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     length = int.from_bytes(head[:8], "little")

@@ -1,8 +1,8 @@
 """A pickle read as data: the stream becomes a tree of plain values and named records.
 
 ``pickletools`` only splits the stream into opcodes. Here they build lists, dicts, tuples and
-:class:`Record` s; a name in the stream is a string and is never imported, looked up or called. What a
-record means is decided by whoever reads the tree.
+:class:`Record` objects; a name in the stream is a string and is never imported, looked up or
+called. What a record means is decided by whoever reads the tree.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ Make = Callable[[str, tuple[Any, ...]], Any]
 
 _SCALARS = (str, int, float, bool, type(None))
 _PUSHED = frozenset(  # opcodes whose decoded argument is the value itself
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE "
-    "BINUNICODE8 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8".split()
+    [
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    ]
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _IGNORED = frozenset({"PROTO", "FRAME"})
@@ -67,7 +70,9 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def parse(stream: bytes, *, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]) -> Any:
+def parse(
+    stream: bytes, *, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]
+) -> Any:
     """Return the value that a pickle describes, without running any of it.
 
     Args:
@@ -78,7 +83,7 @@ def parse(stream: bytes, *, admit: Callable[[str], object], make: Make, persiste
 
     Raises:
         RefusedError: ``admit`` or ``make`` refused a name.
-        DamagedError: The stream is no well-formed pickle, or uses an opcode that no checkpoint does.
+        DamagedError: The stream is no well-formed pickle, or has an opcode that no checkpoint has.
     """
     machine = _Machine(admit, make, persistent)
     try:
@@ -94,7 +99,9 @@ def parse(stream: bytes, *, admit: Callable[[str], object], make: Make, persiste
 
 
 class _Machine:
-    def __init__(self, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]
+    ) -> None:
         self.admit, self.make, self.persistent = admit, make, persistent
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -239,7 +246,9 @@ def _build(target: object, state: object) -> None:
         if target.state is not None:
             raise DamagedError("an object is given its state twice")
         target.state = state
-    elif not isinstance(target, dict):  # an OrderedDict's attributes (state_dict metadata): not needed
+    elif not isinstance(
+        target, dict
+    ):  # an OrderedDict's attributes (state_dict metadata): not needed
         raise DamagedError("state for something that has none")
 
 

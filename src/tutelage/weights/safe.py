@@ -1,8 +1,9 @@
 """Foreign ``.pt`` checkpoints, read without running them.
 
-A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling runs whatever the
-file asks for. Here the stream is only parsed (:mod:`tutelage.weights.inert`), every name in it must be
-on a list, and the state dict is gathered from the records. No foreign package is needed or imported.
+A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling runs whatever
+the file asks for. Here the stream is only parsed (:mod:`tutelage.weights.inert`), every name in it
+must be on a list, and the state dict is gathered from the records. No foreign package is needed or
+imported.
 """
 
 from __future__ import annotations
@@ -98,13 +99,14 @@ def _has_directory(path: Path) -> bool:
 def _refuse(path: Path, name: str) -> NoReturn:
     if name.startswith("ultralytics."):
         raise WeightsError(
-            f"{path} was written by the ultralytics package (it names {name}): another, anchor-free "
-            "family that is not read here.",
+            f"{path} was written by the ultralytics package (it names {name}): another, "
+            "anchor-free family that is not read here.",
             fix="Use a YOLOv7 or YOLOv5 checkpoint, or train a teacher with tutelage train.",
         )
     raise WeightsError(
-        f"Refused to read {path}: loading it would call {name}. Nothing was executed. Model checkpoints "
-        "only need models.*, utils.*, ultralytics.*, torch.nn.*, numpy.* and pathlib.*.",
+        f"Refused to read {path}: loading it would call {name}. Nothing was executed. "
+        "Model checkpoints only need models.*, utils.*, ultralytics.*, torch.nn.*, numpy.* "
+        "and pathlib.*.",
         fix="Ask its author for .safetensors.",
     )
 
@@ -115,7 +117,8 @@ def _interpret(content: Any, archive: Archive, path: Path) -> ForeignCheckpoint:
     plain = Plainer(archive)
     if not isinstance(fields.get("yaml"), dict):
         raise WeightsError(
-            f"{path} holds a {printable(model.path)} without its yaml: it is no YOLOv7/YOLOv5 model."
+            f"{path} holds a {printable(model.path)} without its yaml: "
+            "it is no YOLOv7/YOLOv5 model."
         )
     yaml = plain_mapping(plain(fields["yaml"]))
     nc = plain(fields.get("nc", yaml.get("nc")))
@@ -207,7 +210,11 @@ def _gather(model: Record, archive: Archive, path: Path) -> dict[str, Tensor]:
     if not layouts:
         raise WeightsError(f"{path} holds a model without weights.")
     state = {key: archive.tensor(layout) for key, layout in layouts.items()}
-    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    bad = [
+        key
+        for key, value in state.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
     if bad:
         kind = "NaN" if state[bad[0]].isnan().any() else "infinite"
         more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""

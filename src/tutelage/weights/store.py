@@ -26,6 +26,7 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.weights.files import existing_file, sniff
 
+
 class Identity(TypedDict):
     """Which file was used."""
 
@@ -86,7 +87,9 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
     """
     header = {key: json.dumps(_finite(value), allow_nan=False) for key, value in meta.items()}
     # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
-    tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
+    tensors = {
+        key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()
+    }
     atomic_write(path, lambda file: file.write(encode_safetensors(tensors, metadata=header)))
 
 
@@ -94,8 +97,8 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a ``.safetensors`` file.
 
     Returns:
-        The tensors by name, on the CPU and in the dtype they were stored in, and the header. A header
-        value that is not JSON (another program's file) comes as its string.
+        The tensors by name, on the CPU and in the dtype they were stored in, and the header. A
+        header value that is not JSON (another program's file) comes as its string.
 
     Raises:
         WeightsError: The file is missing, damaged or something else.
@@ -117,8 +120,8 @@ def load_header(path: str | Path) -> dict[str, Any]:
 def save_last(path: str | Path, mapping: Mapping[str, object]) -> None:
     """Write tensors and plain values to a file that ``torch.load(weights_only=True)`` reads.
 
-    Mappings become dicts, sequences lists or tuples, parameters tensors; whatever else is refused, so
-    that no class name ever enters the file.
+    Mappings become dicts, sequences lists or tuples, parameters tensors; whatever else is refused,
+    so that no class name ever enters the file.
 
     Raises:
         TypeError: A value is neither a tensor nor plain; its key path is named.
@@ -146,7 +149,8 @@ def load_last(path: str | Path) -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{path} is damaged or truncated.", fix="Start from best.safetensors instead: --weights."
+            f"{path} is damaged or truncated.",
+            fix="Start from best.safetensors instead: --weights.",
         ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no training state (a {type(content).__name__}).")
@@ -162,11 +166,16 @@ def _plain(value: object, where: str) -> object:
         for key in value:
             if type(key) not in (str, int):
                 raise TypeError(f"{where or 'the mapping'} has a key of type {type(key).__name__}")
-        return {key: _plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
+        return {
+            key: _plain(item, f"{where}.{key}" if where else str(key))
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         items = [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
-    raise TypeError(f"{where} is a {type(value).__name__}; only tensors and plain values can be saved")
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; only tensors and plain values can be saved"
+    )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 import yaml
 
-from tutelage.data.image import SUFFIXES
+from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, nearest
 
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
@@ -24,15 +24,16 @@ class Description(NamedTuple):
         names: Class names.
         root: The folder named by ``path``, else the yaml's own.
         sources: The folders and lists that were named for the split.
-        images: The image files, sorted, each once.
+        images: The absolute paths of the image files, sorted, each once. Strings, since making
+            hundreds of thousands of path objects takes longer than looking at the files.
         repeated: Images that were named more than once.
     """
 
     names: tuple[str, ...]
     root: Path
     sources: tuple[Path, ...]
-    images: tuple[Path, ...]
-    repeated: tuple[Path, ...]
+    images: tuple[str, ...]
+    repeated: tuple[str, ...]
 
 
 def read_description(path: Path, split: str) -> Description:
@@ -51,12 +52,12 @@ def read_description(path: Path, split: str) -> Description:
     root = _normal(home / str(document.get("path") or ""))
     bases = tuple(dict.fromkeys((root, home, _normal(Path()))))
     sources = _locate(path, split, document, bases)
-    images: list[Path] = []
+    images: list[str] = []
     for source in sources:
         images += _images_in(source) if source.is_dir() else _images_listed(source, bases)
     unique = sorted(set(images))
     if not unique:
-        wanted = " ".join(sorted(suffix.removeprefix(".") for suffix in SUFFIXES))
+        wanted = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         raise DataError(
             f"{split}: no images in {', '.join(map(str, sources))}",
             where=path.name,
@@ -155,7 +156,7 @@ def _locate(
             looked = ", ".join(map(str, bases)) if not Path(value).is_absolute() else value
             near = _nearest_path(value, bases)
             missing.append(f"{split}: {value} does not exist (looked in {looked}).{near}")
-        elif hit.is_file() and hit.suffix.lower() in SUFFIXES:
+        elif hit.is_file() and is_image(hit.name):
             missing.append(f"{split}: {value} is an image; expected a folder or a text file.")
         else:
             found.append(_normal(hit))
@@ -164,7 +165,7 @@ def _locate(
     return tuple(found)
 
 
-def _images_in(folder: Path) -> Iterator[Path]:
+def _images_in(folder: Path) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         state = Path(place).stat()
@@ -173,24 +174,30 @@ def _images_in(folder: Path) -> Iterator[Path]:
             continue
         seen.add((state.st_dev, state.st_ino))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(place, name)
+            if not name.startswith(".") and is_image(name):
+                yield f"{place}{os.sep}{name}"
 
 
-def _images_listed(source: Path, bases: Sequence[Path]) -> list[Path]:
+def _images_listed(source: Path, bases: Sequence[Path]) -> list[str]:
     try:
         lines = [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source} is not a list of image files: {error}") from error
-    named = [line for line in lines if line and Path(line).suffix.lower() in SUFFIXES]
+    named = [line for line in lines if is_image(line)]
     loose = next((line for line in named if not line.startswith("./")), None)
     places = (*bases, source.parent)
     # One base for the whole list: a look-up per line would cost four stats for each of its images.
     base = next((b for b in places if loose is not None and (b / loose).exists()), bases[0])
-    return [_normal((source.parent if line.startswith("./") else base) / line) for line in named]
+    own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
+    return [
+        os.path.normpath(
+            line if line.startswith(os.sep) else (own if line[:2] == "./" else other) + line
+        )
+        for line in named
+    ]
 
 
-def _repeated(images: Iterable[Path]) -> tuple[Path, ...]:
+def _repeated(images: Iterable[str]) -> tuple[str, ...]:
     return tuple(image for image, count in Counter(images).items() if count > 1)
 
 

@@ -63,16 +63,16 @@ class _One(NamedTuple):
     bad: list[BadLine]
 
 
-def label_path(image: Path) -> Path:
+def label_path(image: str) -> str:
     """Return the label file of an image: last ``/images/`` becomes ``/labels/``, suffix ``.txt``.
 
     Without a folder ``images`` in its path the label file lies beside the image.
     """
-    head, folder, tail = str(image.parent / image.stem).rpartition(f"{os.sep}images{os.sep}")
-    return Path(f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt")
+    head, folder, tail = image.rpartition(".")[0].rpartition(f"{os.sep}images{os.sep}")
+    return f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt"
 
 
-def scan(images: Sequence[Path], sources: Sequence[Path]) -> Scan:
+def scan(images: Sequence[str], sources: Sequence[Path]) -> Scan:
     """Read the headers and labels of ``images``, or take them from the cache if nothing changed.
 
     The cache lies beside the label folder of the first image and is keyed by the paths, sizes and
@@ -84,7 +84,7 @@ def scan(images: Sequence[Path], sources: Sequence[Path]) -> Scan:
     """
     label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    folder = label_files[0].parent
+    folder = Path(label_files[0]).parent
     name = hashlib.sha256(b"\0".join(map(os.fsencode, sources))).hexdigest()[:8]
     store = folder.with_name(f"{folder.name}.tutelage-{name}.npz")
     stored = cache.load_arrays(store, key)
@@ -95,7 +95,7 @@ def scan(images: Sequence[Path], sources: Sequence[Path]) -> Scan:
     return found
 
 
-def _key(images: Iterable[Path], label_files: Iterable[Path]) -> str:
+def _key(images: Iterable[str], label_files: Iterable[str]) -> str:
     digest = hashlib.sha256(FORMAT_VERSION.encode())
     for path in (*images, *label_files):
         state = _stat(path)
@@ -103,15 +103,15 @@ def _key(images: Iterable[Path], label_files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _stat(path: Path) -> tuple[int, int]:
+def _stat(path: str) -> tuple[int, int]:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 (each opening does this for every file)
     except OSError:
         return -1, -1
     return found.st_size, found.st_mtime_ns
 
 
-def _scan(images: Sequence[Path], label_files: Sequence[Path]) -> Scan:
+def _scan(images: Sequence[str], label_files: Sequence[str]) -> Scan:
     pairs = list(zip(images, label_files, strict=True))
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -120,15 +120,15 @@ def _scan(images: Sequence[Path], label_files: Sequence[Path]) -> Scan:
     return _columns(found)
 
 
-def _read(image: Path, label_file: Path) -> _One:
+def _read(image: str, label_file: str) -> _One:
     file_size = _stat(image)[0]
     try:
-        size = read_size(image)
+        size = read_size(Path(image))
     except DataError as error:
         reason = error.what.removeprefix(f"{image} ")
-        return _One((0, 0), file_size, reason, label_file.exists(), [], [])
+        return _One((0, 0), file_size, reason, _stat(label_file)[0] >= 0, [], [])
     try:
-        text = label_file.read_text("utf-8-sig", errors="replace")
+        text = Path(label_file).read_text("utf-8-sig", errors="replace")
     except FileNotFoundError:
         return _One(size, file_size, "", False, [], [])
     except OSError as error:

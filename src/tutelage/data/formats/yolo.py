@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -88,9 +89,10 @@ def _findings(
     yield from _line_findings(path, described, found)
     if not known.all():
         yield _class_finding(path, described, found, known)
-    if found.labelled.any() and not len(found.boxes) and not len(found.bad_line):
-        total = int(found.labelled.sum())
-        example = str(label_path(described.images[int(np.argmax(found.labelled))]))
+    labelled = found.labelled & (found.reasons == "")
+    if labelled.any() and not len(found.boxes) and not len(found.bad_line):
+        total = int(labelled.sum())
+        example = label_path(described.images[int(np.argmax(labelled))])
         message = f"{total} label files of the {kind} images hold no box at all, e.g. {example}."
         yield Finding("labels-empty", "error", message, (example,), total)
 
@@ -114,13 +116,14 @@ def _image_findings(kind: str, described: Description, found: Scan) -> Iterator[
 
 
 def _missing_labels(kind: str, described: Description, found: Scan) -> Iterator[Finding]:
-    without = np.flatnonzero(~found.labelled)
-    total = len(found.labelled)
+    usable = found.reasons == ""
+    without = np.flatnonzero(usable & ~found.labelled)
+    total = int(usable.sum())
     if not len(without):
         return
     image = described.images[int(without[0])]
     expected = label_path(image)
-    examples = _examples(str(label_path(described.images[i])) for i in without)
+    examples = _examples(label_path(described.images[i]) for i in without)
     if len(without) < total:
         message = f"{len(without)} of {total} {kind} images have no label file and count as "
         message += f"background, e.g. {expected} is missing."
@@ -131,10 +134,10 @@ def _missing_labels(kind: str, described: Description, found: Scan) -> Iterator[
     yield Finding("labels-missing", "error", message, examples, total, _foreign_hint(image))
 
 
-def _foreign_hint(image: Path) -> str:
+def _foreign_hint(image: str) -> str:
     """Say what other label files lie near an image, in its own or a neighbouring folder."""
-    folder = image.parent
-    places = [folder, label_path(image).parent, folder.parent, folder.parent.parent]
+    folder = Path(image).parent
+    places = [folder, Path(label_path(image)).parent, folder.parent, folder.parent.parent]
     neighbours = [near for near in (folder.parent, folder.parent.parent) if near.is_dir()]
     places += [place for near in neighbours for place in near.iterdir() if place.is_dir()]
     for place in dict.fromkeys(place for place in places if place.is_dir()):
@@ -189,8 +192,8 @@ def _label_name(described: Description, image: int) -> str:
     return _short(label_path(described.images[image]), described.root)
 
 
-def _short(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+def _short(path: str, root: Path) -> str:
+    return path.removeprefix(f"{root}{os.sep}")
 
 
 def _examples(cases: Iterable[str]) -> tuple[str, ...]:

@@ -65,20 +65,20 @@ class FGD(LevelMethod):
         """Return the four terms of one pair."""
         b, _, h, w = s.shape
         context = cast("nn.ModuleDict", module)
-        masks = object_masks(targets, b, (h, w), image_size)
-        foreground, background = (mask.flatten(1).to(s.dtype) for mask in masks)
+        masks = object_masks(targets, b, (h, w), image_size, dtype=s.dtype)
+        foreground, background = (mask.flatten(1) for mask in masks)
         s_spatial, s_channel = attention(s, self.temperature)
         t_spatial, t_channel = attention(t, self.temperature)
 
-        # A map-sized temporary costs more than the arithmetic in it. So: square the difference once
-        # and sum it over channels twice in one product, weighted by the teacher's attention and not.
+        # A map-sized temporary costs more than the arithmetic in it. So: square the difference
+        # once, and sum it over channels with the teacher's attention and without in one product.
         s_cells, t_cells = _cells(s), _cells(t)
         weights = torch.cat([t_channel, torch.ones_like(t_channel)], 2).flatten(2)
         errors = torch.bmm(F.mse_loss(s_cells, t_cells, reduction="none"), weights)
         focal = errors[..., 0] * t_spatial.flatten(1)
 
-        # The context blocks add a constant δ to all cells, so Σ (d + δ)² over the cells needs no map
-        # of its own: it is Σ d² + δ (2 Σ d + cells · δ).
+        # The context blocks add a constant δ to all cells, so Σ (d + δ)² over the cells needs no
+        # map of its own: it is Σ d² + δ (2 Σ d + cells · δ).
         shift = context["student"](s) - context["teacher"](t)
         summed = s_cells.sum(1) - t_cells.sum(1)
         relation = errors[..., 1].sum() + (shift * (2 * summed + h * w * shift)).sum()

@@ -1,0 +1,49 @@
+"""How a distillation method is written on a command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from tutelage.config.schema import MethodConfig
+from tutelage.config.source import parse_value
+from tutelage.errors import ConfigError
+
+_COMMA = re.compile(r",(?![^\[\]]*\])")
+_EXAMPLE = "Write for example  fgd  or  fgd:alpha=0.002,weight=1.5"
+
+
+def parse_method(text: str) -> MethodConfig:
+    """Read ``name`` or ``name:option=value,option=value``.
+
+    ``weight`` stands among the options. The name may itself be a path to a class,
+    ``package.module:Class``. Whether the method exists and knows its options is found out when it
+    is built.
+
+    Raises:
+        ConfigError: The text cannot be read, or the weight cannot be used.
+    """
+    name, colon, rest = text.strip().partition(":")
+    if colon and "=" not in rest.partition(":")[0]:  # package.module:Class[:options]
+        member, colon, rest = rest.partition(":")
+        name = f"{name}:{member.strip()}"
+    name = name.strip()
+    if not name or name.endswith(":") or (colon and not rest.strip()):
+        raise ConfigError(f"'{text}' is not a distillation method", fix=_EXAMPLE)
+    options: dict[str, Any] = {}
+    for item in _COMMA.split(rest) if rest else ():
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not key or not equals or not value:
+            raise ConfigError(f"'{text}': '{item.strip()}' is not option=value", fix=_EXAMPLE)
+        if key in options or key == "name":
+            raise ConfigError(f"'{text}' gives '{key}' twice", fix=_EXAMPLE)
+        options[key] = parse_value(value)
+    try:
+        return MethodConfig.model_validate({"name": name, **options})
+    except ValidationError:
+        raise ConfigError(
+            f"'{text}': the weight is {options['weight']!r}, but must be a number above 0 or auto",
+            fix=_EXAMPLE,
+        ) from None

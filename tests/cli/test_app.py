@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tutelage import __version__
+
+COMMANDS = ("train", "val", "layers", "methods", "demo", "config")
+SOURCE = Path(__file__).parents[2] / "src" / "tutelage"
+
+
+@pytest.mark.parametrize("argv", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join)
+def test_help_imports_no_torch(argv: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from tutelage.cli.app import run\n"
+        f"code = run({argv!r})\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'accelerate'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: tutelage" in done.stdout
+
+
+def test_the_module_runs() -> None:
+    done = subprocess.run([sys.executable, "-m", "tutelage", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"tutelage {__version__}\n")
+
+
+def test_help_of_train(cli) -> None:
+    text = cli("train", "--help").out
+    panels = [line for line in text.splitlines() if line.startswith("╭─")]
+    assert [panel.split()[1] for panel in panels] == ["Options", "What", "Distillation", "How", "Where"]
+    for flag in ("--teacher-weights", "--method", "--student-kd-layers", "--img-size", "--set", "--dry-run"):
+        assert flag in text
+    assert "Example  tutelage train --data" in text
+    assert len(text.splitlines()) <= 60
+
+
+def test_no_arguments_show_the_commands(cli) -> None:
+    answer = cli()
+    assert answer.code == 0
+    assert all(re.search(rf"│ {command} ", answer.out) for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "Error: No such command 'trian'. Did you mean 'train'?\n  See  tutelage --help\n"),
+        (["train", "--epoch", "3"], "Error: There is no option --epoch.\n  Did you mean '--epochs'? See  tutelage train --help\n"),
+        (["train", "--epochs"], "Error: Option '--epochs' requires an argument.\n"),
+        (["train", "extra"], "Error: Got unexpected extra argument"),
+        (["train", "--evolve"], "Error: --evolve is not taken here: no search for hyper-parameters;"),
+        (["val", "x", "--split", "tset"], "Error: Invalid value for '--split'"),
+        (["layers"], "Error: Missing argument 'MODEL'"),
+    ],
+)
+def test_usage_errors(cli, argv: list[str], message: str) -> None:
+    answer = cli(*argv)
+    assert answer.code == 2
+    assert message in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_reader_that_left_is_no_error(cli, monkeypatch) -> None:
+    def broken(*lines: str, style: str = "") -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("tutelage.cli.config.say", broken)
+    monkeypatch.setattr(sys.stderr, "close", lambda: None)
+    assert cli("config").code == 0
+
+
+def test_messages_name_only_commands_that_exist() -> None:
+    named = {
+        match
+        for path in SOURCE.rglob("*.py")
+        for match in re.findall(r"tutelage (check|export|report|predict|bench|explain|compare|doctor)\b", path.read_text())
+    }
+    assert not named

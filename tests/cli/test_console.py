@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from tutelage.cli.console import (
+    JsonDisplay,
+    LiveDisplay,
+    PlainDisplay,
+    QuietDisplay,
+    make_display,
+    summed,
+)
+from tutelage.structures import Losses
+from tutelage.train.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
+
+
+class OnDevice:
+    """A loss that counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __float__(self) -> float:
+        self.reads += 1
+        return 0.5
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def play(display, events) -> None:
+    for event in events:
+        display.show(event)
+    display.close()
+
+
+def live(width: int = 100, clock=None) -> tuple[LiveDisplay, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=width, highlight=False, markup=False, color_system=None)
+    return LiveDisplay(console, *([clock] if clock else [])), stream
+
+
+def test_plain_lines(script) -> None:
+    stream = io.StringIO()
+    play(PlainDisplay(stream), [script[0], Notice("warning", "weak teacher"), *script[1:]])
+    text = stream.getvalue()
+    assert re.match(r"tutelage \d+\.\d+\.\d+\n", text)
+    assert text.split("\n", 1)[1] == (
+        " student  yolov7-tiny   6.2 M\n"
+        " pairs    57 → 75\n"
+        "          65 → 88\n"
+        "warning: weak teacher\n"
+        "epoch 1/2  box .0461 obj .0113 cls .0042 kd .7500  AP .405 AP50 .774 AP75 .371  lr .0098  1 min 01 s\n"
+        "epoch 2/2  box .0461 obj .0113 cls .0042 kd .7500  AP .415 AP50 .774 AP75 .371  lr .0098  1 min 01 s  best\n"
+        " best AP .415 (AP50 .774) at epoch 2 · 41 min 12 s · runs/d-01/best.safetensors\n"
+        " next  tutelage val runs/d-01\n"
+    )
+    assert all(character == "\n" or character.isprintable() for character in text)
+
+
+def test_an_epoch_without_evaluation_is_told_once_the_next_thing_happens() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    display.show(Planned((), "r", 3, 1))
+    display.show(EpochDone(0, {"box": 0.1}, 2.0, 0.01))
+    assert "epoch 1/3" not in stream.getvalue()
+    display.show(StepDone(1, 1, Losses({}, {}), 0.01, None))
+    assert stream.getvalue().endswith("epoch 1/3  box .1000  lr .0100  2 s\n")
+    display.show(EpochDone(1, {"box": 0.1}, 2.0, 0.01))
+    display.close()
+    assert stream.getvalue().count("epoch 2/3") == 1
+
+
+def test_the_live_bar_shows_both_groups_and_keeps_a_row_per_evaluation(script) -> None:
+    clock = Clock()
+    display, stream = live(clock=clock)
+    for event in script:
+        clock.time += 0.5
+        display.show(event)
+    display.close()
+    text = stream.getvalue()
+    assert "box .0500  obj .7000  cls 1.0e-05 │ foreground .2500  relation .5000 │ kd/total 38 %  lr .0100" in text
+    assert "epoch 1/2" in text
+    assert "2/2" in text
+    assert "eta 0:0" in text
+    rows = [line.split() for line in text.splitlines()]
+    header = "epoch box obj cls kd AP AP50 AP75".split()
+    assert sum(row[-len(header) :] == header for row in rows) == 1  # once, not per row
+    assert any(row[-8:] == "1 .0461 .0113 .0042 .7500 .405 .774 .371".split() for row in rows)
+    assert any(row[-10:] == "2 .0461 .0113 .0042 .7500 .415 .774 .371 ▲ best".split() for row in rows)
+    assert "best AP .415 (AP50 .774) at epoch 2" in text
+
+
+def test_losses_are_read_from_the_device_four_times_a_second_at_most() -> None:
+    for kind in ("live", "json"):
+        clock, value = Clock(), OnDevice()
+        display = live(clock=clock)[0] if kind == "live" else JsonDisplay(io.StringIO(), clock)
+        display.show(Planned((), "r", 1, 1000))
+        for step in range(1, 1001):
+            clock.time += 0.01
+            display.show(StepDone(0, step, Losses({"box": value}, {}), 0.01, None))  # type: ignore[dict-item]
+        display.close()
+        assert 30 <= value.reads <= 41, kind  # ten seconds
+    value = OnDevice()
+    for display in (PlainDisplay(io.StringIO()), QuietDisplay()):
+        display.show(StepDone(0, 1, Losses({"box": value}, {}), 0.01, None))  # type: ignore[dict-item]
+    assert value.reads == 0
+
+
+def test_the_remaining_time_is_that_of_the_whole_run() -> None:
+    clock = Clock()
+    display, stream = live(clock=clock)
+    display.show(Planned((), "r", 10, 100))
+    for step in (1, 51):  # 50 steps in 25 s; 949 left
+        display.show(StepDone(0, step, Losses({}, {}), 0.01, None))
+        clock.time += 25
+    display.close()
+    assert "2.0 it/s" in stream.getvalue()
+    assert "eta 7:54" in stream.getvalue()
+
+
+def test_terms_that_are_off_are_not_shown() -> None:
+    clock = Clock()
+    display, stream = live(clock=clock)
+    display.show(Planned((), "r", 1, 1))
+    display.show(StepDone(0, 1, Losses({"box": 0.1}, {"off": 0.0}), 0.01, 0.0))  # type: ignore[dict-item]
+    display.close()
+    assert "off" not in stream.getvalue()
+
+
+def test_a_narrow_terminal_cuts_the_loss_line() -> None:
+    display, stream = live(width=40, clock=Clock())
+    display.show(Planned((), "r", 1, 1))
+    losses = Losses({name * 4: 0.1 for name in "abcdefgh"}, {})  # type: ignore[dict-item]
+    display.show(StepDone(0, 1, losses, 0.01, None))
+    display.close()
+    assert all(len(line) <= 60 for line in stream.getvalue().splitlines())
+    assert "…" in stream.getvalue()
+
+
+def test_two_runs_after_one_another(script) -> None:
+    display, stream = live(clock=Clock())
+    play(display, [*script, *script])
+    assert sum(line.split()[-3:] == ["AP", "AP50", "AP75"] for line in stream.getvalue().splitlines()) == 2
+
+
+def test_brackets_in_texts_are_no_markup() -> None:
+    display, stream = live()
+    play(display, [Planned((("data", "[red]a[/red].yaml"),), "r", 1, 1), Notice("info", "[bold]x")])
+    assert "[red]a[/red].yaml" in stream.getvalue()
+    assert "[bold]x" in stream.getvalue()
+
+
+def test_json_lines(script) -> None:
+    stream = io.StringIO()
+    odd = Evaluated(0, {"AP": float("nan")}, best=False)
+    play(JsonDisplay(stream), [*script, Notice("info", "é"), odd])
+    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [row["event"] for row in rows[:2]] == ["plan", "step"]
+    assert rows[0]["rows"][0] == ["student", "yolov7-tiny   6.2 M"]
+    assert rows[1]["losses"] == {
+        "detection": {"box": 0.05, "obj": 0.7, "cls": 0.00001},
+        "distillation": {"fgd/foreground": 0.25, "fgd/relation": 0.5},
+    }
+    epochs = [row for row in rows if row["event"] == "epoch"]
+    assert [row["epoch"] for row in epochs] == [0, 1]
+    assert epochs[0]["losses"]["fgd/relation"] == 0.5
+    assert [row["best"] for row in rows if row["event"] == "evaluation"] == [False, True, False]
+    assert rows[-1]["scores"] == {"AP": None}  # JSON has no NaN
+    assert rows[-2]["text"] == "é"
+    assert next(row for row in rows if row["event"] == "finished")["best_epoch"] == 1
+
+
+def test_a_run_that_was_never_evaluated() -> None:
+    stream = io.StringIO()
+    play(PlainDisplay(stream), [Planned((), "r", 1, 1), Finished("runs/x", {}, -1, 5.0)])
+    assert stream.getvalue().endswith(" done · 5 s · runs/x\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"as_json": True, "quiet": True}, JsonDisplay), ({"quiet": True}, QuietDisplay), ({}, PlainDisplay)],
+)
+def test_which_display(options, kind) -> None:
+    assert isinstance(make_display(**options, stream=io.StringIO()), kind)
+
+
+def test_a_terminal_gets_the_live_bar(monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(make_display(stream=io.StringIO()), LiveDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_display(stream=io.StringIO()), PlainDisplay)
+
+
+def test_kd_is_the_sum_of_the_methods() -> None:
+    assert summed({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
+    assert summed({"box": 1.0}) == {"box": 1.0}

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tutelage.config import load_config
+
+
+def test_the_layers_of_a_network(cli) -> None:
+    answer = cli("layers", "yolov7-tiny@0.25", "--img-size", "320")
+    assert answer.code == 0
+    title, head, *rows = answer.out.splitlines()
+    assert title.startswith("yolov7-tiny@0.25: ")
+    assert title.endswith("Default taps: p3 = 57  p4 = 65  p5 = 73")
+    assert head.split() == ["layer", "block", "channels", "stride", "at", "320", "px", "level"]
+    assert [row.split()[0] for row in rows] == [str(n) for n in range(77)]  # the head is no tap
+    assert rows[57].split()[-3:] == ["8", "40×40", "p3"]
+
+
+def test_pairs_are_ready_to_paste(cli, tmp_path) -> None:
+    pytest.importorskip("tutelage.distill.pairing").pair  # noqa: B018
+    answer = cli("layers", "yolov7-tiny@0.25", "--teacher", "yolov7-tiny")
+    assert answer.code == 0, answer.err
+    assert "student yolov7-tiny@0.25: " in answer.out
+    assert "teacher yolov7-tiny: " in answer.out
+    pairs = answer.out.split("Suggested pairs")[1].splitlines()[2:5]
+    assert [row.split()[:3] for row in pairs] == [["p3", "57", "57"], ["p4", "65", "65"], ["p5", "73", "73"]]
+    lines = answer.out.splitlines()[-2:]
+    (tmp_path / "hyp.yaml").write_text("\n".join(lines))
+    distill = load_config(hyp=tmp_path / "hyp.yaml").config.distill
+    assert distill.student_kd_layers == distill.teacher_kd_layers == ("57", "65", "73")
+
+
+def test_json(cli) -> None:
+    listing = json.loads(cli("layers", "yolov7-tiny@0.25", "--json").out)
+    row = listing["student"][57]
+    assert (row["index"], row["stride"], row["size"], row["level"]) == (57, 8, [80, 80], "p3")
+
+
+def test_no_such_network(cli) -> None:
+    answer = cli("layers", "yolov7-tin")
+    assert (answer.code, "Did you mean 'yolov7-tiny'?" in answer.err) == (2, True)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from tutelage.cli.problems import Interrupted, RunError, explain, report
+from tutelage.errors import (
+    ConfigError,
+    DataError,
+    ExportError,
+    MissingExtraError,
+    TeacherError,
+    TrainingError,
+    WeightsError,
+)
+
+OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), 2),
+        (DataError("x"), 3),
+        (WeightsError("x"), 4),
+        (TeacherError("x"), 4),
+        (ExportError("x"), 5),
+        (MissingExtraError("x"), 5),
+        (TrainingError("x"), 1),
+        (Interrupted("x"), 130),
+        (KeyboardInterrupt(), 130),
+        (ValueError("x"), 1),
+        (ModuleNotFoundError("No module named 'sklearn'", name="sklearn.datasets"), 5),
+        (ModuleNotFoundError("No module named 'tutelage.x'", name="tutelage.x"), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_exit_codes(error: BaseException, code: int, capsys) -> None:
+    assert report(error, ["train"]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_where_fix(capsys, folder) -> None:
+    report(DataError("bccd.yaml has no 'names'.", where="bccd.yaml", fix="Add  names: [a, [b]]"), [])
+    assert capsys.readouterr().err == "Error: bccd.yaml has no 'names'. (bccd.yaml)\n  Add  names: [a, [b]]\n"
+    assert not list(folder.iterdir())  # nothing to debug: no crash file
+
+
+def test_a_long_message_is_not_wrapped(capsys) -> None:
+    report(DataError("word " * 100), [])
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def fail() -> None:
+    raise ValueError("boom [red]")
+
+
+def test_the_unforeseen_leaves_a_crash_file(capsys, folder) -> None:
+    with pytest.raises(ValueError, match="boom") as caught:
+        fail()
+    report(caught.value, ["train", "--name", "a b"])
+    err = capsys.readouterr().err
+    assert "Error: Something unforeseen happened: ValueError: boom [red]\n" in err
+    assert "tutelage-crash.txt" in err
+    text = (folder / "tutelage-crash.txt").read_text()
+    assert "$ tutelage train --name 'a b'" in text
+    assert "in fail" in text
+    assert "python 3." in text
+
+
+def test_in_a_run_the_crash_file_is_in_its_folder(capsys, folder) -> None:
+    (folder / "runs").mkdir()
+    try:
+        try:
+            fail()
+        except ValueError as error:
+            raise RunError("runs", 16) from error
+    except RunError as error:
+        assert report(error, ["train"]) == 1
+    assert "runs/crash.txt" in capsys.readouterr().err
+    assert "boom" in (folder / "runs" / "crash.txt").read_text()
+    assert not (folder / "tutelage-crash.txt").exists()
+
+
+def test_a_crash_file_finds_a_place_somewhere(capsys, folder) -> None:
+    (folder / "tutelage-crash.txt").mkdir()  # cannot be written
+    report(ValueError("x"), [])
+    err = capsys.readouterr().err
+    assert "The traceback is in /" in err
+
+
+def test_debug_shows_the_traceback(capsys) -> None:
+    with pytest.raises(ValueError, match="boom") as caught:
+        fail()
+    report(caught.value, ["train"], debug=True)
+    assert "in fail" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_out_of_memory_names_a_smaller_batch(error) -> None:
+    problem = explain(error, 16)
+    assert "ran out of memory with batch 16" in problem.what
+    assert "--batch-size 8" in problem.fix
+    assert "--batch-size 1 " in explain(error, 1).fix
+    assert "a smaller --batch-size" in explain(error).fix
+
+
+def test_system_errors_name_the_file() -> None:
+    full = explain(OSError(errno.ENOSPC, "No space left on device", "runs/a/last.pt"))
+    assert full.what == "The disk is full: runs/a/last.pt."
+    denied = explain(PermissionError(errno.EACCES, "Permission denied", "data.yaml"))
+    assert denied.what == "Permission denied: data.yaml."
+
+
+def test_json_gets_an_object_too(capsys) -> None:
+    report(ConfigError("a", where="b", fix="c"), [], as_json=True)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "event": "error",
+        "what": "a",
+        "where": "b",
+        "fix": "c",
+        "exit_code": 2,
+        "unforeseen": False,
+    }
+    assert "Error: a (b)" in captured.err

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.distill.fakes import CHANNELS
+from tutelage.config.schema import MethodConfig
+from tutelage.distill import METHODS, build_methods, describe_methods
+from tutelage.distill.build import options_model, resolve
+from tutelage.distill.method import Resized
+from tutelage.distill.methods import FGD
+from tutelage.errors import ConfigError
+
+
+def configs(*rows: dict[str, object]) -> list[MethodConfig]:
+    return [MethodConfig.model_validate(row) for row in rows]
+
+
+def told(*rows: dict[str, object], **options: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        build_methods(configs(*rows), CHANNELS, **options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_options_reach_the_method() -> None:
+    methods = build_methods(
+        configs({"name": "fgd", "alpha": "2e-3", "lam": 1, "weight": 3.0}), CHANNELS
+    )
+    fgd = methods["fgd"]
+    assert isinstance(fgd, FGD)
+    assert (fgd.alpha, fgd.lam, fgd.beta) == (2e-3, 1.0, 5e-4)
+
+
+def test_names_are_made_unique_in_order() -> None:
+    methods = build_methods(configs(*[{"name": "fgd"}] * 3), CHANNELS)
+    assert list(methods) == ["fgd", "fgd-2", "fgd-3"]
+
+
+def test_resize_wraps() -> None:
+    methods = build_methods(configs({"name": "fgd"}), CHANNELS, resize=True)
+    assert isinstance(methods["fgd"], Resized)
+    assert isinstance(methods["fgd"].method, FGD)
+
+
+def test_unknown_option() -> None:
+    message = told(
+        {"name": "fgd", "temprature": 1}, origins={"distill.methods.0.temprature": "run.yaml:14"}
+    )
+    assert message == (
+        "distill.methods.0: FGD has no option 'temprature' (run.yaml:14) "
+        "Did you mean 'temperature'? Options: temperature alpha beta gamma lam"
+    )
+
+
+def test_impossible_value() -> None:
+    message = told({"name": "fgd", "temperature": -1})
+    assert message.startswith(
+        "distill.methods.0: FGD's option 'temperature' is -1: input should be greater than 0"
+    )
+    assert "valid number" in told({"name": "fgd", "alpha": "much"})
+    assert "finite" in told({"name": "fgd", "alpha": float("inf")})
+
+
+def test_unknown_method() -> None:
+    assert told({"name": "fdg"}) == (
+        "distill.methods.0: there is no method 'fdg' "
+        f"Did you mean 'fgd'? Methods: {' '.join(METHODS)}; or 'package.module:Class'"
+    )
+
+
+def test_all_faults_are_told() -> None:
+    message = told({"name": "fgd", "alfa": 1, "beta": -1}, {"name": "nope"})
+    for part in ("methods.0: FGD has no option 'alfa'", "option 'beta' is -1", "methods.1: there"):
+        assert part in message
+
+
+OWN = '''
+from torch import nn
+from tutelage.distill import LevelMethod
+
+
+class Mse(LevelMethod):
+    """Mean squared error."""
+
+    def __init__(self, channels, *, power: int, scale: float = 1.0):
+        super().__init__(channels)
+        self.power, self.scale = power, scale
+
+    def level(self, module, s, t, targets, image_size):
+        return {"mse": self.scale * (s - t).abs().pow(self.power).mean()}
+
+
+class Other:
+    pass
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "my_kd.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_kd", raising=False)
+    return "my_kd"
+
+
+def test_a_class_by_its_path(own: str) -> None:
+    methods = build_methods(configs({"name": f"{own}:Mse", "power": 2}), CHANNELS)
+    assert list(methods) == ["Mse"]
+    assert methods["Mse"].power == 2
+    assert len(methods["Mse"].connectors) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("my_kd:Mse", "Mse needs the option 'power' Options: power scale"),
+        ("my_kd:Msee", "'my_kd' has no 'Msee' Did you mean 'Mse'?"),
+        ("my_kd:Other", "'my_kd:Other' is not a distillation method"),
+        ("no_such_package:Foo", "cannot import 'no_such_package': No module named"),
+        (":Foo", "cannot import ''"),
+    ],
+)
+def test_a_path_that_leads_nowhere(own: str, name: str, part: str) -> None:
+    assert f"distill.methods.0: {part}" in told({"name": name})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_constructor_is_a_schema(name: str) -> None:
+    kind = resolve(name)
+    schema = options_model(kind)
+    assert schema.model_config["extra"] == "forbid"
+    kind(CHANNELS, **schema().model_dump())
+
+
+def test_table() -> None:
+    rows = {row.name: row for row in describe_methods()}
+    assert list(rows) == list(METHODS)
+    row = rows["fgd"]
+    assert "CVPR 2022" in row.paper
+    assert row.needs == ("features",)
+    assert row.options == {
+        "temperature": 0.5,
+        "alpha": 1e-3,
+        "beta": 5e-4,
+        "gamma": 1e-3,
+        "lam": 5e-6,
+    }
+    assert row.summary.startswith("Imitate the teacher")
+
+
+def test_reading_a_method_needs_no_torch() -> None:
+    code = "import sys, tutelage.config.methods; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

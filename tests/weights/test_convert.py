@@ -1,0 +1,202 @@
+"""What keys, shapes and yaml say about a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.weights.test_safe import SHARED, needs_shared
+from tutelage.errors import WeightsError
+from tutelage.weights import read_foreign
+from tutelage.weights.convert import (
+    Form,
+    anchors_px,
+    block_names,
+    form,
+    normalise_names,
+    plain_mapping,
+    with_anchor_grid,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
+ANCHORS = torch.tensor([[[10.0, 13.0], [16.0, 30.0]], [[30.0, 61.0], [62.0, 45.0]]])
+STRIDES = (8, 16)
+
+
+def state(*extra: str, row: int = 9, grid: bool = True) -> dict[str, Tensor]:
+    """A head's buffers and one key per extra name."""
+    found = {f"model.{row}.anchors": ANCHORS / torch.tensor(STRIDES).view(2, 1, 1)}
+    if grid:
+        found[f"model.{row}.anchor_grid"] = ANCHORS.view(2, 1, 2, 1, 1, 2)
+    return {
+        "model.0.conv.weight": torch.zeros(1),
+        **found,
+        **{key: torch.zeros(1) for key in extra},
+    }
+
+
+def yaml(*blocks: str) -> dict[str, Any]:
+    return {"backbone": [[-1, 1, block, []] for block in blocks], "head": [[-1, 1, "Detect", []]]}
+
+
+@pytest.mark.parametrize(
+    ("found", "graph", "head", "expected"),
+    [
+        # family, implicit, auxiliary, fused, reparameterised, deploy
+        (
+            state("model.9.ia.0.implicit", "model.9.im.0.implicit"),
+            yaml("Conv"),
+            "IDetect",
+            ("yolov7", True, False, False, False, False),
+        ),
+        (
+            state("model.9.ia.0.implicit", "model.9.m2.0.weight"),
+            yaml("Conv"),
+            "IAuxDetect",
+            ("yolov7", True, True, False, False, False),
+        ),
+        (state(), yaml("Conv", "SPPCSPC"), "Detect", ("yolov7", False, False, False, False, True)),
+        (
+            state("model.1.rbr_reparam.weight"),
+            yaml("RepConv"),
+            "Detect",
+            ("yolov7", False, False, False, True, True),
+        ),
+        (
+            state("model.0.conv.bias"),
+            yaml("Conv"),
+            "IDetect",
+            ("yolov7", False, False, True, False, True),
+        ),
+        (
+            state(grid=False),
+            yaml("Conv", "C3", "SPPF"),
+            "Detect",
+            ("yolov5", False, False, False, False, False),
+        ),
+        (state(grid=False), {}, "", ("yolov5", False, False, False, False, False)),
+        (
+            state(),
+            yaml("Focus", "C3", "SPP"),
+            "Detect",
+            ("yolov5", False, False, False, False, False),
+        ),
+        (
+            state(),
+            yaml("Focus", "BottleneckCSP"),
+            "Detect",
+            ("yolov5", False, False, False, False, False),
+        ),
+        (
+            state("model.9.m.0.bias"),
+            yaml("C3"),
+            "Detect",
+            ("yolov5", False, False, False, False, False),
+        ),
+    ],
+    ids=[
+        "training",
+        "auxiliary",
+        "deploy",
+        "reparameterised",
+        "fused",
+        "v5 6.0",
+        "v5 bare",
+        "v5 5.0",
+        "v5 3.0",
+        "head bias is no fusion",
+    ],
+)
+def test_form(
+    found: dict[str, Tensor], graph: dict[str, Any], head: str, expected: tuple[Any, ...]
+) -> None:
+    made = form(found, graph, head)
+    assert (
+        made.family,
+        made.implicit,
+        made.auxiliary,
+        made.fused,
+        made.reparameterised,
+        made.deploy,
+    ) == expected
+    assert (made.head_key, made.levels, made.anchors_per_level) == ("9", 2, 2)
+
+
+def test_levels_come_from_the_buffer_not_from_the_yaml() -> None:
+    searched = {"model.3.anchors": torch.ones(4, 5, 2)}
+    assert form(searched, {"anchors": 3}).levels == 4
+    assert form(searched, {"anchors": 3}).anchors_per_level == 5
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, {"model.3.anchors": torch.ones(3, 6)}, {"model.3.anchors": torch.ones(0, 3, 2)}]
+)
+def test_no_anchor_head(bad: dict[str, Tensor]) -> None:
+    with pytest.raises(WeightsError, match=r"no anchor-based detection head .*DualDDetect"):
+        form(bad, {}, "DualDDetect")
+
+
+def test_anchors_in_pixels_with_and_without_the_grid() -> None:
+    assert torch.equal(anchors_px(state(), "9", STRIDES), ANCHORS)
+    assert torch.equal(anchors_px(state(grid=False), "9", STRIDES), ANCHORS)
+    assert torch.equal(anchors_px(state(), "9", ()), ANCHORS)
+    with pytest.raises(WeightsError, match="2 levels but 3 strides"):
+        anchors_px(state(grid=False), "9", (8, 16, 32))
+
+
+def test_anchor_grid_is_derived_as_yolov7_stores_it() -> None:
+    derived = with_anchor_grid(state("model.9.m.0.weight", grid=False), "9", STRIDES)
+    stored = state("model.9.m.0.weight")
+    assert list(derived) == list(stored)
+    assert all(torch.equal(derived[key], stored[key]) for key in stored)
+    again = with_anchor_grid(derived, "9", STRIDES)
+    assert list(again) == list(derived)
+
+
+def test_published_checkpoint() -> None:
+    found = read_foreign(GOLDEN / "yolov7-tiny-w025-stripped.pt")
+    made = form(found.state, found.yaml, found.head)
+    assert made == Form(
+        "yolov7", "77", 3, 3, implicit=True, auxiliary=False, fused=False, reparameterised=False
+    )
+    pixels = anchors_px(found.state, "77", found.strides)
+    without = {key: value for key, value in found.state.items() if "anchor_grid" not in key}
+    assert torch.equal(pixels, anchors_px(without, "77", found.strides))
+    assert block_names(found.yaml)[:2] == ["Conv", "Conv"]
+    assert len(block_names(found.yaml)) == 78
+
+
+@needs_shared
+def test_yolov5_of_2022() -> None:
+    found = read_foreign(SHARED / "real-yolov5n-ppe.pt")
+    made = form(found.state, found.yaml, found.head)
+    assert (made.family, made.head_key, made.levels, made.deploy) == ("yolov5", "24", 3, False)
+    assert anchors_px(found.state, "24", found.strides)[0].tolist() == [
+        [10, 13],
+        [16, 30],
+        [33, 23],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "nc", "expected"),
+    [
+        (None, 2, ("0", "1")),
+        (["a", 5], 2, ("a", "5")),
+        ({1: "b", 0: "a"}, 2, ("a", "b")),
+        (["a", "b", "c"], 2, ("0", "1")),
+    ],
+)
+def test_names(names: object, nc: int, expected: tuple[str, ...]) -> None:
+    assert normalise_names(names, nc) == expected
+
+
+def test_plain_mapping() -> None:
+    found = plain_mapping({1: (1, 2.0), "a": {"b": [None, True]}})
+    assert found == {"1": [1, 2.0], "a": {"b": [None, True]}}
+    with pytest.raises(WeightsError, match=r"holds a Tensor at a\[1\]\.b"):
+        plain_mapping({"a": [1, {"b": torch.zeros(1)}]})
