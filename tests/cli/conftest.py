@@ -65,10 +65,23 @@ def script() -> list[Any]:
     events: list[Any] = [Planned(rows, "runs/d-01", 2, 2)]
     for epoch in range(2):
         for step in (1, 2):
-            losses = Losses({"box": 0.05, "obj": 0.7, "cls": 0.00001}, {"fgd/foreground": 0.25, "fgd/relation": 0.5})
+            losses = Losses(
+                {"box": 0.05, "obj": 0.7, "cls": 0.00001},
+                {"fgd/foreground": 0.25, "fgd/relation": 0.5},
+            )
             events.append(StepDone(epoch, step, losses, 0.01, 0.38))  # type: ignore[arg-type]
-        means = {"box": 0.0461, "obj": 0.0113, "cls": 0.0042, "fgd/foreground": 0.25, "fgd/relation": 0.5}
+        means = {
+            "box": 0.0461,
+            "obj": 0.0113,
+            "cls": 0.0042,
+            "fgd/foreground": 0.25,
+            "fgd/relation": 0.5,
+        }
         events.append(EpochDone(epoch, means, 61.4, 0.0098))
-        events.append(Evaluated(epoch, {"AP": 0.405 + epoch / 100, "AP50": 0.774, "AP75": 0.371}, best=epoch == 1))
+        events.append(
+            Evaluated(
+                epoch, {"AP": 0.405 + epoch / 100, "AP50": 0.774, "AP75": 0.371}, best=epoch == 1
+            )
+        )
     events.append(Finished("runs/d-01", {"AP": 0.415, "AP50": 0.774}, 1, 2472.0))
     return events

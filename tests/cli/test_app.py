@@ -13,7 +13,9 @@ COMMANDS = ("train", "val", "layers", "methods", "demo", "config")
 SOURCE = Path(__file__).parents[2] / "src" / "tutelage"
 
 
-@pytest.mark.parametrize("argv", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join
+)
 def test_help_imports_no_torch(argv: list[str]) -> None:
     code = (
         "import sys\n"
@@ -28,15 +30,30 @@ def test_help_imports_no_torch(argv: list[str]) -> None:
 
 
 def test_the_module_runs() -> None:
-    done = subprocess.run([sys.executable, "-m", "tutelage", "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "--version"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, f"tutelage {__version__}\n")
 
 
 def test_help_of_train(cli) -> None:
     text = cli("train", "--help").out
     panels = [line for line in text.splitlines() if line.startswith("╭─")]
-    assert [panel.split()[1] for panel in panels] == ["Options", "What", "Distillation", "How", "Where"]
-    for flag in ("--teacher-weights", "--method", "--student-kd-layers", "--img-size", "--set", "--dry-run"):
+    assert [panel.split()[1] for panel in panels] == [
+        "Options",
+        "What",
+        "Distillation",
+        "How",
+        "Where",
+    ]
+    for flag in (
+        "--teacher-weights",
+        "--method",
+        "--student-kd-layers",
+        "--img-size",
+        "--set",
+        "--dry-run",
+    ):
         assert flag in text
     assert "Example  tutelage train --data" in text
     assert len(text.splitlines()) <= 60
@@ -51,11 +68,20 @@ def test_no_arguments_show_the_commands(cli) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["trian"], "Error: No such command 'trian'. Did you mean 'train'?\n  See  tutelage --help\n"),
-        (["train", "--epoch", "3"], "Error: There is no option --epoch.\n  Did you mean '--epochs'? See  tutelage train --help\n"),
+        (
+            ["trian"],
+            "Error: No such command 'trian'. Did you mean 'train'?\n  See  tutelage --help\n",
+        ),
+        (
+            ["train", "--epoch", "3"],
+            "no option --epoch.\n  Did you mean '--epochs'? See  tutelage train --help\n",
+        ),
         (["train", "--epochs"], "Error: Option '--epochs' requires an argument.\n"),
         (["train", "extra"], "Error: Got unexpected extra argument"),
-        (["train", "--evolve"], "Error: --evolve is not taken here: no search for hyper-parameters;"),
+        (
+            ["train", "--evolve"],
+            "Error: --evolve is not taken here: no search for hyper-parameters;",
+        ),
         (["val", "x", "--split", "tset"], "Error: Invalid value for '--split'"),
         (["layers"], "Error: Missing argument 'MODEL'"),
     ],
@@ -72,14 +98,20 @@ def test_a_reader_that_left_is_no_error(cli, monkeypatch) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr("tutelage.cli.config.say", broken)
-    monkeypatch.setattr(sys.stderr, "close", lambda: None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back what is replaced
     assert cli("config").code == 0
+    shell = f"{sys.executable} -m tutelage config | head -n 1"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False)
+    assert (done.stdout.split()[0], done.stderr) == ("data:", "")
 
 
 def test_messages_name_only_commands_that_exist() -> None:
     named = {
         match
         for path in SOURCE.rglob("*.py")
-        for match in re.findall(r"tutelage (check|export|report|predict|bench|explain|compare|doctor)\b", path.read_text())
+        for match in re.findall(
+            r"tutelage (check|export|report|predict|bench|explain|compare|doctor)\b",
+            path.read_text(),
+        )
     }
     assert not named

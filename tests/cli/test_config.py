@@ -8,7 +8,9 @@ from tutelage.config import load_config
 def test_resolved_settings_with_origins(cli, tmp_path) -> None:
     (tmp_path / "run.yaml").write_text("data: d.yaml\n")
     (tmp_path / "hyp.yaml").write_text("lr0: 0.02\nmixup: 0.3\niou_t: 0.2\n")
-    answer = cli("config", "run.yaml", "--hyp", "hyp.yaml", "--set", "train.epochs=3", "--cfg", "yolov5m")
+    answer = cli(
+        "config", "run.yaml", "--hyp", "hyp.yaml", "--set", "train.epochs=3", "--cfg", "yolov5m"
+    )
     assert answer.code == 0
     lines = [line.split("  #") for line in answer.out.splitlines()]
     told = {parts[0].strip(): parts[1].strip() for parts in lines if len(parts) == 2}
@@ -34,7 +36,9 @@ def test_the_output_is_a_run_file(cli, tmp_path) -> None:
 def test_all_settings(cli) -> None:
     text = cli("config", "--all").out
     assert "weight: auto makes KD gradients" in text
-    assert load_config(config_file=None).config.model_dump(exclude={"preset", "optim", "loss", "augment"})
+    assert load_config(config_file=None).config.model_dump(
+        exclude={"preset", "optim", "loss", "augment"}
+    )
     assert all(len(line) < 400 for line in text.splitlines())
 
 

@@ -46,7 +46,14 @@ def play(display, events) -> None:
 
 def live(width: int = 100, clock=None) -> tuple[LiveDisplay, io.StringIO]:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=width, highlight=False, markup=False, color_system=None)
+    console = Console(
+        file=stream,
+        force_terminal=True,
+        width=width,
+        highlight=False,
+        markup=False,
+        color_system=None,
+    )
     return LiveDisplay(console, *([clock] if clock else [])), stream
 
 
@@ -60,8 +67,10 @@ def test_plain_lines(script) -> None:
         " pairs    57 → 75\n"
         "          65 → 88\n"
         "warning: weak teacher\n"
-        "epoch 1/2  box .0461 obj .0113 cls .0042 kd .7500  AP .405 AP50 .774 AP75 .371  lr .0098  1 min 01 s\n"
-        "epoch 2/2  box .0461 obj .0113 cls .0042 kd .7500  AP .415 AP50 .774 AP75 .371  lr .0098  1 min 01 s  best\n"
+        "epoch 1/2  box .0461 obj .0113 cls .0042 kd .7500  AP .405 AP50 .774 AP75 .371"
+        "  lr .0098  1 min 01 s\n"
+        "epoch 2/2  box .0461 obj .0113 cls .0042 kd .7500  AP .415 AP50 .774 AP75 .371"
+        "  lr .0098  1 min 01 s  best\n"
         " best AP .415 (AP50 .774) at epoch 2 · 41 min 12 s · runs/d-01/best.safetensors\n"
         " next  tutelage val runs/d-01\n"
     )
@@ -89,15 +98,22 @@ def test_the_live_bar_shows_both_groups_and_keeps_a_row_per_evaluation(script) -
         display.show(event)
     display.close()
     text = stream.getvalue()
-    assert "box .0500  obj .7000  cls 1.0e-05 │ foreground .2500  relation .5000 │ kd/total 38 %  lr .0100" in text
+    detection, kd = "box .0500  obj .7000  cls 1.0e-05", "foreground .2500  relation .5000"
+    assert f"{detection} │ {kd} │ kd/total 38 %  lr .0100" in text
     assert "epoch 1/2" in text
     assert "2/2" in text
     assert "eta 0:0" in text
     rows = [line.split() for line in text.splitlines()]
-    header = "epoch box obj cls kd AP AP50 AP75".split()
+    header = ["epoch", "box", "obj", "cls", "kd", "AP", "AP50", "AP75"]
     assert sum(row[-len(header) :] == header for row in rows) == 1  # once, not per row
-    assert any(row[-8:] == "1 .0461 .0113 .0042 .7500 .405 .774 .371".split() for row in rows)
-    assert any(row[-10:] == "2 .0461 .0113 .0042 .7500 .415 .774 .371 ▲ best".split() for row in rows)
+    assert any(
+        row[-8:] == ["1", ".0461", ".0113", ".0042", ".7500", ".405", ".774", ".371"]
+        for row in rows
+    )
+    assert any(
+        row[-10:] == ["2", ".0461", ".0113", ".0042", ".7500", ".415", ".774", ".371", "▲", "best"]
+        for row in rows
+    )
     assert "best AP .415 (AP50 .774) at epoch 2" in text
 
 
@@ -151,7 +167,10 @@ def test_a_narrow_terminal_cuts_the_loss_line() -> None:
 def test_two_runs_after_one_another(script) -> None:
     display, stream = live(clock=Clock())
     play(display, [*script, *script])
-    assert sum(line.split()[-3:] == ["AP", "AP50", "AP75"] for line in stream.getvalue().splitlines()) == 2
+    assert (
+        sum(line.split()[-3:] == ["AP", "AP50", "AP75"] for line in stream.getvalue().splitlines())
+        == 2
+    )
 
 
 def test_brackets_in_texts_are_no_markup() -> None:
@@ -189,10 +208,19 @@ def test_a_run_that_was_never_evaluated() -> None:
 
 @pytest.mark.parametrize(
     ("options", "kind"),
-    [({"as_json": True, "quiet": True}, JsonDisplay), ({"quiet": True}, QuietDisplay), ({}, PlainDisplay)],
+    [
+        ({"as_json": True, "quiet": True}, JsonDisplay),
+        ({"quiet": True}, QuietDisplay),
+        ({}, PlainDisplay),
+    ],
 )
 def test_which_display(options, kind) -> None:
     assert isinstance(make_display(**options, stream=io.StringIO()), kind)
+
+
+def test_only_the_first_process_talks(monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert isinstance(make_display(as_json=True, stream=io.StringIO()), QuietDisplay)
 
 
 def test_a_terminal_gets_the_live_bar(monkeypatch) -> None:

@@ -11,7 +11,9 @@ from tutelage.train.comparison import Arm, Outcome, Stage
 
 def outcome() -> Outcome:
     def arm(title: str, value: float) -> Arm:
-        return Arm(title, f"runs/{title}", SimpleNamespace(AP=value, AP50=2 * value), 391_000, 0.0213, 4.25)  # type: ignore[arg-type]
+        return Arm(
+            title, f"runs/{title}", SimpleNamespace(AP=value, AP50=2 * value), 391_000, 0.0213, 4.25
+        )  # type: ignore[arg-type]
 
     class Difference(SimpleNamespace):
         def _asdict(self) -> dict[str, Any]:

@@ -25,7 +25,11 @@ def test_pairs_are_ready_to_paste(cli, tmp_path) -> None:
     assert "student yolov7-tiny@0.25: " in answer.out
     assert "teacher yolov7-tiny: " in answer.out
     pairs = answer.out.split("Suggested pairs")[1].splitlines()[2:5]
-    assert [row.split()[:3] for row in pairs] == [["p3", "57", "57"], ["p4", "65", "65"], ["p5", "73", "73"]]
+    assert [row.split()[:3] for row in pairs] == [
+        ["p3", "57", "57"],
+        ["p4", "65", "65"],
+        ["p5", "73", "73"],
+    ]
     lines = answer.out.splitlines()[-2:]
     (tmp_path / "hyp.yaml").write_text("\n".join(lines))
     distill = load_config(hyp=tmp_path / "hyp.yaml").config.distill

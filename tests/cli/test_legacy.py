@@ -9,20 +9,24 @@ from tutelage.errors import ConfigError
 
 # Every flag of the two families' training scripts, with values as people give them.
 YOLOV7 = """
---weights yolov7.pt | --cfg cfg/training/yolov7.yaml | --data data/coco.yaml | --hyp data/hyp.scratch.p5.yaml | --epochs 300
---batch-size 16 | --img-size 640 640 | --rect | --resume | --resume runs/train/exp | --nosave | --notest | --noautoanchor
---evolve | --bucket gs://b | --cache-images | --image-weights | --device 0 | --multi-scale | --single-cls | --adam | --sync-bn
---local_rank -1 | --workers 8 | --project runs/train | --entity me | --name exp | --exist-ok | --quad | --linear-lr
---label-smoothing 0.1 | --upload_dataset | --bbox_interval -1 | --save_period -1 | --artifact_alias latest | --freeze 0
---freeze 0 1 2 | --v5-metric
+--weights yolov7.pt | --cfg cfg/training/yolov7.yaml | --data data/coco.yaml
+--hyp data/hyp.scratch.p5.yaml | --epochs 300 | --batch-size 16 | --img-size 640 640 | --rect
+--resume | --resume runs/train/exp | --nosave | --notest | --noautoanchor | --evolve
+--bucket gs://b | --cache-images | --image-weights | --device 0 | --multi-scale | --single-cls
+--adam | --sync-bn | --local_rank -1 | --workers 8 | --project runs/train | --entity me
+--name exp | --exist-ok | --quad | --linear-lr | --label-smoothing 0.1 | --upload_dataset
+--bbox_interval -1 | --save_period -1 | --artifact_alias latest | --freeze 0 | --freeze 0 1 2
+--v5-metric
 """
 YOLOV5 = """
---weights yolov5s.pt | --cfg '' | --data data/coco128.yaml | --hyp hyp.yaml | --epochs 100 | --batch-size -1 | --imgsz 640
---img 640 | --img-size 640 | --rect | --resume | --nosave | --noval | --noautoanchor | --noplots | --evolve 300
---evolve_population data/hyps | --resume_evolve x | --bucket '' | --cache | --cache ram | --cache disk | --image-weights
---device cpu | --multi-scale | --single-cls | --optimizer AdamW | --sync-bn | --workers 8 | --project runs/train | --name exp
---exist-ok | --quad | --cos-lr | --label-smoothing 0.0 | --patience 100 | --freeze 10 | --save-period -1 | --seed 0
---local_rank -1 | --entity me | --upload_dataset val | --bbox_interval -1
+--weights yolov5s.pt | --cfg '' | --data data/coco128.yaml | --hyp hyp.yaml | --epochs 100
+--batch-size -1 | --imgsz 640 | --img 640 | --img-size 640 | --rect | --resume | --nosave
+--noval | --noautoanchor | --noplots | --evolve 300 | --evolve_population data/hyps
+--resume_evolve x | --bucket '' | --cache | --cache ram | --cache disk | --image-weights
+--device cpu | --multi-scale | --single-cls | --optimizer AdamW | --sync-bn | --workers 8
+--project runs/train | --name exp | --exist-ok | --quad | --cos-lr | --label-smoothing 0.0
+--patience 100 | --freeze 10 | --save-period -1 | --seed 0 | --local_rank -1 | --entity me
+--upload_dataset val | --bbox_interval -1
 """
 REFUSED = {"--evolve", "--evolve_population", "--resume_evolve", "--image-weights", "--quad"}
 
@@ -109,14 +113,18 @@ def test_what_typer_gets_to_parse(argv: list[str], parsed: list[str]) -> None:
         (["--cache", "ram"], "train.cache_images", "ram", "flag --cache"),
     ],
 )
-def test_flags_that_are_settings_here(argv: list[str], setting: str, value: object, origin: str) -> None:
+def test_flags_that_are_settings_here(
+    argv: list[str], setting: str, value: object, origin: str
+) -> None:
     assert translate(["train", *argv]).settings == {setting: (value, origin)}
 
 
 def test_two_sizes_that_differ_are_told() -> None:
     result = translate(["train", "--img-size", "640", "1280"])
     assert result.argv == ["train", "--img-size", "640"]
-    assert result.notices == ["--img-size 640 1280: training and evaluation have one size here: 640."]
+    assert result.notices == [
+        "--img-size 640 1280: training and evaluation have one size here: 640."
+    ]
 
 
 @pytest.mark.parametrize("argv", [["--local_rank", "-1"], ["--bucket", ""], ["--bucket="]])
@@ -136,12 +144,30 @@ def test_all_refusals_are_told_at_once_with_ours() -> None:
 
 
 def test_val_flags() -> None:
-    result = translate(["val", "--weights", "a.pt", "--img-size", "640", "--task", "test", "--verbose", "--max-det", "300"])
+    result = translate(
+        [
+            "val",
+            "--weights",
+            "a.pt",
+            "--img-size",
+            "640",
+            "--task",
+            "test",
+            "--verbose",
+            "--max-det",
+            "300",
+        ]
+    )
     assert result.argv == ["val", "--weights", "a.pt", "--img-size", "640", "--task", "test"]
     assert len(result.notices) == 1
     with pytest.raises(ConfigError, match="300 detections"):
         translate(["val", "--max-det", "100"])
-    assert translate(["val", "--img-size", "640", "runs/a"]).argv == ["val", "--img-size", "640", "runs/a"]
+    assert translate(["val", "--img-size", "640", "runs/a"]).argv == [
+        "val",
+        "--img-size",
+        "640",
+        "runs/a",
+    ]
     assert VAL["--save-json"].fate == "idle"
 
 

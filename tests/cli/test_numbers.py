@@ -26,13 +26,22 @@ def test_loss(value: float, text: str) -> None:
     assert loss(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.4123, ".412"), (1.0, "1.000"), (0.0, ".000"), (math.nan, "-")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.4123, ".412"), (1.0, "1.000"), (0.0, ".000"), (math.nan, "-")]
+)
 def test_score(value: float, text: str) -> None:
     assert score(value) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (12, "12 s"), (59.6, "1 min 00 s"), (2472, "41 min 12 s"), (11100, "3 h 05 min")]
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (12, "12 s"),
+        (59.6, "1 min 00 s"),
+        (2472, "41 min 12 s"),
+        (11100, "3 h 05 min"),
+    ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

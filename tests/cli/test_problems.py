@@ -49,8 +49,13 @@ def test_exit_codes(error: BaseException, code: int, capsys) -> None:
 
 
 def test_what_where_fix(capsys, folder) -> None:
-    report(DataError("bccd.yaml has no 'names'.", where="bccd.yaml", fix="Add  names: [a, [b]]"), [])
-    assert capsys.readouterr().err == "Error: bccd.yaml has no 'names'. (bccd.yaml)\n  Add  names: [a, [b]]\n"
+    report(
+        DataError("bccd.yaml has no 'names'.", where="bccd.yaml", fix="Add  names: [a, [b]]"), []
+    )
+    assert (
+        capsys.readouterr().err
+        == "Error: bccd.yaml has no 'names'. (bccd.yaml)\n  Add  names: [a, [b]]\n"
+    )
     assert not list(folder.iterdir())  # nothing to debug: no crash file
 
 
@@ -78,13 +83,11 @@ def test_the_unforeseen_leaves_a_crash_file(capsys, folder) -> None:
 
 def test_in_a_run_the_crash_file_is_in_its_folder(capsys, folder) -> None:
     (folder / "runs").mkdir()
-    try:
-        try:
-            fail()
-        except ValueError as error:
-            raise RunError("runs", 16) from error
-    except RunError as error:
-        assert report(error, ["train"]) == 1
+    with pytest.raises(ValueError, match="boom") as caught:
+        fail()
+    error = RunError("runs", 16)
+    error.__cause__ = caught.value
+    assert report(error, ["train"]) == 1
     assert "runs/crash.txt" in capsys.readouterr().err
     assert "boom" in (folder / "runs" / "crash.txt").read_text()
     assert not (folder / "tutelage-crash.txt").exists()
@@ -117,6 +120,15 @@ def test_out_of_memory_names_a_smaller_batch(error) -> None:
     assert "--batch-size 8" in problem.fix
     assert "--batch-size 1 " in explain(error, 1).fix
     assert "a smaller --batch-size" in explain(error).fix
+
+
+def test_a_missing_package_is_named_as_pip_knows_it() -> None:
+    assert explain(ModuleNotFoundError("x", name="cv2")).fix == "pip install opencv-python-headless"
+    assert (
+        explain(ModuleNotFoundError("x", name="sklearn.datasets")).fix
+        == "pip install 'tutelage[demo]'"
+    )
+    assert explain(ModuleNotFoundError("x", name="foo.bar")).fix == "pip install foo"
 
 
 def test_system_errors_name_the_file() -> None:

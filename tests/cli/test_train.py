@@ -21,16 +21,26 @@ def test_each_option_leads_to_a_setting() -> None:
 
 def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
     answer = cli(
-        "train", "--data", "d.yaml", "--cfg", "yolov7-tiny", "--weights", "w.pt", "--teacher-weights", "t.pt",
-        "--method", "cwd:weight=5", "--method", "fgd", "--student-kd-layers", "57,65,73", "--teacher-kd-layers", "75, 88, 101",
-        "--epochs", "3", "--batch", "8", "--img", "320", "320", "--device", "0", "--workers", "2", "--seed", "7",
-        "--precision", "bf16", "--optimizer", "AdamW", "--freeze", "0", "1", "--patience", "9", "--multi-scale", "--rect",
-        "--single-cls", "--cache-images", "--project", "p", "--name", "n", "--exist-ok", "--label-smoothing", "0.1",
-        "--linear-lr", "--set", "optim.lr=1e-3", "--set", "distill.methods.0.temperature=2", "--nosave",
+        "train", "--data", "d.yaml", "--cfg", "yolov7-tiny", "--weights", "w.pt",
+        "--teacher-weights", "t.pt",
+        "--method", "cwd:weight=5", "--method", "fgd", "--student-kd-layers", "57,65,73",
+        "--teacher-kd-layers", "75, 88, 101",
+        "--epochs", "3", "--batch", "8", "--img", "320", "320", "--device", "0", "--workers", "2",
+        "--seed", "7",
+        "--precision", "bf16", "--optimizer", "AdamW", "--freeze", "0", "1", "--patience", "9",
+        "--multi-scale", "--rect",
+        "--single-cls", "--cache-images", "--project", "p", "--name", "n", "--exist-ok",
+        "--label-smoothing", "0.1",
+        "--linear-lr", "--set", "optim.lr=1e-3", "--set", "distill.methods.0.temperature=2",
+        "--nosave",
     )  # fmt: skip
     assert (answer.code, answer.err) == (0, "")
     config, origins = engine.config, engine.call["origins"]
-    assert (config.data, config.model.arch, config.model.weights) == ("d.yaml", "yolov7-tiny", "w.pt")
+    assert (config.data, config.model.arch, config.model.weights) == (
+        "d.yaml",
+        "yolov7-tiny",
+        "w.pt",
+    )
     assert config.distill.teacher == "t.pt"
     assert [(m.name, m.weight) for m in config.distill.methods] == [("cwd", 5), ("fgd", "auto")]
     assert config.distill.methods[0].options == {"temperature": 2}
@@ -38,7 +48,13 @@ def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
     assert config.distill.teacher_kd_layers == ("75", "88", "101")
     train = config.train
     assert (train.epochs, train.batch, train.image_size, train.device) == (3, 8, 320, "cuda:0")
-    assert (train.workers, train.seed, train.precision, train.freeze, train.patience) == (2, 7, "bf16", (0, 1), 9)
+    assert (train.workers, train.seed, train.precision, train.freeze, train.patience) == (
+        2,
+        7,
+        "bf16",
+        (0, 1),
+        9,
+    )
     assert train.multi_scale
     assert train.rect
     assert train.single_cls
@@ -60,14 +76,33 @@ def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
 def test_nothing_given_is_the_default(cli, engine) -> None:
     assert cli("train", "--data", "d.yaml").code == 0
     assert engine.config == load_config(flags={"data": ("d.yaml", "")}).config
-    assert [key for key, origin in engine.call["origins"].items() if origin.startswith("flag")] == ["data"]
+    assert [key for key, origin in engine.call["origins"].items() if origin.startswith("flag")] == [
+        "data"
+    ]
 
 
 def test_files_and_their_notices(cli, engine, tmp_path) -> None:
     (tmp_path / "run.yaml").write_text("data: d.yaml\ntrain: {epochs: 30}\n")
     (tmp_path / "hyp.yaml").write_text("lr0: 0.02\npaste_in: 0.1\n")
-    assert cli("train", "--config", "run.yaml", "--hyp", "hyp.yaml", "--epochs", "4", "--preset", "v7-p5").code == 0
-    assert (engine.config.train.epochs, engine.config.optim.lr, engine.config.preset) == (4, 0.02, "v7-p5")
+    assert (
+        cli(
+            "train",
+            "--config",
+            "run.yaml",
+            "--hyp",
+            "hyp.yaml",
+            "--epochs",
+            "4",
+            "--preset",
+            "v7-p5",
+        ).code
+        == 0
+    )
+    assert (engine.config.train.epochs, engine.config.optim.lr, engine.config.preset) == (
+        4,
+        0.02,
+        "v7-p5",
+    )
     assert engine.call["origins"]["optim.lr"] == "hyp.yaml:1"
     assert "paste_in" in engine.call["notices"][0]
 
@@ -77,7 +112,10 @@ def test_all_faults_of_a_command_line_at_once(cli, engine) -> None:
     assert answer.code == 2
     assert engine.config is None
     assert "3 settings cannot be used:" in answer.err
-    assert "train.epochs: 'ten' cannot be used (flag --epochs). Expected a whole number of at least 1." in answer.err
+    assert (
+        "train.epochs: 'ten' cannot be used (flag --epochs). Expected a whole number of at least 1."
+        in answer.err
+    )
     assert "Did you mean 'lr'?" in answer.err
     assert "(flag --precision). Expected auto | fp32 | fp16 | bf16." in answer.err
 
@@ -104,7 +142,13 @@ def test_dry_run(cli, engine, script) -> None:
 def run_folder(tmp_path, name: str = "a", *, last: bool = True):
     folder = tmp_path / "runs" / name
     folder.mkdir(parents=True)
-    resolved = load_config(flags={"data": ("d.yaml", ""), "train.epochs": (9, "flag --epochs"), "run.project": ("runs", "")})
+    resolved = load_config(
+        flags={
+            "data": ("d.yaml", ""),
+            "train.epochs": (9, "flag --epochs"),
+            "run.project": ("runs", ""),
+        }
+    )
     (folder / "config.yaml").write_text(dump(resolved.config, resolved.origins))
     if last:
         (folder / "last.pt").touch()
@@ -135,8 +179,14 @@ def test_resume_without_a_name_takes_the_newest_run(cli, engine, tmp_path) -> No
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--batch-size", "32", "--set", "optim.lr=1"], "--batch-size: train.batch 32 contradicts its 16\n  --set: optim.lr 1.0 contradicts its 0.01"),
-        (["--epochs", "50"], "Start a new run from its weights instead: --weights runs/a/best.safetensors"),
+        (
+            ["--batch-size", "32", "--set", "optim.lr=1"],
+            "train.batch 32 contradicts its 16\n  --set: optim.lr 1.0 contradicts its 0.01",
+        ),
+        (
+            ["--epochs", "50"],
+            "Start a new run from its weights instead: --weights runs/a/best.safetensors",
+        ),
         (["--config", "run.yaml"], "--config would replace its settings"),
     ],
 )
@@ -152,7 +202,10 @@ def test_resume_of_what_is_no_run(cli, engine, tmp_path) -> None:
     run_folder(tmp_path, "baseline", last=False)
     answer = cli("train", "--resume", "runs/basline")
     assert (answer.code, "Did you mean 'baseline'?" in answer.err) == (2, True)
-    assert "it has no last.pt (it was stopped before its first save)" in cli("train", "--resume", "runs/baseline").err
+    assert (
+        "it has no last.pt (it was stopped before its first save)"
+        in cli("train", "--resume", "runs/baseline").err
+    )
     (tmp_path / "data").mkdir()
     assert "it is not a run folder" in cli("train", "--resume", "data").err
 
@@ -166,7 +219,10 @@ def test_ctrl_c_says_how_to_go_on(cli, engine, script, tmp_path) -> None:
     assert "Error" not in answer.err
     (tmp_path / "runs" / "d-01").mkdir(parents=True)
     (tmp_path / "runs" / "d-01" / "last.pt").touch()
-    assert "Continue from the last save:  tutelage train --resume runs/d-01" in cli("train", "--data", "d.yaml").err
+    assert (
+        "Continue from the last save:  tutelage train --resume runs/d-01"
+        in cli("train", "--data", "d.yaml").err
+    )
     engine.script = [KeyboardInterrupt()]
     assert "before the first step" in cli("train", "--data", "d.yaml").err
 

@@ -21,7 +21,8 @@ def validation(monkeypatch) -> dict[str, Any]:
         call.update(model=model, **options)
         return SimpleNamespace(
             AP=0.4123, AP50=0.75, AP75=0.4, APs=math.nan, APm=0.3, APl=0.5, images=7, instances=12,
-            per_class={"RBC": ClassScore(0.5, 0.8, 9), "a longer name": ClassScore(0.3, math.nan, 3)},
+            per_class={"RBC": ClassScore(0.5, 0.8, 9), "a longer name": ClassScore(0.3, math.nan,
+            3)},
             to_dict=lambda: {"AP": 0.4123, "APs": None},
         )  # fmt: skip
 
@@ -42,19 +43,23 @@ def test_the_table(cli, validation) -> None:
         "a longer name        3  .300     -\n"
     )
     assert validation == {
-        "model": "runs/a", "data": "d.yaml", "split": "test", "image_size": None, "batch": 16, "device": "auto",
+        "model": "runs/a", "data": "d.yaml", "split": "test", "image_size": None, "batch": 16,
+        "device": "auto",
         "conf": 0.001, "iou": 0.65, "augment": False, "single_cls": False, "rect": False,
     }  # fmt: skip
 
 
 def test_options_and_yolo_spellings(cli, validation) -> None:
     answer = cli(
-        "val", "--weights", "yolov7.pt", "--data", "d.yaml", "--img", "640", "--batch", "4", "--conf-thres", "0.01",
-        "--iou-thres", "0.5", "--device", "1", "--augment", "--single-cls", "--rect", "--task", "val", "--verbose",
+        "val", "--weights", "yolov7.pt", "--data", "d.yaml", "--img", "640", "--batch", "4",
+        "--conf-thres", "0.01",
+        "--iou-thres", "0.5", "--device", "1", "--augment", "--single-cls", "--rect", "--task",
+        "val", "--verbose",
     )  # fmt: skip
     assert answer.code == 0
     assert validation == {
-        "model": "yolov7.pt", "data": "d.yaml", "split": "val", "image_size": 640, "batch": 4, "device": "cuda:1",
+        "model": "yolov7.pt", "data": "d.yaml", "split": "val", "image_size": 640, "batch": 4,
+        "device": "cuda:1",
         "conf": 0.01, "iou": 0.5, "augment": True, "single_cls": True, "rect": True,
     }  # fmt: skip
     assert answer.out.startswith("--verbose has no effect here")
@@ -72,5 +77,8 @@ def test_a_run_knows_its_data(cli, validation, tmp_path) -> None:
     assert validation["data"] == "stored.yaml"
     assert cli("val", "a/best.safetensors").code == 0
     answer = cli("val", "yolov7.pt")
-    assert (answer.code, answer.err) == (2, "Error: No data set is given.\n  tutelage val yolov7.pt --data data.yaml\n")
+    assert (answer.code, answer.err) == (
+        2,
+        "Error: No data set is given.\n  tutelage val yolov7.pt --data data.yaml\n",
+    )
     assert "No model is given" in cli("val", "--data", "d.yaml").err

@@ -14,10 +14,18 @@ from tutelage.config.dump import dump, dump_all_settings
 from tutelage.config.load import load_config
 from tutelage.config.schema import Config
 
-words = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.lower() != "none")
+words = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda text: text.lower() != "none"
+)
 options = st.dictionaries(
-    st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(lambda name: name not in ("name", "weight")),
-    st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 9) | st.booleans() | words | st.none(),
+    st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
+        lambda name: name not in ("name", "weight")
+    ),
+    st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-9, 9)
+    | st.booleans()
+    | words
+    | st.none(),
     max_size=3,
 )
 method = st.builds(
@@ -40,7 +48,9 @@ values = st.fixed_dictionaries(
         "optim.lr": st.floats(1e-12, 1e6),
         "optim.name": st.sampled_from(["sgd", "adam", "adamw"]),
         "distill.teacher": words,
-        "distill.student_kd_layers": st.lists(st.text(min_size=1, alphabet="0123456789pe+-."), max_size=4),
+        "distill.student_kd_layers": st.lists(
+            st.text(min_size=1, alphabet="0123456789pe+-."), max_size=4
+        ),
         "distill.methods": st.lists(method, max_size=3),
         "run.name": words,
         "preset": st.sampled_from(["v7-p5", "v5-low"]),
@@ -58,14 +68,18 @@ def reload(text: str) -> Config:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(values)
 def test_a_dump_loads_back_to_the_same_config(given_values: dict[str, Any]) -> None:
-    resolved = load_config(flags={key: (value, f"flag {key}") for key, value in given_values.items()})
+    resolved = load_config(
+        flags={key: (value, f"flag {key}") for key, value in given_values.items()}
+    )
     assert reload(dump(resolved.config, resolved.origins)) == resolved.config
 
 
 def test_each_line_names_its_origin(tmp_path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("distill:\n  methods:\n  - name: fgd\n    alpha: 1e-6\n")
-    resolved = load_config(config_file=path, flags={"train.epochs": (7, "flag --epochs")}, sets=["optim.lr=0.1"])
+    resolved = load_config(
+        config_file=path, flags={"train.epochs": (7, "flag --epochs")}, sets=["optim.lr=0.1"]
+    )
     lines = [line.split() for line in dump(resolved.config, resolved.origins).splitlines()]
     assert ["epochs:", "7", "#", "flag", "--epochs"] in lines
     assert ["lr:", "0.1", "#", "--set"] in lines
@@ -76,7 +90,9 @@ def test_each_line_names_its_origin(tmp_path) -> None:
 
 
 def test_another_tool_reads_the_same(tmp_path) -> None:
-    resolved = load_config(flags={"run.name": ("1e5", ""), "data": ("no", ""), "distill.methods": ([], "")})
+    resolved = load_config(
+        flags={"run.name": ("1e5", ""), "data": ("no", ""), "distill.methods": ([], "")}
+    )
     plain = yaml.safe_load(dump(resolved.config, resolved.origins))
     assert plain == resolved.config.model_dump(mode="json")
 

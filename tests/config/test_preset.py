@@ -85,11 +85,18 @@ def test_the_default_preset(arch: str | None, weights: str | None, preset: str) 
 
 @pytest.mark.parametrize(
     ("head", "family"),
-    [("IDetect", "yolov7"), ("IAuxDetect", "yolov7"), ("Detect", "yolov5"), ("models.yolo.Detect", "yolov5")],
+    [
+        ("IDetect", "yolov7"),
+        ("IAuxDetect", "yolov7"),
+        ("Detect", "yolov5"),
+        ("models.yolo.Detect", "yolov5"),
+    ],
 )
 def test_a_yaml_of_ones_own_is_known_by_its_head(tmp_path, head: str, family: str) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(f"nc: 3\nbackbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead:\n- [[0], 1, {head}, [nc, anchors]]\n")
+    path.write_text(
+        f"nc: 3\nbackbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead:\n- [[0], 1, {head}, [nc, anchors]]\n"
+    )
     assert family_of(str(path)) == family
     path.write_text("nc: 3\n")
     assert family_of(str(path)) == "yolov7"
@@ -110,10 +117,19 @@ def test_weights_of_any_name_are_known_by_the_head_they_name(tmp_path) -> None:
 
     assert default_preset(None, True, weights=zipped(b"cmodels.yolo\nDetect\nq\x00")) == "v5-low"
     assert default_preset(None, True, weights=zipped(b"\x8c\x06Detect\x94\x93")) == "v5-low"
-    assert default_preset(None, True, weights=zipped(b"cmodels.yolo\nIDetect\nq\x00Detect")) == "v7-custom"
-    assert default_preset(None, True, weights=zipped(b"cmodels.yolo\nDetectionModel\n")) == "v7-custom"
+    assert (
+        default_preset(None, True, weights=zipped(b"cmodels.yolo\nIDetect\nq\x00Detect"))
+        == "v7-custom"
+    )
+    assert (
+        default_preset(None, True, weights=zipped(b"cmodels.yolo\nDetectionModel\n")) == "v7-custom"
+    )
     v5 = safetensors({"arch": "head:\n- [[17], 1, Detect, [nc, anchors]]"})
     assert default_preset(None, True, weights=v5) == "v5-low"
     assert default_preset(None, True, weights=str(tmp_path)) == "v5-low"  # a run folder
+    named = tmp_path / "yolov7-run"  # what a folder is called says nothing about what is in it
+    named.mkdir()
+    (tmp_path / "best.safetensors").rename(named / "best.safetensors")
+    assert default_preset(None, True, weights=str(named)) == "v5-low"
     (tmp_path / "best.safetensors").write_bytes(b"\xff" * 64)
     assert default_preset(None, True, weights=str(tmp_path)) == "v7-custom"

@@ -41,7 +41,9 @@ plain = st.recursive(
     | st.integers(-(10**9), 10**9)
     | st.floats(allow_nan=False)
     | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -55,9 +57,14 @@ def test_a_written_value_is_one_line_and_reads_back(value: object) -> None:
 
 def test_lines_are_remembered(tmp_path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("# comment\ndata: a.yaml\ndistill:\n  methods:\n  - name: fgd\n    alpha: 1e-3\n")
+    path.write_text(
+        "# comment\ndata: a.yaml\ndistill:\n  methods:\n  - name: fgd\n    alpha: 1e-3\n"
+    )
     document = read_document(path, kind="--config")
-    assert document.values == {"data": "a.yaml", "distill": {"methods": [{"name": "fgd", "alpha": 1e-3}]}}
+    assert document.values == {
+        "data": "a.yaml",
+        "distill": {"methods": [{"name": "fgd", "alpha": 1e-3}]},
+    }
     assert document.origin("distill.methods.0.alpha") == "run.yaml:6"
     assert document.origin("distill.methods.0.beta") == "run.yaml:5"  # the closest parent
     assert document.origin("train.epochs") == "run.yaml"
@@ -76,7 +83,17 @@ def test_lines_are_remembered(tmp_path) -> None:
         (b"a: &x [*x]\n", r"nested too deeply"),
         (b"a: \x00\n", r"not valid yaml"),
     ],
-    ids=["unclosed", "list", "top-list", "scalar", "twice", "binary", "python-tag", "cycle", "control"],
+    ids=[
+        "unclosed",
+        "list",
+        "top-list",
+        "scalar",
+        "twice",
+        "binary",
+        "python-tag",
+        "cycle",
+        "control",
+    ],
 )
 def test_a_file_that_cannot_be_used(tmp_path, content: bytes, message: str) -> None:
     path = tmp_path / "run.yaml"
@@ -96,7 +113,9 @@ def test_an_alias_bomb_is_refused(tmp_path) -> None:
 
 def test_a_missing_file_names_its_neighbour(tmp_path) -> None:
     (tmp_path / "bccd.yaml").touch()
-    with pytest.raises(ConfigError, match=r"bcd.yaml does not exist. \(--hyp\) Did you mean 'bccd.yaml'"):
+    with pytest.raises(
+        ConfigError, match=r"bcd.yaml does not exist. \(--hyp\) Did you mean 'bccd.yaml'"
+    ):
         read_document(tmp_path / "bcd.yaml", kind="--hyp")
     with pytest.raises(ConfigError, match="there is no folder"):
         read_document(tmp_path / "none" / "bcd.yaml", kind="--hyp")

@@ -108,7 +108,11 @@ def test_a_yolov5_file_loads_as_it_is(hyp) -> None:
     config = resolved.config
     assert config.preset == "v5-low"
     assert (config.optim.lr, config.optim.momentum, config.loss.cls_pw) == (0.00334, 0.74832, 0.5)
-    assert (config.augment.mosaic, config.augment.mosaic9, config.augment.mixup_beta) == (0.85834, 0, 32)
+    assert (config.augment.mosaic, config.augment.mosaic9, config.augment.mixup_beta) == (
+        0.85834,
+        0,
+        32,
+    )
     assert config.model.anchors == 3  # rounded, as YOLOv5 does
     assert config.loss.assigner == "auto"
 
@@ -143,8 +147,14 @@ def test_layers_become_text_and_zero_anchors_none(hyp) -> None:
         ("train: {epochs: 3}", r"'train' is a group of settings \(hyp.yaml:1\).*--config"),
         ("loss_ota: 2", r"loss_ota: 2 cannot be used \(hyp.yaml:1\) Expected 1 \(OTA\) or 0"),
         ("anchors: many", r"anchors: 'many' cannot be used"),
-        ("box: 0.05\nlr0: -1", r"optim.lr: -1 cannot be used \(hyp.yaml:2\) Expected a number above 0"),
-        ("mosaic: 1.5", r"augment.mosaic: 1.5 cannot be used \(hyp.yaml:1\) Expected a number from 0 to 1"),
+        (
+            "box: 0.05\nlr0: -1",
+            r"optim.lr: -1 cannot be used \(hyp.yaml:2\) Expected a number above 0",
+        ),
+        (
+            "mosaic: 1.5",
+            r"augment.mosaic: 1.5 cannot be used \(hyp.yaml:1\) Expected a number from 0 to 1",
+        ),
         ("lr0: .nan", r"optim.lr: nan cannot be used"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,9 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tutelage config --all"
-app.command(
-    epilog=f"[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt\n\n[dim]{MORE}[/]"
-)(train)
+EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
+app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
 app.command()(methods)
@@ -35,26 +36,42 @@ app.command()(demo)
 app.command(epilog="[dim]Example[/]  tutelage config run.yaml --set optim.lr=0.005")(config)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from tutelage import __version__
+
+        print(f"tutelage {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version", show_default=False)] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            metavar="",
+            help="Show the version",
+            show_default=False,
+        ),
+    ] = False,
 ) -> None:
     """Distil YOLO detectors: train a small student, taught by a strong teacher."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error becomes a message."""
-    if list(argv) == ["--version"]:
-        from tutelage import __version__
-
-        print(f"tutelage {__version__}")
-        return 0
     try:
         legacy = translate(argv or ["--help"])
         command = typer.main.get_command(app)
-        code = command.main(args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has left; nothing more to say
+        code = command.main(
+            args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has left; nothing more to say
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (the process ends with it)
         return 0
     except (Exception, KeyboardInterrupt) as error:
         return report(error, argv, debug="--debug" in argv, as_json="--json" in argv)

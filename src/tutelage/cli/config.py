@@ -14,9 +14,9 @@ from tutelage.cli.tables import say
 
 
 def config(
-    context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN.yaml", help="A run file, or a run folder", show_default=False)
+        str | None,
+        typer.Argument(metavar="RUN.yaml", help="A run file, or a run folder", show_default=False),
     ] = None,
     cfg: o.Cfg = None,
     weights: o.Weights = None,
@@ -24,12 +24,18 @@ def config(
     preset: o.Preset = None,
     set: o.Sets = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every setting: default, what it accepts, what it means", show_default=False)
+        bool,
+        typer.Option(
+            "--all",
+            help="Every setting: default, what it accepts, what it means",
+            show_default=False,
+        ),
     ] = False,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> None:
     """Show the resolved settings, each with its origin."""
+    given = locals()
     from tutelage.config import dump, dump_all_settings, load_config
     from tutelage.config.describe import leaves
     from tutelage.config.layers import at, origin_of
@@ -38,10 +44,13 @@ def config(
         say(dump_all_settings().rstrip("\n"))
         return
     path = Path(run) / "config.yaml" if run is not None and Path(run).is_dir() else run
-    resolved = load_config(config_file=path, hyp=hyp, flags=flags_of(context.params), sets=set or ())
+    resolved = load_config(config_file=path, hyp=hyp, flags=flags_of(given), sets=set or ())
     if json:
         values = resolved.config.model_dump(mode="json")
-        rows = {key: {"value": at(values, key), "origin": origin_of(key, resolved.origins)} for key in leaves()}
+        rows = {
+            key: {"value": at(values, key), "origin": origin_of(key, resolved.origins)}
+            for key in leaves()
+        }
         print(json_format.dumps(rows))
         return
     for notice in resolved.notices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -40,22 +41,27 @@ class Display(Protocol):
         """End the display, also after an error."""
 
 
-def make_display(*, as_json: bool = False, quiet: bool = False, stream: TextIO | None = None) -> Display:
+def make_display(
+    *, as_json: bool = False, quiet: bool = False, stream: TextIO | None = None
+) -> Display:
     """Return the display for a stream: JSON lines, nothing, a live bar, or plain lines.
 
     Args:
         as_json: One JSON object per line.
-        quiet: Show nothing; errors have their own way.
+        quiet: Show nothing; errors have their own way. So do all processes of torchrun but the first.
         stream: Where to (stdout if None); the live bar needs a terminal.
     """
-    stream = stream or sys.stdout
+    output: TextIO = sys.stdout if stream is None else stream
+    if os.environ.get("RANK", "0") != "0":
+        return QuietDisplay()
     if as_json:
-        return JsonDisplay(stream)
+        return JsonDisplay(output)
     if quiet:
         return QuietDisplay()
-    console = Console(file=stream, highlight=False, markup=False)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
-
+    console = Console(file=output, highlight=False, markup=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveDisplay(console)
+    return PlainDisplay(output)
 
 
 class QuietDisplay:
@@ -121,7 +127,9 @@ class PlainDisplay:
                 self._epochs = event.epochs
                 self._write(*plan_lines(event))
             case e.Notice():
-                self._write(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
+                self._write(
+                    f"{event.level}: {event.text}" if event.level == "warning" else event.text
+                )
             case e.EpochDone():
                 self._flush()
                 self._pending = event
@@ -144,9 +152,17 @@ class PlainDisplay:
         epoch = (done or evaluated).epoch  # pyright: ignore[reportOptionalMemberAccess]
         parts = [f"epoch {epoch + 1}/{self._epochs}"]
         if done is not None:
-            parts += [" ".join(f"{name} {loss(value)}" for name, value in summed(done.losses).items())]
+            parts += [
+                " ".join(f"{name} {loss(value)}" for name, value in summed(done.losses).items())
+            ]
         if evaluated is not None:
-            parts += [" ".join(f"{name} {score(evaluated.scores[name])}" for name in SHOWN if name in evaluated.scores)]
+            parts += [
+                " ".join(
+                    f"{name} {score(evaluated.scores[name])}"
+                    for name in SHOWN
+                    if name in evaluated.scores
+                )
+            ]
         if done is not None:
             parts += [f"lr {loss(done.lr)}", duration(done.seconds)]
         if evaluated is not None and evaluated.best:
@@ -184,7 +200,12 @@ class LiveDisplay:
                 self._step(event)
             case e.EpochDone():
                 self._done = event
-                self._update(Text(f" epoch {event.epoch + 1}: {duration(event.seconds)}", style="dim"))
+                self._update(
+                    Text(
+                        f" epoch {event.epoch + 1}: {duration(event.seconds)} · evaluating",
+                        style="dim",
+                    )
+                )
             case e.Evaluated():
                 self._row(event)
             case e.Finished():
@@ -229,11 +250,20 @@ class LiveDisplay:
             self._live.update(grid, refresh=True)
 
     def _row(self, event: Evaluated) -> None:
-        terms = summed(self._done.losses) if self._done is not None and self._done.epoch == event.epoch else {}
+        terms = (
+            summed(self._done.losses)
+            if self._done is not None and self._done.epoch == event.epoch
+            else {}
+        )
         scores = [name for name in SHOWN if name in event.scores]
         if not self._header:
             self._header = True
-            self._console.print(Text("".join(["epoch".rjust(6), *(f"{name:>9}" for name in [*terms, *scores])]), style="dim"))
+            self._console.print(
+                Text(
+                    "".join(["epoch".rjust(6), *(f"{name:>9}" for name in [*terms, *scores])]),
+                    style="dim",
+                )
+            )
         cells = [f"{event.epoch + 1:>6}"]
         cells += [f"{loss(value):>9}" for value in terms.values()]
         cells += [f"{score(event.scores[name]):>9}" for name in scores]
@@ -245,7 +275,9 @@ class LiveDisplay:
         self._console.print(Text(first, style="bold"), soft_wrap=True)
         width = _label_width(plan)
         for line in rest:
-            self._console.print(Text.assemble((line[: width + 1], "cyan"), line[width + 1 :]), soft_wrap=True)
+            self._console.print(
+                Text.assemble((line[: width + 1], "cyan"), line[width + 1 :]), soft_wrap=True
+            )
 
 
 def plan_lines(plan: Planned) -> list[str]:
@@ -263,7 +295,10 @@ def finish_lines(event: Finished) -> list[str]:
         return [f" done · {took} · {event.folder}"]
     ap50 = f" (AP50 {score(event.best['AP50'])})" if "AP50" in event.best else ""
     best = f" best AP {score(event.best['AP'])}{ap50} at epoch {event.best_epoch + 1}"
-    return [f"{best} · {took} · {event.folder}/best.safetensors", f" next  tutelage val {event.folder}"]
+    return [
+        f"{best} · {took} · {event.folder}/best.safetensors",
+        f" next  tutelage val {event.folder}",
+    ]
 
 
 def summed(losses: Mapping[str, float]) -> dict[str, float]:
@@ -280,7 +315,9 @@ def _label_width(plan: Planned) -> int:
 def _items(event: StepDone) -> dict[str, dict[str, float]]:
     """Read the losses from their device, KD terms that are off left out."""
     detection = {name: float(value) for name, value in event.losses.detection.items()}
-    taught = {name: float(value) for name, value in event.losses.distillation.items() if "/" in name}
+    taught = {
+        name: float(value) for name, value in event.losses.distillation.items() if "/" in name
+    }
     return {"detection": detection, "distillation": taught}
 
 
@@ -302,7 +339,10 @@ def _losses(event: StepDone) -> Text:
     taught = groups["distillation"]
     one = len({name.partition("/")[0] for name in taught}) == 1
     named = {name.partition("/")[2] if one else name: value for name, value in taught.items()}
-    parts = ["  ".join(f"{name} {loss(value)}" for name, value in group.items()) for group in (groups["detection"], named)]
+    parts = [
+        "  ".join(f"{name} {loss(value)}" for name, value in group.items())
+        for group in (groups["detection"], named)
+    ]
     share = "" if event.kd_share is None else f"kd/total {100 * event.kd_share:.0f} %  "
     text = " │ ".join([part for part in parts if part] + [f"{share}lr {loss(event.lr)}"])
     return Text(f"   {text}", no_wrap=True, overflow="ellipsis")

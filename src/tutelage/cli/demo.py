@@ -20,29 +20,44 @@ if TYPE_CHECKING:
 
 def demo(
     epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="<n>", min=1, help="Epochs of each student", rich_help_panel=o.HOW)
+        int | None,
+        typer.Option(
+            "--epochs", metavar="<n>", min=1, help="Epochs of each student", rich_help_panel=o.HOW
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="<n>", help="Of both students", rich_help_panel=o.HOW)] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="<n>", help="Of both students", rich_help_panel=o.HOW)
+    ] = 0,
     train_teacher: Annotated[
         bool,
         typer.Option(
-            "--train-teacher", metavar="", help="Train the teacher too", rich_help_panel=o.HOW, show_default=False
+            "--train-teacher",
+            metavar="",
+            help="Train the teacher too",
+            rich_help_panel=o.HOW,
+            show_default=False,
         ),
     ] = False,
     project: Annotated[
         str,
         typer.Option(
-            "--project", "--folder", metavar="<folder>", help="Parent of the run folders", rich_help_panel=o.WHERE
+            "--project",
+            "--folder",
+            metavar="<folder>",
+            help="Parent of the run folders",
+            rich_help_panel=o.WHERE,
         ),
     ] = "runs",
     json: o.Json = False,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Distil a small student on built-in data: with and without a teacher, compared."""
     from tutelage.demo import EPOCHS, run_demo
 
-    events = run_demo(project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher)
+    events = run_demo(
+        project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
+    )
     display = DemoDisplay(make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet)
     follow(events, display, batch=16)
 
@@ -59,17 +74,22 @@ class DemoDisplay:
         from tutelage.demo import summary
         from tutelage.train.comparison import Outcome, Stage
 
-        if not isinstance(event, Stage | Outcome):
-            self._inner.show(event)
-            return
-        self._inner.close()
+        match event:
+            case Stage():
+                self._inner.close()
+                self._tell("stage", {"title": event.title}, "", f"— {event.title}", style="bold")
+            case Outcome():
+                self._inner.close()
+                told = summary(event, time.monotonic() - self._started)
+                self._tell("outcome", told, "", *outcome_lines(event))
+            case _:
+                self._inner.show(event)
+
+    def _tell(self, name: str, values: dict[str, Any], *lines: str, style: str = "") -> None:
         if self._json:
-            told = {"title": event.title} if isinstance(event, Stage) else summary(event, time.monotonic() - self._started)
-            print(json_format.dumps({"event": type(event).__name__.lower(), **told}), flush=True)
-        elif not self._quiet and isinstance(event, Stage):
-            say("", f"— {event.title}", style="bold")
+            print(json_format.dumps({"event": name, **values}), flush=True)
         elif not self._quiet:
-            say("", *outcome_lines(event))
+            say(*lines, style=style)
 
     def close(self) -> None:
         """End the display of the current run."""
@@ -81,9 +101,16 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     rows = [["", "AP", "AP50", "parameters", "GFLOPs", "ms/image"]]
     for arm in outcome.arms:
         size = f"{arm.parameters / 1e6:.2f} M"
-        cells = [score(arm.scores.AP), score(arm.scores.AP50), size, f"{arm.gflops:.2f}", f"{arm.milliseconds:.1f}"]
+        cells = [
+            score(arm.scores.AP),
+            score(arm.scores.AP50),
+            size,
+            f"{arm.gflops:.2f}",
+            f"{arm.milliseconds:.1f}",
+        ]
         rows.append([arm.title, *cells])
     lines = [*columns(rows, left=1), "", outcome.verdict]
     if outcome.gap_closed is not None:
-        lines.append(f"Share of the gap to the teacher that distillation closed: {100 * outcome.gap_closed:.0f} %")
+        share = f"{100 * outcome.gap_closed:.0f} %"
+        lines.append(f"Share of the gap to the teacher that distillation closed: {share}")
     return lines

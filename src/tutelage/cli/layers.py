@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 
 
 def layers(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, or weights")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, or weights")
+    ],
     teacher: Annotated[
-        str | None, typer.Option("--teacher", metavar="<model>", help="Suggest pairs with this network")
+        str | None,
+        typer.Option("--teacher", metavar="<model>", help="Suggest pairs with this network"),
     ] = None,
     img_size: Annotated[
-        int, typer.Option("--img-size", "--img", metavar="<px>", min=32, help="For the sizes of the maps")
+        int,
+        typer.Option(
+            "--img-size", "--img", metavar="<px>", min=32, help="For the sizes of the maps"
+        ),
     ] = 640,
     json: o.Json = False,
-    debug: o.Debug = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """List the layers that can be tapped, and with a teacher the pairs of both networks."""
     from tutelage.models.build import load
@@ -75,8 +81,20 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
     rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
     for row in rows_of(network, image_size):
         map_size = "{}×{}".format(*row["size"])
-        rows.append([str(row["index"]), row["block"], str(row["channels"]), str(row["stride"]), map_size, row["level"]])
-    return [f"{title}{network.arch_name}: {size}. Default taps: {levels}", *columns(rows, left=(1, 5))]
+        rows.append(
+            [
+                str(row["index"]),
+                row["block"],
+                str(row["channels"]),
+                str(row["stride"]),
+                map_size,
+                row["level"],
+            ]
+        )
+    return [
+        f"{title}{network.arch_name}: {size}. Default taps: {levels}",
+        *columns(rows, left=(1, 5)),
+    ]
 
 
 def pair_lines(student: GraphDetector, pairs: Pairs) -> list[str]:

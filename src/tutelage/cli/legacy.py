@@ -79,24 +79,44 @@ TRAIN: Mapping[str, Flag] = {
     "--label-smoothing": Flag("sets", setting="loss.label_smoothing"),
     "--notest": Flag("sets", "none", setting="train.validate_runs", value=False),
     "--noval": Flag("sets", "none", setting="train.validate_runs", value=False),
-    "--nosave": Flag("idle", "none", "best.safetensors and last.pt are always written, nothing else"),
+    "--nosave": Flag(
+        "idle", "none", "best.safetensors and last.pt are always written, nothing else"
+    ),
     "--noplots": Flag("idle", "none", "no plots are drawn during training"),
-    "--noautoanchor": Flag("idle", "none", "the architecture's anchors are kept unless --set model.anchors=3"),
+    "--noautoanchor": Flag(
+        "idle", "none", "the architecture's anchors are kept unless --set model.anchors=3"
+    ),
     "--save_period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--save-period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),
-    "--sync-bn": Flag("idle", "none", "batch norm is per process; freeze rows with --freeze where batches are tiny"),
+    "--sync-bn": Flag(
+        "idle",
+        "none",
+        "batch norm is per process; freeze rows with --freeze where batches are tiny",
+    ),
     "--entity": Flag("idle", "one", TRACKERS),
     "--bbox_interval": Flag("idle", "one", TRACKERS),
     "--artifact_alias": Flag("idle", "one", TRACKERS),
     "--upload_dataset": Flag("idle", "maybe", TRACKERS),
-    "--local_rank": Flag("refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)),
-    "--local-rank": Flag("refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)),
+    "--local_rank": Flag(
+        "refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)
+    ),
+    "--local-rank": Flag(
+        "refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)
+    ),
     "--bucket": Flag("refused", "one", "nothing is uploaded; copy the run folder", harmless=("",)),
-    "--evolve": Flag("refused", "maybe", "no search for hyper-parameters; try values with --set optim.lr=0.005"),
-    "--evolve_population": Flag("refused", "one", "no search for hyper-parameters; give one file with --hyp"),
-    "--resume_evolve": Flag("refused", "one", "no search for hyper-parameters; give one file with --hyp"),
-    "--image-weights": Flag("refused", "none", "images are drawn evenly; list rare images twice in the data set"),
+    "--evolve": Flag(
+        "refused", "maybe", "no search for hyper-parameters; try values with --set optim.lr=0.005"
+    ),
+    "--evolve_population": Flag(
+        "refused", "one", "no search for hyper-parameters; give one file with --hyp"
+    ),
+    "--resume_evolve": Flag(
+        "refused", "one", "no search for hyper-parameters; give one file with --hyp"
+    ),
+    "--image-weights": Flag(
+        "refused", "none", "images are drawn evenly; list rare images twice in the data set"
+    ),
     "--quad": Flag("refused", "none", "batches are not folded; use a larger --img-size"),
 }
 
@@ -203,7 +223,9 @@ def _same(flag: str, known: Flag, values: list[str], notices: list[str]) -> list
     if flag == "--freeze":
         return [flag, ",".join(values)]
     if len(set(values)) > 1:
-        notices.append(f"{flag} {' '.join(values)}: training and evaluation have one size here: {values[0]}.")
+        notices.append(
+            f"{flag} {' '.join(values)}: training and evaluation have one size here: {values[0]}."
+        )
     return [flag, values[0]]
 
 

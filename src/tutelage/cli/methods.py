@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from tutelage.distill.build import MethodRow
 
 
-def methods(json: o.Json = False, debug: o.Debug = False) -> None:
+def methods(
+    json: o.Json = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
+) -> None:
     """List the distillation methods: paper, needs, options with defaults."""
     from tutelage.distill.build import describe_methods
 
@@ -30,7 +33,16 @@ def method_lines(rows: Sequence[MethodRow]) -> list[str]:
     lines: list[str] = []
     for row in rows:
         options = " ".join(f"{name}={value}" for name, value in row.options.items())
-        facts = [f"paper    {row.paper}", f"needs    {', '.join(row.needs)}", f"options  {options or 'none'}"]
-        lines += [f"{row.name:<{width}}  {row.summary}", *(f"{'':<{width}}    {fact}" for fact in facts), ""]
+        facts = [
+            f"paper    {row.paper}",
+            f"needs    {', '.join(row.needs)}",
+            f"options  {options or 'none'}",
+        ]
+        lines += [
+            f"{row.name:<{width}}  {row.summary}",
+            *(f"{'':<{width}}    {fact}" for fact in facts),
+            "",
+        ]
     example = f"--method {rows[0].name}:weight=2" if rows else "--method package.module:Class"
-    return [*lines, f"Use one or several:  {example}  (weight=auto, the default, is measured before the first step)"]
+    auto = "(weight=auto, the default, is measured before the first step)"
+    return [*lines, f"Use one or several:  {example}  {auto}"]

@@ -1,4 +1,4 @@
-"""The options of the commands, as typer reads them. Values stay text: the schema checks them, all at once."""
+"""The options of the commands. Values stay text: the schema checks them, all at once."""
 
 from __future__ import annotations
 
@@ -11,129 +11,268 @@ PRESETS = "v7-p5 | v7-p6 | v7-tiny | v7-custom | v5-low | v5-med | v5-high"
 
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="<path>", help="YOLO yaml, COCO json, VOC folder, or digits (built in)", rich_help_panel=WHAT),
+    typer.Option(
+        "--data",
+        metavar="<path>",
+        help="YOLO yaml, COCO json, VOC folder, or digits (built in)",
+        rich_help_panel=WHAT,
+    ),
 ]
 Cfg = Annotated[
     str | None,
     typer.Option(
-        "--cfg", metavar="<model>", help="Architecture or its yaml [dim]\\[yolov7-tiny][/]", rich_help_panel=WHAT
+        "--cfg",
+        metavar="<model>",
+        help="Architecture or its yaml [dim]\\[yolov7-tiny][/]",
+        rich_help_panel=WHAT,
     ),
 ]
 Weights = Annotated[
-    str | None, typer.Option("--weights", metavar="<model>", help="Start from these weights", rich_help_panel=WHAT)
+    str | None,
+    typer.Option(
+        "--weights", metavar="<model>", help="Start from these weights", rich_help_panel=WHAT
+    ),
 ]
 RunFile = Annotated[
     str | None,
-    typer.Option("--config", metavar="<yaml>", help="A run file; flags override it", rich_help_panel=WHAT),
+    typer.Option(
+        "--config", metavar="<yaml>", help="A run file; flags override it", rich_help_panel=WHAT
+    ),
 ]
 Hyp = Annotated[
     str | None,
-    typer.Option("--hyp", metavar="<yaml>", help="YOLOv7 or YOLOv5 hyper-parameter file", rich_help_panel=WHAT),
+    typer.Option(
+        "--hyp",
+        metavar="<yaml>",
+        help="YOLOv7 or YOLOv5 hyper-parameter file",
+        rich_help_panel=WHAT,
+    ),
 ]
-Preset = Annotated[str | None, typer.Option("--preset", metavar="<name>", help=PRESETS, rich_help_panel=WHAT)]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="<name>", help=PRESETS, rich_help_panel=WHAT)
+]
 SingleClass = Annotated[
-    bool, typer.Option("--single-cls", help="Treat all classes as one", rich_help_panel=WHAT, metavar="", show_default=False)
+    bool,
+    typer.Option(
+        "--single-cls",
+        help="Treat all classes as one",
+        rich_help_panel=WHAT,
+        metavar="",
+        show_default=False,
+    ),
 ]
 
 Teacher = Annotated[
     str | None,
-    typer.Option("--teacher-weights", metavar="<model>", help="Turns distillation on", rich_help_panel=KD),
+    typer.Option(
+        "--teacher-weights", metavar="<model>", help="Turns distillation on", rich_help_panel=KD
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        "--method", metavar="<spec>", help="fgd | cwd:weight=5 | … (repeatable) [dim]\\[fgd][/]", rich_help_panel=KD
+        "--method",
+        metavar="<spec>",
+        help="fgd | cwd:weight=5 | … (repeatable) [dim]\\[fgd][/]",
+        rich_help_panel=KD,
     ),
 ]
 StudentLayers = Annotated[
     str | None,
     typer.Option(
-        "--student-kd-layers", metavar="<list>", help="e.g. 57,65,73 [dim]\\[p3,p4,p5][/]", rich_help_panel=KD
+        "--student-kd-layers",
+        metavar="<list>",
+        help="e.g. 57,65,73 [dim]\\[p3,p4,p5][/]",
+        rich_help_panel=KD,
     ),
 ]
 TeacherLayers = Annotated[
     str | None,
     typer.Option(
-        "--teacher-kd-layers", metavar="<list>", help="e.g. 75,88,101 [dim]\\[p3,p4,p5][/]", rich_help_panel=KD
+        "--teacher-kd-layers",
+        metavar="<list>",
+        help="e.g. 75,88,101 [dim]\\[p3,p4,p5][/]",
+        rich_help_panel=KD,
     ),
 ]
 
 Epochs = Annotated[
-    str | None, typer.Option("--epochs", metavar="<n>", help="Passes over the images [dim]\\[100][/]", rich_help_panel=HOW)
+    str | None,
+    typer.Option(
+        "--epochs",
+        metavar="<n>",
+        help="Passes over the images [dim]\\[100][/]",
+        rich_help_panel=HOW,
+    ),
 ]
 BatchSize = Annotated[
     str | None,
-    typer.Option("--batch-size", "--batch", metavar="<n>", help="Images per step [dim]\\[16][/]", rich_help_panel=HOW),
+    typer.Option(
+        "--batch-size",
+        "--batch",
+        metavar="<n>",
+        help="Images per step [dim]\\[16][/]",
+        rich_help_panel=HOW,
+    ),
 ]
 ImageSize = Annotated[
     str | None,
     typer.Option(
-        "--img-size", "--img", "--imgsz", metavar="<px>", help="Training and evaluation [dim]\\[640][/]", rich_help_panel=HOW
+        "--img-size",
+        "--img",
+        "--imgsz",
+        metavar="<px>",
+        help="Training and evaluation [dim]\\[640][/]",
+        rich_help_panel=HOW,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="<name>", help="auto | cpu | cuda:0 | 0 | mps", rich_help_panel=HOW),
+    typer.Option(
+        "--device", metavar="<name>", help="auto | cpu | cuda:0 | 0 | mps", rich_help_panel=HOW
+    ),
 ]
 Workers = Annotated[
-    str | None, typer.Option("--workers", metavar="<n>", help="Loader processes [dim]\\[auto][/]", rich_help_panel=HOW)
+    str | None,
+    typer.Option(
+        "--workers", metavar="<n>", help="Loader processes [dim]\\[auto][/]", rich_help_panel=HOW
+    ),
 ]
-Seed = Annotated[str | None, typer.Option("--seed", metavar="<n>", help="Of everything random [dim]\\[0][/]", rich_help_panel=HOW)]
+Seed = Annotated[
+    str | None,
+    typer.Option(
+        "--seed", metavar="<n>", help="Of everything random [dim]\\[0][/]", rich_help_panel=HOW
+    ),
+]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="<name>", help="auto | fp32 | fp16 | bf16", rich_help_panel=HOW),
+    typer.Option(
+        "--precision", metavar="<name>", help="auto | fp32 | fp16 | bf16", rich_help_panel=HOW
+    ),
 ]
 Optimizer = Annotated[
-    str | None, typer.Option("--optimizer", metavar="<name>", help="sgd | adam | adamw", rich_help_panel=HOW)
+    str | None,
+    typer.Option("--optimizer", metavar="<name>", help="sgd | adam | adamw", rich_help_panel=HOW),
 ]
 Freeze = Annotated[
     str | None,
-    typer.Option("--freeze", metavar="<rows>", help="10: rows 0 to 9; 0,1,2: these rows", rich_help_panel=HOW),
+    typer.Option(
+        "--freeze", metavar="<rows>", help="10: rows 0 to 9; 0,1,2: these rows", rich_help_panel=HOW
+    ),
 ]
 Patience = Annotated[
     str | None,
-    typer.Option("--patience", metavar="<n>", help="Epochs without a better AP [dim]\\[100][/]", rich_help_panel=HOW),
+    typer.Option(
+        "--patience",
+        metavar="<n>",
+        help="Epochs without a better AP [dim]\\[100][/]",
+        rich_help_panel=HOW,
+    ),
 ]
 MultiScale = Annotated[
     bool,
-    typer.Option("--multi-scale", help="Vary the image size by half", rich_help_panel=HOW, metavar="", show_default=False),
+    typer.Option(
+        "--multi-scale",
+        help="Vary the image size by half",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
+    ),
 ]
 Rect = Annotated[
     bool,
-    typer.Option("--rect", help="Batches of similar shape, no mosaic", rich_help_panel=HOW, metavar="", show_default=False),
+    typer.Option(
+        "--rect",
+        help="Batches of similar shape, no mosaic",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
+    ),
 ]
 CacheImages = Annotated[
-    bool, typer.Option("--cache-images", help="Keep images in RAM", rich_help_panel=HOW, metavar="", show_default=False)
+    bool,
+    typer.Option(
+        "--cache-images",
+        help="Keep images in RAM",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
+    ),
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="<run>", help="Continue an interrupted run", rich_help_panel=HOW),
+    typer.Option(
+        "--resume", metavar="<run>", help="Continue an interrupted run", rich_help_panel=HOW
+    ),
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Build, run one step, print the plan", rich_help_panel=HOW, metavar="", show_default=False
+        "--dry-run",
+        help="Build, run one step, print the plan",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
     ),
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VAL", help="Any other setting (repeatable)", rich_help_panel=HOW),
+    typer.Option(
+        "--set", metavar="KEY=VAL", help="Any other setting (repeatable)", rich_help_panel=HOW
+    ),
 ]
 
 Project = Annotated[
-    str | None, typer.Option("--project", metavar="<folder>", help="Parent of the run folders [dim]\\[runs][/]", rich_help_panel=WHERE)
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="<folder>",
+        help="Parent of the run folders [dim]\\[runs][/]",
+        rich_help_panel=WHERE,
+    ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="<name>", help="Run folder [dim]\\[<data>-<cfg>-<method>][/]", rich_help_panel=WHERE),
+    typer.Option(
+        "--name",
+        metavar="<name>",
+        help="Run folder [dim]\\[<data>-<cfg>-<method>][/]",
+        rich_help_panel=WHERE,
+    ),
 ]
 ExistOk = Annotated[
-    bool, typer.Option("--exist-ok", help="Use the folder if it exists", rich_help_panel=WHERE, metavar="", show_default=False)
+    bool,
+    typer.Option(
+        "--exist-ok",
+        help="Use the folder if it exists",
+        rich_help_panel=WHERE,
+        metavar="",
+        show_default=False,
+    ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Machine-readable output", rich_help_panel=WHERE, metavar="", show_default=False)
+    bool,
+    typer.Option(
+        "--json",
+        help="Machine-readable output",
+        rich_help_panel=WHERE,
+        metavar="",
+        show_default=False,
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only", rich_help_panel=WHERE, metavar="", show_default=False)]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", help="Errors only", rich_help_panel=WHERE, metavar="", show_default=False
+    ),
+]
 Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error", rich_help_panel=WHERE, metavar="", show_default=False)
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show the traceback of an error",
+        rich_help_panel=WHERE,
+        metavar="",
+        show_default=False,
+    ),
 ]

@@ -19,6 +19,7 @@ from rich.text import Text
 from tutelage.errors import UserError, nearest
 
 CRASH_FILE = "tutelage-crash.txt"
+PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
 MEMORY_WORDS = ("out of memory", "can't allocate memory")
 
 
@@ -51,7 +52,9 @@ class Problem(NamedTuple):
     unforeseen: bool = False
 
 
-def report(error: BaseException, argv: Sequence[str], *, debug: bool = False, as_json: bool = False) -> int:
+def report(
+    error: BaseException, argv: Sequence[str], *, debug: bool = False, as_json: bool = False
+) -> int:
     """Show an exception on stderr (with ``--json`` also as an object on stdout).
 
     Args:
@@ -90,17 +93,36 @@ def explain(error: BaseException, batch: int = 0) -> Problem:
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return _usage(error, str(usage()))
-    if type(error).__name__ == "OutOfMemoryError" or any(word in str(error).lower() for word in MEMORY_WORDS):
-        smaller = f"--batch-size {max(batch // 2, 1)} (gradients still accumulate)" if batch else "a smaller --batch-size"
+    if type(error).__name__ == "OutOfMemoryError" or any(
+        word in str(error).lower() for word in MEMORY_WORDS
+    ):
+        smaller = (
+            f"--batch-size {max(batch // 2, 1)} (gradients still accumulate)"
+            if batch
+            else "a smaller --batch-size"
+        )
         what = f"The device ran out of memory{f' with batch {batch}' if batch else ''}."
-        return Problem(what, fix=f"Try {smaller}, a smaller --img-size or --precision bf16.", unforeseen=True)
+        return Problem(
+            what, fix=f"Try {smaller}, a smaller --img-size or --precision bf16.", unforeseen=True
+        )
     if isinstance(error, MemoryError):
-        return Problem("The machine ran out of memory.", fix="Try fewer --workers or no --cache-images.", unforeseen=True)
+        return Problem(
+            "The machine ran out of memory.",
+            fix="Try fewer --workers or no --cache-images.",
+            unforeseen=True,
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
-    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tutelage"):
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and error.name
+        and not error.name.startswith("tutelage")
+    ):
         package = error.name.partition(".")[0]
-        return Problem(f"The package {package} is not installed.", fix=f"pip install {package}", exit_code=5)
+        wanted = PACKAGES.get(package, package)
+        return Problem(
+            f"The package {package} is not installed.", fix=f"pip install {wanted}", exit_code=5
+        )
     what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
     return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
 
@@ -119,7 +141,11 @@ def _usage(error: BaseException, message: str) -> Problem:
 def _system(error: OSError) -> Problem:
     name = f": {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return Problem(f"The disk is full{name}.", fix="Make room, then continue with  tutelage train --resume", unforeseen=True)
+        return Problem(
+            f"The disk is full{name}.",
+            fix="Make room, then continue with  tutelage train --resume",
+            unforeseen=True,
+        )
     return Problem(f"{error.strerror or error}{name}.", unforeseen=True)
 
 

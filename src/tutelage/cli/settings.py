@@ -55,7 +55,9 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def resolve(options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]) -> tuple[Resolved, str | None]:
+def resolve(
+    options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]
+) -> tuple[Resolved, str | None]:
     """Resolve the settings of ``tutelage train``.
 
     Args:
@@ -71,13 +73,19 @@ def resolve(options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]) ->
     from tutelage.config import load_config
 
     flags = {**extra, **flags_of(options)}
-    run_file, hyp, sets = options.get("config") or None, options.get("hyp") or None, options.get("set") or ()
+    run_file, hyp, sets = (
+        options.get("config") or None,
+        options.get("hyp") or None,
+        options.get("set") or (),
+    )
     if options.get("resume") is None:
         return load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets), None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
     if run_file is not None:
-        raise ConfigError("--resume continues a run as it was; --config would replace its settings.")
+        raise ConfigError(
+            "--resume continues a run as it was; --config would replace its settings."
+        )
     stored = load_config(config_file=folder / "config.yaml")
     resolved = load_config(config_file=folder / "config.yaml", hyp=hyp, flags=flags, sets=sets)
     _check_resume(stored, resolved, folder)
@@ -97,17 +105,34 @@ def run_to_resume(given: str, project: str) -> Path:
     if not given:
         saved = sorted(Path(project).glob("*/last.pt"), key=lambda path: path.stat().st_mtime)
         if not saved:
-            raise ConfigError(f"There is no run to resume in {project}.", fix="Name it: --resume runs/…")
+            raise ConfigError(
+                f"There is no run to resume in {project}.", fix="Name it: --resume runs/…"
+            )
         return saved[-1].parent
     path = Path(given)
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
-        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise ConfigError(f"There is no run folder {folder}.", where="--resume", fix=nearest(folder.name, siblings))
+        siblings = (
+            [p.name for p in folder.parent.iterdir() if p.is_dir()]
+            if folder.parent.is_dir()
+            else []
+        )
+        raise ConfigError(
+            f"There is no run folder {folder}.",
+            where="--resume",
+            fix=nearest(folder.name, siblings),
+        )
     missing = [name for name in ("config.yaml", "last.pt") if not (folder / name).exists()]
     if missing:
-        why = "it was stopped before its first save" if missing == ["last.pt"] else "it is not a run folder"
-        raise ConfigError(f"{folder} cannot be resumed: it has no {' and no '.join(missing)} ({why}).", where="--resume")
+        why = (
+            "it was stopped before its first save"
+            if missing == ["last.pt"]
+            else "it is not a run folder"
+        )
+        raise ConfigError(
+            f"{folder} cannot be resumed: it has no {' and no '.join(missing)} ({why}).",
+            where="--resume",
+        )
     return folder
 
 
@@ -116,13 +141,15 @@ def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
     from tutelage.config.layers import at, origin_of
 
     before, after = stored.config.model_dump(mode="json"), resolved.config.model_dump(mode="json")
-    faults = [
-        f"{origin_of(key, resolved.origins).removeprefix('flag ')}: {key} {at(after, key)} contradicts its {at(before, key)}"
-        for key in leaves()
-        if key not in FREE_ON_RESUME and at(before, key) != at(after, key)
-    ]
+    faults: list[str] = []
+    for key in leaves():
+        was, now = at(before, key), at(after, key)
+        if was != now and key not in FREE_ON_RESUME:
+            origin = origin_of(key, resolved.origins).removeprefix("flag ")
+            faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:
+        what = "\n  ".join(["--resume continues a run as it was.", *faults])
+        weights = folder / "best.safetensors"
         raise ConfigError(
-            "\n  ".join(["--resume continues a run as it was.", *faults]),
-            fix=f"Start a new run from its weights instead: --weights {folder / 'best.safetensors'}",
+            what, fix=f"Start a new run from its weights instead: --weights {weights}"
         )

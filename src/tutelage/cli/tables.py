@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 
-def columns(rows: Sequence[Sequence[str]], *, left: int | Sequence[int] = 0, gap: str = "  ") -> list[str]:
+def columns(
+    rows: Sequence[Sequence[str]], *, left: int | Sequence[int] = 0, gap: str = "  "
+) -> list[str]:
     """Align cells in columns.
 
     Args:

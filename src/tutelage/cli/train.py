@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
@@ -16,9 +16,6 @@ from tutelage.cli.console import Display, make_display
 from tutelage.cli.legacy import Translation
 from tutelage.cli.problems import Interrupted, RunError
 from tutelage.errors import UserError
-
-if TYPE_CHECKING:
-    from tutelage.train.events import Event
 
 
 def train(
@@ -58,10 +55,11 @@ def train(
     debug: o.Debug = False,
 ) -> None:
     """Train a detector. Give it a teacher and it is distilled."""
+    given = locals()
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(Translation) or Translation([], {}, [])
-    resolved, folder = resolve(context.params, legacy.settings)
+    resolved, folder = resolve(given, legacy.settings)
     from tutelage.train.run import run_training
 
     events = run_training(
@@ -72,14 +70,19 @@ def train(
         notices=(*legacy.notices, *resolved.notices),
         command_line=" ".join(["tutelage", *sys.argv[1:]]),
     )
-    follow(events, make_display(as_json=json, quiet=quiet), batch=resolved.config.train.batch, dry_run=dry_run)
+    follow(
+        events,
+        make_display(as_json=json, quiet=quiet),
+        batch=resolved.config.train.batch,
+        dry_run=dry_run,
+    )
 
 
-def follow(events: Iterator[Event], display: Display, *, batch: int, dry_run: bool = False) -> None:
+def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool = False) -> None:
     """Show a session; say how to go on if it is stopped.
 
     Args:
-        events: The session.
+        events: The events of the session.
         display: Shows its events.
         batch: Images per step, for the message when memory runs out.
         dry_run: Whether the session ends after its first step.
@@ -101,7 +104,9 @@ def follow(events: Iterator[Event], display: Display, *, batch: int, dry_run: bo
                 elif isinstance(event, StepDone):
                     place = f"epoch {event.epoch + 1} step {event.step}"
         if dry_run:
-            display.show(Notice("info", f"Dry run: everything was built and one step taken; see {folder}."))
+            display.show(
+                Notice("info", f"Dry run: everything was built and one step taken; see {folder}.")
+            )
     except KeyboardInterrupt:
         display.close()
         raise _interrupted(folder, place) from None
@@ -116,7 +121,9 @@ def follow(events: Iterator[Event], display: Display, *, batch: int, dry_run: bo
 def _interrupted(folder: str, place: str) -> Interrupted:
     what = f"Stopped by Ctrl-C{f' at {place}' if place else ' before the first step'}."
     if folder and (Path(folder) / "last.pt").exists():
-        return Interrupted(what, fix=f"Continue from the last save:  tutelage train --resume {folder}")
+        return Interrupted(
+            what, fix=f"Continue from the last save:  tutelage train --resume {folder}"
+        )
     return Interrupted(what, fix="Nothing was saved yet.")
 
 
@@ -124,7 +131,7 @@ def _interrupted(folder: str, place: str) -> Interrupted:
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
 
-    def stop(number: int, frame: object) -> None:
+    def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
     try:

@@ -30,38 +30,72 @@ class Split(StrEnum):
 def val(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt")
+        str | None,
+        typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
     ] = None,
     weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
     data: o.Data = None,
-    split: Annotated[Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)] = Split.val,
+    split: Annotated[
+        Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
+    ] = Split.val,
     single_cls: o.SingleClass = False,
     img_size: Annotated[
         int | None,
         typer.Option(
-            "--img-size", "--img", "--imgsz", metavar="<px>", help="[dim]\\[as trained][/]", rich_help_panel=o.HOW
+            "--img-size",
+            "--img",
+            "--imgsz",
+            metavar="<px>",
+            help="[dim]\\[as trained][/]",
+            rich_help_panel=o.HOW,
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "--batch", metavar="<n>", min=1, help="Images at a time", rich_help_panel=o.HOW)
+        int,
+        typer.Option(
+            "--batch-size",
+            "--batch",
+            metavar="<n>",
+            min=1,
+            help="Images at a time",
+            rich_help_panel=o.HOW,
+        ),
     ] = 16,
     conf_thres: Annotated[
-        float, typer.Option("--conf-thres", metavar="<x>", min=0, max=1, help="Least score", rich_help_panel=o.HOW)
+        float,
+        typer.Option(
+            "--conf-thres", metavar="<x>", min=0, max=1, help="Least score", rich_help_panel=o.HOW
+        ),
     ] = 0.001,
     iou_thres: Annotated[
         float,
-        typer.Option("--iou-thres", metavar="<x>", min=0, max=1, help="Overlap limit of the NMS", rich_help_panel=o.HOW),
+        typer.Option(
+            "--iou-thres",
+            metavar="<x>",
+            min=0,
+            max=1,
+            help="Overlap limit of the NMS",
+            rich_help_panel=o.HOW,
+        ),
     ] = 0.65,
     device: o.Device = None,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Three views of each image", rich_help_panel=o.HOW, show_default=False)
+        bool,
+        typer.Option(
+            "--augment", help="Three views of each image", rich_help_panel=o.HOW, show_default=False
+        ),
     ] = False,
     rect: Annotated[
         bool,
-        typer.Option("--rect", help="Rectangular batches, as YOLOv7 evaluates", rich_help_panel=o.HOW, show_default=False),
+        typer.Option(
+            "--rect",
+            help="Rectangular batches, as YOLOv7 evaluates",
+            rich_help_panel=o.HOW,
+            show_default=False,
+        ),
     ] = False,
     json: o.Json = False,
-    debug: o.Debug = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
     from tutelage.config.layers import natural

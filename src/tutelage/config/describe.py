@@ -37,7 +37,14 @@ class Leaf(NamedTuple):
 @cache
 def leaves() -> Mapping[str, Leaf]:
     """Return every setting by dotted name, in the order of the schema."""
-    return dict(_walk(Config, Config.model_json_schema(), Config().model_dump(mode="json"), ""))
+    return dict(
+        _walk(
+            Config,
+            Config.model_json_schema(),
+            Config.model_validate({}).model_dump(mode="json"),
+            "",
+        )
+    )
 
 
 @cache
@@ -50,10 +57,16 @@ def sections() -> frozenset[str]:
 def settings_of(section: str) -> list[str]:
     """Return the names directly within a section."""
     start = f"{section}." if section else ""
-    return list(dict.fromkeys(name[len(start) :].split(".")[0] for name in leaves() if name.startswith(start)))
+    return list(
+        dict.fromkeys(
+            name[len(start) :].split(".")[0] for name in leaves() if name.startswith(start)
+        )
+    )
 
 
-def _walk(model: type[BaseModel], schema: dict[str, Any], defaults: Any, start: str) -> Iterator[tuple[str, Leaf]]:
+def _walk(
+    model: type[BaseModel], schema: dict[str, Any], defaults: Any, start: str
+) -> Iterator[tuple[str, Leaf]]:
     properties, root = schema["properties"], Config.model_json_schema()
     for name, field in model.model_fields.items():
         annotation = field.annotation
@@ -116,7 +129,9 @@ def expected(schema: Mapping[str, Any]) -> str:
         )
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _bounds(schema)
-    return {"string": "text", "boolean": "true | false", "null": "none"}.get(str(kind), "a group of settings")
+    return {"string": "text", "boolean": "true | false", "null": "none"}.get(
+        str(kind), "a group of settings"
+    )
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

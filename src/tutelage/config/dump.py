@@ -54,7 +54,9 @@ def _open_sections(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield key, f"  {name}" if section else name
 
 
-def _methods(methods: list[dict[str, Any]], origins: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _methods(
+    methods: list[dict[str, Any]], origins: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     if not methods:
         yield "  methods: []", origin_of(METHODS, origins)
         return
@@ -67,7 +69,9 @@ def _methods(methods: list[dict[str, Any]], origins: Mapping[str, str]) -> Itera
 
 
 def _aligned(rows: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"{text:<{COLUMN}}  # {_printable(note)}\n" if note else f"{text}\n" for text, note in rows)
+    return "".join(
+        f"{text:<{COLUMN}}  # {_printable(note)}\n" if note else f"{text}\n" for text, note in rows
+    )
 
 
 def _printable(note: str) -> str:

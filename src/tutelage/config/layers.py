@@ -27,7 +27,7 @@ class Layers:
     """The merged values and their origins, beginning with the schema's defaults."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = Config().model_dump(mode="json")
+        self.values: dict[str, Any] = Config.model_validate({}).model_dump(mode="json")
         self.origins: dict[str, str] = dict.fromkeys(leaves(), DEFAULT)
 
     def put_all(self, entries: Iterable[Entry], faults: list[ConfigError]) -> None:
@@ -61,14 +61,18 @@ def _slot(group: Any, part: str, key: str, parent: str) -> int | str:
         raise ConfigError(f"{key}: {parent} is one value, not a group")
     if part.isdecimal() and int(part) < len(group):
         return int(part)
-    raise ConfigError(f"{key}: there is no {parent}.{part}", fix=f"Items are counted from 0; there are {len(group)}.")
+    raise ConfigError(
+        f"{key}: there is no {parent}.{part}",
+        fix=f"Items are counted from 0; there are {len(group)}.",
+    )
 
 
 def natural(key: str, value: Any) -> Any:
     """Bring what people write into the form of the schema; what does not fit is left as it is.
 
     ``75`` and ``57,65,73`` become lists of layers, ``fgd:alpha=0.002`` a method, ``device: 0``
-    ``cuda:0``, ``SGD`` the choice ``sgd``; ``none`` and empty text become None where None is allowed.
+    ``cuda:0``, ``SGD`` the choice ``sgd``; ``none`` and empty text become None where that is
+    allowed.
 
     Raises:
         ConfigError: A method is misspelt, or several devices are named.
@@ -95,7 +99,10 @@ def _device(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if "," in value:
-        raise ConfigError(f"train.device: '{value}' names several devices", fix="One process has one, e.g. cuda:0.")
+        raise ConfigError(
+            f"train.device: '{value}' names several devices",
+            fix="One process has one, e.g. cuda:0.",
+        )
     text = value.strip()
     return f"cuda:{text}" if text.isdecimal() else text or "auto"
 

@@ -119,7 +119,13 @@ def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
 
 
 def _short(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else f"{value:g}" if type(value) is float else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if type(value) is float
+        else str(value)
+    )
 
 
 def _entries(document: Document, values: Mapping[str, Any], start: str = "") -> list[Entry]:
@@ -129,7 +135,9 @@ def _entries(document: Document, values: Mapping[str, Any], start: str = "") -> 
         if key in sections() and isinstance(value, dict):
             found += _entries(document, value, f"{key}.")
         elif key not in sections() or value is not None:
-            inner = {line: document.origin(line) for line in document.lines if line.startswith(f"{key}.")}
+            inner = {
+                line: document.origin(line) for line in document.lines if line.startswith(f"{key}.")
+            }
             found.append(Entry(key, value, document.origin(key), inner))
     return found
 
@@ -139,7 +147,9 @@ def _read_hyp(hyp: str | Path) -> Document:
         return read_document(hyp, kind="--hyp")
     except ConfigError as error:
         name = Path(hyp).name
-        preset = next((preset for preset, file in PRESETS.items() if name in (file, f"{preset}.yaml")), None)
+        preset = next(
+            (preset for preset, file in PRESETS.items() if name in (file, f"{preset}.yaml")), None
+        )
         if preset is None or Path(hyp).exists():
             raise
         fix = f"The values that YOLO publishes under that name are built in: --preset {preset}"
@@ -151,7 +161,11 @@ def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            faults.append(ConfigError(f"--set {text}: expected KEY=VALUE", fix="For example  --set optim.lr=0.005"))
+            faults.append(
+                ConfigError(
+                    f"--set {text}: expected KEY=VALUE", fix="For example  --set optim.lr=0.005"
+                )
+            )
             continue
         key = key.strip()
         leaf = leaves().get(key)
@@ -164,7 +178,11 @@ def _preset_entries(preset: Any) -> list[Entry]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return []
     groups = read_preset(preset).items()
-    return [Entry(f"{group}.{key}", value, f"preset {preset}") for group, fields in groups for key, value in fields.items()]
+    return [
+        Entry(f"{group}.{key}", value, f"preset {preset}")
+        for group, fields in groups
+        for key, value in fields.items()
+    ]
 
 
 def _choose_preset(entries: Sequence[Entry]) -> tuple[Any, str]:

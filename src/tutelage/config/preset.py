@@ -85,16 +85,15 @@ def family_of(arch: str) -> Family:
 
 
 def family_of_weights(weights: str) -> Family | None:
-    """Return the family of a checkpoint by its name, else by the head it names; nothing is loaded."""
+    """Return the family of a checkpoint: by the head named in it, else by its file name."""
     path = Path(weights)
-    if path.name.lower().startswith("yolov7"):
-        return "yolov7"
-    if path.name.lower().startswith("yolov5"):
-        return "yolov5"
     heads = set(HEADS.findall(_text_of_weights(path)))
-    if heads & {b"IDetect", b"IAuxDetect"}:
-        return "yolov7"
-    return "yolov5" if heads else None
+    if heads:
+        return "yolov7" if heads & {b"IDetect", b"IAuxDetect"} else "yolov5"
+    name = path.name.lower()
+    return (
+        "yolov5" if name.startswith("yolov5") else "yolov7" if name.startswith("yolov7") else None
+    )
 
 
 def _text_of_weights(path: Path) -> bytes:

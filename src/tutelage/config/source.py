@@ -16,14 +16,18 @@ from tutelage.errors import ConfigError, nearest
 
 MAX_DEPTH = 20
 MAX_NODES = 20_000
-NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+NUMBER = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 _CORE: tuple[tuple[str, str, str], ...] = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
     ("tag:yaml.org,2002:float", NUMBER.pattern, "-+.0123456789"),
 )
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "null", "bool", "int", "float")}
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "null", "bool", "int", "float")
+}
 
 
 def _core_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
@@ -50,12 +54,13 @@ CoreLoader.add_constructor("tag:yaml.org,2002:int", _decimal)
 class CoreDumper(yaml.SafeDumper):
     """A safe dumper that quotes whatever either YAML version would not read as text."""
 
-    yaml_implicit_resolvers = {
-        first: _core_resolvers().get(first, []) + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML looks for it on the class)
+        first: _core_resolvers().get(first, [])
+        + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
         for first in {*_core_resolvers(), *yaml.SafeDumper.yaml_implicit_resolvers}
     }
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         """Write every value in full: no anchors."""
         return True
 
@@ -94,7 +99,9 @@ def read_document(path: str | Path, *, kind: str) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not a text file, so it cannot be a yaml file.", where=kind) from None
+        raise ConfigError(
+            f"{path} is not a text file, so it cannot be a yaml file.", where=kind
+        ) from None
     except OSError as error:
         raise _unreadable(path, kind, error) from error
     try:
@@ -105,7 +112,9 @@ def read_document(path: str | Path, *, kind: str) -> Document:
     except yaml.YAMLError as error:
         raise _not_yaml(path, error) from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}, not 'name: value' lines.", where=kind)
+        raise ConfigError(
+            f"{path} holds a {type(values).__name__}, not 'name: value' lines.", where=kind
+        )
     return Document(values, lines, path.name)
 
 
@@ -120,7 +129,12 @@ def parse_value(text: str) -> Any:
 
 def write_value(value: Any) -> str:
     """Write one value on one line so that :func:`parse_value` reads it back."""
-    options: dict[str, Any] = {"Dumper": CoreDumper, "allow_unicode": True, "width": 10**9, "sort_keys": False}
+    options: dict[str, Any] = {
+        "Dumper": CoreDumper,
+        "allow_unicode": True,
+        "width": 10**9,
+        "sort_keys": False,
+    }
     text = _trimmed(yaml.dump(value, default_flow_style=True, **options))
     if "\n" in text or not text.isprintable():
         options["allow_unicode"] = False
@@ -130,7 +144,6 @@ def write_value(value: Any) -> str:
 
 def _trimmed(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
-
 
 
 class _Reader:
@@ -143,7 +156,9 @@ class _Reader:
     def read(self, node: yaml.Node, path: str, depth: int) -> Any:
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
-            raise ConfigError(f"{self._name} is nested too deeply or too large for a settings file.")
+            raise ConfigError(
+                f"{self._name} is nested too deeply or too large for a settings file."
+            )
         if node.tag not in _PLAIN_TAGS:
             problem = f"the tag {node.tag} is not allowed here"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
@@ -165,7 +180,8 @@ class _Reader:
             inner = f"{path}.{key}" if path else key
             line = key_node.start_mark.line + 1
             if key in found:
-                raise ConfigError(f"'{inner}' stands twice in {self._name}: lines {self._lines[inner]} and {line}.")
+                both = f"lines {self._lines[inner]} and {line}"
+                raise ConfigError(f"'{inner}' stands twice in {self._name}: {both}.")
             self._lines[inner] = line
             found[key] = self.read(value_node, inner, depth + 1)
         return found
@@ -184,6 +200,8 @@ def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
 
 def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    problem = (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(error).splitlines()[0]
+    problem = (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(
+        error
+    ).splitlines()[0]
     where = f"{path.name}:{mark.line + 1}" if mark else path.name
     return ConfigError(f"{path} is not valid yaml: {problem}.", where=where)

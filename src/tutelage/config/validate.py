@@ -19,7 +19,11 @@ from tutelage.errors import ConfigError, nearest
 def validate(merged: Layers, faults: list[ConfigError]) -> Config | None:
     """Return the config, or None if there are faults; those found here are added to ``faults``."""
     faults += _preset_fault(merged)
-    wrong = {key: None for key, leaf in leaves().items() if _unlike(at(merged.values, key), leaf.expected)}
+    wrong = {
+        key: None
+        for key, leaf in leaves().items()
+        if _unlike(at(merged.values, key), leaf.expected)
+    }
     config = None
     try:
         config = Config.model_validate(merged.values)
@@ -79,9 +83,15 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
     if key.startswith(f"{METHODS}."):
         name = key.split(".")[3:]
         if name == ["name"] and value is None:
-            return ConfigError(f"{key.rpartition('.')[0]} has no name", where=where, fix="For example  name: fgd")
+            return ConfigError(
+                f"{key.rpartition('.')[0]} has no name", where=where, fix="For example  name: fgd"
+            )
         fields = MethodConfig.model_json_schema()["properties"]
-        expects = expected(fields[name[0]]) if name and name[0] in fields else "a method such as {name: fgd}"
+        expects = (
+            expected(fields[name[0]])
+            if name and name[0] in fields
+            else "a method such as {name: fgd}"
+        )
     elif key in leaves():
         expects = leaves()[key].expected
     else:
@@ -94,7 +104,9 @@ def _unknown(key: str, merged: Layers) -> ConfigError:
     known = settings_of(section)
     elsewhere = [leaf for leaf in leaves() if leaf.rpartition(".")[2] == name]
     if name in HYP and not section:
-        hint = f"That is a key of hyp files, here {HYP[name].setting}; a hyp file is given with --hyp."
+        hint = (
+            f"That is a key of hyp files, here {HYP[name].setting}; a hyp file is given with --hyp."
+        )
     elif elsewhere:
         hint = f"Did you mean '{elsewhere[0]}'?"
     else:

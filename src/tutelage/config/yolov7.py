@@ -95,10 +95,14 @@ def translate_hyp(document: Document) -> Translated:
         else:
             key = HYP[name]
             try:
-                result.entries.append((key.setting, key.convert(value) if key.convert else value, origin))
+                result.entries.append(
+                    (key.setting, key.convert(value) if key.convert else value, origin)
+                )
             except (KeyError, TypeError, ValueError, OverflowError):
                 fix = f"Expected {_EXPECTED[name]}."
-                result.faults.append(ConfigError(f"{name}: {value!r} cannot be used", where=origin, fix=fix))
+                result.faults.append(
+                    ConfigError(f"{name}: {value!r} cannot be used", where=origin, fix=fix)
+                )
     if idle:
         result.notices.append(f"{document.name}: without effect here: {', '.join(idle)}.")
     return result
@@ -109,4 +113,6 @@ def _unknown(name: str, value: Any, origin: str) -> ConfigError:
         fix = "That is a run file: give it with --config."
         return ConfigError(f"'{name}' is a group of settings", where=origin, fix=fix)
     hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
-    return ConfigError(f"A hyp file has no key '{name}'", where=origin, fix=hint or f"Keys: {' '.join(HYP)}")
+    return ConfigError(
+        f"A hyp file has no key '{name}'", where=origin, fix=hint or f"Keys: {' '.join(HYP)}"
+    )

@@ -16,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex, evaluation_loader, open_dataset, training_loader
 from tutelage.errors import ConfigError, DataError
+from tutelage.evaluation.device import choose_device
 from tutelage.losses.criterion import Criterion
-from tutelage.models.build import load
+from tutelage.models.build import build
+from tutelage.models.checkpoint import fill, read_checkpoint
 from tutelage.models.graph import GraphDetector
 from tutelage.train.ema import make_ema
 from tutelage.train.optim import freeze_rows, make_optimizer
@@ -37,6 +39,7 @@ class Parts:
     train: DatasetIndex
     val: DatasetIndex
     student: GraphDetector
+    start: str
     teaching: Teaching | None
     task: Any
     bare: Task
@@ -63,7 +66,7 @@ def assemble(config: Config) -> Parts:
     val = open_dataset(config.data, "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(f"No training image of {config.data} has a box.", fix="Check the label files.")
-    student = make_student(config, train.names)
+    student, start = make_student(config, train.names)
     check_image_size(config.train.image_size, max(student.strides))
     notices = _notices(config, student)
     frozen = freeze_rows(student, config.train.freeze)
@@ -92,6 +95,7 @@ def assemble(config: Config) -> Parts:
         train=train,
         val=val,
         student=student,
+        start=start,
         teaching=teaching,
         task=prepared,
         bare=task,
@@ -119,39 +123,23 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
     Raises:
         ConfigError: This machine has no such device.
     """
-    check_device(device)
-    where = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    where = choose_device(device)
     if precision == "auto":
-        fast = where.startswith("cuda")
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if fast else "fp32"
-    if precision == "fp16" and where == "cpu":
+        half = "bf16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+        precision = half if where.type == "cuda" else "fp32"
+    if precision == "fp16" and where.type == "cpu":
         raise ConfigError("--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         # Accelerate keeps one state per process; a second run may have another precision or device.
         AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
-    if where.startswith("cuda:"):
-        torch.cuda.set_device(torch.device(where))
+    if where.index is not None:
+        torch.cuda.set_device(where)
     accelerator = Accelerator(
-        cpu=where == "cpu", mixed_precision="no" if precision == "fp32" else precision
+        cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
-    if where == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+    if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(fastest_threads())
     return accelerator, precision
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have."""
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise ConfigError(f"--device {device} is not a device.", fix="Use auto, cpu, cuda, cuda:0 or mps.")
-    if kind == "cuda":
-        count = torch.cuda.device_count()
-        if int(number or 0) >= count:
-            have = ", ".join(f"cuda:{i}" for i in range(count))
-            has = f"{count} CUDA device{'s' * (count > 1)} ({have})" if count else "no CUDA device"
-            raise ConfigError(f"--device {device}: this machine has {has}.", fix="Use --device cpu or auto.")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("--device mps: this machine has no MPS device.", fix="Use --device cpu or auto.")
 
 
 def free_cores() -> int:
@@ -191,13 +179,25 @@ def choose_workers(setting: int | str, device: torch.device) -> int:
     return min(cores, 8) if device.type == "cuda" else cores // 4
 
 
-def make_student(config: Config, names: tuple[str, ...]) -> GraphDetector:
-    """Build the student with the data set's classes, from its architecture and weights."""
+def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector, str]:
+    """Build the student with the data set's classes, from its architecture and weights.
+
+    With weights alone, their architecture and their anchors are kept.
+
+    Returns:
+        The student, and where its weights come from, in words.
+    """
     torch.manual_seed(config.train.seed)
     arch, weights = config.model.arch, config.model.weights
-    if arch is None:
-        return load(weights if weights is not None else DEFAULT_ARCH, names=names)
-    return load(arch, weights=weights, names=names)
+    if weights is None:
+        return build(arch or DEFAULT_ARCH, names), "from scratch"
+    checkpoint = read_checkpoint(weights)
+    student = build(arch or checkpoint.arch, names)
+    report = fill(student, checkpoint, anchors=arch is None)
+    head = f"model.{len(student.model) - 1}."
+    new = any(key.startswith(head) for key in report.skipped)
+    note = f" (head is new: {len(checkpoint.names)} → {len(names)} classes)" if new else ""
+    return student, f"{weights}: {report.matched} of {report.total} tensors{note}"
 
 
 def check_image_size(size: int, stride: int) -> None:

@@ -19,8 +19,7 @@ def plan_rows(
     """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes."""
     config, plan = parts.config, parts.plan
     rows = [("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}")]
-    source = config.model.weights or "from scratch"
-    rows.append(("student", f"{_size(parts.student, config.train.image_size)}   {source}"))
+    rows.append(("student", f"{_size(parts.student, config.train.image_size)}   {parts.start}"))
     if parts.teaching is not None and record is not None:
         network = parts.teaching.network
         size = _size(network, config.train.image_size) if isinstance(network, GraphDetector) else ""

@@ -88,6 +88,7 @@ class Metrics:
         atomic_write_text(path, "".join(f"{line}\n" for line in kept))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line."""
+        """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
+        plain = {key: None if value != value else value for key, value in row.items()}
         with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(plain) + "\n")

@@ -106,7 +106,7 @@ class Best:
 
     def update(self, epoch: int, scores: dict[str, float]) -> bool:
         """Take in an evaluation; return True if it is the best so far."""
-        if scores["AP"] <= self.value:
+        if not scores["AP"] > self.value:  # NaN (a val split without objects) is never better
             return False
         self.value, self.epoch, self.scores = scores["AP"], epoch, dict(scores)
         return True

@@ -220,7 +220,7 @@ class _Run:
                 found = self.evaluate(p.ema.module)
                 scores = _headline(found)
                 improved = self.best.update(event.epoch, scores)
-                if improved:
+                if improved or (last and self.best.epoch < 0):
                     self._save_best(found)
                 yield Evaluated(event.epoch, scores, improved)
             metrics.append(
