@@ -26,7 +26,9 @@ DATA = "../shared/data/bccd/bccd.yaml"
 SIZE = 224
 
 
-def settings(args: argparse.Namespace, name: str, arch: str, epochs: int, seed: int, teacher: str | None) -> Config:
+def settings(
+    args: argparse.Namespace, name: str, arch: str, epochs: int, seed: int, teacher: str | None
+) -> Config:
     """Return the settings of one arm."""
     return Config.model_validate(
         {
@@ -34,27 +36,51 @@ def settings(args: argparse.Namespace, name: str, arch: str, epochs: int, seed: 
             "preset": "v7-tiny",
             "model": {"arch": arch},
             "train": {
-                "epochs": epochs, "batch": 8, "image_size": SIZE, "seed": seed, "nominal_batch": 8,
-                "cache_images": "ram", "eval_every": 5, "patience": 0,
+                "epochs": epochs,
+                "batch": 8,
+                "image_size": SIZE,
+                "seed": seed,
+                "nominal_batch": 8,
+                "cache_images": "ram",
+                "eval_every": 5,
+                "patience": 0,
             },
             "optim": {"lr": 0.01, "lrf": 0.05},
             "loss": {"cls": 0.5, "obj": 1.0},
-            "augment": {"mosaic": 0.0, "fliplr": 0.5, "flipud": 0.5, "translate": 0.1, "scale": 0.3},
+            "augment": {
+                "mosaic": 0.0,
+                "fliplr": 0.5,
+                "flipud": 0.5,
+                "translate": 0.1,
+                "scale": 0.3,
+            },
             "distill": {"teacher": teacher} | ({"ratio": args.ratio} if args.ratio else {}),
             "run": {"project": args.project, "name": name},
         }
     )
 
 
-def arm(args: argparse.Namespace, name: str, arch: str, epochs: int, seed: int, teacher: str | None = None) -> str:
+def arm(
+    args: argparse.Namespace,
+    name: str,
+    arch: str,
+    epochs: int,
+    seed: int,
+    teacher: str | None = None,
+) -> str:
     """Train one arm, or find it finished, and return its folder."""
     folder = Path(args.project) / name
     if (folder / "seconds.json").exists():
         return str(folder)
     started = time.monotonic()
-    for event in run_training(settings(args, name, arch, epochs, seed, teacher), command_line=f"benchmarks/bccd.py {name}"):
+    for event in run_training(
+        settings(args, name, arch, epochs, seed, teacher), command_line=f"benchmarks/bccd.py {name}"
+    ):
         if isinstance(event, Evaluated):
-            print(f"  {name} epoch {event.epoch + 1}/{epochs}: AP {event.scores['AP']:.3f}", flush=True)
+            print(
+                f"  {name} epoch {event.epoch + 1}/{epochs}: AP {event.scores['AP']:.3f}",
+                flush=True,
+            )
         elif isinstance(event, Notice):
             print(f"  {name}: {event.text}", flush=True)
         elif isinstance(event, Finished):
@@ -78,25 +104,40 @@ def main() -> None:
     for seed in args.seeds:
         base = arm(args, f"baseline-s{seed}", "yolov7-tiny@0.25", args.epochs, seed)
         tag = f"-r{args.ratio:g}" if args.ratio else ""
-        taught = arm(args, f"distilled{tag}-s{seed}", "yolov7-tiny@0.25", args.epochs, seed, teacher)
+        taught = arm(
+            args, f"distilled{tag}-s{seed}", "yolov7-tiny@0.25", args.epochs, seed, teacher
+        )
         rows.append((seed, base, taught))
     for split in ("val", "test"):
         index = open_dataset(args.data, split)
         top = measured("teacher", teacher, data=args.data, split=split, image_size=SIZE)
-        print(f"\n{split}: {len(index)} images, {SIZE} px\n{'model':<14} {'seed':>4} {'AP':>6} {'AP50':>6} {'params':>9} {'GFLOPs':>7} {'ms':>6}")
+        print(
+            f"\n{split}: {len(index)} images, {SIZE} px\n{'model':<14} {'seed':>4} {'AP':>6} {'AP50':>6} {'params':>9} {'GFLOPs':>7} {'ms':>6}"
+        )
         print(_row("teacher", "0", top))
         deltas = []
         for seed, base, taught in rows:
-            arms = [measured(n, f, data=args.data, split=split, image_size=SIZE) for n, f in (("baseline", base), ("distilled", taught))]
+            arms = [
+                measured(n, f, data=args.data, split=split, image_size=SIZE)
+                for n, f in (("baseline", base), ("distilled", taught))
+            ]
             for one in arms:
                 print(_row(one.title, str(seed), one))
-            difference = paired_bootstrap(index, arms[0].scores.detections, arms[1].scores.detections)
+            difference = paired_bootstrap(
+                index, arms[0].scores.detections, arms[1].scores.detections
+            )
             gap = top.scores.AP - arms[0].scores.AP
             deltas.append(difference.delta)
             print(f"  seed {seed}: {sentence(difference, images=len(index), seeds=1)}")
-            print(f"  gap to the teacher {100 * gap:+.1f} AP, closed {difference.delta / gap:.0%}" if gap > 0 else "  no gap to the teacher")
+            print(
+                f"  gap to the teacher {100 * gap:+.1f} AP, closed {difference.delta / gap:.0%}"
+                if gap > 0
+                else "  no gap to the teacher"
+            )
         if len(deltas) > 1:
-            print(f"  mean ΔAP {100 * statistics.mean(deltas):+.1f}, spread {100 * statistics.stdev(deltas):.1f} over {len(deltas)} seeds")
+            print(
+                f"  mean ΔAP {100 * statistics.mean(deltas):+.1f}, spread {100 * statistics.stdev(deltas):.1f} over {len(deltas)} seeds"
+            )
     for folder in sorted(Path(args.project).glob("*/seconds.json")):
         print(f"{folder.parent.name:<18} {json.loads(folder.read_text()):.0f} s")
 

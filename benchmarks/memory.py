@@ -20,6 +20,7 @@ def measure(form: str, queue: multiprocessing.Queue) -> None:
     """Run ``form`` and report the peak in MiB."""
     sys.path.insert(0, str(Path(__file__).parent))
     from step import make, pair, synthetic, trainer
+
     from tutelage.teachers import NativeTeacher
 
     names = ["a", "b", "c"]

@@ -17,6 +17,7 @@ from itertools import islice
 
 import torch
 from accelerate import Accelerator
+
 from tutelage.config.schema import LossConfig, MethodConfig, OptimConfig
 from tutelage.distill import build_methods, pair
 from tutelage.losses.criterion import Criterion
@@ -40,7 +41,11 @@ def synthetic(classes: int, seed: int = 0) -> Batch:
     centre = torch.rand(n, 2, generator=g) * SIZE
     half = torch.exp(torch.rand(n, 2, generator=g) * 2.5 + 1.5)
     xyxy = torch.cat([centre - half, centre + half], 1).clamp(0, SIZE)
-    targets = Targets(torch.arange(BATCH).repeat_interleave(BOXES), torch.randint(0, classes, (n,), generator=g), xyxy)
+    targets = Targets(
+        torch.arange(BATCH).repeat_interleave(BOXES),
+        torch.randint(0, classes, (n,), generator=g),
+        xyxy,
+    )
     images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), generator=g, dtype=torch.uint8)
     return Batch(images, targets, torch.arange(BATCH))
 
@@ -52,18 +57,34 @@ class Repeat(list):
         """Accept the loop's call."""
 
 
-def trainer(student: GraphDetector, teacher: NativeTeacher | None, pairs, batch: Batch) -> Callable[[], None]:
+def trainer(
+    student: GraphDetector, teacher: NativeTeacher | None, pairs, batch: Batch
+) -> Callable[[], None]:
     """Return a function that takes one optimizer step's worth of batches (8) with ``fit``."""
     classes = len(student.names)
     methods = build_methods([MethodConfig(name="fgd")], pairs.channels) if teacher else {}
     criterion = Criterion(
-        anchors=student.anchors, strides=student.strides, classes=classes, config=LossConfig(),
-        assigner="ota", image_size=SIZE,
+        anchors=student.anchors,
+        strides=student.strides,
+        classes=classes,
+        config=LossConfig(),
+        assigner="ota",
+        image_size=SIZE,
     )
-    task = Task(student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ())
+    task = Task(
+        student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
+    )
     optimizer = make_optimizer(task, OptimConfig(lr=1e-4))
     plan = Plan(epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION)
-    events = fit(Accelerator(cpu=True), task, teacher, optimizer, make_ema(student), Repeat([batch] * ACCUMULATION), plan)
+    events = fit(
+        Accelerator(cpu=True),
+        task,
+        teacher,
+        optimizer,
+        make_ema(student),
+        Repeat([batch] * ACCUMULATION),
+        plan,
+    )
     return lambda: [None for _ in islice(events, ACCUMULATION + 1)] and None
 
 
@@ -105,7 +126,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--classes", type=int, nargs="+", default=[3, 80])
     args = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {SIZE} px, {BOXES} boxes per image")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {SIZE} px, {BOXES} boxes per image"
+    )
     for classes in args.classes:
         names = [str(i) for i in range(classes)]
         batch = synthetic(classes)
@@ -124,10 +147,17 @@ def main() -> None:
         )
         step = {name: value / ACCUMULATION for name, value in seconds.items()}
         extra = (step["distilled"] - step["plain"] - step["teacher"]) / step["plain"]
-        print(f"{classes} classes, seconds per step: " + "  ".join(f"{n} {v:.3f}" for n, v in step.items()))
-        print(f"  plain / bare                               {step['plain'] / step['bare']:.3f}   (limit 1.15)")
+        print(
+            f"{classes} classes, seconds per step: "
+            + "  ".join(f"{n} {v:.3f}" for n, v in step.items())
+        )
+        print(
+            f"  plain / bare                               {step['plain'] / step['bare']:.3f}   (limit 1.15)"
+        )
         print(f"  (distilled − plain − teacher) / plain      {extra:.3f}   (limit 0.15)")
-        print(f"  distilled / plain                          {step['distilled'] / step['plain']:.2f}")
+        print(
+            f"  distilled / plain                          {step['distilled'] / step['plain']:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def shipped_teacher() -> Path:
     """Return the teacher inside the package; ``tutelage demo --train-teacher`` makes it anew."""
     path = Path(str(files("tutelage") / SHIPPED))
     if not path.exists():
-        raise WeightsError("This installation holds no demo teacher.", fix="tutelage demo --train-teacher")
+        raise WeightsError(
+            "This installation holds no demo teacher.", fix="tutelage demo --train-teacher"
+        )
     return path
 
 
@@ -48,11 +50,22 @@ def settings(
             "preset": "v7-tiny",
             "model": {"arch": arch},
             "train": {
-                "epochs": epochs, "batch": 16, "image_size": SIZE, "seed": seed, "cache_images": "ram",
-                "eval_every": 5, "patience": 0,
+                "epochs": epochs,
+                "batch": 16,
+                "image_size": SIZE,
+                "seed": seed,
+                "cache_images": "ram",
+                "eval_every": 5,
+                "patience": 0,
             },
             "optim": {"lr": 0.02, "lrf": 0.05},
-            "augment": {"mosaic": 0.0, "fliplr": 0.0, "translate": 0.1, "scale": 0.3, "hsv_h": 0.05},
+            "augment": {
+                "mosaic": 0.0,
+                "fliplr": 0.0,
+                "translate": 0.1,
+                "scale": 0.3,
+                "hsv_h": 0.05,
+            },
             "distill": {"teacher": teacher},
             "run": {"project": project, "name": name},
         }
@@ -83,7 +96,10 @@ def run_demo(
     arms: list[Arm] = []
     folders: list[str] = []
     for title, who in (("baseline", None), ("distilled", teacher)):
-        yield Stage(f"{title}: {STUDENT}, {epochs} epochs, seed {seed}" + (", with the teacher" if who else ""))
+        yield Stage(
+            f"{title}: {STUDENT}, {epochs} epochs, seed {seed}"
+            + (", with the teacher" if who else "")
+        )
         config = settings(f"demo-{title}", project=project, epochs=epochs, seed=seed, teacher=who)
         folders.append((yield from _folder(run_training(config, command_line="tutelage demo"))))
     yield Stage("evaluation of all three on the untouched test split")
@@ -99,8 +115,13 @@ def summary(outcome: Outcome, seconds: float) -> dict[str, Any]:
     return {
         "arms": [
             {
-                "title": arm.title, "model": arm.model, "AP": arm.scores.AP, "AP50": arm.scores.AP50,
-                "parameters": arm.parameters, "gflops": arm.gflops, "milliseconds": arm.milliseconds,
+                "title": arm.title,
+                "model": arm.model,
+                "AP": arm.scores.AP,
+                "AP50": arm.scores.AP50,
+                "parameters": arm.parameters,
+                "gflops": arm.gflops,
+                "milliseconds": arm.milliseconds,
             }
             for arm in outcome.arms
         ],

@@ -20,7 +20,9 @@ class UserError(Exception):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
-        super().__init__(" ".join(part for part in (what, f"({where})" if where else "", fix) if part))
+        super().__init__(
+            " ".join(part for part in (what, f"({where})" if where else "", fix) if part)
+        )
 
 
 class ConfigError(UserError):

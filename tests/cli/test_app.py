@@ -105,6 +105,23 @@ def test_a_reader_that_left_is_no_error(cli, monkeypatch) -> None:
     assert (done.stdout.split()[0], done.stderr) == ("data:", "")
 
 
+def test_workers_ended_by_the_same_signal_are_no_news(capsys) -> None:
+    from types import SimpleNamespace
+
+    from tutelage.cli.app import _unraisable
+
+    def raised(text: str) -> SimpleNamespace:
+        error = RuntimeError(text)
+        return SimpleNamespace(
+            exc_type=RuntimeError, exc_value=error, exc_traceback=None, err_msg=None, object=None
+        )
+
+    _unraisable(raised("DataLoader worker (pid 1) is killed by signal: Terminated."))  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(TypeError):  # the interpreter's own hook takes its own type only
+        _unraisable(raised("another"))  # type: ignore[arg-type]
+
+
 def test_messages_name_only_commands_that_exist() -> None:
     named = {
         match

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from tutelage.models.build import load
 from tutelage.teachers import NativeTeacher, Teacher, fingerprint
 

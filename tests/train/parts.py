@@ -1,6 +1,7 @@
 """Small real parts for the tests of the training code."""
 
 import torch
+
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import build_methods, pair
 from tutelage.losses.criterion import Criterion
@@ -12,14 +13,21 @@ from tutelage.train.task import Task
 NAMES = ("a", "b", "c")
 
 
-def make_task(method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options):
+def make_task(
+    method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options
+):
     """Return a distilled task and its teacher, at random weights."""
     torch.manual_seed(seed)
     net, big = load(student, names=NAMES), load(teacher, names=NAMES)
     pairs = pair(net, big)
     methods = build_methods([MethodConfig(name=method, **options)], pairs.channels)
     criterion = Criterion(
-        anchors=net.anchors, strides=net.strides, classes=3, config=LossConfig(), assigner="ota", image_size=64
+        anchors=net.anchors,
+        strides=net.strides,
+        classes=3,
+        config=LossConfig(),
+        assigner="ota",
+        image_size=64,
     )
     task = Task(net, criterion, methods, None, [tap.key for tap in pairs.student])
     return task, NativeTeacher(big, [tap.key for tap in pairs.teacher])
@@ -35,5 +43,7 @@ def make_batch(images=2, size=64, boxes=3, seed=0):
         torch.randint(0, 3, (images * boxes,), generator=g),
         torch.cat([centre - half, centre + half], 1),
     )
-    pixels = torch.rand(images, 3, size, size, generator=g).contiguous(memory_format=torch.channels_last)
+    pixels = torch.rand(images, 3, size, size, generator=g).contiguous(
+        memory_format=torch.channels_last
+    )
     return Batch(pixels, targets, torch.arange(images))

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tutelage.train.calibrate import measure, with_boxes
 
 from tests.train.parts import make_batch, make_task
+from tutelage.train.calibrate import measure, with_boxes
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 

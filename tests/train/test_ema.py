@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+
 from tutelage.train.ema import make_ema
 
 
@@ -22,7 +23,8 @@ def test_ema_follows_the_formula_and_copies_counters():
         else:
             d = 0.99 * (1 - math.exp(-(update + 1) / 10.0))
             expected = {
-                k: d * expected[k] + (1 - d) * v if v.is_floating_point() else v for k, v in now.items()
+                k: d * expected[k] + (1 - d) * v if v.is_floating_point() else v
+                for k, v in now.items()
             }
     for key, value in ema.module.state_dict().items():
         assert torch.allclose(value.double(), expected[key].double(), rtol=1e-12), key

@@ -4,6 +4,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
+
+from tests.train.parts import make_batch, make_task
 from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
@@ -11,8 +13,6 @@ from tutelage.train.ema import make_ema
 from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
 from tutelage.train.optim import make_optimizer
 from tutelage.train.plan import Plan, Position
-
-from tests.train.parts import make_batch, make_task
 
 
 def make_run(plan, **task_options):
@@ -51,7 +51,13 @@ def test_events_of_a_run():
     run = make_run(Plan(epochs=2, steps=4, batch=2))
     events = list(fit(*run))
     assert [type(e) for e in events] == ([Stepped] * 4 + [EpochEnded]) * 2
-    assert not any(v.requires_grad for e in events if isinstance(e, Stepped) for g in e.losses for v in g.values())
+    assert not any(
+        v.requires_grad
+        for e in events
+        if isinstance(e, Stepped)
+        for g in e.losses
+        for v in g.values()
+    )
 
 
 def test_accumulation_steps_every_other_batch():
@@ -68,7 +74,9 @@ def test_accumulation_steps_every_other_batch():
 def test_kd_stops_and_the_teacher_rests():
     run = list(make_run(Plan(epochs=2, steps=4, batch=2, kd_stop_epoch=1)))
     calls, inner = [], run[2]
-    run[2] = lambda images, predictions=False: calls.append(1) or inner(images, predictions=predictions)
+    run[2] = lambda images, predictions=False: (
+        calls.append(1) or inner(images, predictions=predictions)
+    )
     terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
     assert len(calls) == 4
     assert terms[4:] == [{"off"}] * 4

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
 from tutelage.train.observers import Best, FiniteGuard, LossMeans
@@ -28,7 +29,9 @@ def test_guard_names_the_term_and_where():
     guard = FiniteGuard("runs/x")
     guard.last_good_epoch = 2
     guard.watch(losses(), 3, 119)
-    with pytest.raises(TrainingError, match=r"fgd/relation became inf at epoch 3 step 120.*from epoch 2"):
+    with pytest.raises(
+        TrainingError, match=r"fgd/relation became inf at epoch 3 step 120.*from epoch 2"
+    ):
         guard.watch(losses(kd=float("inf")), 3, 120)
 
 

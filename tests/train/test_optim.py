@@ -1,11 +1,11 @@
 import pytest
 import torch
+
+from tests.train.parts import make_task
 from tutelage.config.schema import OptimConfig
 from tutelage.models.build import load
 from tutelage.train.optim import freeze_rows, make_optimizer, parameter_groups
 from tutelage.train.task import Task
-
-from tests.train.parts import make_task
 
 
 def test_every_trainable_parameter_is_in_exactly_one_group():
@@ -14,14 +14,26 @@ def test_every_trainable_parameter_is_in_exactly_one_group():
     groups = parameter_groups(task, OptimConfig(), 1.0)
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in task.parameters() if p.requires_grad)
-    assert {group["kind"] for group in groups} == {"weight", "plain", "bias", "kd-weight", "kd-plain"}
+    assert {group["kind"] for group in groups} == {
+        "weight",
+        "plain",
+        "bias",
+        "kd-weight",
+        "kd-plain",
+    }
     for group in groups:
         assert (group["weight_decay"] > 0) == group["kind"].endswith("weight")
 
 
 def test_group_sizes_of_yolov7_tiny_are_the_reference_ones():
-    groups = parameter_groups(Task(load("yolov7-tiny", names=["a"]), torch.nn.Identity()), OptimConfig(), 1.0)
-    assert {group["kind"]: len(group["params"]) for group in groups} == {"weight": 58, "bias": 58, "plain": 61}
+    groups = parameter_groups(
+        Task(load("yolov7-tiny", names=["a"]), torch.nn.Identity()), OptimConfig(), 1.0
+    )
+    assert {group["kind"]: len(group["params"]) for group in groups} == {
+        "weight": 58,
+        "bias": 58,
+        "plain": 61,
+    }
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

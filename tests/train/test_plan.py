@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from tutelage.structures import Batch, Losses, Targets
 from tutelage.train.plan import Plan, nominal_batch, warmup_steps
 
@@ -72,7 +73,9 @@ def test_warmup_raises_lr_and_momentum_and_accumulation():
 
 def test_adam_has_betas_instead_of_momentum():
     plan = Plan(epochs=2, steps=2, batch=4, momentum=0.9)
-    o = torch.optim.AdamW([{"params": [torch.nn.Parameter(torch.zeros(1))], "kind": "weight", "initial_lr": 1.0}])
+    o = torch.optim.AdamW(
+        [{"params": [torch.nn.Parameter(torch.zeros(1))], "kind": "weight", "initial_lr": 1.0}]
+    )
     plan.apply(o, accelerator(), 0, 0)
     assert o.param_groups[0]["betas"] == (0.9, 0.999)
     assert "momentum" not in o.param_groups[0]
@@ -80,12 +83,16 @@ def test_adam_has_betas_instead_of_momentum():
 
 def batch_of(images):
     empty = torch.zeros(0, dtype=torch.int64)
-    return Batch(torch.zeros(images, 3, 8, 8), Targets(empty, empty, torch.zeros(0, 4)), torch.arange(images))
+    return Batch(
+        torch.zeros(images, 3, 8, 8), Targets(empty, empty, torch.zeros(0, 4)), torch.arange(images)
+    )
 
 
 def test_objective_is_the_reference_scale():
     plan = Plan(epochs=2, steps=2, batch=4)
-    detection = {name: torch.tensor(value) for name, value in (("box", 1.0), ("obj", 2.0), ("cls", 3.0))}
+    detection = {
+        name: torch.tensor(value) for name, value in (("box", 1.0), ("obj", 2.0), ("cls", 3.0))
+    }
     losses = Losses(detection, {"fgd/relation": torch.tensor(4.0)})
     total = plan.objective(losses, batch_of(4), accelerator(accumulation=3, processes=2), 0, 0)
     assert float(total) == (6 + 4) * 4 * 2 * 3

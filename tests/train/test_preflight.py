@@ -1,11 +1,11 @@
 import pytest
 import torch
+
+from tests.train.parts import make_batch, make_task
 from tutelage.errors import TeacherError
 from tutelage.structures import Knowledge
 from tutelage.teachers import fingerprint
 from tutelage.train.preflight import preflight
-
-from tests.train.parts import make_batch, make_task
 
 BATCH = make_batch()
 
@@ -36,7 +36,10 @@ def replaced(method, change):
     ("change", "message"),
     [
         (lambda terms: {k: 0 * v for k, v in terms.items()}, "is 0 on the first batch"),
-        (lambda terms: {k: v * float("nan") for k, v in terms.items()}, "is nan on the first batch"),
+        (
+            lambda terms: {k: v * float("nan") for k, v in terms.items()},
+            "is nan on the first batch",
+        ),
         (lambda terms: {k: v / 0 for k, v in terms.items()}, "is inf on the first batch"),
     ],
 )
@@ -50,7 +53,9 @@ def test_dead_terms_are_named(change, message):
 def test_a_loss_that_does_not_reach_the_student():
     task, teacher = make_task()
     inner = task.losses
-    task.losses = lambda out, batch, k: inner(out._replace(taps=tuple(t.detach() for t in out.taps)), batch, k)
+    task.losses = lambda out, batch, k: inner(
+        out._replace(taps=tuple(t.detach() for t in out.taps)), batch, k
+    )
     with pytest.raises(TeacherError, match="reaches no parameter of the student"):
         check(task, teacher)
 

@@ -78,6 +78,13 @@ def run(argv: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _unraisable(problem: sys.UnraisableHookArgs) -> None:
+    """Pass on what goes wrong in clean-up, except loader workers that a signal to all has ended."""
+    if "DataLoader worker" not in str(problem.exc_value):
+        sys.__unraisablehook__(problem)
+
+
 def main() -> NoReturn:
     """Run the command line of this process."""
+    sys.unraisablehook = _unraisable
     sys.exit(run(sys.argv[1:]))

@@ -48,7 +48,7 @@ def make_display(
 
     Args:
         as_json: One JSON object per line.
-        quiet: Show nothing; errors have their own way. So do all processes of torchrun but the first.
+        quiet: Show nothing, as all processes of torchrun but the first do.
         stream: Where to (stdout if None); the live bar needs a terminal.
     """
     output: TextIO = sys.stdout if stream is None else stream

@@ -83,9 +83,7 @@ TRAIN: Mapping[str, Flag] = {
         "idle", "none", "best.safetensors and last.pt are always written, nothing else"
     ),
     "--noplots": Flag("idle", "none", "no plots are drawn during training"),
-    "--noautoanchor": Flag(
-        "idle", "none", "the architecture's anchors are kept unless --set model.anchors=3"
-    ),
+    "--noautoanchor": Flag("idle", "none", "the architecture's anchors are always kept"),
     "--save_period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--save-period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),

@@ -21,34 +21,65 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """The student."""
 
-    arch: str | None = Field(None, description="Architecture name or the path of a model yaml (none: that of the weights, else yolov7-tiny)")
-    weights: str | None = Field(None, description="Start from these weights: run folder, .safetensors or YOLOv7/v5 .pt")
-    anchors: Annotated[int, Field(ge=1)] | None = Field(None, description="Anchors per level for autoanchor (none: the architecture's own)")
+    arch: str | None = Field(
+        default=None,
+        description="Architecture name or the path of a model yaml (none: that of the weights, else yolov7-tiny)",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="Start from these weights: run folder, .safetensors or YOLOv7/v5 .pt",
+    )
 
 
 class TrainConfig(Section):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    batch: Annotated[int, Field(ge=1)] = Field(16, description="Images per step, over all processes")
-    nominal_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field("auto", description="Gradients accumulate to this many images (auto: 64, or 16 under 1,000 training images)")
+    batch: Annotated[int, Field(ge=1)] = Field(
+        default=16, description="Images per step, over all processes"
+    )
+    nominal_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="Gradients accumulate to this many images (auto: 64, or 16 under 1,000 training images)",
+    )
     image_size: Annotated[int, Field(ge=32)] = 640
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     seed: int = 0
-    device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    max_norm: NonNegative = Field(10.0, description="Clip the gradient to this norm, with and without a teacher (0: off)")
+    device: str = Field(default="auto", description="auto | cpu | cuda | cuda:N | mps")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        default="auto", description="Loader processes (auto: the cores that the network leaves)"
+    )
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="CPU threads of the network (auto: the fastest number, found by trying)",
+    )
+    max_norm: NonNegative = Field(
+        default=10.0,
+        description="Clip the gradient to this norm, with and without a teacher (0: off)",
+    )
     ema_decay: Fraction = 0.9999
-    ema_ramp: Positive = Field(2000.0, description="Steps over which the EMA decay rises")
-    multi_scale: bool = Field(False, description="Vary the image size by half from step to step")
-    patience: Annotated[int, Field(ge=0)] = Field(100, description="Stop after this many epochs without a better AP (0: never)")
-    freeze: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="Rows to freeze; one number N means rows 0..N-1")
-    single_cls: bool = Field(False, description="Treat all classes as one")
-    rect: bool = Field(False, description="Batches of similar shape, no mosaic, no shuffle")
-    cache_images: Literal["none", "ram"] = Field("none", description="Keep decoded images in RAM")
-    cache_gib: Positive = Field(4.0, description="Budget of the image cache in GiB")
-    eval_every: Annotated[int, Field(ge=1)] = Field(1, description="Evaluate on val every so many epochs (and after the last)")
-    validate_runs: bool = Field(True, description="Evaluate during training (off: only after the last epoch)")
+    ema_ramp: Positive = Field(default=2000.0, description="Steps over which the EMA decay rises")
+    multi_scale: bool = Field(
+        default=False, description="Vary the image size by half from step to step"
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="Stop after this many epochs without a better AP (0: never)"
+    )
+    freeze: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Rows to freeze; one number N means rows 0..N-1"
+    )
+    single_cls: bool = Field(default=False, description="Treat all classes as one")
+    rect: bool = Field(default=False, description="Batches of similar shape, no mosaic, no shuffle")
+    cache_images: Literal["none", "ram"] = Field(
+        default="none", description="Keep decoded images in RAM"
+    )
+    cache_gib: Positive = Field(default=4.0, description="Budget of the image cache in GiB")
+    eval_every: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Evaluate on val every so many epochs (and after the last)"
+    )
+    validate_runs: bool = Field(
+        default=True, description="Evaluate during training (off: only after the last epoch)"
+    )
 
 
 class OptimConfig(Section):
@@ -56,8 +87,8 @@ class OptimConfig(Section):
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Positive = 0.01
-    lrf: Fraction = Field(0.1, description="Final learning rate as a fraction of lr")
-    momentum: Fraction = Field(0.937, description="SGD momentum, or Adam's beta1")
+    lrf: Fraction = Field(default=0.1, description="Final learning rate as a fraction of lr")
+    momentum: Fraction = Field(default=0.937, description="SGD momentum, or Adam's beta1")
     weight_decay: NonNegative = 0.0005
     warmup_epochs: NonNegative = 3.0
     warmup_momentum: Fraction = 0.8
@@ -74,9 +105,11 @@ class LossConfig(Section):
     cls_pw: Positive = 1.0
     obj_pw: Positive = 1.0
     anchor_t: Annotated[float, Field(gt=1.0)] = 4.0
-    fl_gamma: NonNegative = Field(0.0, description="Focal loss gamma (0: off)")
+    fl_gamma: NonNegative = Field(default=0.0, description="Focal loss gamma (0: off)")
     label_smoothing: Fraction = 0.0
-    assigner: Literal["auto", "ota", "anchor"] = Field("auto", description="auto: OTA for YOLOv7 heads, anchor-ratio for YOLOv5 heads")
+    assigner: Literal["auto", "ota", "anchor"] = Field(
+        default="auto", description="auto: OTA for YOLOv7 heads, anchor-ratio for YOLOv5 heads"
+    )
 
 
 class AugmentConfig(Section):
@@ -88,17 +121,30 @@ class AugmentConfig(Section):
     degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
     translate: Fraction = 0.2
     scale: Fraction = 0.5
-    scale_up: NonNegative = Field(0.1, description="Added to the upper end of the scale range (0.1 in YOLOv7, 0 in YOLOv5)")
+    scale_up: NonNegative = Field(
+        default=0.1,
+        description="Added to the upper end of the scale range (0.1 in YOLOv7, 0 in YOLOv5)",
+    )
     shear: Annotated[float, Field(ge=0, le=89)] = 0.0
     perspective: Annotated[float, Field(ge=0, le=0.01)] = 0.0
     flipud: Fraction = 0.0
     fliplr: Fraction = 0.5
     mosaic: Fraction = 1.0
-    mosaic9: Fraction = Field(0.2, description="Share of the mosaics that have nine tiles (0.2 in YOLOv7, 0 in YOLOv5)")
+    mosaic9: Fraction = Field(
+        default=0.2,
+        description="Share of the mosaics that have nine tiles (0.2 in YOLOv7, 0 in YOLOv5)",
+    )
     mixup: Fraction = 0.0
-    mixup_beta: Positive = Field(8.0, description="Beta(b, b) of mixup (8 in YOLOv7, 32 in YOLOv5)")
-    max_aspect: Positive = Field(20.0, description="Drop boxes thinner than this after the warp (20 in YOLOv7, 100 in YOLOv5)")
-    close_mosaic: Annotated[int, Field(ge=0)] = Field(0, description="No mosaic and no mixup in this many last epochs")
+    mixup_beta: Positive = Field(
+        default=8.0, description="Beta(b, b) of mixup (8 in YOLOv7, 32 in YOLOv5)"
+    )
+    max_aspect: Positive = Field(
+        default=20.0,
+        description="Drop boxes thinner than this after the warp (20 in YOLOv7, 100 in YOLOv5)",
+    )
+    close_mosaic: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="No mosaic and no mixup in this many last epochs"
+    )
 
 
 class MethodConfig(Section):
@@ -118,23 +164,45 @@ class MethodConfig(Section):
 class DistillConfig(Section):
     """Distillation. On as soon as ``teacher`` is given."""
 
-    teacher: str | None = Field(None, description="Teacher: run folder, .safetensors or YOLOv7/v5 .pt; turns distillation on")
-    student_kd_layers: Layers | None = Field(None, description="Student layers to tap, paired in order (none: p3, p4, p5)")
-    teacher_kd_layers: Layers | None = Field(None, description="Teacher layers to tap, paired in order (none: p3, p4, p5)")
+    teacher: str | None = Field(
+        default=None,
+        description="Teacher: run folder, .safetensors or YOLOv7/v5 .pt; turns distillation on",
+    )
+    student_kd_layers: Layers | None = Field(
+        default=None, description="Student layers to tap, paired in order (none: p3, p4, p5)"
+    )
+    teacher_kd_layers: Layers | None = Field(
+        default=None, description="Teacher layers to tap, paired in order (none: p3, p4, p5)"
+    )
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="fgd"),)
-    ratio: Positive = Field(1.5, description="weight: auto makes KD gradients at the taps this many times the detection gradients")
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="How the KD weight decays over the run")
-    warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the KD weight rises from 0")
-    stop_epoch: Annotated[int, Field(ge=1)] | None = Field(None, description="First epoch without KD")
-    resize: bool = Field(False, description="Allow pairs of unequal stride: student features are resized")
-    accept_teacher: bool = Field(False, description="Go on although the teacher finds nothing on this data")
+    ratio: Positive = Field(
+        default=1.5,
+        description="weight: auto makes KD gradients at the taps this many times the detection gradients",
+    )
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="How the KD weight decays over the run"
+    )
+    warmup_epochs: NonNegative = Field(
+        default=0.0, description="Epochs over which the KD weight rises from 0"
+    )
+    stop_epoch: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="First epoch without KD"
+    )
+    resize: bool = Field(
+        default=False, description="Allow pairs of unequal stride: student features are resized"
+    )
+    accept_teacher: bool = Field(
+        default=False, description="Go on although the teacher finds nothing on this data"
+    )
 
 
 class RunConfig(Section):
     """Where results go."""
 
     project: str = "runs"
-    name: str | None = Field(None, description="Folder name (none: <data>-<arch>[-<method>])")
+    name: str | None = Field(
+        default=None, description="Folder name (none: <data>-<arch>[-<method>])"
+    )
     exist_ok: bool = False
 
 
@@ -142,7 +210,10 @@ class Config(Section):
     """All settings of a training run."""
 
     data: str | None = None
-    preset: str | None = Field(None, description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high (none: by architecture and weights)")
+    preset: str | None = Field(
+        default=None,
+        description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high (none: by architecture and weights)",
+    )
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     optim: OptimConfig = OptimConfig()

@@ -20,10 +20,6 @@ def _assigner(value: Any) -> str:
     return {1: "ota", 0: "anchor"}[value]
 
 
-def _anchors(value: Any) -> int | None:
-    return round(float(value)) or None
-
-
 HYP: dict[str, Key] = {
     "lr0": Key("optim.lr"),
     "lrf": Key("optim.lrf"),
@@ -41,7 +37,6 @@ HYP: dict[str, Key] = {
     "fl_gamma": Key("loss.fl_gamma"),
     "label_smoothing": Key("loss.label_smoothing"),
     "loss_ota": Key("loss.assigner", _assigner),
-    "anchors": Key("model.anchors", _anchors),
     "hsv_h": Key("augment.hsv_h"),
     "hsv_s": Key("augment.hsv_s"),
     "hsv_v": Key("augment.hsv_v"),
@@ -61,12 +56,12 @@ HYP: dict[str, Key] = {
 WITHOUT_EFFECT: dict[str, str] = {
     "copy_paste": "needs outlines, and boxes are trained here",
     "paste_in": "needs outlines, and boxes are trained here",
+    "anchors": "the anchors are the architecture's own",
     "iou_t": "YOLOv7 and YOLOv5 do not use it either",
 }
 
 _EXPECTED: dict[str, str] = {
     "loss_ota": "1 (OTA) or 0 (anchor ratio)",
-    "anchors": "a number of anchors per level, or 0 for the architecture's own",
 }
 
 

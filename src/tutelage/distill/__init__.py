@@ -4,7 +4,7 @@ from tutelage.distill.build import build_methods, describe_methods
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import LevelMethod, Method, Need
 from tutelage.distill.methods import METHODS
-from tutelage.distill.pairing import Pairs, pair
+from tutelage.distill.pairing import Pairs, check_classes, pair
 
 __all__ = [
     "METHODS",
@@ -14,6 +14,7 @@ __all__ = [
     "Need",
     "Pairs",
     "build_methods",
+    "check_classes",
     "describe_methods",
     "pair",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,8 @@ from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
 
 DEFAULT_ARCH = "yolov7-tiny"
+TRIES = 3  # forward passes per number of threads
+WORTH = 1.1  # more threads must be this much faster
 
 
 @dataclass(frozen=True)
@@ -53,30 +57,46 @@ class Parts:
     notices: tuple[str, ...]
 
 
-def assemble(config: Config) -> Parts:
+def assemble(config: Config, origins: Mapping[str, str] | None = None) -> Parts:
     """Build everything that a run needs.
+
+    Args:
+        config: All settings.
+        origins: Where each came from, for messages.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
     """
     if config.data is None:
-        raise ConfigError("No data set is given.", fix="Add  --data data.yaml  (or the built-in:  --data digits).")
+        raise ConfigError(
+            "No data set is given.", fix="Add  --data data.yaml  (or the built-in:  --data digits)."
+        )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
     train = open_dataset(config.data, "train", single_class=config.train.single_cls)
     val = open_dataset(config.data, "val", single_class=config.train.single_cls)
     if not len(train.boxes):
-        raise DataError(f"No training image of {config.data} has a box.", fix="Check the label files.")
+        raise DataError(
+            f"No training image of {config.data} has a box.", fix="Check the label files."
+        )
     student, start = make_student(config, train.names)
     check_image_size(config.train.image_size, max(student.strides))
     notices = _notices(config, student)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
-    teaching = teach(config.distill, student, accelerator.device) if config.distill.teacher else None
+    teaching = (
+        teach(config.distill, student, accelerator.device, origins)
+        if config.distill.teacher
+        else None
+    )
 
+    if accelerator.device.type == "cpu":
+        set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
-    loader = make_training_loader(config, train, batch=batch, workers=workers, stride=max(student.strides))
+    loader = make_training_loader(
+        config, train, batch=batch, workers=workers, stride=max(student.strides)
+    )
     task = Task(
         student.to(memory_format=torch.channels_last),  # pyright: ignore[reportCallIssue]
         make_criterion(config, student),
@@ -84,7 +104,9 @@ def assemble(config: Config) -> Parts:
         teaching.weights if teaching else None,
         [tap.key for tap in teaching.pairs.student] if teaching else (),
     )
-    plan = make_plan(config, images=len(train), steps=-(-len(loader) // accelerator.num_processes), task=task)
+    plan = make_plan(
+        config, images=len(train), steps=-(-len(loader) // accelerator.num_processes), task=task
+    )
     optimizer = make_optimizer(task, config.optim, plan.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
@@ -137,8 +159,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
     accelerator = Accelerator(
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
-    if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(fastest_threads())
     return accelerator, precision
 
 
@@ -147,36 +167,47 @@ def free_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fastest_threads() -> int:
-    """Return the number of threads with which a convolution is fastest right now.
+def set_threads(setting: int | str, student: GraphDetector, image_size: int, batch: int) -> None:
+    """Set the CPU threads of the network; ``auto`` tries what is fastest right now.
 
-    Threads that share a core with another busy process wait for each other: two of them have been
-    seen ten times slower than one. So the cores that are really free are found by trying.
+    Small networks gain nothing from more threads, and threads that share a core with another busy
+    process wait for each other: two of them have been seen ten times slower than one. So the
+    cores that are worth using are found by running the student's forward pass.
     """
+    if setting != "auto":
+        torch.set_num_threads(int(setting))
+        return
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    images = torch.rand(batch, 3, image_size, image_size).to(memory_format=torch.channels_last)
+    probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     cores = free_cores()
-    x, w = torch.rand(4, 32, 64, 64), torch.rand(32, 32, 3, 3)
-    seconds = {}
-    for threads in sorted({1, max(cores // 2, 1), cores}):
-        torch.set_num_threads(threads)
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            torch.conv2d(x, w, padding=1)
-            times.append(time.perf_counter() - start)
-        seconds[threads] = sorted(times)[len(times) // 2]
-    return min(seconds, key=lambda threads: seconds[threads])
+    seconds: dict[int, float] = {}
+    with torch.inference_mode():
+        for threads in sorted({1, max(cores // 2, 1), cores}):
+            torch.set_num_threads(threads)
+            times = []
+            for _ in range(TRIES):
+                start = time.perf_counter()
+                probe(images)
+                times.append(time.perf_counter() - start)
+            seconds[threads] = min(times)
+    best = min(seconds.values())
+    torch.set_num_threads(min(n for n, each in seconds.items() if each <= WORTH * best))
 
 
 def choose_workers(setting: int | str, device: torch.device) -> int:
     """Return the number of loader workers.
 
-    On the CPU workers take cores from the network: with few cores, loading in the main process is
-    faster. A GPU waits for its images: as many workers as cores, up to eight.
+    On the CPU they get the cores that the network leaves. A GPU waits for its images: as many
+    workers as cores, up to eight.
     """
     if setting != "auto":
         return int(setting)
     cores = free_cores()
-    return min(cores, 8) if device.type == "cuda" else cores // 4
+    if device.type == "cuda":
+        return min(cores, 8)
+    return min(max(cores - torch.get_num_threads(), cores // 4), 8)
 
 
 def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector, str]:
@@ -205,7 +236,8 @@ def check_image_size(size: int, stride: int) -> None:
     if size % stride:
         near = max(round(size / stride), 1) * stride
         raise ConfigError(
-            f"--img-size {size} must be a multiple of {stride} (largest stride).", fix=f"Nearest: {near}."
+            f"--img-size {size} must be a multiple of {stride} (largest stride).",
+            fix=f"Nearest: {near}.",
         )
 
 
@@ -225,7 +257,13 @@ def make_criterion(config: Config, student: GraphDetector) -> Criterion:
 
 
 def make_training_loader(
-    config: Config, index: DatasetIndex, *, batch: int, workers: int, stride: int = 32, seed: int | None = None
+    config: Config,
+    index: DatasetIndex,
+    *,
+    batch: int,
+    workers: int,
+    stride: int = 32,
+    seed: int | None = None,
 ) -> Any:
     """Return the loader of the training images; ``seed`` replaces the run's own."""
     closing = config.augment.close_mosaic

@@ -64,4 +64,3 @@ def concluded(
     closed = difference.delta / gap if gap > 0 else None
     verdict = sentence(difference, images=len(index), seeds=seeds)
     return Outcome((teacher, baseline, distilled), difference, verdict, closed)
-

@@ -8,13 +8,18 @@ from typing import Any
 
 import torch
 
+from tutelage.config.load import describe_changes
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.train.assemble import Parts
 
 
 def plan_rows(
-    parts: Parts, record: dict[str, Any] | None, weights: str, origins: Mapping[str, str], folder: str
+    parts: Parts,
+    record: dict[str, Any] | None,
+    weights: str,
+    origins: Mapping[str, str],
+    folder: str,
 ) -> tuple[tuple[str, str], ...]:
     """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes."""
     config, plan = parts.config, parts.plan
@@ -28,22 +33,32 @@ def plan_rows(
         rows.append(("methods", _methods(parts, weights)))
         rows.append(("kd", _kd_schedule(parts)))
     rows.append(
-        ("data", f"{len(parts.train)} train · {len(parts.val)} val · {len(parts.train.names)} classes · "
-                 f"{sum(f.severity == 'warning' for f in parts.train.findings)} warnings")
+        (
+            "data",
+            f"{len(parts.train)} train · {len(parts.val)} val · {len(parts.train.names)} classes · "
+            f"{sum(f.severity == 'warning' for f in parts.train.findings)} warnings",
+        )
     )
     rows.append(
-        ("schedule", f"{plan.epochs} epochs × {plan.steps} steps, {config.train.image_size} px, batch {plan.batch} × "
-                     f"accumulate {plan.accumulation} (nominal {plan.nominal_batch}), {config.optim.name} "
-                     f"{config.optim.lr:g}, {plan.schedule}, warm-up {plan.warmup_steps} steps, "
-                     f"clip {plan.max_norm:g}, seed {plan.seed}, {parts.workers} workers")
+        (
+            "schedule",
+            f"{plan.epochs} epochs × {plan.steps} steps, {config.train.image_size} px, batch {plan.batch} × "
+            f"accumulate {plan.accumulation} (nominal {plan.nominal_batch}), {config.optim.name} "
+            f"{config.optim.lr:g}, {plan.schedule}, warm-up {plan.warmup_steps} steps, "
+            f"clip {plan.max_norm:g}, seed {plan.seed}, {parts.workers} workers",
+        )
     )
-    rows.append(("changed", _changed(origins)))
+    rows.append(("changed", describe_changes(config, origins)))
     return tuple(rows)
 
 
 def _device(parts: Parts) -> str:
     device = parts.accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{machine()} {device.type}"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{machine()} {device.type}"
+    )
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"{parts.accelerator.num_processes} × {name}{threads}"
 
@@ -67,8 +82,10 @@ def _pairs(parts: Parts) -> list[tuple[str, str]]:
     for s, t in zip(pairs.student, pairs.teacher, strict=True):
         connector = "1×1" if s.channels != t.channels else "none"
         rows.append(
-            ("pairs" if not rows else "",
-             f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3} connector {connector}")
+            (
+                "pairs" if not rows else "",
+                f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3} connector {connector}",
+            )
         )
     return rows
 
@@ -79,7 +96,11 @@ def _methods(parts: Parts, weights: str) -> str:
     for config in parts.config.distill.methods:
         options = "  ".join(f"{name} {value}" for name, value in config.options.items())
         notes.append(f"{config.name} × {config.weight}" + (f"  {options}" if options else ""))
-    automatic = f"   ({weights}; gradient ratio {parts.config.distill.ratio:g})" if parts.teaching.shares else ""
+    automatic = (
+        f"   ({weights}; gradient ratio {parts.config.distill.ratio:g})"
+        if parts.teaching.shares
+        else ""
+    )
     return " · ".join(notes) + automatic
 
 
@@ -87,18 +108,4 @@ def _kd_schedule(parts: Parts) -> str:
     distill = parts.config.distill
     stop = f", stops at epoch {distill.stop_epoch}" if distill.stop_epoch else ""
     rise = f", rises over {distill.warmup_epochs:g} epochs" if distill.warmup_epochs else ""
-    return (
-        f"{distill.schedule}{rise}{stop}; loss = (Σ detection + kd · Σ distillation) × batch"
-    )
-
-
-def _changed(origins: Mapping[str, str]) -> str:
-    base = {"default"}
-    by_hand = [
-        f"{key} ({origin})"
-        for key, origin in origins.items()
-        if origin not in base and not origin.startswith("preset")
-    ]
-    presets = sorted({origin for origin in origins.values() if origin.startswith("preset")})
-    rest = f"everything else: {presets[0]}" if presets else "everything else: defaults"
-    return " · ".join([*by_hand, rest])
+    return f"{distill.schedule}{rise}{stop}; loss = (Σ detection + kd · Σ distillation) × batch"

@@ -16,10 +16,20 @@ import torch
 from tutelage.errors import ConfigError
 from tutelage.weights.store import atomic_write_text
 
-PACKAGES = ("tutelage", "torch", "torchvision", "accelerate", "numpy", "opencv-python-headless", "hotcoco")
+PACKAGES = (
+    "tutelage",
+    "torch",
+    "torchvision",
+    "accelerate",
+    "numpy",
+    "opencv-python-headless",
+    "hotcoco",
+)
 
 
-def make_run_folder(project: Path, name: str | None, default: str, *, exist_ok: bool = False) -> Path:
+def make_run_folder(
+    project: Path, name: str | None, default: str, *, exist_ok: bool = False
+) -> Path:
     """Make and return a new folder below ``project``.
 
     Args:
@@ -44,7 +54,8 @@ def make_run_folder(project: Path, name: str | None, default: str, *, exist_ok: 
             continue
         except OSError as error:
             raise ConfigError(
-                f"The run folder {folder} cannot be made: {error.strerror}.", fix="Choose another --project."
+                f"The run folder {folder} cannot be made: {error.strerror}.",
+                fix="Choose another --project.",
             ) from error
         return folder
 
@@ -56,7 +67,11 @@ def write_json(path: Path, content: Any) -> None:
 
 def environment(command_line: str) -> str:
     """Return versions, machine, git commit and the command line as text."""
-    rows = {"command": command_line, "python": sys.version.split()[0], "platform": platform.platform()}
+    rows = {
+        "command": command_line,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+    }
     for package in PACKAGES:
         try:
             rows[package] = version(package)

@@ -35,7 +35,6 @@ class LossMeans:
         self._sums, self._steps = {}, {}
         return means
 
-
     def kd_share(self, factor: float) -> float:
         """Return the KD part of the total loss, read off the device every ten steps.
 
@@ -81,7 +80,11 @@ class FiniteGuard:
 
     def _what(self, names: list[str], losses: Losses, epoch: int, step: int) -> str:
         value = next((float(g[n]) for g in losses for n in names if n in g), float("nan"))
-        rest = "all terms" if len(names) > 1 and len(names) == sum(map(len, losses)) else ", ".join(names)
+        rest = (
+            "all terms"
+            if len(names) > 1 and len(names) == sum(map(len, losses))
+            else ", ".join(names)
+        )
         if self.last_good_epoch is None:
             kept = f"No epoch was finished; {self._folder} holds the settings"
         else:

@@ -27,7 +27,9 @@ def kind_of(name: str, parameter: nn.Parameter) -> Kind:
     return "plain" if plain else "weight"
 
 
-def parameter_groups(task: nn.Module, config: OptimConfig, decay_scale: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    task: nn.Module, config: OptimConfig, decay_scale: float
+) -> list[dict[str, Any]]:
     """Return optimizer groups with ``kind``, ``initial_lr`` and ``weight_decay``."""
     kinds: dict[Kind, list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
@@ -45,7 +47,9 @@ def parameter_groups(task: nn.Module, config: OptimConfig, decay_scale: float) -
     ]
 
 
-def make_optimizer(task: nn.Module, config: OptimConfig, decay_scale: float = 1.0) -> torch.optim.Optimizer:
+def make_optimizer(
+    task: nn.Module, config: OptimConfig, decay_scale: float = 1.0
+) -> torch.optim.Optimizer:
     """Return SGD with Nesterov momentum, Adam or AdamW over all trainable parameters of ``task``.
 
     Args:
@@ -55,7 +59,9 @@ def make_optimizer(task: nn.Module, config: OptimConfig, decay_scale: float = 1.
     """
     groups = parameter_groups(task, config, decay_scale)
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True, fused=True)
+        return torch.optim.SGD(
+            groups, lr=config.lr, momentum=config.momentum, nesterov=True, fused=True
+        )
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 

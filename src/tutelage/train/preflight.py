@@ -90,7 +90,7 @@ def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[st
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
-        for own, parameter in cast(Method, method).moving().items()
+        for own, parameter in cast("Method", method).moving().items()
     }
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,7 +13,7 @@ import torch
 
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError, DataError, UserError
+from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation import Scores, evaluate
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Predictions
@@ -72,13 +71,17 @@ def run_training(
             fix=f"To train on: --weights {resume}/best.safetensors --epochs 50",
         )
     yield from (Notice("info", text) for text in notices)
-    parts = assemble(config)
+    parts = assemble(config, origins)
     yield from (Notice("info", text) for text in parts.notices)
     run = _Run(parts, config, origins or {}, resume, command_line)
     at = run.restore(saved) if saved is not None else Position()
     yield from run.prepare(fresh=saved is None)
-    yield Planned(plan_rows(parts, run.record, run.weights_note, origins or {}, str(run.folder)),
-                  str(run.folder), config.train.epochs, parts.plan.steps)
+    yield Planned(
+        plan_rows(parts, run.record, run.weights_note, origins or {}, str(run.folder)),
+        str(run.folder),
+        config.train.epochs,
+        parts.plan.steps,
+    )
     events = run.train(at, started)
     yield from islice(events, 1) if dry_run else events
 
@@ -87,7 +90,12 @@ class _Run:
     """The parts of one run and its files."""
 
     def __init__(
-        self, parts: Parts, config: Config, origins: Mapping[str, str], resume: str | None, command: str
+        self,
+        parts: Parts,
+        config: Config,
+        origins: Mapping[str, str],
+        resume: str | None,
+        command: str,
     ) -> None:
         self.parts, self.config = parts, config
         self.config_text = dump(config, origins)
@@ -108,7 +116,9 @@ class _Run:
     def restore(self, saved: dict[str, Any]) -> Position:
         """Load ``last.pt`` into the parts."""
         p = self.parts
-        at = restore(saved, accelerator=p.accelerator, task=p.task, optimizer=p.optimizer, ema=p.ema)
+        at = restore(
+            saved, accelerator=p.accelerator, task=p.task, optimizer=p.optimizer, ema=p.ema
+        )
         progress = saved["progress"]
         self.best.value, self.best.epoch = progress["best"], progress["best_epoch"]
         self.best.scores = dict(progress["best_scores"])
@@ -123,12 +133,17 @@ class _Run:
         self._batches = self._draw_batches()
         if p.teaching is not None and self.record is not None:
             if not self._batches:
-                raise DataError("No training batch holds a box: the teacher has nothing to point at.")
+                raise DataError(
+                    "No training batch holds a box: the teacher has nothing to point at."
+                )
             scores = worth(p.teaching, p.val, self.config, p.accelerator.device)
             self.record["scores"] = scores
             yield from self._judge(scores)
             preflight(
-                p.bare, p.teaching.teacher, lambda: fingerprint(p.teaching.teacher.state()), self._batches[0]  # pyright: ignore[reportOptionalMemberAccess]
+                p.bare,
+                p.teaching.teacher,
+                lambda: fingerprint(p.teaching.teacher.state()),
+                self._batches[0],  # pyright: ignore[reportOptionalMemberAccess]
             )
             if fresh and p.teaching.shares:
                 yield from self.calibrate(Position(), "before the first step")
@@ -152,7 +167,9 @@ class _Run:
 
     def _judge(self, scores: dict[str, float] | None) -> Iterator[Event]:
         if scores is None:
-            yield Notice("info", "The teacher shares no class name with the data: it was not evaluated.")
+            yield Notice(
+                "info", "The teacher shares no class name with the data: it was not evaluated."
+            )
         elif self.config.model.weights is not None:
             start = self.evaluate(self.parts.bare.student).AP
             if scores["AP"] < start:
@@ -173,19 +190,21 @@ class _Run:
             p.teaching.teacher if not p.plan.predictions else _with_predictions(p.teaching.teacher),
             self._batches,
             p.teaching.shares,
-            lambda x: cast(torch.Tensor, p.accelerator.reduce(x, "mean")),
+            lambda x: cast("torch.Tensor", p.accelerator.reduce(x, "mean")),
         )
         p.bare.weights.update(reading.weights)
         self.readings.append({"epoch": at.epoch, "when": when, **_summary(reading)})
         text = ", ".join(f"{n} × {w:.4g}" for n, w in reading.weights.items())
         jumps = [
-            n for n, w in reading.weights.items()
+            n
+            for n, w in reading.weights.items()
             if len(self.readings) > 1 and not 1 / JUMP <= w / before[n] <= JUMP
         ]
         reason = "the balance of KD and detection gradients at the taps has moved" if jumps else ""
         yield Notice(
             "warning" if jumps else "info",
-            f"weights measured {when}: {text}" + (f" (was {', '.join(f'{before[n]:.4g}' for n in jumps)}: {reason})" if jumps else ""),
+            f"weights measured {when}: {text}"
+            + (f" (was {', '.join(f'{before[n]:.4g}' for n in jumps)}: {reason})" if jumps else ""),
         )
 
     # --- training --------------------------------------------------------------------------
@@ -200,16 +219,30 @@ class _Run:
         due = sorted({p.plan.warmup_steps, *(int(total * f) for f in LATER_READINGS)} - {0})
         clock = time.monotonic()
         for event in fit(
-            p.accelerator, p.task, teacher, p.optimizer, p.ema, self._watched(p.loader), p.plan, at,
+            p.accelerator,
+            p.task,
+            teacher,
+            p.optimizer,
+            p.ema,
+            self._watched(p.loader),
+            p.plan,
+            at,
             resize if self.config.train.multi_scale else None,
         ):
             if not isinstance(event, EpochEnded):
                 epoch, step, losses = event
-                self.guard.watch(losses, epoch, step)
+                self.guard.watch(losses, epoch + 1, step)
                 means.add(losses)
                 yield StepDone(epoch, step, losses, self._lr(), self._kd_share(epoch, step, means))
-                if p.teaching and p.teaching.shares and p.plan.step_at(epoch, step) in due and p.plan.kd(epoch, step - 1):
-                    yield from self.calibrate(Position(epoch, step), f"at epoch {epoch} step {step}")
+                if (
+                    p.teaching
+                    and p.teaching.shares
+                    and p.plan.step_at(epoch, step) in due
+                    and p.plan.kd(epoch, step - 1)
+                ):
+                    yield from self.calibrate(
+                        Position(epoch, step), f"at epoch {epoch + 1} step {step}"
+                    )
                 continue
             row = {n: v for n, v in means.take().items() if n != "off"}
             last = event.epoch + 1 == p.plan.epochs
@@ -224,16 +257,26 @@ class _Run:
                     self._save_best(found)
                 yield Evaluated(event.epoch, scores, improved)
             metrics.append(
-                {"epoch": event.epoch, **row, **scores, "lr": self._lr(), "seconds": round(seconds, 3),
-                 **({"kd_weights": dict(p.bare.weights)} if p.teaching else {})}
+                {
+                    "epoch": event.epoch,
+                    **row,
+                    **scores,
+                    "lr": self._lr(),
+                    "seconds": round(seconds, 3),
+                    **({"kd_weights": dict(p.bare.weights)} if p.teaching else {}),
+                }
             )
             self._save_last(Position(event.epoch + 1, 0))
-            self.guard.last_good_epoch = event.epoch
+            self.guard.last_good_epoch = event.epoch + 1
             clock = time.monotonic()
             if self.best.exhausted(event.epoch) and not last:
-                yield Notice("info", f"Stopped early: no better AP for {self.best.patience} epochs.")
+                yield Notice(
+                    "info", f"Stopped early: no better AP for {self.best.patience} epochs."
+                )
                 break
-        yield Finished(str(self.folder), self.best.scores, self.best.epoch, time.monotonic() - started)
+        yield Finished(
+            str(self.folder), self.best.scores, self.best.epoch, time.monotonic() - started
+        )
 
     def _watched(self, loader: Any) -> Any:
         """Save pictures of the first batches, then hand out the loader itself."""
@@ -244,7 +287,13 @@ class _Run:
         return loader
 
     def _first_batches(self) -> Iterator[Batch]:
-        loader = make_training_loader(self.config, self.parts.train, batch=min(self.config.train.batch, CALIBRATION_IMAGES), workers=0, seed=self.config.train.seed + 7919)
+        loader = make_training_loader(
+            self.config,
+            self.parts.train,
+            batch=min(self.config.train.batch, CALIBRATION_IMAGES),
+            workers=0,
+            seed=self.config.train.seed + 7919,
+        )
         return iter(loader)
 
     def _release(self) -> None:
@@ -259,7 +308,12 @@ class _Run:
         """Return the scores of a network on the val split."""
         p = self.parts
         device = p.accelerator.device
-        fused = cast(GraphDetector, network).fused().eval().to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        fused = (
+            cast("GraphDetector", network)
+            .fused()
+            .eval()
+            .to(device=device, memory_format=torch.channels_last)
+        )  # pyright: ignore[reportCallIssue]
 
         def predict(images: torch.Tensor) -> Predictions:
             out = fused(images)
@@ -276,7 +330,7 @@ class _Run:
     # --- files -----------------------------------------------------------------------------
 
     def _save_best(self, scores: Scores) -> None:
-        student = cast(GraphDetector, self.parts.ema.module)
+        student = cast("GraphDetector", self.parts.ema.module)
         if not self.parts.accelerator.is_main_process:
             return
         meta = {
@@ -287,8 +341,14 @@ class _Run:
             "image_size": self.config.train.image_size,
             "epoch": self.best.epoch,
             "scores": self.best.scores,
-            "teacher": None if self.record is None else {k: self.record[k] for k in ("source", "sha256")},
-            "training": {"data": self.config.data, "epochs": self.config.train.epochs, "seed": self.config.train.seed},
+            "teacher": None
+            if self.record is None
+            else {k: self.record[k] for k in ("source", "sha256")},
+            "training": {
+                "data": self.config.data,
+                "epochs": self.config.train.epochs,
+                "seed": self.config.train.seed,
+            },
         }
         save_best(self.folder / "best.safetensors", student.state_dict(), meta)
         write_json(self.folder / "scores.json", scores.to_dict())
@@ -300,24 +360,34 @@ class _Run:
         if p.accelerator.is_main_process:
             save_state(
                 self.folder / "last.pt",
-                accelerator=p.accelerator, task=p.task, optimizer=p.optimizer, ema=p.ema, at=at,
+                accelerator=p.accelerator,
+                task=p.task,
+                optimizer=p.optimizer,
+                ema=p.ema,
+                at=at,
                 progress={
-                    "best": self.best.value, "best_epoch": self.best.epoch,
-                    "best_scores": self.best.scores, "readings": self.readings,
+                    "best": self.best.value,
+                    "best_epoch": self.best.epoch,
+                    "best_scores": self.best.scores,
+                    "readings": self.readings,
                 },
                 config=self.config_text,
             )
 
 
 def _headline(scores: Scores) -> dict[str, float]:
-    return {name: float(getattr(scores, name)) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    return {
+        name: float(getattr(scores, name)) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    }
 
 
 def _summary(reading: Reading) -> dict[str, Any]:
     return {
         "weights": reading.weights,
         "ratio_median": {n: float(np.median(v)) for n, v in reading.ratios.items()},
-        "ratio_quartiles": {n: [float(q) for q in np.quantile(v, (0.25, 0.75))] for n, v in reading.ratios.items()},
+        "ratio_quartiles": {
+            n: [float(q) for q in np.quantile(v, (0.25, 0.75))] for n, v in reading.ratios.items()
+        },
     }
 
 
@@ -328,6 +398,8 @@ def _with_predictions(teacher: Any) -> Any:
 def _new_folder(config: Config, parts: Parts) -> Path:
     data = Path(str(config.data)).stem.replace(":", "-")
     method = "-".join(parts.bare.methods) if parts.teaching else ""
-    default = "-".join(part for part in (data, parts.student.arch_name.replace("@", "-"), method) if part)
+    default = "-".join(
+        part for part in (data, parts.student.arch_name.replace("@", "-"), method) if part
+    )
     run = config.run
     return make_run_folder(Path(run.project), run.name, default, exist_ok=run.exist_ok)

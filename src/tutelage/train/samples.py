@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from tutelage.data import DatasetIndex
 from tutelage.structures import Batch
 
-COLOURS = ((61, 139, 240), (90, 190, 80), (220, 120, 60), (180, 90, 200), (60, 200, 220), (200, 200, 60))
+COLOURS = (
+    (61, 139, 240),
+    (90, 190, 80),
+    (220, 120, 60),
+    (180, 90, 200),
+    (60, 200, 220),
+    (200, 200, 60),
+)
 TILES = 16
 
 
@@ -28,14 +35,25 @@ def draw_boxes(
     for box, label, text in zip(xyxy.round().astype(int).tolist(), labels, texts, strict=True):
         colour = COLOURS[label % len(COLOURS)]
         cv2.rectangle(canvas, box[:2], box[2:], colour, 1, cv2.LINE_AA)
-        cv2.putText(canvas, text, (box[0], max(box[1] - 2, 8)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
+        cv2.putText(
+            canvas,
+            text,
+            (box[0], max(box[1] - 2, 8)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.35,
+            colour,
+            1,
+            cv2.LINE_AA,
+        )
     return canvas
 
 
 def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
     """Write up to 16 images of a batch with their targets as one picture."""
     images = batch.images[:TILES].cpu()
-    pixels = (images * 255 if images.is_floating_point() else images).byte().permute(0, 2, 3, 1).numpy()
+    pixels = (
+        (images * 255 if images.is_floating_point() else images).byte().permute(0, 2, 3, 1).numpy()
+    )
     tiles = []
     for number, image in enumerate(pixels):
         mine = (batch.targets.image == number).cpu()

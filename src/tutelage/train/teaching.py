@@ -13,7 +13,7 @@ import torch
 from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.cache import cache_root
-from tutelage.distill import Method, Pairs, build_methods, pair
+from tutelage.distill import Method, Pairs, build_methods, check_classes, pair
 from tutelage.errors import TeacherError, WeightsError
 from tutelage.evaluation import evaluate
 from tutelage.models.build import load
@@ -48,7 +48,12 @@ class Teaching(NamedTuple):
     record: dict[str, Any]
 
 
-def teach(config: DistillConfig, student: GraphDetector, device: torch.device) -> Teaching:
+def teach(
+    config: DistillConfig,
+    student: GraphDetector,
+    device: torch.device,
+    origins: Mapping[str, str] | None = None,
+) -> Teaching:
     """Load the teacher of ``config``, pair it with ``student`` and build the methods.
 
     Raises:
@@ -64,11 +69,15 @@ def teach(config: DistillConfig, student: GraphDetector, device: torch.device) -
         student_layers=config.student_kd_layers,
         teacher_layers=config.teacher_kd_layers,
         resize=config.resize,
+        origins=origins,
     )
-    methods = build_methods(config.methods, pairs.channels, resize=config.resize)
+    methods = build_methods(config.methods, pairs.channels, resize=config.resize, origins=origins)
+    check_classes(methods, student.names, network.names)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     teacher = NativeTeacher(network, [tap.key for tap in pairs.teacher], device=device, dtype=dtype)
-    automatic = [name for name, c in zip(methods, config.methods, strict=True) if c.weight == "auto"]
+    automatic = [
+        name for name, c in zip(methods, config.methods, strict=True) if c.weight == "auto"
+    ]
     weights = {
         name: 1.0 if c.weight == "auto" else float(c.weight)
         for name, c in zip(methods, config.methods, strict=True)
@@ -100,7 +109,9 @@ def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int,
     return {number: data.index(name) for number, name in enumerate(teacher) if name in data}
 
 
-def worth(teaching: Teaching, index: DatasetIndex, config: Config, device: torch.device) -> dict[str, float] | None:
+def worth(
+    teaching: Teaching, index: DatasetIndex, config: Config, device: torch.device
+) -> dict[str, float] | None:
     """Return the teacher's scores on at most 200 val images, through the student's own loader.
 
     Cached by weights, data and size. None when teacher and data share no class name.

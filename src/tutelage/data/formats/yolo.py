@@ -86,7 +86,7 @@ def _findings(
     kind = _SPLIT_WORDS.get(split, split)
     yield from _image_findings(kind, described, found)
     yield from _missing_labels(kind, described, found)
-    yield from _line_findings(path, described, found)
+    yield from _line_findings(described, found)
     if not known.all():
         yield _class_finding(path, described, found, known)
     labelled = found.labelled & (found.reasons == "")
@@ -151,7 +151,7 @@ def _foreign_hint(image: str) -> str:
     return ""
 
 
-def _line_findings(path: Path, described: Description, found: Scan) -> Iterator[Finding]:
+def _line_findings(described: Description, found: Scan) -> Iterator[Finding]:
     for fault, (code, severity, why) in _LINE_FAULTS.items():
         cases = np.flatnonzero(found.bad_fault == fault)
         if not len(cases):
@@ -164,7 +164,7 @@ def _line_findings(path: Path, described: Description, found: Scan) -> Iterator[
         lines = "label line" if len(cases) == 1 else "label lines"
         verb = "cannot be used" if severity == "error" else "left out"
         message = f"{len(cases)} {lines} {verb}, e.g. {examples[0]}: {why}."
-        fix = f"See all: tutelage check {path}" if severity == "error" else ""
+        fix = "Mend or remove these lines." if severity == "error" else ""
         yield Finding(code, severity, message, examples, len(cases), fix)
 
 
