@@ -126,9 +126,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--classes", type=int, nargs="+", default=[3, 80])
     args = parser.parse_args()
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {SIZE} px, {BOXES} boxes per image"
-    )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"batch {BATCH}, {SIZE} px, {BOXES} boxes per image")
     for classes in args.classes:
         names = [str(i) for i in range(classes)]
         batch = synthetic(classes)
@@ -151,9 +150,8 @@ def main() -> None:
             f"{classes} classes, seconds per step: "
             + "  ".join(f"{n} {v:.3f}" for n, v in step.items())
         )
-        print(
-            f"  plain / bare                               {step['plain'] / step['bare']:.3f}   (limit 1.15)"
-        )
+        plain = step["plain"] / step["bare"]
+        print(f"  plain / bare                               {plain:.3f}   (limit 1.15)")
         print(f"  (distilled − plain − teacher) / plain      {extra:.3f}   (limit 0.15)")
         print(
             f"  distilled / plain                          {step['distilled'] / step['plain']:.2f}"

@@ -47,9 +47,8 @@ def main() -> None:
                 if repeat:
                     times[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {args.batch}, {args.size} px"
-    )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"batch {args.batch}, {args.size} px")
     for name, seconds in medians.items():
         print(f"{name:<34} {seconds:.3f} s   {seconds / medians['whole graph']:.2f}")
 

@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     ids: Tensor
 
     def floating(self) -> Batch:
-        """Return the batch with float32 channels-last images in 0..1 (a no-op on floating images)."""
+        """Return the batch with float32 channels-last images in 0..1; floating ones stay."""
         if self.images.is_floating_point():
             return self
         images = self.images.contiguous(memory_format=torch.channels_last).float().div_(255)
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """A place in a network whose output can be asked for: layer key, channels, stride in pixels."""
+    """A place in a network whose output can be asked for: key, channels, stride in pixels."""
 
     key: str
     channels: int
@@ -63,7 +63,7 @@ class Output(NamedTuple):
     """What a detector returns.
 
     Attributes:
-        raw: One tensor ``(b, anchors, ny, nx, 5 + classes)`` of logits per level (or None: head not run).
+        raw: Logits ``(b, anchors, ny, nx, 5 + classes)`` per level; None: the head was not run.
         taps: The features asked for, ``(b, c, h, w)``, in the order asked for.
     """
 

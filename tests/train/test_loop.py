@@ -1,4 +1,4 @@
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_accumulation_steps_every_other_batch():
     for event in fit(*run):
         if isinstance(event, Stepped):
             seen.append(weight.detach().clone())
-    moved = [not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False)]
+    moved = [not torch.equal(a, b) for a, b in pairwise(seen)]
     assert moved == [False, True, False, True]
 
 

@@ -36,7 +36,7 @@ def test_guard_names_the_term_and_where():
 
 
 def test_guard_says_when_nothing_was_saved():
-    with pytest.raises(TrainingError, match="all terms became nan.*No epoch was finished"):
+    with pytest.raises(TrainingError, match=r"all terms became nan.*No epoch was finished"):
         FiniteGuard("runs/x").watch(losses(float("nan"), float("nan")), 0, 1)
 
 

@@ -64,7 +64,7 @@ def test_a_connector_that_does_not_train():
     task, teacher = make_task()
     dead = torch.nn.Parameter(torch.zeros(3))
     task.methods["fgd"].register_parameter("forgotten", dead)
-    with pytest.raises(TeacherError, match="fgd.forgotten does not train"):
+    with pytest.raises(TeacherError, match=r"fgd\.forgotten does not train"):
         check(task, teacher)
 
 

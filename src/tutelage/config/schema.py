@@ -66,7 +66,7 @@ class TrainConfig(Section):
         default=100, description="Stop after this many epochs without a better AP (0: never)"
     )
     freeze: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="Rows to freeze; one number N means rows 0..N-1"
+        default=(), description="Rows to freeze; one number N means rows 0..N-1"
     )
     single_cls: bool = Field(default=False, description="Treat all classes as one")
     rect: bool = Field(default=False, description="Batches of similar shape, no mosaic, no shuffle")

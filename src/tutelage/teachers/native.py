@@ -33,8 +33,8 @@ class NativeTeacher:
         self.taps: tuple[Tap, ...] = detector.tap(taps)
         self._keys = tuple(tap.key for tap in self.taps)
         self._dtype = dtype
-        network = detector.fused().eval().requires_grad_(False)
-        self._network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        network = detector.fused().eval().requires_grad_(False).to(device=device, dtype=dtype)
+        self._network = network.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, *, predictions: bool = False) -> Knowledge:

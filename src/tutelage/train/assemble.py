@@ -57,12 +57,15 @@ class Parts:
     notices: tuple[str, ...]
 
 
-def assemble(config: Config, origins: Mapping[str, str] | None = None) -> Parts:
+def assemble(
+    config: Config, origins: Mapping[str, str] | None = None, *, keep_threads: bool = False
+) -> Parts:
     """Build everything that a run needs.
 
     Args:
         config: All settings.
         origins: Where each came from, for messages.
+        keep_threads: Leave the number of CPU threads, so that a resumed run computes as before.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
@@ -80,17 +83,16 @@ def assemble(config: Config, origins: Mapping[str, str] | None = None) -> Parts:
         )
     student, start = make_student(config, train.names)
     check_image_size(config.train.image_size, max(student.strides))
-    notices = _notices(config, student)
+    notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
+    source = config.distill.teacher
     teaching = (
-        teach(config.distill, student, accelerator.device, origins)
-        if config.distill.teacher
-        else None
+        teach(source, config.distill, student, accelerator.device, origins) if source else None
     )
 
-    if accelerator.device.type == "cpu":
+    if accelerator.device.type == "cpu" and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
@@ -98,7 +100,7 @@ def assemble(config: Config, origins: Mapping[str, str] | None = None) -> Parts:
         config, train, batch=batch, workers=workers, stride=max(student.strides)
     )
     task = Task(
-        student.to(memory_format=torch.channels_last),  # pyright: ignore[reportCallIssue]
+        student.to(memory_format=torch.channels_last),
         make_criterion(config, student),
         teaching.methods if teaching else None,
         teaching.weights if teaching else None,
@@ -153,7 +155,7 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         raise ConfigError("--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         # Accelerate keeps one state per process; a second run may have another precision or device.
-        AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
+        AcceleratorState._reset_state(reset_partial_state=True)
     if where.index is not None:
         torch.cuda.set_device(where)
     accelerator = Accelerator(
@@ -180,7 +182,7 @@ def set_threads(setting: int | str, student: GraphDetector, image_size: int, bat
     if "OMP_NUM_THREADS" in os.environ:
         return
     images = torch.rand(batch, 3, image_size, image_size).to(memory_format=torch.channels_last)
-    probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)
     cores = free_cores()
     seconds: dict[int, float] = {}
     with torch.inference_mode():
@@ -283,7 +285,7 @@ def make_training_loader(
 
 
 def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
-    """Return the schedule of a run over ``images`` training images in ``steps`` batches per epoch."""
+    """Return the schedule of a run over ``images`` images in ``steps`` batches per epoch."""
     train, optim, distill = config.train, config.optim, config.distill
     return Plan(
         epochs=train.epochs,
@@ -305,7 +307,7 @@ def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
     )
 
 
-def _notices(config: Config, student: GraphDetector) -> list[str]:
+def _notices(config: Config) -> list[str]:
     notes = []
     layers = config.distill.student_kd_layers or config.distill.teacher_kd_layers
     if layers and not config.distill.teacher:

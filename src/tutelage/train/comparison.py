@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutelage.data import open_dataset
+from tutelage.data.opening import Split
 from tutelage.evaluation import Difference, Scores, latency, paired_bootstrap, sentence
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
@@ -45,7 +46,7 @@ class Outcome(NamedTuple):
     gap_closed: float | None
 
 
-def measured(title: str, model: str | Path, *, data: str, split: str, image_size: int) -> Arm:
+def measured(title: str, model: str | Path, *, data: str, split: Split, image_size: int) -> Arm:
     """Evaluate a model on a split, and measure its size and speed as deployed (fused, batch 1)."""
     scores = validate(str(model), data=data, split=split, image_size=image_size)
     fused = load(model).fused()
@@ -55,7 +56,7 @@ def measured(title: str, model: str | Path, *, data: str, split: str, image_size
 
 
 def concluded(
-    teacher: Arm, baseline: Arm, distilled: Arm, *, data: str, split: str, seeds: int = 1
+    teacher: Arm, baseline: Arm, distilled: Arm, *, data: str, split: Split, seeds: int = 1
 ) -> Outcome:
     """Say whether distillation helped, with the interval that the data allow."""
     index = open_dataset(data, split)

@@ -17,13 +17,17 @@ def make_ema(student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0) ->
     """
 
     @torch.no_grad()
-    def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    def average(
+        averaged: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        updates: Tensor | int,
+    ) -> None:
         if not averaged[0].is_floating_point():
             for old, new in zip(averaged, current, strict=True):
                 old.copy_(new)
             return
         d = decay * (1 - math.exp(-(int(updates) + 1) / ramp))
-        torch._foreach_lerp_(averaged, current, 1 - d)  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_lerp_(averaged, current, 1 - d)  # pyright: ignore[reportPrivateImportUsage]
 
     ema = AveragedModel(student, multi_avg_fn=average, use_buffers=True)
     return ema.eval().requires_grad_(False)

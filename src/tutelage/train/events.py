@@ -8,7 +8,7 @@ from tutelage.structures import Losses
 
 
 class Planned(NamedTuple):
-    """The plan, before the first step: labelled lines, the run folder, epochs and steps per epoch."""
+    """Before the first step: labelled lines, the run folder, epochs and steps per epoch."""
 
     rows: tuple[tuple[str, str], ...]
     folder: str
@@ -17,7 +17,7 @@ class Planned(NamedTuple):
 
 
 class StepDone(NamedTuple):
-    """One batch: detached losses (still on the device), learning rate, KD share of the total loss."""
+    """One batch: detached losses (on the device), learning rate, KD share of the total loss."""
 
     epoch: int
     step: int

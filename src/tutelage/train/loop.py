@@ -19,7 +19,7 @@ from tutelage.train.task import Task
 
 
 class Stepped(NamedTuple):
-    """One batch is done: epoch, batches done in it, and its detached losses, still on the device."""
+    """One batch is done: epoch, batches done in it, its detached losses (on the device)."""
 
     epoch: int
     batch: int
@@ -71,8 +71,9 @@ def fit(
             batch = raw.floating()
             if resize is not None:
                 batch = resize(batch, plan.step_at(epoch, step))
-            teach = teacher is not None and plan.kd(epoch, step) > 0
-            knowledge = teacher(batch.images, predictions=plan.predictions) if teach else None
+            knowledge = None
+            if teacher is not None and plan.kd(epoch, step) > 0:
+                knowledge = teacher(batch.images, predictions=plan.predictions)
             with accelerator.accumulate(task):
                 losses = task(batch, knowledge)
                 accelerator.backward(plan.objective(losses, batch, accelerator, epoch, step))
@@ -88,7 +89,7 @@ def fit(
 
 
 def multi_scale(image_size: int, stride: int, seed: int) -> Callable[[Batch, int], Batch]:
-    """Return a function that resizes batches to 0.5..1.5 of ``image_size``, by the step's number."""
+    """Return a function that resizes batches to 0.5..1.5 of ``image_size``, by the step."""
 
     def resize(batch: Batch, step: int) -> Batch:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)

@@ -8,19 +8,15 @@ small data sets do not drown in warm-up or accumulation.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
+from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
 from tutelage.structures import Batch, Losses
 
 SMALL_DATA_SET = 1000  # training images under which gradients accumulate to 16 instead of 64
-
-
-class _Accelerator(Protocol):
-    gradient_accumulation_steps: int
-    num_processes: int
 
 
 class Position(NamedTuple):
@@ -96,7 +92,7 @@ class Plan(NamedTuple):
         risen = step / self.warmup_steps
         return max(round(1 + risen * (self.nominal_batch / self.batch - 1)), 1)
 
-    def apply(self, optimizer: Optimizer, accelerator: _Accelerator, epoch: int, step: int) -> None:
+    def apply(self, optimizer: Optimizer, accelerator: Accelerator, epoch: int, step: int) -> None:
         """Set learning rates, momentum and accumulation for a step.
 
         Groups carry ``initial_lr`` and ``kind`` (see :mod:`tutelage.train.optim`).
@@ -129,7 +125,7 @@ class Plan(NamedTuple):
         return rise
 
     def objective(
-        self, losses: Losses, batch: Batch, accelerator: _Accelerator, epoch: int, step: int
+        self, losses: Losses, batch: Batch, accelerator: Accelerator, epoch: int, step: int
     ) -> Tensor:
         """Return the scalar to differentiate.
 

@@ -25,11 +25,11 @@ TILES = 16
 
 
 def draw_boxes(
-    image: NDArray[np.uint8],
+    image: NDArray[Any],
     xyxy: NDArray[np.float32],
     labels: Sequence[int],
     texts: Sequence[str],
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Return a copy of a BGR image ``(h, w, 3)`` with boxes (pixels) and captions."""
     canvas = image.copy()
     for box, label, text in zip(xyxy.round().astype(int).tolist(), labels, texts, strict=True):
@@ -57,19 +57,19 @@ def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
     tiles = []
     for number, image in enumerate(pixels):
         mine = (batch.targets.image == number).cpu()
-        labels = batch.targets.label.cpu()[mine].tolist()
+        labels: list[int] = batch.targets.label.cpu()[mine].tolist()
         tiles.append(
             draw_boxes(
                 np.ascontiguousarray(image[..., ::-1]),
                 batch.targets.xyxy.cpu()[mine].numpy(),
                 labels,
-                [names[label] for label in labels],
+                [str(names[label]) for label in labels],
             )
         )
     save_grid(path, tiles)
 
 
-def save_grid(path: Path, tiles: Sequence[NDArray[np.uint8]]) -> None:
+def save_grid(path: Path, tiles: Sequence[NDArray[Any]]) -> None:
     """Write BGR tiles of equal size as one picture, in rows of four."""
     if not tiles:
         return
@@ -110,7 +110,7 @@ def save_detections(
     save_grid(folder / "val_found.jpg", found)
 
 
-def _tile(image: NDArray[np.uint8], side: int = 320) -> NDArray[np.uint8]:
+def _tile(image: NDArray[Any], side: int = 320) -> NDArray[Any]:
     """Return the image fitted into a square tile."""
     h, w = image.shape[:2]
     scale = side / max(h, w)

@@ -47,8 +47,13 @@ class Task(nn.Module):
         return self.losses(self.student(batch.images, self.taps), batch, teacher)
 
     def losses(self, out: Output, batch: Batch, teacher: Knowledge | None) -> Losses:
-        """Return all loss terms, given what the student returned for ``batch``."""
-        assert out.raw is not None
+        """Return all loss terms, given what the student returned for ``batch``.
+
+        Raises:
+            ValueError: The student's head was not run.
+        """
+        if out.raw is None:
+            raise ValueError("expected raw predictions, but the student stopped before its head")
         size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
         detection = self.criterion(out.raw, batch.targets, size)
         distillation = {}

@@ -49,19 +49,19 @@ class Teaching(NamedTuple):
 
 
 def teach(
+    source: str,
     config: DistillConfig,
     student: GraphDetector,
     device: torch.device,
     origins: Mapping[str, str] | None = None,
 ) -> Teaching:
-    """Load the teacher of ``config``, pair it with ``student`` and build the methods.
+    """Load a teacher, pair it with ``student`` and build the methods.
 
     Raises:
         WeightsError: The teacher cannot be read.
         ConfigError: Layers or methods do not fit.
     """
-    assert config.teacher is not None
-    path = weight_file(config.teacher)
+    path = weight_file(source)
     network = load(path)
     pairs = pair(
         student,
@@ -83,7 +83,7 @@ def teach(
         for name, c in zip(methods, config.methods, strict=True)
     }
     shares = {name: config.ratio / len(automatic) for name in automatic}
-    record = {"source": config.teacher, **identity(path), "names": list(network.names)}
+    record = {"source": source, **identity(path), "names": list(network.names)}
     return Teaching(teacher, network, pairs, methods, weights, shares, record)
 
 
@@ -141,7 +141,8 @@ def worth(
         atomic_write_text(cache, json.dumps(scores))
     if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
         raise TeacherError(
-            f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on {min(len(index), VAL_IMAGES)} val images.",
+            f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
+            f"{min(len(index), VAL_IMAGES)} val images.",
             where=str(teaching.record["source"]),
             fix="Train it on this data first: tutelage train --data … --cfg … --weights …, "
             "or go on all the same: --set distill.accept_teacher=true",

@@ -74,7 +74,7 @@ def test_nothing_on_means_letterbox_only() -> None:
     made = run(QUIET, 0, Partners())
     np.testing.assert_array_equal(made.image[12:84], sample(1).image)
     assert (made.image[:12] == GREY).all()
-    np.testing.assert_allclose(made.xyxy, sample(1).xyxy + [0, 12, 0, 12], rtol=1e-6)
+    np.testing.assert_allclose(made.xyxy, sample(1).xyxy + np.array([0, 12, 0, 12]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
