@@ -78,22 +78,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--teacher-epochs", type=int, default=60)
     parser.add_argument("--ratio", type=float, default=None, help="distill.ratio")
+    parser.add_argument("--layers", default=None, help="of both networks, e.g. 74,75,76")
     args = parser.parse_args()
     teacher = train(args, "teacher", TEACHER, args.teacher_epochs)
-    ratio = {} if args.ratio is None else {"distill__ratio": args.ratio}
-    tag = "" if args.ratio is None else f"-r{args.ratio:g}"
+    distill: dict[str, Any] = {"distill__teacher": teacher}
+    tag = ""
+    if args.ratio is not None:
+        distill["distill__ratio"] = args.ratio
+        tag += f"-r{args.ratio:g}"
+    if args.layers is not None:
+        layers = args.layers.split(",")
+        distill |= {"distill__student_kd_layers": layers, "distill__teacher_kd_layers": layers}
+        tag += f"-l{layers[0]}"
     pairs = []
     for seed in args.seeds:
         base = train(args, f"baseline-s{seed}", STUDENT, args.epochs, train__seed=seed)
-        taught = train(
-            args,
-            f"distilled{tag}-s{seed}",
-            STUDENT,
-            args.epochs,
-            train__seed=seed,
-            distill__teacher=teacher,
-            **ratio,
-        )
+        name = f"distilled{tag}-s{seed}"
+        taught = train(args, name, STUDENT, args.epochs, train__seed=seed, **distill)
         pairs.append((seed, base, taught))
     for split in ("val", "test"):
         table(args.data, split, teacher, pairs)

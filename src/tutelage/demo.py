@@ -18,6 +18,7 @@ from tutelage.train.run import run_training
 DATA, SIZE = "digits", 128
 STUDENT, TEACHER = "yolov7-tiny@0.25", "yolov7-tiny@0.45"
 EPOCHS, TEACHER_EPOCHS = 16, 60
+HEAD_INPUTS = ["74", "75", "76"]  # wider than p3, p4, p5: a narrow student has more to learn with
 SHIPPED = "demo_teacher.safetensors"
 
 
@@ -68,6 +69,7 @@ def settings(
     }
     if teacher is not None:
         values["distill.teacher"] = teacher
+        values["distill.student_kd_layers"] = values["distill.teacher_kd_layers"] = HEAD_INPUTS
     return load_config(flags={key: (value, "demo") for key, value in values.items()})
 
 

@@ -40,7 +40,7 @@ values = st.fixed_dictionaries(
         "data": words,
         "model.arch": words,
         "train.epochs": st.integers(1, 1000),
-        "train.seed": st.integers(-(10**12), 10**12),
+        "train.seed": st.integers(0, 2**32 - 1),
         "train.device": words,
         "train.workers": st.just("auto") | st.integers(0, 64),
         "train.freeze": st.lists(st.integers(0, 200), max_size=4),

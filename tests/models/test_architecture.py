@@ -171,3 +171,15 @@ def test_family_and_levels_of_a_yaml() -> None:
     assert plain.detect.anchor_grid is not None
     assert told.detect.anchor_grid is None
     assert told.tap(["deep"])[0].key == "13"
+
+
+@pytest.mark.parametrize("block", ["Conv", "RepConv"])
+def test_the_tap_is_before_a_layer_that_only_widens_for_the_head(block: str) -> None:
+    wide = [-1, 1, block, [64, 3, 1]]
+    last = with_row(MENAGERIE, "head", 8, wide)  # row 22 feeds the head alone
+    both = with_row(last, "head", 3, wide)  # row 17 feeds row 18 too
+    thin = with_row(MENAGERIE, "head", 8, [-1, 1, "Conv", [64, 1, 1]])
+    with torch.device("meta"):
+        assert build(last, ["a", "b"]).levels == {"p3": "17", "p4": "21"}
+        assert build(both, ["a", "b"]).levels == {"p3": "17", "p4": "21"}
+        assert build(thin, ["a", "b"]).levels == {"p3": "17", "p4": "22"}

@@ -48,3 +48,12 @@ def test_batches_without_boxes_are_passed_over():
     chosen = with_boxes(batches, 1)
     assert len(chosen) == 1
     assert chosen[0] is BATCHES[0]
+
+
+def test_maps_of_frozen_rows_count_for_nothing():
+    task, teacher = make_task()
+    whole = measure(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
+    for row in range(60):  # the first tap is 57
+        task.student.model[row].requires_grad_(False)
+    part = measure(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
+    assert 0 < part[0] != whole[0]

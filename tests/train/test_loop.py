@@ -116,3 +116,43 @@ def test_multi_scale_keeps_boxes_on_their_objects(step):
     inside = resized.images[0, 0, y1 + 1 : y2 - 1, x1 + 1 : x2 - 1]
     assert float(inside.mean()) > 0.9
     assert resized.images[0, 0].sum() == pytest.approx(float((x2 - x1) * (y2 - y1)), rel=0.25)
+
+
+def test_an_accumulated_step_is_the_sum_of_its_batches():
+    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=4))
+    list(islice(fit(*run), 2))
+    task, teacher = make_task()
+    optimizer = make_optimizer(task, OptimConfig(lr=0.01))
+    task.train()
+    for seed in range(2):
+        batch = make_batch(seed=seed)
+        losses = task(batch, teacher(batch.images))
+        (2 * sum(value for group in losses for value in group.values())).backward()
+    torch.nn.utils.clip_grad_norm_(task.parameters(), 10.0)
+    optimizer.step()
+    for (name, mine), other in zip(task.named_parameters(), run[1].parameters(), strict=True):
+        torch.testing.assert_close(other, mine, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_the_last_window_of_an_epoch_counts_though_it_is_short():
+    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=6))
+    weight, ema = run[1].student.model[0].conv.weight, run[4]
+    seen = [weight.detach().clone()]
+    for event in fit(*run):
+        if isinstance(event, Stepped):
+            seen.append(weight.detach().clone())
+    assert [not torch.equal(a, b) for a, b in pairwise(seen)] == [False, False, True, True]
+    assert int(ema.n_averaged) == 2  # once per step of the optimizer
+
+
+@pytest.mark.parametrize("methods", [True, False])
+def test_gradients_are_clipped_with_and_without_a_teacher(methods):
+    moved = []
+    for limit in (0.0, 1e-4):  # 0: off
+        run = list(make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=2, max_norm=limit)))
+        run[2] = run[2] if methods else None
+        weight = run[1].student.model[0].conv.weight
+        before = weight.detach().clone()
+        next(fit(*run))
+        moved.append(float((weight.detach() - before).norm()))
+    assert moved[0] > 5 * moved[1] > 0

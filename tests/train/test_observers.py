@@ -49,3 +49,29 @@ def test_best_and_patience():
     assert best.update(2, {"AP": 0.2})
     assert (best.epoch, best.value) == (2, 0.2)
     assert not Best(patience=0).exhausted(10**6)
+
+
+def test_the_share_is_not_read_off_the_device_at_every_step_when_kd_rests():
+    means = LossMeans()
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(0.0) == 0
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(1.0) == 0  # the value of ten steps ago, zero or not
+
+
+def test_a_guard_that_looks_seldom_looks_before_anything_is_saved():
+    guard = FiniteGuard("runs/x", every=20)
+    guard.watch(losses(kd=float("nan")), 3, 7)
+    guard.watch(losses(), 3, 8)
+    with pytest.raises(TrainingError, match="fgd/relation became"):
+        guard.look()
+    guard.look()  # told once
+
+
+def test_a_guard_looks_at_weights_and_buffers():
+    net = torch.nn.BatchNorm2d(2)
+    guard = FiniteGuard("runs/x")
+    guard.weights([net, torch.nn.Identity()], 1)
+    net.running_var[1] = float("inf")
+    with pytest.raises(TrainingError, match="not finite any more at the end of epoch 4"):
+        guard.weights([net], 4)

@@ -3,6 +3,7 @@ import torch
 
 from tests.train.parts import make_task
 from tutelage.config.schema import OptimConfig
+from tutelage.errors import ConfigError
 from tutelage.models.build import load
 from tutelage.train.optim import freeze_rows, make_optimizer, parameter_groups
 from tutelage.train.task import Task
@@ -53,3 +54,17 @@ def test_freeze_rows(rows, frozen):
     freeze_rows(net, rows)
     still = {int(n.split(".")[1]) for n, p in net.named_parameters() if not p.requires_grad}
     assert still == frozen
+
+
+@pytest.mark.parametrize("rows", [(79,), (3, 78), tuple(range(78))])
+def test_rows_that_cannot_be_frozen(rows):
+    net = load("yolov7-tiny@0.125", names=["a"])
+    with pytest.raises(ConfigError, match=r"has rows 0…77, and one at least must train"):
+        freeze_rows(net, rows)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_all_but_the_head_may_be_frozen():
+    net = load("yolov7-tiny@0.125", names=["a"])
+    freeze_rows(net, (77,))
+    assert {n.split(".")[1] for n, p in net.named_parameters() if p.requires_grad} == {"77"}

@@ -91,3 +91,31 @@ def test_a_teacher_that_says_nothing(spoil, message):
 
     with pytest.raises(TeacherError, match=message):
         check(task, spoilt)
+
+
+def test_a_term_without_any_gradient():
+    task, teacher = make_task()
+    replaced(task.methods["fgd"], lambda terms: terms | {"attention": terms["attention"].detach()})
+    with pytest.raises(TeacherError, match="gradient of fgd/attention reaches no parameter"):
+        check(task, teacher)
+
+
+def test_it_is_judged_in_full_precision():
+    """Half precision without a gradient scaler would lose the gradients of a small term."""
+    task, teacher = make_task(alpha=1e-12)
+
+    def halved(batch, knowledge):
+        raise AssertionError("the task's forward is under autocast")
+
+    task.forward = halved
+    check(task, teacher)
+
+
+def test_a_teacher_too_large_for_half_precision():
+    task, teacher = make_task()
+
+    def overflowing(images):
+        return Knowledge(tuple(f.half() * torch.inf for f in teacher(images).features))
+
+    with pytest.raises(TeacherError, match=r"not finite in half precision \(--precision fp32"):
+        check(task, overflowing)

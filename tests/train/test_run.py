@@ -160,3 +160,14 @@ def test_layers_without_a_teacher_are_a_line_not_an_error(tmp_path):
     assert any(
         "no effect without --teacher-weights" in e.text for e in events if isinstance(e, Notice)
     )
+
+
+def test_a_small_student_learns_the_easy_digits(tmp_path):
+    config = settings(
+        tmp_path,
+        model={"arch": "yolov7-tiny@0.25"},
+        train={"epochs": 14, "batch": 4, "nominal_batch": 4, "eval_every": 14},
+        loss={"cls": 4.0, "obj": 16.0},
+    )
+    events = list(run_training(config))
+    assert last(events, Evaluated).scores["AP50"] > 0.5

@@ -113,7 +113,7 @@ TRAIN: Mapping[str, Flag] = {
         "refused", "one", "no search for hyper-parameters; give one file with --hyp"
     ),
     "--image-weights": Flag(
-        "refused", "none", "images are drawn evenly; list rare images twice in the data set"
+        "refused", "none", "images are drawn evenly; add copies of images with rare classes"
     ),
     "--quad": Flag("refused", "none", "batches are not folded; use a larger --img-size"),
 }

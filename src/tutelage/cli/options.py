@@ -14,7 +14,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="<path>",
-        help="YOLO yaml, COCO json, VOC folder, or digits (built in)",
+        help="YOLO data yaml, or digits (built in)",
         rich_help_panel=WHAT,
     ),
 ]
@@ -73,7 +73,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         metavar="<spec>",
-        help="fgd | cwd:weight=5 | … (repeatable) [dim]\\[fgd][/]",
+        help="fgd | fgd:weight=2 | my_pkg.kd:Mine (repeatable) [dim]\\[fgd][/]",
         rich_help_panel=KD,
     ),
 ]

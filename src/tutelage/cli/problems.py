@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import indent
 from typing import ClassVar, NamedTuple
 
 from rich.console import Console
@@ -69,7 +70,7 @@ def report(
     folder, batch = "", 0
     if isinstance(error, RunError) and error.__cause__ is not None:
         folder, batch, error = error.folder, error.batch, error.__cause__
-    problem = explain(error, batch)
+    problem = explain(error, batch, command=argv[0] if argv else "")
     if problem.unforeseen:
         path = _write_crash(error, argv, folder)
         problem = problem._replace(fix=f"{problem.fix} The traceback is in {path}.".strip())
@@ -79,12 +80,13 @@ def report(
     return problem.exit_code
 
 
-def explain(error: BaseException, batch: int = 0) -> Problem:
+def explain(error: BaseException, batch: int = 0, *, command: str = "") -> Problem:
     """Return what to tell about an exception.
 
     Args:
         error: The exception.
         batch: Images per step of the run that it ended, or 0.
+        command: The command that was called, for its ``--help``.
     """
     if isinstance(error, UserError):
         return Problem(error.what, error.where, error.fix, error.exit_code)
@@ -92,7 +94,7 @@ def explain(error: BaseException, batch: int = 0) -> Problem:
         return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code)
     usage = getattr(error, "format_message", None)
     if usage is not None:
-        return _usage(error, str(usage()))
+        return _usage(error, str(usage()), command)
     if type(error).__name__ == "OutOfMemoryError" or any(
         word in str(error).lower() for word in MEMORY_WORDS
     ):
@@ -127,9 +129,11 @@ def explain(error: BaseException, batch: int = 0) -> Problem:
     return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
 
 
-def _usage(error: BaseException, message: str) -> Problem:
+def _usage(error: BaseException, message: str, called: str) -> Problem:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "tutelage"
+    named = called if called.isidentifier() else ""
+    command = context.command_path if context is not None else f"tutelage {named}".strip()
+    message = message.replace("Value error, ", "")  # pydantic's, of no use here
     unknown = getattr(error, "option_name", None)
     hint = ""
     if context is not None and unknown and hasattr(error, "possibilities"):
@@ -176,8 +180,8 @@ def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if debug:
         console.print(Text("".join(traceback.format_exception(error)), style="dim"))
-    head = problem.what + (f" ({problem.where})" if problem.where else "")
+    head = f"{problem.what.rstrip('.')} ({problem.where})" if problem.where else problem.what
     mark = "" if problem.exit_code == Interrupted.exit_code else "Error: "
     console.print(Text.assemble((mark, "bold red"), head))
     if problem.fix:
-        console.print(Text(f"  {problem.fix}"))
+        console.print(Text(indent(problem.fix, "  ")))

@@ -149,7 +149,6 @@ def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
             faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:
         what = "\n  ".join(["--resume continues a run as it was.", *faults])
-        weights = folder / "best.safetensors"
-        raise ConfigError(
-            what, fix=f"Start a new run from its weights instead: --weights {weights}"
-        )
+        best = folder / "best.safetensors"
+        fix = f"Start a new run from its weights instead: --weights {best}"
+        raise ConfigError(what, fix=fix if best.exists() else "Leave out --resume to start anew.")

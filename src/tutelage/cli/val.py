@@ -133,6 +133,7 @@ def stored_data(model: str) -> str:
     """Return the data set that a run was trained on.
 
     Raises:
+        WeightsError: There is no such model.
         ConfigError: The model is not a run folder, or its settings name no data set.
     """
     path = Path(model)
@@ -143,6 +144,10 @@ def stored_data(model: str) -> str:
         data = load_config(config_file=settings).config.data
         if data is not None:
             return data
+    from tutelage.models.checkpoint import weight_file
+    from tutelage.weights.files import existing_file
+
+    existing_file(weight_file(model))
     raise ConfigError("No data set is given.", fix=f"tutelage val {model} --data data.yaml")
 
 

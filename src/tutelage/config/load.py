@@ -70,7 +70,7 @@ def load_config(
     notices: list[str] = []
     entries: list[Entry] = []
     if config_file is not None:
-        document = read_document(config_file, kind="--config")
+        document = read_document(config_file, kind="run file")
         entries += _entries(document, document.values)
     if hyp is not None:
         translated = translate_hyp(_read_hyp(hyp))
@@ -108,11 +108,11 @@ def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
 
     What a plan shows elsewhere (data, model, teacher, methods, folder) is left out.
     """
-    elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS, "run.")
+    elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS)
     told = [
         f"{key} {_short(value)} ({origin})"
         for key, value, origin in changes(config, origins)
-        if not key.startswith(elsewhere)
+        if key not in elsewhere and not key.startswith("run.")
     ]
     rest = "everything else" if told else "everything"
     return " · ".join([*told, f"{rest}: preset {config.preset} ({origins.get('preset', DEFAULT)})"])

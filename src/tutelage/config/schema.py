@@ -15,7 +15,7 @@ Layers = tuple[str, ...]
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -44,7 +44,7 @@ class TrainConfig(Section):
     )
     image_size: Annotated[int, Field(ge=32)] = 640
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     device: str = Field(default="auto", description="auto | cpu | cuda | cuda:N | mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         default="auto", description="Loader processes (auto: the cores that the network leaves)"

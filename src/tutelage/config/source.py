@@ -109,8 +109,10 @@ def read_document(path: str | Path, *, kind: str) -> Document:
         node = loader.get_single_node()
         lines: dict[str, int] = {}
         values = {} if node is None else _Reader(loader, lines, path.name).read(node, "", 0)
-    except yaml.YAMLError as error:
-        raise _not_yaml(path, error) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        problem, line = yaml_problem(error)
+        where = f"{path.name}:{line}" if line else path.name
+        raise ConfigError(f"{path} is not valid yaml: {problem}", where=where) from error
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path} holds a {type(values).__name__}, not 'name: value' lines.", where=kind
@@ -123,8 +125,17 @@ def parse_value(text: str) -> Any:
     try:
         node = CoreLoader(text).get_single_node()
         return None if node is None else _Reader(CoreLoader(""), {}, "").read(node, "", 0)
-    except (yaml.YAMLError, ConfigError):
+    except (yaml.YAMLError, RecursionError, ConfigError):
         return text
+
+
+def yaml_problem(error: yaml.YAMLError | RecursionError) -> tuple[str, int]:
+    """Return what keeps a text from being yaml, on one line, and where: its line or 0."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply", 0
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    return problem or str(error).splitlines()[0], mark.line + 1 if mark else 0
 
 
 def write_value(value: Any) -> str:
@@ -196,12 +207,3 @@ def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
         names = sorted(p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"})
         return ConfigError(f"{path} does not exist.", where=kind, fix=nearest(path.name, names))
     return ConfigError(f"{path} cannot be read: {error.strerror}.", where=kind)
-
-
-def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    problem = (error.problem if isinstance(error, yaml.MarkedYAMLError) else None) or str(
-        error
-    ).splitlines()[0]
-    where = f"{path.name}:{mark.line + 1}" if mark else path.name
-    return ConfigError(f"{path} is not valid yaml: {problem}.", where=where)

@@ -102,6 +102,8 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
 def _unknown(key: str, merged: Layers) -> ConfigError:
     section, _, name = key.rpartition(".")
     known = settings_of(section)
+    inner = [each for each in merged.origins if each.startswith(f"{key}.")]
+    origin = merged.origins[inner[0]] if inner else origin_of(key, merged.origins)
     elsewhere = [leaf for leaf in leaves() if leaf.rpartition(".")[2] == name]
     if name in HYP and not section:
         hint = (
@@ -113,4 +115,4 @@ def _unknown(key: str, merged: Layers) -> ConfigError:
         every = leaves() if not section else known
         hint = f"{nearest(name, known) or nearest(key, every)} Settings: {' '.join(known)}".strip()
     what = f"{section} has no setting '{name}'" if section else f"There is no setting '{name}'"
-    return ConfigError(what, where=origin_of(key, merged.origins), fix=hint)
+    return ConfigError(what, where=origin, fix=hint)

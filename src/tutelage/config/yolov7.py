@@ -79,6 +79,12 @@ def translate_hyp(document: Document) -> Translated:
     Keys without effect that are switched on are told in one notice; unknown keys are faults.
     """
     result = Translated([], [], [])
+    group = next((name for name, value in document.values.items() if isinstance(value, dict)), None)
+    if group is not None and group not in HYP:
+        what = f"{document.name} is no hyp file: '{group}' is a group of settings"
+        fix = "That is a run file: give it with --config."
+        result.faults.append(ConfigError(what, where=document.origin(group), fix=fix))
+        return result
     idle: list[str] = []
     for name, value in document.values.items():
         origin = document.origin(name)
@@ -86,7 +92,7 @@ def translate_hyp(document: Document) -> Translated:
             if value:
                 idle.append(f"{name} ({WITHOUT_EFFECT[name]})")
         elif name not in HYP:
-            result.faults.append(_unknown(name, value, origin))
+            result.faults.append(_unknown(name, origin))
         else:
             key = HYP[name]
             try:
@@ -103,10 +109,7 @@ def translate_hyp(document: Document) -> Translated:
     return result
 
 
-def _unknown(name: str, value: Any, origin: str) -> ConfigError:
-    if isinstance(value, dict):
-        fix = "That is a run file: give it with --config."
-        return ConfigError(f"'{name}' is a group of settings", where=origin, fix=fix)
+def _unknown(name: str, origin: str) -> ConfigError:
     hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
     return ConfigError(
         f"A hyp file has no key '{name}'", where=origin, fix=hint or f"Keys: {' '.join(HYP)}"

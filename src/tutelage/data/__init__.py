@@ -5,7 +5,7 @@ from tutelage.data.dataset import DetectionDataset, EvaluationDataset
 from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex, Finding, Item
 from tutelage.data.loader import evaluation_loader, training_loader
-from tutelage.data.opening import open_dataset
+from tutelage.data.opening import open_dataset, open_splits
 from tutelage.data.sample import Letterbox, Sample, fitted_canvas, letterbox, letterbox_geometry
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "letterbox",
     "letterbox_geometry",
     "open_dataset",
+    "open_splits",
     "read_image",
     "training_loader",
 ]

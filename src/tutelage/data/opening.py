@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from tutelage.data.cache import cache_root
 from tutelage.data.formats import FORMATS
-from tutelage.data.index import DatasetIndex
+from tutelage.data.index import DatasetIndex, Finding
 from tutelage.errors import DataError, nearest
 
 BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
@@ -30,13 +31,30 @@ def open_dataset(
         DataError: The data cannot be used; all errors are told at once.
     """
     index = _open(data, split, single_class=single_class)
-    errors = [finding for finding in index.findings if finding.severity == "error"]
-    if strict and errors:
-        if len(errors) == 1:
-            raise DataError(errors[0].message, fix=errors[0].fix)
-        fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
-        raise DataError("\n".join(finding.message for finding in errors), fix="\n".join(fixes))
+    if strict:
+        _refuse_errors(index.findings)
     return index
+
+
+def open_splits(
+    data: str | Path, *splits: Split, single_class: bool = False
+) -> tuple[DatasetIndex, ...]:
+    """Open several splits of a data set; see :func:`open_dataset`.
+
+    Raises:
+        DataError: One of them cannot be used; the errors of all are told at once.
+    """
+    found = tuple(_open(data, split, single_class=single_class) for split in splits)
+    _refuse_errors([finding for index in found for finding in index.findings])
+    return found
+
+
+def _refuse_errors(findings: Iterable[Finding]) -> None:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        messages = dict.fromkeys(finding.message for finding in errors)
+        fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
+        raise DataError("\n".join(messages), fix="\n".join(fixes))
 
 
 def _open(data: str | Path, split: Split, *, single_class: bool) -> DatasetIndex:
@@ -51,10 +69,11 @@ def _open(data: str | Path, split: Split, *, single_class: bool) -> DatasetIndex
     if opener is None and path.is_dir():
         opener = FORMATS[".yaml"]  # says which yaml inside was meant
     if opener is None:
-        known = " ".join(FORMATS)
-        raise DataError(
-            f"{data} is no data set that is known here: expected a file ending in {known}, "
-            f"or one of {', '.join(BUILT_IN)}.",
-            fix=nearest(str(data), BUILT_IN),
+        what = (
+            f"{data} is no data set that is known here"
+            if path.exists()
+            else f"{data} does not exist"
         )
+        known = f"Expected a file ending in {' '.join(FORMATS)}, or one of {', '.join(BUILT_IN)}."
+        raise DataError(f"{what}.", fix=f"{nearest(str(data), BUILT_IN)} {known}".strip())
     return opener(path, split, single_class=single_class)

@@ -3,10 +3,11 @@
 from tutelage.distill.build import build_methods, describe_methods
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import LevelMethod, Method, Need
-from tutelage.distill.methods import METHODS
+from tutelage.distill.methods import FGD, METHODS
 from tutelage.distill.pairing import Pairs, check_classes, pair
 
 __all__ = [
+    "FGD",
     "METHODS",
     "Connector",
     "LevelMethod",

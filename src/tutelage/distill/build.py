@@ -57,6 +57,10 @@ def build_methods(
     Raises:
         ConfigError: Unknown methods or options, or values that cannot be used; all are told.
     """
+    if not configs:
+        where = origin_of("distill.methods", origins) if origins else ""
+        what = "distill.methods is empty: nothing would be learnt from the teacher"
+        raise ConfigError(what, where=where, fix=f"For example  --method {next(iter(METHODS))}")
     faults: list[ConfigError] = []
     methods: dict[str, Method] = {}
     for number, config in enumerate(configs):
@@ -64,13 +68,13 @@ def build_methods(
         try:
             kind = resolve(config.name)
             options = _validated(kind, config.options)
+            method = _made(kind, channels, options)
         except _Faults as found:
             for name, what, fix in found.faults:
                 leaf = f"{key}.{name}" if name else f"{key}.name"
                 where = origin_of(leaf, origins) if origins else ""
                 faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix))
             continue
-        method = cast("Callable[..., Method]", kind)(channels, **options)
         label = _unused(config.name.rpartition(":")[2], methods)
         methods[label] = Resized(method, channels) if resize else method
     if faults:
@@ -87,12 +91,14 @@ def resolve(name: str) -> type[Method]:
         fix = f"{nearest(name, METHODS)} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
         raise _Faults([("", f"there is no method '{name}'", fix.strip())])
     try:
-        found = getattr(import_module(module), member, None)
-    except (ImportError, ValueError) as error:
+        content = import_module(module)
+    except Exception as error:  # a user's module may fail in any way
         fix = "Install the package, or start where Python can import it"
-        raise _Faults([("", f"cannot import '{module}': {error}", fix)]) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise _Faults([("", f"cannot import '{module}': {reason}", fix)]) from error
+    found = getattr(content, member, None)
     if found is None:
-        fix = nearest(member, vars(import_module(module)))
+        fix = nearest(member, vars(content))
         raise _Faults([("", f"'{module}' has no '{member}'", fix)])
     if not (isinstance(found, type) and issubclass(found, Method)):
         fix = "Derive it from tutelage.distill.Method"
@@ -160,6 +166,13 @@ def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]
                 faults.append((name, what, listed))
         raise _Faults(faults) from error
     return {name: getattr(checked, name) for name in known}
+
+
+def _made(kind: type[Method], channels: Channels, options: Mapping[str, Any]) -> Method:
+    try:
+        return cast("Callable[..., Method]", kind)(channels, **options)
+    except ValueError as error:  # options that exclude each other
+        raise _Faults([("", f"{kind.__name__}: {error}", "See  tutelage methods")]) from error
 
 
 def _unused(label: str, taken: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from tutelage.config.validate import combined
 from tutelage.distill.method import Method, Need
 from tutelage.errors import ConfigError
+from tutelage.models.catalog import is_named
 from tutelage.models.detector import Detector
 from tutelage.structures import Tap
 
@@ -223,7 +224,7 @@ def _unknown(
             if set(missing) <= set(menu.heads):
                 what = f"{setting}: {missing[0]} is the head of {menu.name}, it has no features"
             hint = "Did you swap student and teacher? " if swapped else ""
-            named = "" if menu.name.startswith("the ") else f" List: tutelage layers {menu.name}"
+            named = f" List: tutelage layers {menu.name}" if is_named(menu.name) else ""
             faults.add(what, f"{hint}{menu.listed_levels()}{named}", setting)
         twice = sorted({key for key in keys or () if (keys or ()).count(key) > 1})
         if twice:

@@ -16,7 +16,8 @@ def choose_device(name: str) -> torch.device:
         ConfigError: The name is none of these, or this machine has no such device.
     """
     kind, _, number = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+    countable = kind == "cuda" and number.isdecimal() and number.isascii()
+    if kind not in ("auto", "cpu", "cuda", "mps") or (name != kind and not countable):
         raise ConfigError(
             f"--device {name} is not a device.", fix="Use auto, cpu, cuda, cuda:0 or mps."
         )

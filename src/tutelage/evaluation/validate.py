@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -14,10 +15,12 @@ from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
 from tutelage.evaluation.scores import Scores
-from tutelage.models.build import load
+from tutelage.models.checkpoint import read_checkpoint, restore
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
 from tutelage.weights.store import load_header
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = 640
 _BEST = "best.safetensors"
@@ -61,10 +64,12 @@ def validate(
         ConfigError: The device is absent, or the size does not fit the model's strides.
     """
     where = choose_device(device)
-    detector = model if isinstance(model, GraphDetector) else load(model)
+    detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
     size = image_size if image_size is not None else _trained_size(model)
     _check_size(size, max(detector.strides))
     index = open_dataset(data, split, single_class=single_cls)
+    for finding in index.findings:
+        _log.warning("%s: %s", finding.severity, finding.message)
     if single_cls:
         class_map: Mapping[int, int] | None = dict.fromkeys(range(len(detector.names)), 0)
     else:

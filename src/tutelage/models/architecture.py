@@ -18,6 +18,8 @@ from tutelage.models.blocks.activation import (
 )
 from tutelage.models.heads import HEADS, Family
 
+MAX_REPEATS = 1000  # of a row; the deepest model known has 15
+
 IMAGE = -1
 """The source of the first row: the image."""
 
@@ -187,8 +189,12 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     if not isinstance(row, list) or len(cast("list[Any]", row)) != 4:
         raise ValueError("a row has four parts: from, number, module, args")
     source, number, block, args = cast("list[Any]", row)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ValueError(f"number must be a positive integer, got {number!r}")
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int)
+        or not 1 <= number * max(depth, 1) <= MAX_REPEATS
+    ):
+        raise ValueError(f"number must be a positive integer up to {MAX_REPEATS}, got {number!r}")
     _check_block(block, last=last)
     if not isinstance(args, list):
         raise ValueError(f"args must be a list, got {args!r}")

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import yaml
 
+from tutelage.config.source import yaml_problem
 from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
@@ -17,7 +18,7 @@ from tutelage.models.transfer import TransferReport, transfer
 
 Source = str | Path | Mapping[str, Any]
 
-__all__ = ["ARCHITECTURES", "build", "load", "load_weights", "transfer"]
+__all__ = ["ARCHITECTURES", "build", "is_checkpoint", "load", "load_weights", "transfer"]
 
 
 def build(arch: Source, names: Sequence[str]) -> GraphDetector:
@@ -61,7 +62,7 @@ def load(
         WeightsError: A weight file that cannot be used, or that does not fit.
     """
     chosen = None if names is None else _checked_names(names)
-    if _is_checkpoint(model):
+    if is_checkpoint(model):
         if weights is not None:
             raise ConfigError(
                 f"'{model}' has weights of its own, and '{weights}' was given too.",
@@ -100,7 +101,8 @@ def _build(
         raise ConfigError(error.what, where=where, fix=error.fix) from error
 
 
-def _is_checkpoint(model: Source) -> bool:
+def is_checkpoint(model: Source) -> bool:
+    """Say whether ``model`` names weights: a run folder or a weight file."""
     if isinstance(model, Mapping) or is_named(str(model)):
         return False
     path = Path(model)
@@ -117,7 +119,11 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
         return text, named(text)
     path = Path(arch)
     if path.suffix in SUFFIXES or path.is_dir():
-        raise WeightsError(f"{path} holds weights; an architecture is a name or a yaml.")
+        kind = "a folder" if path.is_dir() else "a weight file"
+        raise WeightsError(
+            f"{path} is {kind}; an architecture is a name or a yaml.",
+            fix=f"To start from trained weights:  --weights {path}",
+        )
     if path.suffix not in (".yaml", ".yml"):
         hint = nearest(text, ARCHITECTURES) or f"Architectures: {', '.join(ARCHITECTURES)}."
         raise ConfigError(
@@ -132,9 +138,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         siblings = [each.name for each in path.parent.glob("*.y*ml")]
         hint = nearest(path.name, siblings) or nearest(path.stem, ARCHITECTURES)
-        raise ConfigError(f"{path} does not exist.", fix=hint) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        known = f"Architectures: {', '.join(ARCHITECTURES)}."
+        raise ConfigError(f"{path} does not exist.", fix=hint or known) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file, so it cannot be a model yaml.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        problem, line = yaml_problem(error)
+        where = f"{path.name}:{line}" if line else path.name
+        raise ConfigError(f"{path} is not valid yaml: {problem}", where=where) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no model yaml: it holds no mapping.")
     return cast("dict[str, Any]", content)

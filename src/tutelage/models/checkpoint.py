@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.architecture import read_architecture
-from tutelage.models.catalog import recognise
+from tutelage.models.catalog import is_named, recognise
 from tutelage.models.graph import GraphDetector
 from tutelage.models.transfer import TransferReport, matching, transfer
 
@@ -47,14 +47,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
     """
-    path = Path(path)
+    path = weight_file(path)
+    return _own(path) if path.suffix == ".safetensors" else _foreign(path)
+
+
+def weight_file(source: str | Path) -> Path:
+    """Return the file behind a run folder or a weight file.
+
+    Raises:
+        WeightsError: The folder holds no weights, or the name of an architecture was given, which
+            has none.
+    """
+    path = Path(source)
     if path.is_dir():
         if not (path / BEST).is_file():
             raise WeightsError(
                 f"{path} holds no {BEST}.", fix="A run folder has one after its first evaluation."
             )
-        path = path / BEST
-    return _own(path) if path.suffix == ".safetensors" else _foreign(path)
+        return path / BEST
+    if is_named(str(source)) and not path.exists():
+        raise WeightsError(
+            f"{source} is an architecture: it has no trained weights.",
+            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
+        )
+    return path
 
 
 def _own(path: Path) -> Checkpoint:
@@ -186,7 +202,8 @@ def fill(
     if 2 * report.matched < report.total:
         rows = _row_count(checkpoint.arch)
         name, ours = checkpoint.arch_name, detector.arch_name
-        fix = f"It looks like {name} ({rows} layers). Use  --cfg {name}" if name != ours else ""
+        way = f"Use  --cfg {name}" if is_named(name) else "Leave out --cfg to train that one."
+        fix = f"It looks like {name} ({rows} layers). {way}" if name != ours else ""
         raise WeightsError(
             f"{checkpoint.source} does not fit {ours}: "
             f"{report.matched} of {report.total} tensors match.",

@@ -63,7 +63,7 @@ def construct(arch: Architecture) -> Parts:
         try:
             module, channels = _make(row, arch, tuple(x.shape[1] for x in inputs))
             maps[row.index] = on_meta(module.eval(), inputs)  # less to do than in training
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{arch.name}, {row.text}: {reason}") from error
         shape = maps[row.index].shape

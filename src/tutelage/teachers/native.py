@@ -42,8 +42,10 @@ class NativeTeacher:
         with torch.autocast(images.device.type, enabled=False):
             out = self._network(images.to(self._dtype), self._keys, head=predictions)
         size = (int(images.shape[-2]), int(images.shape[-1]))
-        decoded = None if out.raw is None else self._network.decode(out.raw, size)
-        return Knowledge(out.taps, decoded)
+        if out.raw is None:
+            return Knowledge(out.taps)
+        raw = tuple(level.float() for level in out.raw)  # half has pixels of 1 beyond 1024
+        return Knowledge(out.taps, self._network.decode(raw, size))
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         """Yield all parameters and buffers by name (for the proof that nothing changed)."""

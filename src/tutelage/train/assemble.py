@@ -15,8 +15,8 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config
-from tutelage.data import DatasetIndex, evaluation_loader, open_dataset, training_loader
+from tutelage.config.schema import Config, DistillConfig
+from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.losses.criterion import Criterion
@@ -32,6 +32,7 @@ from tutelage.train.teaching import Teaching, teach
 DEFAULT_ARCH = "yolov7-tiny"
 TRIES = 3  # forward passes per number of threads
 WORTH = 1.1  # more threads must be this much faster
+TRIED_PIXELS = 1 << 20  # about, per forward pass: enough to tell, and seconds for large networks
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Parts:
     loader: Any
     val_loader: Any
     plan: Plan
+    stride: int
     workers: int
     precision: str
     notices: tuple[str, ...]
@@ -75,8 +77,7 @@ def assemble(
             "No data set is given.", fix="Add  --data data.yaml  (or the built-in:  --data digits)."
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
-    train = open_dataset(config.data, "train", single_class=config.train.single_cls)
-    val = open_dataset(config.data, "val", single_class=config.train.single_cls)
+    train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(
             f"No training image of {config.data} has a box.", fix="Check the label files."
@@ -87,18 +88,25 @@ def assemble(
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
-    source = config.distill.teacher
-    teaching = (
-        teach(source, config.distill, student, accelerator.device, origins) if source else None
-    )
+    teaching, stride = None, max(student.strides)
+    if config.distill.teacher:
+        half = accelerator.device.type == "cuda" and precision != "fp32"
+        teaching = teach(
+            config.distill.teacher,
+            config.distill,
+            student,
+            accelerator.device,
+            origins,
+            half=half,
+        )
+        stride = max(stride, *teaching.network.strides)  # it sees the student's very images
+        check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
-    loader = make_training_loader(
-        config, train, batch=batch, workers=workers, stride=max(student.strides)
-    )
+    loader = make_training_loader(config, train, batch=batch, workers=workers, stride=stride)
     task = Task(
         student.to(memory_format=torch.channels_last),
         make_criterion(config, student),
@@ -132,9 +140,10 @@ def assemble(
             batch=2 * batch,
             workers=workers,
             rect=config.train.rect,
-            stride=max(student.strides),
+            stride=stride,
         ),
         plan=plan,
+        stride=stride,
         workers=workers,
         precision=precision,
         notices=tuple(notices),
@@ -181,7 +190,8 @@ def set_threads(setting: int | str, student: GraphDetector, image_size: int, bat
         return
     if "OMP_NUM_THREADS" in os.environ:
         return
-    images = torch.rand(batch, 3, image_size, image_size).to(memory_format=torch.channels_last)
+    count = max(min(batch, TRIED_PIXELS // image_size**2), 1)
+    images = torch.rand(count, 3, image_size, image_size).to(memory_format=torch.channels_last)
     probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)
     cores = free_cores()
     seconds: dict[int, float] = {}
@@ -308,8 +318,13 @@ def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
 
 
 def _notices(config: Config) -> list[str]:
+    distill = config.distill
+    if distill.teacher:
+        return []
+    without = "without --teacher-weights"
     notes = []
-    layers = config.distill.student_kd_layers or config.distill.teacher_kd_layers
-    if layers and not config.distill.teacher:
-        notes.append("student_kd_layers/teacher_kd_layers have no effect without --teacher-weights")
+    if distill.student_kd_layers or distill.teacher_kd_layers:
+        notes.append(f"student_kd_layers/teacher_kd_layers have no effect {without}")
+    if distill.methods != DistillConfig().methods:
+        notes.append(f"distill.methods (--method) has no effect {without}")
     return notes

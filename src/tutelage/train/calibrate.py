@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from math import hypot
 from statistics import median
 from typing import NamedTuple
 
@@ -108,5 +109,7 @@ def _total(losses: Losses, method: str) -> Tensor:
 
 
 def _norm(loss: Tensor, features: Sequence[Tensor]) -> float:
-    grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-    return float(sum(g.double().square().sum() for g in grads if g is not None)) ** 0.5
+    # Maps of frozen rows have no gradient. A pre-flight has seen that some map of the student has.
+    trained = [feature for feature in features if feature.requires_grad]
+    grads = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
+    return hypot(*(float(torch.linalg.vector_norm(g.float())) for g in grads if g is not None))

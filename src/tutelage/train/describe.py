@@ -37,7 +37,7 @@ def plan_rows(
         rows += _pairs(parts.teaching)
         rows.append(("methods", _methods(parts, parts.teaching)))
         rows.append(("loss", f"(Σ detection + kd · Σ distillation) × batch; kd {_kd(parts)}"))
-    warnings = sum(finding.severity == "warning" for finding in parts.train.findings)
+    warnings = len(data_warnings(parts))
     rows += [
         (
             "data",
@@ -48,6 +48,12 @@ def plan_rows(
         ("changed", describe_changes(parts.config, origins)),
     ]
     return tuple(rows)
+
+
+def data_warnings(parts: Parts) -> list[str]:
+    """Return what was noticed in the training and val images and does not keep the run from it."""
+    findings = (*parts.train.findings, *parts.val.findings)
+    return [finding.message for finding in findings if finding.severity == "warning"]
 
 
 def _schedule(parts: Parts) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
@@ -19,7 +21,7 @@ class LossMeans:
         self._steps: dict[str, int] = {}
         self._last: Losses | None = None
         self._added = 0
-        self._share = 0.0
+        self._share: float | None = None
 
     def add(self, losses: Losses) -> None:
         """Add the detached losses of one step."""
@@ -41,55 +43,79 @@ class LossMeans:
         Args:
             factor: The KD schedule's factor at this step.
         """
-        if self._last is not None and (self._added % 10 == 1 or not self._share):
+        if self._last is not None and (self._added % 10 == 1 or self._share is None):
             detection = sum(float(value) for value in self._last.detection.values())
             kd = factor * sum(float(value) for value in self._last.distillation.values())
             self._share = kd / max(kd + detection, 1e-30)
-        return self._share
+        return self._share or 0.0
 
 
 class FiniteGuard:
-    """Stops a run whose loss is NaN or infinite, naming the term.
+    """Stops a run whose loss or weights are NaN or infinite, naming the term.
 
-    On the CPU every step is checked; elsewhere a flag gathers on the device and is looked at
-    every few steps and at the end of an epoch, before anything is saved.
+    Losses are looked at every few steps: a look waits for the device. Before anything is saved,
+    :meth:`look` and :meth:`weights` are asked, so that the last good files stay.
+
+    Args:
+        folder: The run folder, for the message.
+        every: Steps between looks at the losses.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, every: int = 1) -> None:
         self._folder = folder
+        self._every = every
         self._bad: dict[str, Tensor] = {}
+        self._last: tuple[Losses, int, int] | None = None
         self._steps = 0
         self.last_good_epoch: int | None = None
 
-    def watch(self, losses: Losses, epoch: int, step: int, *, look: bool = False) -> None:
+    def watch(self, losses: Losses, epoch: int, step: int) -> None:
         """Take in one step's losses.
 
         Raises:
             TrainingError: A term is not finite.
         """
         self._steps += 1
+        self._last = (losses, epoch, step)
         for group in losses:
             for name, value in group.items():
                 bad = ~torch.isfinite(value)
                 self._bad[name] = bad | self._bad[name] if name in self._bad else bad
-        if look or self._steps % CHECK_EVERY == 0 or all(not b.is_cuda for b in self._bad.values()):
-            names = [name for name, bad in self._bad.items() if bool(bad)]
-            self._bad = {}
-            if names:
-                raise TrainingError(self._what(names, losses, epoch, step), fix=_cures(names))
+        if self._steps % self._every == 0:
+            self.look()
 
-    def _what(self, names: list[str], losses: Losses, epoch: int, step: int) -> str:
-        value = next((float(g[n]) for g in losses for n in names if n in g), float("nan"))
-        rest = (
-            "all terms"
-            if len(names) > 1 and len(names) == sum(map(len, losses))
-            else ", ".join(names)
-        )
+    def look(self) -> None:
+        """Look at the losses taken in since the last look.
+
+        Raises:
+            TrainingError: A term is not finite.
+        """
+        names = [name for name, bad in self._bad.items() if bool(bad)]
+        self._bad = {}
+        if names and self._last is not None:
+            losses, epoch, step = self._last
+            value = next((float(g[n]) for g in losses for n in names if n in g), float("nan"))
+            whole = len(names) > 1 and len(names) == sum(map(len, losses))
+            told = "all terms" if whole else ", ".join(names)
+            what = f"{told} became {value:g} at epoch {epoch} step {step}. {self._kept()}"
+            raise TrainingError(what, fix=_cures(names))
+
+    def weights(self, modules: Iterable[nn.Module], epoch: int) -> None:
+        """Look at all parameters and buffers: a finite loss may still have had a bad gradient.
+
+        Raises:
+            TrainingError: One is not finite.
+        """
+        held = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+        finite = [torch.isfinite(t).all() for t in held if t.is_floating_point()]
+        if finite and not bool(torch.stack(finite).all()):
+            what = f"The weights are not finite any more at the end of epoch {epoch}. "
+            raise TrainingError(what + self._kept(), fix=_cures([]))
+
+    def _kept(self) -> str:
         if self.last_good_epoch is None:
-            kept = f"No epoch was finished; {self._folder} holds the settings"
-        else:
-            kept = f"The files in {self._folder} are from epoch {self.last_good_epoch}"
-        return f"{rest} became {value:g} at epoch {epoch} step {step}. Stopped. {kept}."
+            return f"Stopped. No epoch was finished; {self._folder} holds the settings."
+        return f"Stopped. The files in {self._folder} are from epoch {self.last_good_epoch}."
 
 
 def _cures(names: list[str]) -> str:

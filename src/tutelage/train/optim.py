@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from tutelage.config.schema import OptimConfig
+from tutelage.errors import ConfigError
+from tutelage.models.graph import GraphDetector
 
 Kind = Literal["weight", "plain", "bias", "kd-weight", "kd-plain"]
 
@@ -66,15 +68,26 @@ def make_optimizer(
     return kind(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
-def freeze_rows(student: nn.Module, rows: tuple[int, ...]) -> int:
+def freeze_rows(student: GraphDetector, rows: tuple[int, ...]) -> int:
     """Freeze rows of a graph model: one number N means rows 0..N-1, several exactly those.
+
+    The BatchNorm statistics of frozen rows go on adapting to the data, as in YOLOv5 and YOLOv7.
 
     Returns:
         The number of frozen parameters.
+
+    Raises:
+        ConfigError: A row does not exist, or nothing would be left to train.
     """
-    chosen = range(rows[0]) if len(rows) == 1 else rows
-    prefixes = tuple(f"model.{row}." for row in chosen)
-    frozen = [p for name, p in student.named_parameters() if prefixes and name.startswith(prefixes)]
+    chosen = set(range(rows[0]) if len(rows) == 1 else rows)
+    last = len(student.model) - 1
+    if chosen and (max(chosen) > last or len(chosen) > last):
+        raise ConfigError(
+            f"--freeze {' '.join(map(str, rows))}: {student.arch_name} has rows 0…{last}, and one "
+            "at least must train.",
+            fix=f"One number N freezes rows 0…N-1: --freeze {last} trains the head alone.",
+        )
+    frozen = [p for row in sorted(chosen) for p in student.model[row].parameters()]
     for parameter in frozen:
         parameter.requires_grad_(False)
     return sum(p.numel() for p in frozen)

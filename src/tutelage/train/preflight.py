@@ -8,7 +8,7 @@ batch: a run that fails cannot start.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from tutelage.distill.method import Method
 from tutelage.errors import TeacherError
-from tutelage.structures import Batch, Knowledge
+from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.calibrate import buffers_restored
 from tutelage.train.task import Task
 
+TOLD = 6  # faults in a message
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
 
 
@@ -52,17 +53,21 @@ def preflight(
     if teacher_state() != before:
         faults.append("the teacher changed during the check: it must be frozen and in eval mode")
     if faults:
+        more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
         raise TeacherError(
-            "Distillation would not work: " + "; ".join(faults) + ".",
+            f"Distillation would not work: {'; '.join(faults[:TOLD])}{more}.",
             where="pre-flight on the first training batch",
+            fix="Leave out the method's weight and options: the defaults are known to work.",
         )
 
 
 def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
     for number, feature in enumerate(knowledge.features):
         if not bool(torch.isfinite(feature).all()):
-            yield f"the teacher's feature {number} is not finite"
-        elif float(feature.float().std()) == 0:
+            half = feature.dtype == torch.float16
+            hint = " in half precision (--precision fp32 runs it in float32)" if half else ""
+            yield f"the teacher's feature {number} is not finite{hint}"
+        elif float(feature.detach().float().std()) == 0:
             yield f"the teacher's feature {number} is constant"
         if feature.requires_grad:
             yield f"the teacher's feature {number} carries a gradient"
@@ -72,14 +77,25 @@ def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str
     task.train()
     student = [p for p in task.student.parameters() if p.requires_grad]
     with buffers_restored(task):  # until the gradients are read: they need the buffers' values
-        for name, value in task(batch, knowledge).distillation.items():
+        for name, value in _losses(task, batch, knowledge).distillation.items():
             number = float(value.detach())
             if not 0 < number < float("inf"):
                 yield f"{name} is {number:g} on the first batch"
                 continue
-            grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
+            grads: Sequence[Tensor | None] = ()
+            if value.requires_grad:
+                grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
             if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
                 yield f"the gradient of {name} reaches no parameter of the student"
+
+
+def _losses(task: Task, batch: Batch, knowledge: Knowledge) -> Losses:
+    """Return the losses in the precision of the weights.
+
+    Accelerate's autocast is around the task's ``forward``. Without a gradient scaler the small
+    gradients of a KD term would vanish in float16 although nothing is wrong.
+    """
+    return task.losses(task.student(batch.images, task.taps), batch, knowledge)
 
 
 def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
@@ -95,7 +111,7 @@ def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[st
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
         optimizer.zero_grad()
-        losses = probe(batch, knowledge)
+        losses = _losses(probe, batch, knowledge)
         total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
         total.backward()
         optimizer.step()

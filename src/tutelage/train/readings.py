@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from tutelage.structures import Batch, Knowledge
+from tutelage.structures import Batch
 from tutelage.train.assemble import Parts, make_training_loader
-from tutelage.train.calibrate import Reading, measure, with_boxes
+from tutelage.train.calibrate import BATCHES, Reading, measure, with_boxes
 from tutelage.train.events import Notice
 from tutelage.train.plan import Plan, Position
 from tutelage.train.teaching import Teaching
 
 IMAGES = 16  # per batch: the batches of the readings stay in memory
+SHOWN = 3  # batches for the pictures of a run, and for the pre-flight
 LATER = (0.25, 0.5)  # of all steps; after these the weight is frozen
 JUMP = 2.0  # a change of the weight worth a warning
 OTHER_SEED = 7919  # readings see other augmentations than the first epoch
@@ -27,13 +29,28 @@ class Readings:
     Args:
         parts: The parts of the run.
         history: Readings before a resume.
+        at: Where the run goes on.
+
+    Attributes:
+        batches: Batches with boxes on the run's device, as long as they are needed.
+        history: What came out, for the checkpoint.
     """
 
-    def __init__(self, parts: Parts, history: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        history: Sequence[dict[str, Any]] = (),
+        at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
+    ) -> None:
         self._parts = parts
         self.history = list(history)
-        self.batches = first_batches(parts) if parts.teaching else []
-        self._due = due_steps(parts.plan) if parts.teaching and parts.teaching.shares else ()
+        fresh, start = at == Position(), parts.plan.step_at(*at)
+        automatic = parts.teaching is not None and bool(parts.teaching.shares)
+        later = tuple(step for step in due_steps(parts.plan) if step > start)
+        self._due = later if automatic else ()
+        count = BATCHES if automatic and (fresh or later) else SHOWN
+        needed = fresh or parts.teaching is not None
+        self.batches = first_batches(parts, count) if needed else []
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
@@ -45,16 +62,19 @@ class Readings:
         p = self._parts
         before = dict(p.bare.weights)
 
-        def teacher(images: torch.Tensor) -> Knowledge:
-            return teaching.teacher(images, predictions=p.plan.predictions)
+        def mean(x: torch.Tensor) -> torch.Tensor:
+            here = x.float().to(p.accelerator.device)  # where the processes can talk
+            return cast("torch.Tensor", p.accelerator.reduce(here, "mean"))
 
         reading = measure(
             p.bare,
-            teacher,
+            partial(teaching.teacher, predictions=p.plan.predictions),
             self.batches,
             teaching.shares,
-            lambda x: cast("torch.Tensor", p.accelerator.reduce(x, "mean")),
+            mean,
         )
+        if self._due and p.plan.step_at(*at) >= self._due[-1]:
+            self.batches = []
         p.bare.weights.update(reading.weights)
         self.history.append({"epoch": at.epoch, "step": at.batch, **_summary(reading)})
         told = ", ".join(f"{name} × {weight:.4g}" for name, weight in reading.weights.items())
@@ -80,18 +100,25 @@ def due_steps(plan: Plan) -> tuple[int, ...]:
     return tuple(sorted({plan.warmup_steps, *(int(total * share) for share in LATER)} - {0}))
 
 
-def first_batches(parts: Parts) -> list[Batch]:
-    """Return training batches with boxes on the run's device, other than those it trains on."""
+def first_batches(parts: Parts, count: int) -> list[Batch]:
+    """Return ``count`` training batches with boxes, other than those that the run trains on.
+
+    A small data set is gone through several times, each time augmented in another way.
+    """
     config, device = parts.config, parts.accelerator.device
     loader = make_training_loader(
         config,
         parts.train,
         batch=min(config.train.batch, IMAGES),
         workers=0,
-        stride=max(parts.student.strides),
+        stride=parts.stride,
         seed=config.train.seed + OTHER_SEED + parts.accelerator.process_index,
     )
-    return [Batch(b.images.to(device), b.targets.to(device), b.ids) for b in with_boxes(loader)]
+    found: list[Batch] = []
+    for epoch in range(max(2 * count // len(loader), 1)):
+        loader.sampler.set_epoch(epoch)
+        found += with_boxes(loader, count - len(found))
+    return [Batch(b.images.to(device), b.targets.to(device), b.ids) for b in found]
 
 
 def _summary(reading: Reading) -> dict[str, Any]:

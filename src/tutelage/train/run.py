@@ -12,23 +12,20 @@ import torch
 
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError, DataError
-from tutelage.evaluation import Scores, evaluate
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.evaluation import Scores
 from tutelage.models.graph import GraphDetector
-from tutelage.structures import Predictions
-from tutelage.teachers import fingerprint
 from tutelage.train.assemble import Parts, assemble
-from tutelage.train.describe import plan_rows
+from tutelage.train.describe import data_warnings, plan_rows
 from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
 from tutelage.train.folder import Metrics, environment, make_run_folder, write_json
 from tutelage.train.loop import EpochEnded, fit, multi_scale
-from tutelage.train.observers import Best, FiniteGuard, LossMeans
+from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans
 from tutelage.train.plan import Position
-from tutelage.train.preflight import preflight
-from tutelage.train.readings import Readings, first_batches
+from tutelage.train.prepare import prepare, scores_on_val
+from tutelage.train.readings import SHOWN, Readings
 from tutelage.train.samples import save_batch, save_detections
 from tutelage.train.state import read_state, restore, save_state
-from tutelage.train.teaching import worth
 from tutelage.weights.store import atomic_write_text, save_best
 
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -61,18 +58,32 @@ def run_training(
     """
     started = time.monotonic()
     saved = read_state(Path(resume) / "last.pt") if resume else None
-    if saved is not None and saved["position"][0] >= config.train.epochs:
-        raise ConfigError(
-            f"{resume} is already finished ({saved['position'][0]}/{config.train.epochs} epochs).",
-            fix=f"To train on: --weights {resume}/best.safetensors --epochs 50",
-        )
-    if saved is not None and config.train.threads == "auto":
+    if saved is not None:
+        _check_unfinished(saved, config, str(resume))
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
     parts = assemble(config, origins, keep_threads=saved is not None)
+    yield from (Notice("warning", text) for text in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
-    run = _Run(parts, origins or {}, resume, saved, command_line)
-    yield from run.prepare(fresh=saved is None)
+    record: dict[str, Any] = dict(parts.teaching.record) if parts.teaching else {}
+    at, progress = Position(), None
+    if saved is not None:
+        progress = saved["progress"]
+        _check_teacher(progress, record, str(resume))
+        at = restore(
+            saved,
+            accelerator=parts.accelerator,
+            task=parts.task,
+            optimizer=parts.optimizer,
+            ema=parts.ema,
+        )
+        saved = None  # as large as the run itself
+    readings = Readings(parts, progress["readings"] if progress else (), at)
+    yield from prepare(parts, readings, record, at)
+    folder = Path(resume) if resume else _new_folder(parts)
+    run = _Run(parts, origins or {}, folder, readings, record, at, progress)
+    if not resume:
+        run.begin(command_line)
     yield run.planned()
     events = run.train(started)
     yield from islice(events, 1) if dry_run else events
@@ -85,73 +96,37 @@ class _Run:
         self,
         parts: Parts,
         origins: Mapping[str, str],
-        resume: str | None,
-        saved: dict[str, Any] | None,
-        command: str,
+        folder: Path,
+        readings: Readings,
+        record: dict[str, Any],
+        at: Position,
+        progress: Mapping[str, Any] | None,
     ) -> None:
         self.parts, self.config, self.origins = parts, parts.config, origins
+        self.folder, self.readings, self.record, self.at = folder, readings, record, at
         self.config_text = dump(self.config, origins)
-        self.folder = Path(resume) if resume else _new_folder(parts)
-        self.record: dict[str, Any] = dict(parts.teaching.record) if parts.teaching else {}
         self.best = Best(self.config.train.patience)
-        self.guard = FiniteGuard(str(self.folder))
-        self.at = Position()
-        history: list[dict[str, Any]] = []
-        if saved is None:
-            atomic_write_text(self.folder / "config.yaml", self.config_text)
-            atomic_write_text(self.folder / "environment.txt", environment(command))
-        else:
-            p = parts
-            self.at = restore(
-                saved, accelerator=p.accelerator, task=p.task, optimizer=p.optimizer, ema=p.ema
-            )
-            progress = saved["progress"]
+        on_cpu = parts.accelerator.device.type == "cpu"
+        self.guard = FiniteGuard(str(folder), every=1 if on_cpu else CHECK_EVERY)
+        if progress is not None:
             self.best.value, self.best.epoch = progress["best"], progress["best_epoch"]
             self.best.scores = dict(progress["best_scores"])
-            self.guard.last_good_epoch = self.at.epoch
-            history = progress["readings"]
-        self.readings = Readings(parts, history)
+            self.guard.last_good_epoch = at.epoch
+
+    def begin(self, command: str) -> None:
+        """Write what is known before the first step."""
+        atomic_write_text(self.folder / "config.yaml", self.config_text)
+        atomic_write_text(self.folder / "environment.txt", environment(command))
+        for number, batch in enumerate(self.readings.batches[:SHOWN]):
+            path = self.folder / "samples" / f"train_batch{number}.jpg"
+            save_batch(path, batch, self.parts.train.names)
+        if self.record:
+            write_json(self.folder / "teacher.json", self.record)
 
     def planned(self) -> Planned:
         """Return the plan."""
         rows = plan_rows(self.parts, self.record, self.origins, str(self.folder))
         return Planned(rows, str(self.folder), self.config.train.epochs, self.parts.plan.steps)
-
-    # --- before the first step -------------------------------------------------------------
-
-    def prepare(self, *, fresh: bool) -> Iterator[Event]:
-        """Judge the teacher, prove the wiring, measure the weights."""
-        p, teaching = self.parts, self.parts.teaching
-        batches = self.readings.batches or first_batches(p)[:3]
-        for number, batch in enumerate(batches[:3]):
-            save_batch(self.folder / "samples" / f"train_batch{number}.jpg", batch, p.train.names)
-        if teaching is None:
-            return
-        if not batches:
-            raise DataError("No training batch holds a box: the teacher has nothing to point at.")
-        self.record["scores"] = worth(teaching, p.val, self.config, p.accelerator.device)
-        write_json(self.folder / "teacher.json", self.record)
-        yield from self._judge(self.record["scores"])
-        preflight(
-            p.bare, teaching.teacher, lambda: fingerprint(teaching.teacher.state()), batches[0]
-        )
-        if fresh and teaching.shares:
-            yield from self.readings.take(teaching, self.at, "before the first step")
-
-    def _judge(self, scores: dict[str, float] | None) -> Iterator[Event]:
-        if scores is None:
-            text = "The teacher shares no class name with the data: it was not evaluated."
-            yield Notice("info", text)
-        elif self.config.model.weights is not None:
-            start = self.evaluate(self.parts.bare.student).AP
-            if scores["AP"] < start:
-                teacher, data = self.config.distill.teacher, self.config.data
-                yield Notice(
-                    "warning",
-                    f"The teacher scores AP {scores['AP']:.3f} on your val split, the student "
-                    f"starts at {start:.3f}. Distillation will pull it down. Fine-tune the "
-                    f"teacher first: tutelage train --weights {teacher} --data {data}",
-                )
 
     # --- training --------------------------------------------------------------------------
 
@@ -181,12 +156,14 @@ class _Run:
                     when = f"at epoch {epoch + 1} step {step}"
                     yield from self.readings.take(p.teaching, Position(epoch, step), when)
                 continue
+            self.guard.look()
+            self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
             row = {name: value for name, value in means.take().items() if name != "off"}
             seconds = time.monotonic() - clock
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
             if self._evaluates(event.epoch):
-                found = self.evaluate(p.ema.module)
+                found = scores_on_val(p, p.ema.module)
                 scores = {name: float(getattr(found, name)) for name in HEADLINE}
                 improved = self.best.update(event.epoch, scores)
                 if improved or self._is_last(event.epoch, unsaved=True):
@@ -208,8 +185,8 @@ class _Run:
     def _resize(self) -> Any:
         if not self.config.train.multi_scale:
             return None
-        stride = max(self.parts.student.strides)
-        return multi_scale(self.config.train.image_size, stride, self.parts.plan.seed)
+        parts = self.parts
+        return multi_scale(self.config.train.image_size, parts.stride, parts.plan.seed)
 
     def _is_last(self, epoch: int, *, unsaved: bool = False) -> bool:
         return epoch + 1 == self.parts.plan.epochs and (not unsaved or self.best.epoch < 0)
@@ -218,23 +195,6 @@ class _Run:
         train = self.config.train
         due = train.validate_runs and (epoch + 1) % train.eval_every == 0
         return due or self._is_last(epoch)
-
-    def evaluate(self, network: Any) -> Scores:
-        """Return the scores of a network on the val split."""
-        p = self.parts
-        fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
-
-        def predict(images: torch.Tensor) -> Predictions:
-            raw = fused(images).raw
-            return fused.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
-
-        return evaluate(
-            predict,
-            p.val_loader,
-            p.val,
-            device=p.accelerator.device,
-            letterbox=p.val_loader.dataset.letterbox,
-        )
 
     def _lr(self) -> float:
         return float(self.parts.optimizer.param_groups[-1]["lr"])
@@ -251,6 +211,7 @@ class _Run:
             "arch": student.arch,
             "arch_name": student.arch_name,
             "names": list(student.names),
+            "strides": list(student.strides),
             "image_size": train.image_size,
             "scores": scores,
             "teacher": {
@@ -279,9 +240,38 @@ class _Run:
                     "best_scores": self.best.scores,
                     "readings": self.readings.history,
                     "threads": torch.get_num_threads(),
+                    "teacher": self.record.get("sha256"),
                 },
                 config=self.config_text,
             )
+
+
+def _check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None:
+    """Refuse to go on with a run that has nothing left to do."""
+    done, epochs, patience = saved["position"][0], config.train.epochs, config.train.patience
+    best = Best(patience)
+    best.epoch = saved["progress"]["best_epoch"]
+    what = ""
+    if done >= epochs:
+        what = f"{folder} is already finished ({done}/{epochs} epochs)."
+    elif best.exhausted(done - 1):
+        what = (
+            f"{folder} stopped early after {done} of {epochs} epochs: no better AP for {patience}."
+        )
+    if what:
+        fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
+        raise ConfigError(what, fix=fix)
+
+
+def _check_teacher(progress: dict[str, Any], record: dict[str, Any], folder: str) -> None:
+    """Refuse to go on with another teacher than before."""
+    before = progress.get("teacher")
+    if before and before != record.get("sha256"):
+        raise TeacherError(
+            f"The teacher {record['source']} is not the file with which {folder} began.",
+            where=f"sha256 {record['sha256'][:12]}…, before {before[:12]}…",
+            fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
+        )
 
 
 def _new_folder(parts: Parts) -> Path:

@@ -77,12 +77,22 @@ def restore(
     optimizer: Optimizer,
     ema: AveragedModel,
 ) -> Position:
-    """Load a state into freshly built parts and return where to go on."""
+    """Load a state into freshly built parts and return where to go on.
+
+    Raises:
+        WeightsError: It belongs to other settings: a folder that was used for two runs.
+    """
     bare: Task = accelerator.unwrap_model(task)
-    bare.load_state_dict(state["task"])
+    try:
+        bare.load_state_dict(state["task"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise WeightsError(
+            "last.pt does not fit the config.yaml beside it: they are of different runs.",
+            fix="Start a new run from the weights instead: --weights.",
+        ) from error
     bare.weights.update(state["weights"])
-    ema.load_state_dict(state["ema"])
-    optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     return Position(*state["position"])

@@ -14,10 +14,9 @@ from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.cache import cache_root
 from tutelage.distill import Method, Pairs, build_methods, check_classes, pair
-from tutelage.errors import TeacherError, WeightsError
+from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
-from tutelage.models.build import load
-from tutelage.models.checkpoint import BEST, SUFFIXES
+from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
 from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
 from tutelage.weights.store import atomic_write_text, identity
@@ -54,15 +53,25 @@ def teach(
     student: GraphDetector,
     device: torch.device,
     origins: Mapping[str, str] | None = None,
+    *,
+    half: bool = False,
 ) -> Teaching:
     """Load a teacher, pair it with ``student`` and build the methods.
+
+    Args:
+        source: Run folder or weight file.
+        config: Layers and methods.
+        student: The network to train.
+        device: Where the teacher runs.
+        origins: Where each setting came from, for messages.
+        half: Run the teacher in half precision.
 
     Raises:
         WeightsError: The teacher cannot be read.
         ConfigError: Layers or methods do not fit.
     """
     path = weight_file(source)
-    network = load(path)
+    network = restore(read_checkpoint(path))
     pairs = pair(
         student,
         network,
@@ -73,7 +82,7 @@ def teach(
     )
     methods = build_methods(config.methods, pairs.channels, resize=config.resize, origins=origins)
     check_classes(methods, student.names, network.names)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = torch.float16 if half else torch.float32
     teacher = NativeTeacher(network, [tap.key for tap in pairs.teacher], device=device, dtype=dtype)
     automatic = [
         name for name, c in zip(methods, config.methods, strict=True) if c.weight == "auto"
@@ -87,23 +96,6 @@ def teach(
     return Teaching(teacher, network, pairs, methods, weights, shares, record)
 
 
-def weight_file(source: str) -> Path:
-    """Return the file behind a run folder or a weight file.
-
-    Raises:
-        WeightsError: It is neither: an architecture name alone would be a teacher without weights.
-    """
-    path = Path(source)
-    if path.is_dir():
-        return path / BEST
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(
-            f"The teacher {source} holds no weights.",
-            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
-        )
-    return path
-
-
 def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
     """Return teacher class → data class for the names that both know."""
     return {number: data.index(name) for number, name in enumerate(teacher) if name in data}
@@ -114,12 +106,16 @@ def worth(
 ) -> dict[str, float] | None:
     """Return the teacher's scores on at most 200 val images, through the student's own loader.
 
-    Cached by weights, data and size. None when teacher and data share no class name.
+    Cached by weights, data and size. None when teacher and data share no class name. Where all
+    classes are treated as one, so are the teacher's.
 
     Raises:
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
-    classes = shared_classes(teaching.teacher.names, index.names)
+    names = teaching.teacher.names
+    classes = shared_classes(names, index.names)
+    if config.train.single_cls:
+        classes = dict.fromkeys(range(len(names)), 0)
     if not classes:
         return None
     size = config.train.image_size
@@ -144,8 +140,8 @@ def worth(
             f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
             f"{min(len(index), VAL_IMAGES)} val images.",
             where=str(teaching.record["source"]),
-            fix="Train it on this data first: tutelage train --data … --cfg … --weights …, "
-            "or go on all the same: --set distill.accept_teacher=true",
+            fix="Train it on this data first:  "
+            f"tutelage train --weights {teaching.record['source']} --data {config.data}\nOr go on all the same:  --set distill.accept_teacher=true",
         )
     return scores
 

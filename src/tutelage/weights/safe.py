@@ -151,6 +151,11 @@ def _find_model(content: Any, path: Path) -> tuple[Record, Literal["ema", "model
             stripped = content.get("optimizer") is None
             note = "stripped" if stripped else f"training checkpoint of epoch {epoch}"
             return _unwrapped(found, path), source, note
+    if str(content.get("format", "")).startswith("tutelage"):
+        raise WeightsError(
+            f"{path} is the training state of a run, to be continued with --resume.",
+            fix=f"Its weights are beside it: {path.with_name('best.safetensors')}",
+        )
     keys = ", ".join(printable(str(key)) for key in list(content)[:5]) or "nothing"
     tensors = any(isinstance(value, Layout) for value in content.values())
     raise WeightsError(

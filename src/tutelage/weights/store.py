@@ -137,7 +137,12 @@ def load_last(path: str | Path) -> dict[str, Any]:
         WeightsError: The file is missing, damaged, or holds more than tensors and plain values.
     """
     path = existing_file(path)
-    if sniff(path) != "zip":
+    instead = "Start from best.safetensors instead: --weights."
+    try:
+        kind = sniff(path)
+    except WeightsError as error:
+        raise WeightsError(error.what, where=error.where, fix=instead) from error
+    if kind != "zip":
         raise WeightsError(f"{path} is a .safetensors file; it holds no training state to resume.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -150,7 +155,7 @@ def load_last(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path} is damaged or truncated.",
-            fix="Start from best.safetensors instead: --weights.",
+            fix=instead,
         ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no training state (a {type(content).__name__}).")

@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 import yaml
 
+from tutelage.config.source import yaml_problem
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, nearest
 
@@ -74,14 +75,19 @@ def _load(path: Path) -> Mapping[str, object]:
         raise DataError(f"{path} does not exist.", fix=_neighbour(path)) from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not a text file, so it cannot be a data yaml.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        problem, line = yaml_problem(error)
+        where = f"{path.name}:{line}" if line else path.name
+        raise DataError(f"{path} is not valid yaml: {problem}", where=where) from error
     if not isinstance(document, dict):
+        got = "nothing" if document is None else f"a {type(document).__name__}"
         raise DataError(
             f"{path.name} is not a data yaml: expected keys such as train, val and names, "
-            f"but got {type(document).__name__}."
+            f"but it holds {got}."
         )
     return cast("dict[str, object]", document)
 
@@ -112,7 +118,7 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
     count = document.get("nc")
     if count is not None and count != len(texts):
         raise DataError(
-            f"{path.name}: nc is {count}, but there are {len(texts)} names.",
+            f"{path.name}: nc is {count!r}, but there are {len(texts)} names.",
             fix="Correct one of them; nc may be left out.",
         )
     return texts
@@ -147,21 +153,28 @@ def _locate(
             fix=f"Add for example  {split}: images/{split}",
         )
     values = cast("list[object]", given) if isinstance(given, list) else [given]
+    if not all(isinstance(value, str) for value in values):
+        raise DataError(
+            f"{path.name}: {split} must be a folder, a text file or a list of these, "
+            f"but got {given!r}.",
+            fix=f"Write for example  {split}: images/{split}",
+        )
     found: list[Path] = []
     missing: list[str] = []
+    hints: list[str] = []
     for value in map(str, values):
         places = [base / value for base in bases]
         hit = next((place for place in places if place.exists()), None)
         if hit is None:
             looked = ", ".join(map(str, bases)) if not Path(value).is_absolute() else value
-            near = _nearest_path(value, bases)
-            missing.append(f"{split}: {value} does not exist (looked in {looked}).{near}")
+            missing.append(f"{split}: {value} does not exist (looked in {looked})")
+            hints += _nearest_path(value, bases)
         elif hit.is_file() and is_image(hit.name):
-            missing.append(f"{split}: {value} is an image; expected a folder or a text file.")
+            missing.append(f"{split}: {value} is an image; expected a folder or a text file")
         else:
             found.append(_normal(hit))
     if missing:
-        raise DataError("\n".join(missing), where=path.name)
+        raise DataError("\n".join(missing), where=path.name, fix=" ".join(hints))
     return tuple(found)
 
 
@@ -217,14 +230,14 @@ def _yaml_inside(folder: Path) -> str:
     return f"Use  --data {found[0]}" if found else "It holds no .yaml file."
 
 
-def _nearest_path(value: str, bases: Sequence[Path]) -> str:
+def _nearest_path(value: str, bases: Sequence[Path]) -> list[str]:
     wanted = "/".join(part for part in Path(value).parts if part not in ("..", os.sep))
     for base in bases:
         names = [place.relative_to(base).as_posix() for place in _below(base)]
         found = get_close_matches(wanted, names, n=1, cutoff=0.6)
         if found:
-            return f" Nearest: {found[0]}"
-    return ""
+            return [f"Nearest: {found[0]}"]
+    return []
 
 
 def _below(base: Path) -> list[Path]:

@@ -70,8 +70,13 @@ def parse_labels(text: str) -> tuple[list[Row], list[BadLine]]:
                 seen.add(found)
                 rows.append(Row(label, xyxy, number))
                 continue
-        bad.append(BadLine(number, found, line.strip()[:80]))
+        bad.append(BadLine(number, found, _printable(line.strip()[:80])))
     return rows, bad
+
+
+def _printable(text: str) -> str:
+    """A line of any file may end up on a terminal: keep control characters out of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _parse_line(

@@ -94,7 +94,8 @@ def _findings(
         total = int(labelled.sum())
         example = label_path(described.images[int(np.argmax(labelled))])
         message = f"{total} label files of the {kind} images hold no box at all, e.g. {example}."
-        yield Finding("labels-empty", "error", message, (example,), total)
+        fix = "A box is a line  class x y w h  with coordinates in 0…1."
+        yield Finding("labels-empty", "error", message, (example,), total, fix)
 
 
 def _image_findings(kind: str, described: Description, found: Scan) -> Iterator[Finding]:
@@ -107,7 +108,8 @@ def _image_findings(kind: str, described: Description, found: Scan) -> Iterator[
         )
         left = "cannot be used" if len(bad) == total else "cannot be used and are left out"
         message = f"{len(bad)} of {total} {kind} images {left}, e.g. {examples[0]}."
-        yield Finding("image-unusable", severity, message, examples, len(bad))
+        fix = "Copy or download the images again." if severity == "error" else ""
+        yield Finding("image-unusable", severity, message, examples, len(bad), fix)
     if described.repeated:
         examples = _examples(_short(image, described.root) for image in described.repeated)
         message = f"{len(described.repeated)} {kind} images are named more than once, e.g. "
@@ -185,7 +187,8 @@ def _class_finding(
     message = (
         f"Label class {found.labels[first]} in {where}{more}, but {path.name} names {classes}."
     )
-    return Finding("label-class", "error", message, examples, len(cases))
+    fix = f"Mend these labels, or name their classes in {path.name}."
+    return Finding("label-class", "error", message, examples, len(cases), fix)
 
 
 def _label_name(described: Description, image: int) -> str:

@@ -29,6 +29,11 @@ class FGD(LevelMethod):
         beta: Weight of the background.
         gamma: Weight of the difference in attention.
         lam: Weight of the global relation. It sums over cells: scale it down for larger maps.
+
+    A weight of 0 leaves its term out.
+
+    Raises:
+        ValueError: All four weights are 0.
     """
 
     paper = "Yang et al., CVPR 2022, arXiv:2111.11837"
@@ -45,6 +50,10 @@ class FGD(LevelMethod):
         lam: NonNegative = 5e-6,
     ) -> None:
         super().__init__(channels)
+        if not any((alpha, beta, gamma, lam)):
+            raise ValueError("alpha, beta, gamma and lam are all 0: nothing is compared")
+        if not lam:  # nothing would train the context blocks
+            self.levels = nn.ModuleList(nn.Identity() for _ in channels)
         self.temperature = temperature
         self.alpha, self.beta, self.gamma, self.lam = alpha, beta, gamma, lam
 
@@ -62,9 +71,8 @@ class FGD(LevelMethod):
         targets: Targets,
         image_size: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """Return the four terms of one pair."""
+        """Return the terms of one pair."""
         b, _, h, w = s.shape
-        context = cast("nn.ModuleDict", module)
         masks = object_masks(targets, b, (h, w), image_size, dtype=s.dtype)
         foreground, background = (mask.flatten(1) for mask in masks)
         s_spatial, s_channel = attention(s, self.temperature)
@@ -76,19 +84,21 @@ class FGD(LevelMethod):
         weights = torch.cat([t_channel, torch.ones_like(t_channel)], 2).flatten(2)
         errors = torch.bmm(F.mse_loss(s_cells, t_cells, reduction="none"), weights)
         focal = errors[..., 0] * t_spatial.flatten(1)
-
-        # The context blocks add a constant δ to all cells, so Σ (d + δ)² over the cells needs no
-        # map of its own: it is Σ d² + δ (2 Σ d + cells · δ).
-        shift = context["student"](s) - context["teacher"](t)
-        summed = s_cells.sum(1) - t_cells.sum(1)
-        relation = errors[..., 1].sum() + (shift * (2 * summed + h * w * shift)).sum()
         attentive = (s_channel - t_channel).abs().sum() + (s_spatial - t_spatial).abs().sum()
-        return {
-            "foreground": self.alpha / b * (focal * foreground).sum(),
-            "background": self.beta / b * (focal * background).sum(),
-            "attention": self.gamma / b * attentive,
-            "relation": self.lam / b * relation,
+        terms = {
+            "foreground": (self.alpha, (focal * foreground).sum()),
+            "background": (self.beta, (focal * background).sum()),
+            "attention": (self.gamma, attentive),
         }
+        if self.lam:
+            # The context blocks add a constant δ to all cells, so Σ (d + δ)² over the cells needs
+            # no map of its own: it is Σ d² + δ (2 Σ d + cells · δ).
+            context = cast("nn.ModuleDict", module)
+            shift = context["student"](s) - context["teacher"](t)
+            summed = s_cells.sum(1) - t_cells.sum(1)
+            relation = errors[..., 1].sum() + (shift * (2 * summed + h * w * shift)).sum()
+            terms["relation"] = (self.lam, relation)
+        return {name: weight / b * value for name, (weight, value) in terms.items() if weight}
 
 
 class GlobalContext(nn.Module):

@@ -1,0 +1,87 @@
+"""Before the first step: the teacher is judged, the wiring proven, the weights are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
+
+import torch
+
+from tutelage.errors import DataError
+from tutelage.evaluation import Scores, evaluate
+from tutelage.models.graph import GraphDetector
+from tutelage.structures import Predictions
+from tutelage.teachers import fingerprint
+from tutelage.train.assemble import Parts
+from tutelage.train.events import Event, Notice
+from tutelage.train.plan import Position
+from tutelage.train.preflight import preflight
+from tutelage.train.readings import Readings
+from tutelage.train.teaching import worth
+
+
+def prepare(
+    parts: Parts, readings: Readings, record: dict[str, Any], at: Position
+) -> Iterator[Event]:
+    """Prove that a distilled run can work; nothing is written.
+
+    Args:
+        parts: The parts of the run.
+        readings: Measure the weights of a run that begins.
+        record: The teacher's identity; its scores are added.
+        at: Where the run begins or goes on.
+
+    Raises:
+        DataError: No training batch holds a box.
+        TeacherError: The teacher finds nothing, or would not reach the student.
+    """
+    teaching = parts.teaching
+    if teaching is None:
+        return
+    if not readings.batches:
+        raise DataError("No training batch holds a box: the teacher has nothing to point at.")
+    scores = worth(teaching, parts.val, parts.config, parts.accelerator.device)
+    record["scores"] = scores
+    if scores is None:
+        text = "The teacher shares no class name with the data: it was not evaluated."
+        yield Notice("info", text)
+    elif parts.config.model.weights is not None and at == Position():
+        yield from _compared(parts, scores["AP"])
+    preflight(
+        parts.bare,
+        partial(teaching.teacher, predictions=parts.plan.predictions),
+        lambda: fingerprint(teaching.teacher.state()),
+        readings.batches[0],
+    )
+    if at == Position() and teaching.shares:
+        yield from readings.take(teaching, at, "before the first step")
+
+
+def _compared(parts: Parts, teacher_ap: float) -> Iterator[Event]:
+    start = scores_on_val(parts, parts.bare.student).AP
+    if teacher_ap < start:
+        teacher, data = parts.config.distill.teacher, parts.config.data
+        yield Notice(
+            "warning",
+            f"The teacher scores AP {teacher_ap:.3f} on your val split, the student starts at "
+            f"{start:.3f}. Distillation will pull it down. Fine-tune the teacher first: "
+            f"tutelage train --weights {teacher} --data {data}",
+        )
+
+
+def scores_on_val(parts: Parts, network: Any) -> Scores:
+    """Return the scores of a network on the val split, as it would be deployed."""
+    fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
+
+    def predict(images: torch.Tensor) -> Predictions:
+        raw = cast("tuple[torch.Tensor, ...]", fused(images).raw)  # the head was run
+        return fused.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
+
+    return evaluate(
+        predict,
+        parts.val_loader,
+        parts.val,
+        device=parts.accelerator.device,
+        letterbox=parts.val_loader.dataset.letterbox,
+    )

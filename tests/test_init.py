@@ -1,0 +1,21 @@
+"""The package itself: instant to import, and the way to a detector."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tutelage
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, tutelage; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_load_returns_a_detector_with_these_names():
+    detector = tutelage.load("yolov7-tiny@0.125", names=["RBC", "WBC"])
+    assert detector.names == ("RBC", "WBC")
+    assert detector.levels == {"p3": "57", "p4": "65", "p5": "73"}
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        tutelage.lode  # noqa: B018

@@ -1,0 +1,106 @@
+"""The teacher of a run: what it is worth on this data, and when that stops the run."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings, told
+from tutelage.data import open_dataset
+from tutelage.errors import TeacherError, WeightsError
+from tutelage.models.build import build
+from tutelage.train import prepare as prepare_module
+from tutelage.train.assemble import assemble
+from tutelage.train.plan import Position
+from tutelage.train.prepare import prepare
+from tutelage.train.readings import Readings
+from tutelage.train.teaching import sample, shared_classes, teach, weight_file, worth
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    return make_data(tmp_path / "data")
+
+
+def taught(data, tmp_path, names, *, accept=False):
+    """Return teaching, val split and settings."""
+    path = make_teacher(tmp_path / "teacher.safetensors", names)
+    config = settings(data, tmp_path, distill={"teacher": path, "accept_teacher": accept})
+    index = open_dataset(data, "val")
+    return teach(path, config.distill, build("yolov7-tiny@0.125", index.names), CPU), index, config
+
+
+def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path):
+    teaching, index, config = taught(data, tmp_path, ["dog", "cat", "cow"])
+    with pytest.raises(
+        TeacherError, match=r"finds nothing .* AP50 0\.00\d on 8 val images"
+    ) as caught:
+        worth(teaching, index, config, CPU)
+    assert caught.value.exit_code == 4
+    assert "distill.accept_teacher=true" in caught.value.fix
+    _, _, config = taught(data, tmp_path, ["dog", "cat", "cow"], accept=True)
+    assert worth(teaching, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
+
+
+def test_it_is_evaluated_once_for_the_same_weights_data_and_size(data, tmp_path):
+    teaching, index, config = taught(data, tmp_path, ["cat", "dog"], accept=True)
+    calls = []
+
+    def watched(images, *, predictions=False):
+        calls.append(len(images))
+        return inner(images, predictions=predictions)
+
+    inner = teaching.teacher
+    watched.names = inner.names
+    teaching = teaching._replace(teacher=watched)
+    first = worth(teaching, index, config, CPU)
+    assert sum(calls) == 8
+    assert worth(teaching, index, config, CPU) == first
+    assert sum(calls) == 8
+    worth(teaching, index.subset([0, 1, 2]), config, CPU)
+    assert sum(calls) == 11
+
+
+def test_without_a_common_class_it_is_not_evaluated(data, tmp_path):
+    teaching, index, config = taught(data, tmp_path, ["cow", "sheep"])
+    assert worth(teaching, index, config, CPU) is None
+
+
+def test_classes_are_shared_by_name():
+    assert shared_classes(("dog", "cow", "cat"), ("cat", "dog")) == {0: 1, 2: 0}
+
+
+def test_at_most_so_many_images_the_same_each_time(data):
+    index = open_dataset(data, "val")
+    assert sample(index, 8) is index
+    chosen = [sample(index, 3) for _ in range(2)]
+    assert len(chosen[0]) == 3
+    assert chosen[0].fingerprint == chosen[1].fingerprint
+
+
+def test_a_teacher_needs_weights(tmp_path):
+    assert weight_file(str(CHECKPOINT)) == CHECKPOINT
+    assert weight_file(str(tmp_path)) == tmp_path / "best.safetensors"
+    with pytest.raises(WeightsError, match="The teacher yolov7 holds no weights"):
+        weight_file("yolov7")
+
+
+@pytest.mark.parametrize(("start", "warned"), [(0.33, True), (0.28, False)])
+def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start, warned):
+    path = make_teacher(tmp_path / "teacher.safetensors")
+    weights = {"arch": None, "weights": str(CHECKPOINT)}
+    parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": path}))
+    monkeypatch.setattr(prepare_module, "worth", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2})
+    monkeypatch.setattr(prepare_module, "scores_on_val", lambda *_: SimpleNamespace(AP=start))
+    readings = Readings(parts)
+    record = {}
+    events = list(prepare(parts, readings, record, Position()))
+    assert record["scores"]["AP"] == 0.29
+    text = "The teacher scores AP 0.290 on your val split, the student starts at 0.330."
+    assert (text in told(events)) == warned
+    assert "weights measured before the first step: fgd × " in told(events)
+    resumed = list(prepare(parts, readings, {}, Position(1, 0)))  # no start, no first reading
+    assert told(resumed) == ""
