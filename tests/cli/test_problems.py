@@ -54,8 +54,10 @@ def test_what_where_fix(capsys, folder) -> None:
     )
     assert (
         capsys.readouterr().err
-        == "Error: bccd.yaml has no 'names'. (bccd.yaml)\n  Add  names: [a, [b]]\n"
+        == "Error: bccd.yaml has no 'names' (bccd.yaml)\n  Add  names: [a, [b]]\n"
     )
+    report(DataError("x", fix="this\nor that"), [])
+    assert capsys.readouterr().err == "Error: x\n  this\n  or that\n"
     assert not list(folder.iterdir())  # nothing to debug: no crash file
 
 

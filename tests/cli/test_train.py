@@ -192,6 +192,7 @@ def test_resume_without_a_name_takes_the_newest_run(cli, engine, tmp_path) -> No
 )
 def test_resume_refuses_other_settings(cli, engine, tmp_path, argv, message) -> None:
     run_folder(tmp_path)
+    (tmp_path / "runs/a/best.safetensors").touch()
     answer = cli("train", "--resume", "runs/a", *argv)
     assert answer.code == 2
     assert message in answer.err

@@ -136,6 +136,14 @@ def test_changes_are_what_differs_from_the_preset(run) -> None:
         "optim.lrf 0.2 (run.yaml:2)",
         "everything else: preset v7-p5 (run.yaml:1)",
     ]
+    layers = {"student": "57,65,73", "teacher": "75,88,101"}
+    sets = [f"distill.{who}_kd_layers={keys}" for who, keys in layers.items()]
+    both = load_config(sets=["distill.teacher=t.pt", *sets])
+    line = describe_changes(both.config, both.origins)
+    assert line.split(" · ")[:2] == [
+        "distill.student_kd_layers 57,65,73 (--set)",
+        "distill.teacher_kd_layers 75,88,101 (--set)",
+    ]
     plain = load_config()
     assert (
         describe_changes(plain.config, plain.origins)
@@ -216,7 +224,10 @@ def test_a_fault_says_what_where_and_what_was_expected(run, text: str, message: 
             "train.device=0,1",
             "train.device: '0,1' names several devices (--set) One process has one",
         ),
-        ("a..b=1", "There is no setting 'a'"),
+        ("a..b=1", "There is no setting 'a' (--set)"),
+        ("distill.methods.0.weight=1e400", "methods.0.weight: inf cannot be used (--set)"),
+        ("train.seed=-1", "Expected a whole number from 0 to 4294967295."),
+        ("optim.lr=" + 3000 * "[", "cannot be used (--set) Expected a number above 0."),
     ],
 )
 def test_set_faults(text: str, message: str) -> None:

@@ -82,6 +82,7 @@ def test_lines_are_remembered(tmp_path) -> None:
         (b"a: !!python/object/apply:os.system ['true']\n", r"not valid yaml"),
         (b"a: &x [*x]\n", r"nested too deeply"),
         (b"a: \x00\n", r"not valid yaml"),
+        (b"a: " + 3000 * b"[", r"not valid yaml: it is nested too deeply"),
     ],
     ids=[
         "unclosed",
@@ -93,6 +94,7 @@ def test_lines_are_remembered(tmp_path) -> None:
         "python-tag",
         "cycle",
         "control",
+        "deep",
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path, content: bytes, message: str) -> None:

@@ -117,6 +117,15 @@ def test_a_yolov5_file_loads_as_it_is(hyp) -> None:
     assert config.loss.assigner == "auto"
 
 
+def test_a_run_file_is_no_hyp_file(hyp) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(hyp=hyp("data: a.yaml\npreset: v7-p5\ntrain: {epochs: 3}\noptim: {lr: 1}\n"))
+    assert str(caught.value) == (
+        "hyp.yaml is no hyp file: 'train' is a group of settings (hyp.yaml:3) "
+        "That is a run file: give it with --config."
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "setting", "value"),
     [

@@ -45,6 +45,12 @@ def test_names(root: Path, names: object, expected: tuple[str, ...]) -> None:
             id="no names",
         ),
         pytest.param({"names": ["a"], "nc": 2}, "d.yaml: nc is 2, but there are 1 names", id="nc"),
+        pytest.param({"names": ["a"], "nc": "1"}, "d.yaml: nc is '1', but there", id="nc as text"),
+        pytest.param(
+            {"names": ["a"], "train": {"x": 1}},
+            "train must be a folder, a text file or a list of these, but got {'x': 1}.",
+            id="no path",
+        ),
         pytest.param({"names": {0: "a", 2: "b"}}, "0…1 without a gap, but 1 is missing", id="gap"),
         pytest.param({"names": ["a", False]}, "names must be text, but got False", id="yaml's no"),
         pytest.param({"names": "cat"}, "must be a list or a map, but got 'cat'", id="a word"),
@@ -66,10 +72,18 @@ def test_bad_yaml(tmp_path: Path, keys: dict[str, object], message: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a\n- b\n", "expected keys such as train"), ("a: [", "not valid yaml")],
+    [
+        (b"- a\n- b\n", "expected keys such as train.*it holds a list"),
+        (b"", "it holds nothing"),
+        (b"a: 1\nb: [", r"d\.yaml is not valid yaml: expected the node content.*\(d\.yaml:2\)"),
+        (b"a: " + 3000 * b"[", "nested too deeply"),
+        (b"\xff\xd8\xff\xe0", "not a text file"),
+    ],
+    ids=["list", "empty", "unclosed", "deep", "binary"],
 )
-def test_not_a_data_yaml(tmp_path: Path, text: str, message: str) -> None:
-    path = write_text(tmp_path / "d.yaml", text)
+def test_not_a_data_yaml(tmp_path: Path, text: bytes, message: str) -> None:
+    path = tmp_path / "d.yaml"
+    path.write_bytes(text)
     with pytest.raises(DataError, match=message):
         read_description(path, "train")
 

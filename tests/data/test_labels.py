@@ -32,6 +32,11 @@ def test_good_lines(text: str, boxes: list[tuple[int, tuple[float, ...]]]) -> No
         assert row.xyxy == pytest.approx(xyxy)
 
 
+def test_control_characters_stay_out_of_messages() -> None:
+    _, bad = parse_labels("0 .5 .5\n\x1b[31m0 \x07.5")
+    assert [line.text for line in bad] == ["0 .5 .5", "?[31m0 ?.5"]
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.data.making import make_dataset, picture, write_image, write_text, write_yaml
-from tutelage.data import Finding, open_dataset
+from tutelage.data import Finding, open_dataset, open_splits
 from tutelage.data.cache import cache_root
 from tutelage.data.image import read_image, read_size
 from tutelage.errors import DataError
@@ -128,7 +128,8 @@ def test_class_out_of_range(tmp_path: Path) -> None:
         open_dataset(path, "train")
     assert str(caught.value) == (
         "Label class 2 in labels/train/b.txt:2 (and 1 more file), "
-        "but data.yaml names 2 classes (0…1)."
+        "but data.yaml names 2 classes (0…1). "
+        "Mend these labels, or name their classes in data.yaml."
     )
     assert open_dataset(path, "train", strict=False).labels.tolist() == [0, 0]
 
@@ -286,8 +287,27 @@ def test_repeated_images_are_used_once(tmp_path: Path) -> None:
 def test_unknown_kind_of_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Did you mean 'digits'"):
         open_dataset("digit", "train")
-    with pytest.raises(DataError, match=r"expected a file ending in \.yaml"):
+    with pytest.raises(DataError, match=r"does not exist\. Expected a file ending in \.yaml"):
         open_dataset(tmp_path / "data.csv", "train")
+    write_text(tmp_path / "data.csv", "a")
+    with pytest.raises(DataError, match=r"no data set that is known here\. Expected a file"):
+        open_dataset(tmp_path / "data.csv", "train")
+
+
+def test_faults_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
+    make_dataset(tmp_path, {"a": GOOD + "7 .5 .5 .1 .1"})
+    make_dataset(tmp_path, {"b": None}, split="val")
+    keys = {"names": ["cat", "dog"], "train": "images/train"}
+    path = write_yaml(tmp_path / "data.yaml", **keys, val="images/val")
+    with pytest.raises(DataError) as caught:
+        open_splits(path, "train", "val")
+    first, second = caught.value.what.splitlines()
+    assert first.startswith("Label class 7 in labels/train/a.txt:2")
+    assert second.startswith("0 of 1 validation images have a label file.")
+    same = write_yaml(tmp_path / "data.yaml", **keys, val="images/train", test="images/train")
+    with pytest.raises(DataError) as caught:
+        open_splits(same, "val", "test")
+    assert len(caught.value.what.splitlines()) == 1
 
 
 def test_built_in_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

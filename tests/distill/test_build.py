@@ -78,6 +78,15 @@ def test_all_faults_are_told() -> None:
         assert part in message
 
 
+def test_no_method_and_one_that_compares_nothing() -> None:
+    assert told(origins={"distill.methods": "--set"}) == (
+        "distill.methods is empty: nothing would be learnt from the teacher (--set) "
+        "For example  --method fgd"
+    )
+    nothing = {"name": "fgd", "alpha": 0, "beta": 0, "gamma": 0, "lam": 0}
+    assert "methods.0: FGD: alpha, beta, gamma and lam are all 0" in told(nothing)
+
+
 OWN = '''
 from torch import nn
 from tutelage.distill import LevelMethod
@@ -96,12 +105,18 @@ class Mse(LevelMethod):
 
 class Other:
     pass
+
+
+class Choosy(Mse):
+    def __init__(self, channels, *, power: int = 1):
+        raise ValueError("power is odd")
 '''
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "my_kd.py").write_text(OWN)
+    (tmp_path / "my_broken_kd.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_kd", raising=False)
     return "my_kd"
@@ -122,6 +137,9 @@ def test_a_class_by_its_path(own: str) -> None:
         ("my_kd:Other", "'my_kd:Other' is not a distillation method"),
         ("no_such_package:Foo", "cannot import 'no_such_package': No module named"),
         (":Foo", "cannot import ''"),
+        ("my_broken_kd:Mse", "cannot import 'my_broken_kd': ZeroDivisionError: division by zero"),
+        ("my_kd:Choosy", "Choosy: power is odd See  tutelage methods"),
+        ("tutelage.distill:LevelMethods", "'tutelage.distill' has no 'LevelMethods' Did you mean"),
     ],
 )
 def test_a_path_that_leads_nowhere(own: str, name: str, part: str) -> None:

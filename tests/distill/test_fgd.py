@@ -58,6 +58,23 @@ def test_several_levels_equal_the_formulas(targets: Targets) -> None:
         torch.testing.assert_close(value, weight * sum(parts), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("option", ["alpha", "beta", "gamma", "lam"])
+def test_a_term_with_weight_zero_is_left_out(option: str) -> None:
+    torch.manual_seed(0)
+    whole, part = FGD(CHANNELS), FGD(CHANNELS, **{option: 0.0})
+    part.load_state_dict(whole.state_dict(), strict=option != "lam")
+    student, teacher = (
+        knowledge(2, widths, seed) for seed, widths in enumerate(zip(*CHANNELS, strict=True))
+    )
+    expected = whole(student, teacher, SOME_BOXES, SIZE)
+    names = {"alpha": "foreground", "beta": "background", "gamma": "attention", "lam": "relation"}
+    del expected[names[option]]
+    found = part(student, teacher, SOME_BOXES, SIZE)
+    torch.testing.assert_close(found, expected)
+    sum(found.values()).backward()
+    assert all(p.grad is not None for p in part.parameters())  # no own parameter lies idle
+
+
 def test_gradients_are_those_of_the_values() -> None:
     torch.manual_seed(0)
     method = FGD([(3, 4)]).double()

@@ -78,7 +78,7 @@ def test_unknown_layers() -> None:
     )
     assert message == (
         "student_kd_layers: small has layers 0…5, not 7, 12 (from hyp.yaml:3) "
-        "p3 p4 p5 of small are 4, 3, 2. List: tutelage layers small"
+        "p3 p4 p5 of small are 4, 3, 2."
     )
 
 

@@ -185,8 +185,11 @@ def test_what_cannot_be_evaluated(model: GraphDetector, data: Path) -> None:
         validate(model, data=data, image_size=100, device="cpu")
     with pytest.raises(ConfigError, match="Nearest: 32"):
         validate(model, data=data, image_size=0, device="cpu")
-    with pytest.raises(ConfigError, match="is not a device"):
-        validate(model, data=data, device="gpu")
+    for name in ("gpu", "cpu:1", "auto:0", "cuda:", "cuda:x"):
+        with pytest.raises(ConfigError, match=f"--device {name} is not a device"):
+            validate(model, data=data, device=name)
+    with pytest.raises(WeightsError, match="yolov7-tiny is an architecture"):
+        validate("yolov7-tiny", data=data, device="cpu")
     with pytest.raises(DataError):
         validate(model, data=data.with_name("lost.yaml"), image_size=96, device="cpu")
     with pytest.raises(WeightsError, match="does not exist"):

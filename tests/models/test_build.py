@@ -76,8 +76,13 @@ def test_faults_of_a_yaml_file_say_which_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist") as caught:
         load(tmp_path / "nine.yaml")
     assert caught.value.fix == "Did you mean 'mine.yaml'?"
-    for text, message in (("[1, 2]", "no mapping"), ("a: [", "cannot be read")):
-        path.write_text(text)
+    for content, message in (
+        (b"[1, 2]", "no mapping"),
+        (b"a: 1\nb: [", r"mine\.yaml is not valid yaml: expected .*\(mine\.yaml:2\)"),
+        (b"a: " + 3000 * b"[", "nested too deeply"),
+        (b"\xff\xd8", "not a text file"),
+    ):
+        path.write_bytes(content)
         with pytest.raises(ConfigError, match=message):
             load(path)
 
@@ -114,8 +119,10 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         load(tmp_path / "absent.pt")
     with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
         load(tmp_path)
-    with pytest.raises(WeightsError, match="holds weights; an architecture is"):
+    with pytest.raises(WeightsError, match=r"is a weight file; an architecture is.*--weights"):
         build(OFFICIAL, ["a"])
+    with pytest.raises(WeightsError, match="is a folder; an architecture is a name or a yaml"):
+        build(tmp_path, ["a"])
 
 
 # Weights with their own architecture
@@ -230,7 +237,9 @@ def test_two_sets_of_weights(best: Path) -> None:
         load(best, weights=best)
 
 
-def test_weights_of_another_architecture(best: Path, trained: GraphDetector) -> None:
+def test_weights_of_another_architecture(
+    best: Path, trained: GraphDetector, tmp_path: Path
+) -> None:
     detector = build("yolov5n", ["a"])
     before = {key: value.clone() for key, value in detector.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
@@ -240,6 +249,9 @@ def test_weights_of_another_architecture(best: Path, trained: GraphDetector) -> 
     assert caught.value.fix == (
         "It looks like yolov7-tiny@0.25 (78 layers). Use  --cfg yolov7-tiny@0.25"
     )
+    own = save(trained, tmp_path / "best.safetensors", arch_name="mine")  # no name to build it by
+    with pytest.raises(WeightsError, match=r"like mine \(78 layers\)\. Leave out --cfg"):
+        load_weights(detector, own)
     assert all(torch.equal(before[key], value) for key, value in detector.state_dict().items())
 
 

@@ -75,7 +75,7 @@ def test_two_processes_keep_equal_weights(tmp_path):
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=200) for process in processes] == [0, 0]
+        assert [process.wait(timeout=280) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -75,6 +75,15 @@ def test_a_teacher_that_drifts():
         check(task, teacher, lambda: next(states))
 
 
+def test_the_message_stays_readable():
+    task, teacher = make_task()
+    for number in range(9):
+        dead = torch.nn.Parameter(torch.zeros(3))
+        task.methods["fgd"].register_parameter(f"forgotten{number}", dead)
+    with pytest.raises(TeacherError, match=r"fgd\.forgotten5 does not train; and 3 more\. "):
+        check(task, teacher)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -83,8 +83,11 @@ def test_at_most_so_many_images_the_same_each_time(data):
 
 def test_a_teacher_needs_weights(tmp_path):
     assert weight_file(str(CHECKPOINT)) == CHECKPOINT
+    with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
+        weight_file(str(tmp_path))
+    (tmp_path / "best.safetensors").touch()
     assert weight_file(str(tmp_path)) == tmp_path / "best.safetensors"
-    with pytest.raises(WeightsError, match="The teacher yolov7 holds no weights"):
+    with pytest.raises(WeightsError, match="yolov7 is an architecture: it has no trained weights"):
         weight_file("yolov7")
 
 

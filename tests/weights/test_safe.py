@@ -272,6 +272,8 @@ def test_safetensors_and_torchscript(tmp_path: Path) -> None:
 def test_objects_that_are_no_model(tmp_path: Path) -> None:
     refused(save({"a": 1, "b": torch.zeros(1)}, tmp_path / "a.pt"), "bare tensors", "a, b")
     refused(save({"state": 1}, tmp_path / "b.pt"), "no model", "state")
+    state = {"format": "tutelage-last-1", "task": {}}
+    refused(save(state, tmp_path / "last.pt"), "training state", "/best.safetensors")
     refused(save([1, 2], tmp_path / "c.pt"), "a list, not a model")
     refused(save(Conv(1, 1), tmp_path / "d.pt"), "models.common.Conv without its yaml")
     refused(save(torch.zeros(2), tmp_path / "e.pt"), "not a model")

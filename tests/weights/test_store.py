@@ -201,9 +201,10 @@ def test_damaged_files(tmp_path: Path) -> None:
     torch.save([1, 2], last)
     with pytest.raises(WeightsError, match=r"no training state \(a list\)"):
         load_last(last)
-    last.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(WeightsError):
-        load_last(last)
+    for content in (pickle.dumps({"a": 1}), b"junk"):
+        last.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"Start from best\.safetensors instead"):
+            load_last(last)
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def resolve(name: str) -> type[Method]:
         content = import_module(module)
     except Exception as error:  # a user's module may fail in any way
         fix = "Install the package, or start where Python can import it"
-        reason = f"{type(error).__name__}: {error}"
+        plain = isinstance(error, ImportError | ValueError)
+        reason = str(error) if plain else f"{type(error).__name__}: {error}"
         raise _Faults([("", f"cannot import '{module}': {reason}", fix)]) from error
     found = getattr(content, member, None)
     if found is None:

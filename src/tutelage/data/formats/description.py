@@ -174,7 +174,7 @@ def _locate(
         else:
             found.append(_normal(hit))
     if missing:
-        raise DataError("\n".join(missing), where=path.name, fix=" ".join(hints))
+        raise DataError("\n".join(missing), where=path.name, fix="\n".join(dict.fromkeys(hints)))
     return tuple(found)
 
 
