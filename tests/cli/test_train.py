@@ -70,7 +70,7 @@ def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
     assert engine.call["dry_run"] is False
     assert len(engine.call["notices"]) == 1
     assert "--nosave" in engine.call["notices"][0]
-    assert engine.call["command_line"].startswith("tutelage ")
+    assert engine.call["command_line"].startswith("tutelage")
 
 
 def test_nothing_given_is_the_default(cli, engine) -> None:
