@@ -42,6 +42,11 @@ def test_json(cli) -> None:
     assert (row["index"], row["stride"], row["size"], row["level"]) == (57, 8, [80, 80], "p3")
 
 
+def test_a_size_off_the_grid(cli) -> None:
+    answer = cli("layers", "yolov7-tiny@0.25", "--img-size", "100")
+    assert (answer.code, "Nearest: 96." in answer.err) == (2, True)
+
+
 def test_no_such_network(cli) -> None:
     answer = cli("layers", "yolov7-tin")
     assert (answer.code, "Did you mean 'yolov7-tiny'?" in answer.err) == (2, True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.train.tiny import CHECKPOINT, last, make_data, make_teacher, run, settings, told
-from tutelage.errors import ConfigError, TeacherError
+from tutelage.errors import ConfigError, TeacherError, WeightsError
 from tutelage.models.build import load
 from tutelage.train import run as run_module
 from tutelage.train.assemble import assemble
@@ -145,6 +145,36 @@ def test_a_run_goes_on_with_its_own_teacher_only(data, tmp_path):
     make_teacher(path)  # another one under the same name
     with pytest.raises(TeacherError, match=r"is not the file with which .* began"):
         run(config, resume=folder)
+
+
+def test_a_last_pt_of_another_run_is_refused(data, tmp_path):
+    config = settings(data, tmp_path, train={"epochs": 2}, model={"arch": "yolov7-tiny@0.25"})
+    for event in run_module.run_training(config):
+        if isinstance(event, StepDone) and event.epoch == 1:
+            break
+    [folder] = tmp_path.glob("data-*")
+    other = settings(data, tmp_path, train={"epochs": 2})
+    with pytest.raises(WeightsError) as caught:
+        run(other, resume=str(folder))
+    assert caught.value.what.startswith(f"{folder}/last.pt does not fit the config.yaml beside it")
+    assert caught.value.fix.endswith(f"--weights {folder}/best.safetensors")
+
+
+def test_a_dry_run_leaves_a_finished_run_alone(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    config = settings(data, tmp_path, run={"name": "mine", "exist_ok": True})
+    list(run_module.run_training(config, dry_run=True))
+    assert not list((tmp_path / "mine").iterdir())
+    assert (tmp_path / "mine-02" / "config.yaml").exists()
+
+
+def test_what_is_wrong_with_the_data_is_told(data, tmp_path):
+    broken = make_data(tmp_path / "broken")
+    next((tmp_path / "broken" / "images").rglob("*.png")).write_bytes(b"junk")
+    events = list(run_module.run_training(settings(broken, tmp_path / "runs"), dry_run=True))
+    assert "1 of 8 training images cannot be used and are left out" in told(events)
+    assert "1 of 8 validation images cannot be used and are left out" in told(events)
+    assert "2 warnings" in dict(last(events, Planned).rows)["data"]
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(data, tmp_path):

@@ -203,7 +203,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         load_last(last)
     for content in (pickle.dumps({"a": 1}), b"junk"):
         last.write_bytes(content)
-        with pytest.raises(WeightsError, match=r"Start from best\.safetensors instead"):
+        with pytest.raises(WeightsError, match=r"Start a new run from its weights: .*/best\.s"):
             load_last(last)
 
 

@@ -35,8 +35,10 @@ def layers(
 ) -> None:
     """List the layers that can be tapped, and with a teacher the pairs of both networks."""
     from tutelage.models.build import load
+    from tutelage.models.detector import check_image_size
 
     student = load(model)
+    check_image_size(img_size, max(student.strides))
     if teacher is None:
         listing: dict[str, Any] = {"student": rows_of(student, img_size)}
         lines = table_of(student, img_size)
@@ -44,6 +46,7 @@ def layers(
         from tutelage.distill.pairing import pair
 
         network = load(teacher)
+        check_image_size(img_size, max(network.strides))
         pairs = pair(student, network)
         listing = {
             "student": rows_of(student, img_size),

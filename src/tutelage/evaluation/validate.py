@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
-from tutelage.errors import ConfigError, WeightsError
+from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
 from tutelage.evaluation.scores import Scores
 from tutelage.models.checkpoint import read_checkpoint, restore
+from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
 from tutelage.weights.store import load_header
@@ -66,7 +67,7 @@ def validate(
     where = choose_device(device)
     detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
     size = image_size if image_size is not None else _trained_size(model)
-    _check_size(size, max(detector.strides))
+    check_image_size(size, max(detector.strides))
     index = open_dataset(data, split, single_class=single_cls)
     for finding in index.findings:
         _log.warning("%s: %s", finding.severity, finding.message)
@@ -166,12 +167,3 @@ def _trained_size(model: str | Path | GraphDetector) -> int:
     path = path / _BEST if path.is_dir() else path
     size = load_header(path).get("image_size") if path.suffix == ".safetensors" else None
     return size if isinstance(size, int) else DEFAULT_SIZE
-
-
-def _check_size(size: int, stride: int) -> None:
-    if size < stride or size % stride:
-        nearest_size = max(stride, round(size / stride) * stride)
-        raise ConfigError(
-            f"--img-size {size} must be a multiple of {stride} (largest stride).",
-            fix=f"Nearest: {nearest_size}.",
-        )

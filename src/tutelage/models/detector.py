@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from tutelage.errors import ConfigError
 from tutelage.structures import Output, Predictions, Tap
 
 
@@ -51,3 +52,21 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def fused(self) -> Detector:
         """Return a new deploy model with the same outputs; this one stays as it is."""
+
+
+def check_image_size(size: int, stride: int) -> None:
+    """Refuse an image size off the grid; it is never silently rounded.
+
+    Args:
+        size: Side of the image in pixels.
+        stride: The largest stride of the networks that see it.
+
+    Raises:
+        ConfigError: The size is no positive multiple of the stride.
+    """
+    if size < stride or size % stride:
+        near = max(round(size / stride), 1) * stride
+        raise ConfigError(
+            f"--img-size {size} must be a multiple of {stride} (largest stride).",
+            fix=f"Nearest: {near}.",
+        )

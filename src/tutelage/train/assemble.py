@@ -22,6 +22,7 @@ from tutelage.evaluation.device import choose_device
 from tutelage.losses.criterion import Criterion
 from tutelage.models.build import build
 from tutelage.models.checkpoint import fill, read_checkpoint
+from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.train.ema import make_ema
 from tutelage.train.optim import freeze_rows, make_optimizer
@@ -241,16 +242,6 @@ def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector,
     new = any(key.startswith(head) for key in report.skipped)
     note = f" (head is new: {len(checkpoint.names)} → {len(names)} classes)" if new else ""
     return student, f"{weights}: {report.matched} of {report.total} tensors{note}"
-
-
-def check_image_size(size: int, stride: int) -> None:
-    """Refuse an image size off the grid; it is never silently rounded."""
-    if size % stride:
-        near = max(round(size / stride), 1) * stride
-        raise ConfigError(
-            f"--img-size {size} must be a multiple of {stride} (largest stride).",
-            fix=f"Nearest: {near}.",
-        )
 
 
 def make_criterion(config: Config, student: GraphDetector) -> Criterion:

@@ -76,11 +76,12 @@ def run_training(
             task=parts.task,
             optimizer=parts.optimizer,
             ema=parts.ema,
+            path=Path(str(resume)) / "last.pt",
         )
         saved = None  # as large as the run itself
     readings = Readings(parts, progress["readings"] if progress else (), at)
     yield from prepare(parts, readings, record, at)
-    folder = Path(resume) if resume else _new_folder(parts)
+    folder = Path(resume) if resume else _new_folder(parts, reuse=not dry_run)
     run = _Run(parts, origins or {}, folder, readings, record, at, progress)
     if not resume:
         run.begin(command_line)
@@ -274,11 +275,12 @@ def _check_teacher(progress: dict[str, Any], record: dict[str, Any], folder: str
         )
 
 
-def _new_folder(parts: Parts) -> Path:
+def _new_folder(parts: Parts, *, reuse: bool) -> Path:
+    """Make the run folder; ``reuse`` allows one that exists, if the settings do."""
     config = parts.config
     data = Path(str(config.data)).stem.replace(":", "-")
     method = "-".join(parts.bare.methods) if parts.teaching else ""
     words = (data, parts.student.arch_name.replace("@", "-"), method)
     default = "-".join(word for word in words if word)
     run = config.run
-    return make_run_folder(Path(run.project), run.name, default, exist_ok=run.exist_ok)
+    return make_run_folder(Path(run.project), run.name, default, exist_ok=run.exist_ok and reuse)

@@ -76,8 +76,17 @@ def restore(
     task: Any,
     optimizer: Optimizer,
     ema: AveragedModel,
+    path: Path = Path("last.pt"),
 ) -> Position:
     """Load a state into freshly built parts and return where to go on.
+
+    Args:
+        state: What :func:`read_state` returned.
+        accelerator: Gets the gradient scaler's state.
+        task: The (wrapped) task.
+        optimizer: Its optimizer.
+        ema: The average of the student.
+        path: The file that was read, for messages.
 
     Raises:
         WeightsError: It belongs to other settings: a folder that was used for two runs.
@@ -89,8 +98,8 @@ def restore(
         optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, ValueError, KeyError) as error:
         raise WeightsError(
-            "last.pt does not fit the config.yaml beside it: they are of different runs.",
-            fix="Start a new run from the weights instead: --weights.",
+            f"{path} does not fit the config.yaml beside it: they are of different runs.",
+            fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
         ) from error
     bare.weights.update(state["weights"])
     if accelerator.scaler is not None and state["scaler"] is not None:

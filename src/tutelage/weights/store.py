@@ -137,7 +137,7 @@ def load_last(path: str | Path) -> dict[str, Any]:
         WeightsError: The file is missing, damaged, or holds more than tensors and plain values.
     """
     path = existing_file(path)
-    instead = "Start from best.safetensors instead: --weights."
+    instead = f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}"
     try:
         kind = sniff(path)
     except WeightsError as error:
