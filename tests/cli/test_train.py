@@ -231,12 +231,12 @@ def test_ctrl_c_says_how_to_go_on(cli, engine, script, tmp_path) -> None:
 def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
-    def session(config, **call):
+    def engine_call(config, **call):
         yield script[0]
         os.kill(os.getpid(), signal.SIGTERM)
         yield script[1]
 
-    sys.modules["tutelage.train.run"].run_training = session  # type: ignore[attr-defined]
+    sys.modules["tutelage.train.run"].run_training = engine_call  # type: ignore[attr-defined]
     assert cli("train", "--data", "d.yaml").code == 130
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -1,4 +1,4 @@
-"""A session on the screen: plan, one live bar, a row per evaluation, the result.
+"""A run on the screen: plan, one live bar, a row per evaluation, the result.
 
 Three displays share one contract: ``show`` takes an event, ``close`` ends the display. Losses stay
 on their device until they are shown, at most four times a second.

@@ -79,13 +79,13 @@ def train(
 
 
 def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool = False) -> None:
-    """Show a session; say how to go on if it is stopped.
+    """Show a run; say how to go on if it is stopped.
 
     Args:
-        events: The events of the session.
+        events: The events of the run.
         display: Shows its events.
         batch: Images per step, for the message when memory runs out.
-        dry_run: Whether the session ends after its first step.
+        dry_run: Whether the run ends after its first step.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
