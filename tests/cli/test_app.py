@@ -105,6 +105,15 @@ def test_a_reader_that_left_is_no_error(cli, monkeypatch) -> None:
     assert (done.stdout.split()[0], done.stderr) == ("data:", "")
 
 
+def test_ctrl_c_outside_a_run_is_told(cli, monkeypatch) -> None:
+    def interrupted(*lines: str, style: str = "") -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tutelage.cli.config.say", interrupted)
+    answer = cli("config")
+    assert (answer.code, answer.err) == (130, "Stopped by Ctrl-C.\n")
+
+
 def test_workers_ended_by_the_same_signal_are_no_news(capsys) -> None:
     from types import SimpleNamespace
 

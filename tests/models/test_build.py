@@ -138,6 +138,15 @@ def test_a_run_folder_and_its_file(trained: GraphDetector, best: Path) -> None:
     assert torch.equal(load(best).anchors, trained.anchors)
 
 
+def test_weights_that_are_not_finite(trained: GraphDetector, tmp_path: Path) -> None:
+    path = save(trained, tmp_path / "best.safetensors")
+    state = {key: value.clone() for key, value in trained.state_dict().items()}
+    state["model.0.conv.weight"][0] = float("nan")
+    save_best(path, state, {"arch": trained.arch, "names": list(trained.names)})
+    with pytest.raises(WeightsError, match=r"has NaN values in model\.0\.conv\.weight"):
+        load(path)
+
+
 def test_half_precision_files_become_float32(trained: GraphDetector, tmp_path: Path) -> None:
     path = save(trained, tmp_path / "best.safetensors")
     state = {k: v.half() if v.is_floating_point() else v for k, v in trained.state_dict().items()}

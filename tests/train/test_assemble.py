@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings
-from tutelage.config.schema import Config
+from tutelage.config.schema import Config, TrainConfig
 from tutelage.errors import ConfigError
 from tutelage.models.build import build, load
 from tutelage.train import assemble as module
 from tutelage.train.assemble import (
     assemble,
+    check_batchnorm,
     choose_workers,
     make_criterion,
     make_student,
@@ -112,6 +113,22 @@ def test_an_architecture_with_weights_keeps_its_own_anchors(tmp_path):
 def test_who_assigns(arch, setting, assigner):
     config = Config(loss={"assigner": setting})
     assert make_criterion(config, build(arch, ["a"])).assigner == assigner
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "size"),
+    [
+        ({"batch": 1}, 8, 64),
+        ({"batch": 4}, 9, 64),  # one image is left over
+        ({"batch": 1, "image_size": 64, "multi_scale": True}, 8, 128),
+    ],
+)
+def test_batchnorm_needs_two_values(changes, images, size):
+    train = TrainConfig.model_validate({"image_size": 32} | changes)
+    with pytest.raises(ConfigError, match=f"A batch of 1 image of 32 px .*--img-size {size} "):
+        check_batchnorm(train, 32, images)
+    check_batchnorm(train.model_copy(update={"image_size": size}), 32, images)
+    check_batchnorm(train.model_copy(update={"batch": 2}), 32, 8)
 
 
 def test_everything_trains_but_the_teacher(tmp_path):

@@ -15,7 +15,7 @@ from tutelage.cli.demo import demo
 from tutelage.cli.layers import layers
 from tutelage.cli.legacy import translate
 from tutelage.cli.methods import methods
-from tutelage.cli.problems import report
+from tutelage.cli.problems import Interrupted, report
 from tutelage.cli.train import train
 from tutelage.cli.val import val
 
@@ -70,6 +70,8 @@ def run(argv: Sequence[str]) -> int:
             args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy
         )
         sys.stdout.flush()
+        if code == Interrupted.exit_code:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
     except BrokenPipeError:  # the reader (head, less) has left; nothing more to say
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (the process ends with it)
         return 0

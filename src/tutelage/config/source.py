@@ -200,7 +200,9 @@ class _Reader:
 
 def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
     if path.is_dir():
-        return ConfigError(f"{path} is a folder; a yaml file is needed.", where=kind)
+        inside = path / "config.yaml"  # what a run folder has
+        fix = f"Use  {inside}" if inside.exists() else ""
+        return ConfigError(f"{path} is a folder; a yaml file is needed.", where=kind, fix=fix)
     if not path.parent.is_dir():
         return ConfigError(f"{path} does not exist: there is no folder {path.parent}.", where=kind)
     if not path.exists():

@@ -74,7 +74,7 @@ def weight_file(source: str | Path) -> Path:
 
 
 def _own(path: Path) -> Checkpoint:
-    from tutelage.weights import load_best
+    from tutelage.weights import load_best, require_finite
 
     state, meta = load_best(path)
     arch, names = meta.get("arch"), meta.get("names")
@@ -85,6 +85,7 @@ def _own(path: Path) -> Checkpoint:
         )
     name = str(meta.get("arch_name") or recognise(arch) or path.stem)
     floats = {key: x.float() if x.is_floating_point() else x for key, x in state.items()}
+    require_finite(floats, path)
     return Checkpoint(
         str(path), floats, dict(arch), name, tuple(map(str, names)), (), "a run's best weights"
     )

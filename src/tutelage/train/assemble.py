@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config, DistillConfig
+from tutelage.config.schema import Config, DistillConfig, TrainConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -85,6 +85,7 @@ def assemble(
         )
     student, start = make_student(config, train.names)
     check_image_size(config.train.image_size, max(student.strides))
+    check_batchnorm(config.train, max(student.strides), len(train))
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -242,6 +243,19 @@ def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector,
     new = any(key.startswith(head) for key in report.skipped)
     note = f" (head is new: {len(checkpoint.names)} → {len(names)} classes)" if new else ""
     return student, f"{weights}: {report.matched} of {report.total} tensors{note}"
+
+
+def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:
+    """Refuse a batch that shows BatchNorm a single value per channel at the largest stride."""
+    side = train.image_size // (2 if train.multi_scale else 1)
+    smallest = 1 if images % train.batch == 1 else train.batch
+    if smallest == 1 and side < 2 * stride:
+        raise ConfigError(
+            f"A batch of 1 image of {max(side, stride)} px has one value per channel at stride "
+            f"{stride}, and BatchNorm needs two to train.",
+            fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
+            f"--batch-size above 1 that leaves no single one of the {images} images over.",
+        )
 
 
 def make_criterion(config: Config, student: GraphDetector) -> Criterion:

@@ -21,6 +21,7 @@ from tutelage.train.calibrate import buffers_restored
 from tutelage.train.task import Task
 
 TOLD = 6  # faults in a message
+UNREACHED = "reaches no parameter of the student"
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
 
 
@@ -57,8 +58,15 @@ def preflight(
         raise TeacherError(
             f"Distillation would not work: {'; '.join(faults[:TOLD])}{more}.",
             where="pre-flight on the first training batch",
-            fix="Leave out the method's weight and options: the defaults are known to work.",
+            fix=_cure(task, faults),
         )
+
+
+def _cure(task: Task, faults: Sequence[str]) -> str:
+    frozen = any(not parameter.requires_grad for parameter in task.student.parameters())
+    if frozen and any(fault.endswith(UNREACHED) for fault in faults):
+        return "Freeze fewer rows with --freeze, or tap later ones with --student-kd-layers."
+    return "Leave out the method's weight and options: the defaults are known to work."
 
 
 def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
@@ -86,7 +94,7 @@ def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str
             if value.requires_grad:
                 grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
             if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
-                yield f"the gradient of {name} reaches no parameter of the student"
+                yield f"the gradient of {name} {UNREACHED}"
 
 
 def _losses(task: Task, batch: Batch, knowledge: Knowledge) -> Losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, cast
@@ -61,7 +62,8 @@ def prepare(
 def _compared(parts: Parts, teacher_ap: float) -> Iterator[Event]:
     start = scores_on_val(parts, parts.bare.student).AP
     if teacher_ap < start:
-        teacher, data = parts.config.distill.teacher, parts.config.data
+        teacher = shlex.quote(str(parts.config.distill.teacher))
+        data = shlex.quote(str(parts.config.data))
         yield Notice(
             "warning",
             f"The teacher scores AP {teacher_ap:.3f} on your val split, the student starts at "

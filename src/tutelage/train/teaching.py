@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,14 +136,15 @@ def worth(
         scores = {name: float(getattr(found, name)) for name in ("AP", "AP50", "AP75")}
         cache.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(cache, json.dumps(scores))
-    source = str(teaching.record["source"])
+    source, data = str(teaching.record["source"]), shlex.quote(str(config.data))
     if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
         raise TeacherError(
             f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
             f"{min(len(index), VAL_IMAGES)} val images.",
             where=source,
-            fix=f"Train it on this data first:  tutelage train --weights {source} "
-            f"--data {config.data}\nOr go on all the same:  --set distill.accept_teacher=true",
+            fix="Train it on this data first:  tutelage train "
+            f"--weights {shlex.quote(source)} --data {data}\n"
+            "Or go on all the same:  --set distill.accept_teacher=true",
         )
     return scores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutelage.weights.safe import ForeignCheckpoint, read_foreign
+from tutelage.weights.safe import ForeignCheckpoint, read_foreign, require_finite
 from tutelage.weights.store import (
     atomic_write_text,
     identity,
@@ -19,6 +19,7 @@ __all__ = [
     "load_best",
     "load_last",
     "read_foreign",
+    "require_finite",
     "save_best",
     "save_last",
 ]

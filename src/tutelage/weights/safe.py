@@ -8,7 +8,7 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -215,6 +215,16 @@ def _gather(model: Record, archive: Archive, path: Path) -> dict[str, Tensor]:
     if not layouts:
         raise WeightsError(f"{path} holds a model without weights.")
     state = {key: archive.tensor(layout) for key, layout in layouts.items()}
+    require_finite(state, path)
+    return state
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse the weights of a training that diverged.
+
+    Raises:
+        WeightsError: A tensor holds NaN or infinity; it is named.
+    """
     bad = [
         key
         for key, value in state.items()
@@ -227,7 +237,6 @@ def _gather(model: Record, archive: Archive, path: Path) -> dict[str, Tensor]:
             f"{path} has {kind} values in {bad[0]}{more}.",
             fix="The training diverged, or half precision overflowed: use an earlier checkpoint.",
         )
-    return state
 
 
 def _head(model: Record) -> str:
