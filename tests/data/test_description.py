@@ -75,11 +75,13 @@ def test_bad_yaml(tmp_path: Path, keys: dict[str, object], message: str) -> None
     [
         (b"- a\n- b\n", "expected keys such as train.*it holds a list"),
         (b"", "it holds nothing"),
+        (b"nc: 1\nnc: 2\n", r"d\.yaml is not valid yaml: 'nc' stands twice \(d\.yaml:2\)"),
+        (b"names: {0: a, 0: b}", "'0' stands twice"),
         (b"a: 1\nb: [", r"d\.yaml is not valid yaml: expected the node content.*\(d\.yaml:2\)"),
         (b"a: " + 3000 * b"[", "nested too deeply"),
         (b"\xff\xd8\xff\xe0", "not a text file"),
     ],
-    ids=["list", "empty", "unclosed", "deep", "binary"],
+    ids=["list", "empty", "twice", "twice within", "unclosed", "deep", "binary"],
 )
 def test_not_a_data_yaml(tmp_path: Path, text: bytes, message: str) -> None:
     path = tmp_path / "d.yaml"

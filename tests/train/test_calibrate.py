@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.train.parts import make_batch, make_task
-from tutelage.train.calibrate import measure, with_boxes
+from tutelage.train.calibrate import measure
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 
@@ -41,13 +41,6 @@ def test_measuring_changes_nothing():
     assert all(p.grad is None for p in task.parameters())
     assert task.weights == {"fgd": 7.0}
     assert not task.training
-
-
-def test_batches_without_boxes_are_passed_over():
-    batches = [make_batch(boxes=0), BATCHES[0], make_batch(boxes=0), BATCHES[1]]
-    chosen = with_boxes(batches, 1)
-    assert len(chosen) == 1
-    assert chosen[0] is BATCHES[0]
 
 
 def test_maps_of_frozen_rows_count_for_nothing():

@@ -1,14 +1,29 @@
 """When the weights of the methods are measured, on what, and what is told."""
 
-import pytest
-import torch
+from types import SimpleNamespace
 
+import pytest
+
+from tests.train.parts import make_batch
 from tests.train.tiny import CHECKPOINT, make_data, settings
 from tutelage.train import readings as module
 from tutelage.train.assemble import assemble
-from tutelage.train.calibrate import BATCHES, Reading
+from tutelage.train.calibrate import Reading
 from tutelage.train.plan import Plan, Position
-from tutelage.train.readings import SHOWN, Readings, due_steps, first_batches
+from tutelage.train.readings import SHOWN, Readings, batches_with_boxes, combine, due_steps
+
+COUNT = 16
+
+
+class FakeLoader(list):
+    """Batches that can be gone through several times."""
+
+    sampler = SimpleNamespace(set_epoch=lambda epoch: None)
+
+
+def means(batches):
+    """The mean brightness of every batch: enough to tell batches apart."""
+    return {float(batch.images.float().mean()) for batch in batches}
 
 
 @pytest.fixture(scope="module")
@@ -22,52 +37,72 @@ def parts(tmp_path_factory):
         )
 
 
-def test_at_the_end_of_warm_up_and_twice_later():
-    assert due_steps(Plan(epochs=10, steps=10, batch=4, warmup_steps=30)) == (25, 30, 50)
-    assert due_steps(Plan(epochs=10, steps=10, batch=4)) == (25, 50)
+def test_at_the_end_of_warm_up_and_up_to_the_middle():
+    assert due_steps(Plan(epochs=10, steps=10, batch=4, warmup_steps=33)) == (33, 40, 50)
+    assert due_steps(Plan(epochs=10, steps=10, batch=4)) == (30, 40, 50)
     assert due_steps(Plan(epochs=1, steps=1, batch=4)) == ()
 
 
 def test_a_small_set_is_gone_through_until_there_are_enough_batches(parts):
-    batches = first_batches(parts, BATCHES)
-    assert len(batches) == BATCHES > len(parts.loader)
+    batches = list(batches_with_boxes(parts, COUNT))
+    assert len(batches) == COUNT > len(parts.loader)
     assert all(len(batch.targets.label) for batch in batches)
-    images = torch.stack([batch.images.float().mean() for batch in batches])
-    assert len(images.unique()) == BATCHES  # augmented in another way each time
-    again = first_batches(parts, BATCHES)
-    assert all(torch.equal(a.images, b.images) for a, b in zip(batches, again, strict=True))
+    assert len(means(batches)) == COUNT  # augmented in another way each time
+    assert means(batches_with_boxes(parts, COUNT)) == means(batches)
+    assert not means(batches_with_boxes(parts, COUNT, 1)) & means(batches)
+
+
+def test_batches_without_boxes_are_passed_over(parts, monkeypatch):
+    loader = FakeLoader([make_batch(boxes=0), make_batch(seed=1), make_batch(boxes=0)])
+    monkeypatch.setattr(module, "make_training_loader", lambda *_, **__: loader)
+    batches = list(batches_with_boxes(parts, 2))
+    assert len(batches) == 2
+    assert all(len(batch.targets.label) for batch in batches)
 
 
 def test_they_see_other_pictures_than_the_first_epoch(parts):
     parts.loader.set_epoch(0)
-    seen = {float(batch.images.float().mean()) for batch in parts.loader}
-    assert not seen & {float(b.images.float().mean()) for b in first_batches(parts, SHOWN)}
+    assert not means(parts.loader) & means(batches_with_boxes(parts, SHOWN))
 
 
-def test_batches_are_kept_as_long_as_they_are_needed(parts, monkeypatch):
-    weights = iter([2.0, 3.0, 0.5])
-    monkeypatch.setattr(
-        module, "measure", lambda *_: Reading({"fgd": next(weights)}, {"fgd": [1.0, 2.0]})
-    )
+def test_readings_after_the_first_are_averaged_until_the_balance_moves():
+    assert combine(8.0, None) == (8.0, 0)
+    assert combine(5.0, {"weight": 8.0, "count": 0}) == (pytest.approx(5.0), 1)  # not the first
+    weight, count = combine(7.2, {"weight": 5.0, "count": 1})
+    assert (weight, count) == (pytest.approx(6.0), 2)
+    assert combine(4.5, {"weight": weight, "count": 2}) == (pytest.approx(162 ** (1 / 3)), 3)
+    assert combine(2.9, {"weight": 6.0, "count": 2}) == (pytest.approx(2.9), 1)
+
+
+def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
+    found, used = iter([2.0, 3.0, 0.5, 0.72]), []
+
+    def measure(task, teacher, batches, *_):
+        used.append(means(batches))
+        return Reading({"fgd": next(found)}, {"fgd": [1.0, 2.0]})
+
+    monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.setattr(module, "IMAGES", 2 * parts.config.train.batch)
     readings = Readings(parts)
+    assert len(readings.batches) == SHOWN
     steps = parts.plan.steps
     due = [(e, s) for e in range(10) for s in range(1, steps + 1) if readings.due(e, s)]
     assert [e * steps + s for e, s in due] == list(due_steps(parts.plan))
     levels = []
-    for epoch, step in ((0, 0), due[0], due[-1]):
-        assert len(readings.batches) == BATCHES
+    for epoch, step in ((0, 0), (3, 1), (4, 1), (5, 1)):
         levels += [n.level for n in readings.take(parts.teaching, Position(epoch, step), "now")]
-    assert levels == ["info", "info", "warning"]  # 3 to 0.5 is more than twofold
-    assert readings.batches == []
-    assert parts.bare.weights["fgd"] == 0.5
-    assert [entry["fgd"]["weight"] for entry in readings.history] == [2.0, 3.0, 0.5]
+    assert levels == ["info", "info", "warning", "info"]  # 3 to 0.5 is more than twofold
+    assert parts.bare.weights["fgd"] == pytest.approx(0.6)
+    weights = [entry["fgd"]["weight"] for entry in readings.history]
+    assert weights == pytest.approx([2.0, 3.0, 0.5, 0.6])
+    assert [entry["fgd"]["measured"] for entry in readings.history] == [2.0, 3.0, 0.5, 0.72]
+    assert all(len(batches) == 2 for batches in used)
+    assert not set.intersection(*used)  # every reading sees other batches
 
 
 def test_a_resumed_run_measures_what_is_left(parts):
-    middle = Position(3, 0)
-    readings = Readings(parts, [{"epoch": 0}], middle)
-    assert len(readings.batches) == BATCHES
+    readings = Readings(parts, [{"epoch": 0}], Position(3, 0))
+    assert len(readings.batches) == SHOWN  # for the pre-flight
     assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.plan.steps + 1))
-    late = Readings(parts, [{"epoch": 0}], Position(9, 0))
-    assert len(late.batches) == SHOWN  # for the pre-flight
-    assert not late.due(9, 1)
+    assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.plan.steps + 1))
+    assert not Readings(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from math import hypot
 from statistics import median
 from typing import NamedTuple
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.task import Task
 
-BATCHES = 16  # readings of single steps differ ninefold; the median of 16 agrees between seeds
 LIMITS = (1e-12, 1e12)
 
 
@@ -34,11 +32,6 @@ class Reading(NamedTuple):
 
     weights: dict[str, float]
     ratios: dict[str, list[float]]
-
-
-def with_boxes(batches: Iterable[Batch], count: int = BATCHES) -> list[Batch]:
-    """Return the first ``count`` batches that hold at least one box."""
-    return list(islice((batch for batch in batches if len(batch.targets.label)), count))
 
 
 @contextmanager
@@ -56,7 +49,7 @@ def buffers_restored(module: nn.Module) -> Iterator[None]:
 def measure(
     task: Task,
     teacher: Callable[[Tensor], Knowledge],
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     shares: Mapping[str, float],
     reduce: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Reading:
@@ -65,7 +58,7 @@ def measure(
     Args:
         task: The bare task (not wrapped). Its buffers and gradients are left as they are.
         teacher: Maps floating-point images to knowledge.
-        batches: Batches with boxes, on the task's device.
+        batches: Batches with boxes, on the task's device; taken one at a time.
         shares: Per method with ``weight: auto``, the wanted ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖.
         reduce: Averages a tensor over processes.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -11,20 +12,26 @@ import torch
 
 from tutelage.structures import Batch
 from tutelage.train.assemble import Parts, make_training_loader
-from tutelage.train.calibrate import BATCHES, Reading, measure, with_boxes
+from tutelage.train.calibrate import measure
 from tutelage.train.events import Notice
 from tutelage.train.plan import Plan, Position
 from tutelage.train.teaching import Teaching
 
-IMAGES = 16  # per batch: the batches of the readings stay in memory
+IMAGES = 512  # per reading: ratios of single batches differ ninefold
+BATCH = 16  # images per batch of a reading, at most
 SHOWN = 3  # batches for the pictures of a run, and for the pre-flight
-LATER = (0.25, 0.5)  # of all steps; after these the weight is frozen
-JUMP = 2.0  # a change of the weight worth a warning
+LATER = (0.3, 0.4, 0.5)  # of all steps; after these the weight is frozen
+JUMP = 2.0  # a reading that differs more from those before it replaces them
 OTHER_SEED = 7919  # readings see other augmentations than the first epoch
 
 
 class Readings:
     """Measures and sets the weights of the methods with ``weight: auto``.
+
+    At random initialisation the ratio says little and holds for the warm-up alone. From there on
+    the weight is the geometric mean of the readings: each is noisy, and the true ratio drifts
+    slowly, so that the mean is what agrees between seeds. A reading more than twofold away from it
+    means that the balance has moved: it replaces the ones before.
 
     Args:
         parts: The parts of the run.
@@ -32,7 +39,7 @@ class Readings:
         at: Where the run goes on.
 
     Attributes:
-        batches: Batches with boxes on the run's device, as long as they are needed.
+        batches: A few batches with boxes on the run's device.
         history: What came out, for the checkpoint.
     """
 
@@ -48,9 +55,8 @@ class Readings:
         automatic = parts.teaching is not None and bool(parts.teaching.shares)
         later = tuple(step for step in due_steps(parts.plan) if step > start)
         self._due = later if automatic else ()
-        count = BATCHES if automatic and (fresh or later) else SHOWN
         needed = fresh or parts.teaching is not None
-        self.batches = first_batches(parts, count) if needed else []
+        self.batches = list(batches_with_boxes(parts, SHOWN)) if needed else []
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
@@ -60,74 +66,96 @@ class Readings:
     def take(self, teaching: Teaching, at: Position, when: str) -> Iterator[Notice]:
         """Measure, set the weights, and tell."""
         p = self._parts
-        before = dict(p.bare.weights)
 
         def mean(x: torch.Tensor) -> torch.Tensor:
             here = x.float().to(p.accelerator.device)  # where the processes can talk
             return cast("torch.Tensor", p.accelerator.reduce(here, "mean"))
 
+        size = min(p.config.train.batch, BATCH)
         reading = measure(
             p.bare,
             partial(teaching.teacher, predictions=p.plan.predictions),
-            self.batches,
+            batches_with_boxes(p, -(-IMAGES // size), 1 + len(self.history)),
             teaching.shares,
             mean,
         )
-        if self._due and p.plan.step_at(*at) >= self._due[-1]:
-            self.batches = []
-        p.bare.weights.update(reading.weights)
-        self.history.append({"epoch": at.epoch, "step": at.batch, **_summary(reading)})
-        told = ", ".join(f"{name} × {weight:.4g}" for name, weight in reading.weights.items())
-        jumped = [
-            f"{name} was {before[name]:.4g}"
-            for name, weight in reading.weights.items()
-            if len(self.history) > 1 and not 1 / JUMP <= weight / before[name] <= JUMP
-        ]
+        entry: dict[str, Any] = {"epoch": at.epoch, "step": at.batch}
+        moved: list[str] = []
+        for name, found in reading.weights.items():
+            past = self.history[-1][name] if self.history else None
+            weight, count = combine(found, past)
+            if past and not 1 / JUMP <= found / past["weight"] <= JUMP:
+                moved.append(f"{name} was {past['weight']:.4g}")
+            p.bare.weights[name] = weight
+            quartiles = [float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))]
+            entry[name] = {
+                "weight": weight,
+                "count": count,
+                "measured": found,
+                "ratio_quartiles": quartiles,
+            }
+        self.history.append(entry)
+        told = ", ".join(f"{name} × {entry[name]['weight']:.4g}" for name in reading.weights)
         text = f"weights measured {when}: {told}"
-        if jumped:
+        if moved:
             reason = "the balance of KD and detection gradients at the taps has moved"
-            yield Notice("warning", f"{text} ({', '.join(jumped)}: {reason})")
+            yield Notice("warning", f"{text} ({', '.join(moved)}: {reason})")
         else:
             yield Notice("info", text)
+
+
+def combine(found: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
+    """Return the weight after a reading, and the number of readings that it is the mean of.
+
+    Args:
+        found: The weight that this reading alone gives.
+        past: ``weight`` and ``count`` after the reading before; None at initialisation, whose
+            reading counts for nothing later.
+    """
+    if past is None:
+        return found, 0
+    count = past["count"] if 1 / JUMP <= found / past["weight"] <= JUMP else 0
+    return math.exp((count * math.log(past["weight"]) + math.log(found)) / (count + 1)), count + 1
 
 
 def due_steps(plan: Plan) -> tuple[int, ...]:
     """Return the global steps after which the weights are measured again.
 
-    At random initialisation the ratio says little: again at the end of warm-up and twice later.
+    At the end of warm-up, and a few times up to the middle of the run.
     """
-    total = plan.epochs * plan.steps
-    return tuple(sorted({plan.warmup_steps, *(int(total * share) for share in LATER)} - {0}))
+    total, warm = plan.epochs * plan.steps, plan.warmup_steps
+    later = (int(total * share) for share in LATER)
+    return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
 
 
-def first_batches(parts: Parts, count: int) -> list[Batch]:
-    """Return ``count`` training batches with boxes, other than those that the run trains on.
+def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Batch]:
+    """Yield ``count`` training batches with boxes, other than those that the run trains on.
 
     A small data set is gone through several times, each time augmented in another way.
+
+    Args:
+        parts: The parts of the run.
+        count: How many.
+        number: Another number gives other batches.
     """
     config, device = parts.config, parts.accelerator.device
+    processes, rank = parts.accelerator.num_processes, parts.accelerator.process_index
     loader = make_training_loader(
         config,
         parts.train,
-        batch=min(config.train.batch, IMAGES),
+        batch=min(config.train.batch, BATCH),
         workers=0,
         stride=parts.stride,
-        seed=config.train.seed + OTHER_SEED + parts.accelerator.process_index,
+        seed=config.train.seed + OTHER_SEED + number * processes + rank,
     )
-    found: list[Batch] = []
-    for epoch in range(max(2 * count // len(loader), 1)):
+    yielded = 0
+    for epoch in range(count):  # every one of them holds at least one such batch, or none does
         loader.sampler.set_epoch(epoch)
-        found += with_boxes(loader, count - len(found))
-    return [Batch(b.images.to(device), b.targets.to(device), b.ids) for b in found]
-
-
-def _summary(reading: Reading) -> dict[str, Any]:
-    return {
-        name: {
-            "weight": weight,
-            "ratio_quartiles": [
-                float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
-            ],
-        }
-        for name, weight in reading.weights.items()
-    }
+        for batch in loader:
+            if yielded == count:
+                return
+            if len(batch.targets.label):
+                yielded += 1
+                yield Batch(batch.images.to(device), batch.targets.to(device), batch.ids)
+        if not yielded:
+            return

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -70,7 +70,7 @@ def read_description(path: Path, split: str) -> Description:
 
 def _load(path: Path) -> Mapping[str, object]:
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        document = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.", fix=_neighbour(path)) from None
     except IsADirectoryError:
@@ -223,6 +223,19 @@ def _neighbour(path: Path) -> str:
     built_in = ["digits", "digits:easy"]
     files = [place.name for place in _entries(path.parent) if place.is_file()]
     return nearest(path.name, files) or nearest(str(path), built_in)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice, where yaml takes the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"'{key.value}' stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
 
 
 def _yaml_inside(folder: Path) -> str:
