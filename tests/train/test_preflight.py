@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from tests.train.parts import make_batch, make_task
-from tutelage.errors import TeacherError
+from tutelage.distill.methods import METHODS
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Knowledge
 from tutelage.teachers import fingerprint
+from tutelage.train.calibrate import measure
 from tutelage.train.preflight import preflight
 
 BATCH = make_batch()
@@ -20,6 +22,25 @@ def test_a_sound_task_passes_and_is_left_alone():
     preflight(task, teacher, lambda: fingerprint(teacher.state()), BATCH)
     assert fingerprint(task.state_dict().items()) == before
     assert all(p.grad is None for p in task.parameters())
+
+
+def knowing(teacher):
+    """Return the teacher with its head run."""
+    return lambda images: teacher(images, predictions=True)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "ld"])
+def test_every_method_fits_a_pair_of_anchor_heads_and_finds_a_weight(name):
+    task, teacher = make_task(name)
+    check(task, knowing(teacher))
+    found = measure(task, knowing(teacher), [BATCH], {name: 1.5})
+    assert found.weights[name] * found.ratios[name][0] == pytest.approx(1.5)
+
+
+def test_what_a_pair_cannot_do_is_refused_with_the_reason():
+    task, teacher = make_task("ld")
+    with pytest.raises(ConfigError, match=r"Method 'ld' cannot compare.* not a distribution"):
+        check(task, knowing(teacher))
 
 
 def replaced(method, change):

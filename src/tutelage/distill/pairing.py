@@ -117,7 +117,7 @@ def check_classes(
         f"Method '{names[0]}' compares class scores, but the teacher knows {len(teacher)} classes "
         f"and the data {len(student)}; in common by name: {common}"
     )
-    fix = "Use feature methods (fgd), or a teacher trained on the same classes in the same order."
+    fix = "Use a feature method (fgd), or a teacher trained on the same classes in the same order."
     raise ConfigError(what, fix=fix)
 
 

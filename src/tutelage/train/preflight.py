@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tutelage.distill.method import Method
-from tutelage.errors import TeacherError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.calibrate import buffers_restored
 from tutelage.train.task import Task
@@ -40,12 +40,14 @@ def preflight(
         batch: A batch with at least one box, on the task's device.
 
     Raises:
+        ConfigError: A method cannot compare these two networks.
         TeacherError: A KD term is not finite or not positive, does not reach the student, a
             method's own parameter does not train, or the teacher changed. All faults at once.
     """
     before = teacher_state()
     batch = batch.floating()
     knowledge = teacher(batch.images)
+    _check_fit(task, batch, knowledge)
     faults = [
         *_teacher_faults(knowledge),
         *_term_faults(task, batch, knowledge),
@@ -60,6 +62,22 @@ def preflight(
             where="pre-flight on the first training batch",
             fix=_cure(task, faults),
         )
+
+
+@torch.no_grad()
+def _check_fit(task: Task, batch: Batch, knowledge: Knowledge) -> None:
+    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+    with buffers_restored(task):
+        student = task.train().knowledge(task.student(batch.images, task.taps), size)
+        for name, method in task.methods.items():
+            try:
+                method(student, knowledge, batch.targets, size)
+            except ValueError as error:
+                raise ConfigError(
+                    f"Method '{name}' cannot compare this student with this teacher: {error}",
+                    where="pre-flight on the first training batch",
+                    fix="Choose another method:  tutelage methods",
+                ) from error
 
 
 def _cure(task: Task, faults: Sequence[str]) -> str:

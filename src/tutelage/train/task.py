@@ -58,8 +58,7 @@ class Task(nn.Module):
         detection = self.criterion(out.raw, batch.targets, size)
         distillation = {}
         if teacher is not None:
-            predictions = self.student.decode(out.raw, size) if self.needs_predictions else None
-            student = Knowledge(out.taps, predictions)
+            student = self.knowledge(out, size)
             for name, method in self.methods.items():
                 for term, value in method(student, teacher, batch.targets, size).items():
                     distillation[f"{name}/{term}"] = self.weights[name] * value
@@ -67,3 +66,8 @@ class Task(nn.Module):
             idle = sum(p.sum() for p in self.methods.parameters())
             distillation["off"] = 0.0 * idle + 0.0 * detection["obj"]
         return Losses(detection, distillation)
+
+    def knowledge(self, out: Output, image_size: tuple[int, int]) -> Knowledge:
+        """Return what the methods see of the student."""
+        raw = out.raw if self.needs_predictions else None
+        return Knowledge(out.taps, None if raw is None else self.student.decode(raw, image_size))

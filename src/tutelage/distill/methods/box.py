@@ -1,0 +1,41 @@
+"""Imitation of decoded boxes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tutelage.distill.method import Channels
+from tutelage.distill.overlap import Overlap, overlap_loss
+from tutelage.distill.response import ResponseMethod
+from tutelage.distill.scores import candidate_scores, weighted_mean
+from tutelage.structures import Predictions, Targets
+
+
+class BoxKD(ResponseMethod):
+    """Draw the student's boxes onto the teacher's.
+
+    One minus the overlap, Rezatofighi et al., *Generalized Intersection over Union*, CVPR 2019,
+    arXiv:1902.09630: a mean over the candidates of all images, weighted by the teacher's score.
+
+    Args:
+        channels: Student and teacher channels per pair of maps; not used.
+        overlap: ``giou``, ``ciou``, or ``iou``, which has no gradient where boxes are disjoint.
+    """
+
+    paper = "Rezatofighi et al., CVPR 2019, arXiv:1902.09630"
+
+    def __init__(self, channels: Channels, *, overlap: Overlap = "giou") -> None:
+        super().__init__(channels)
+        self.overlap: Overlap = overlap
+
+    def compare(
+        self,
+        student: Predictions,
+        teacher: Predictions,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the term."""
+        del targets, image_size
+        losses = overlap_loss(student.xyxy, teacher.xyxy, self.overlap)
+        return {"box": weighted_mean(losses, candidate_scores(teacher))}

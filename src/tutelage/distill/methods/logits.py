@@ -1,0 +1,54 @@
+"""Imitation of class probabilities."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.config.schema import Positive
+from tutelage.distill.method import Channels
+from tutelage.distill.response import ResponseMethod
+from tutelage.distill.scores import candidate_scores, weighted_mean
+from tutelage.structures import Predictions, Targets
+
+
+class ClassLogits(ResponseMethod):
+    """Imitate the teacher's class probabilities, as far as it sees an object.
+
+    Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015, arXiv:1503.02531, in the
+    form for sigmoids: the divergence of two coin flips, which is the cross-entropy minus the
+    teacher's entropy, 0 when they agree. A sum over classes and a mean over the candidates of all
+    images, weighted by the teacher's score. With objectness the score holds it as a factor: what
+    such a head says of classes was never trained where there is no object.
+
+    Args:
+        channels: Student and teacher channels per pair of maps; not used.
+        temperature: Divides the logits; the loss is multiplied by its square.
+    """
+
+    paper = "Hinton et al., 2015, arXiv:1503.02531"
+
+    def __init__(self, channels: Channels, *, temperature: Positive = 1.0) -> None:
+        super().__init__(channels)
+        self.temperature = temperature
+
+    def compare(
+        self,
+        student: Predictions,
+        teacher: Predictions,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the term."""
+        del targets, image_size
+        s, t = student.logits / self.temperature, teacher.logits / self.temperature
+        divergence = sigmoid_divergence(s, t).sum(-1)
+        value = weighted_mean(divergence, candidate_scores(teacher))
+        return {"class": self.temperature**2 * value}
+
+
+def sigmoid_divergence(s: Tensor, t: Tensor) -> Tensor:
+    """Return elementwise KL(σ(t) ‖ σ(s)) of two logits."""
+    wanted = t.sigmoid()
+    cross = F.binary_cross_entropy_with_logits(s, wanted, reduction="none")
+    return cross - F.binary_cross_entropy_with_logits(t, wanted, reduction="none")

@@ -1,0 +1,70 @@
+"""Objectness-scaled imitation of raw outputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tutelage.config.schema import NonNegative
+from tutelage.distill.method import Channels
+from tutelage.distill.response import ResponseMethod, both
+from tutelage.structures import Predictions, Targets
+
+
+class ObjectnessScaled(ResponseMethod):
+    """Imitate objectness everywhere, classes and boxes as far as the teacher sees an object.
+
+    After Mehta and Ozturk, *Object detection at 200 Frames Per Second*, 2018, arXiv:1805.06361,
+    which fixes neither space nor reduction. Here: squared differences of the head's raw outputs,
+    each term a mean over images, candidates and outputs, not divided by the sum of the weights.
+    A teacher without objectness stands in with its best class.
+
+    Args:
+        channels: Student and teacher channels per pair of maps; not used.
+        objectness: Weight of the objectness.
+        classes: Weight of the classes.
+        box: Weight of the boxes; the heads must encode them alike.
+
+    A weight of 0 leaves its term out.
+
+    Raises:
+        ValueError: All three weights are 0.
+    """
+
+    paper = "Mehta and Ozturk, 2018, arXiv:1805.06361"
+
+    def __init__(
+        self,
+        channels: Channels,
+        *,
+        objectness: NonNegative = 1.0,
+        classes: NonNegative = 1.0,
+        box: NonNegative = 1.0,
+    ) -> None:
+        super().__init__(channels)
+        if not any((objectness, classes, box)):
+            raise ValueError("objectness, classes and box are all 0: nothing is compared")
+        self.weights = {"objectness": objectness, "class": classes, "box": box}
+
+    def compare(
+        self,
+        student: Predictions,
+        teacher: Predictions,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the terms.
+
+        Raises:
+            ValueError: The student has no objectness, or one of them no raw box outputs.
+        """
+        del targets, image_size
+        s_box, t_box = both(student.box_raw, teacher.box_raw, "has no raw box outputs")
+        best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
+        s_seen, t_seen = both(student.objectness, best, "has no objectness")
+        scale = t_seen.sigmoid()[..., None]
+        terms = {
+            "objectness": (s_seen - t_seen).square().mean(),
+            "class": (scale * (student.logits - teacher.logits).square()).mean(),
+            "box": (scale * (s_box - t_box).square()).mean(),
+        }
+        return {name: self.weights[name] * terms[name] for name in terms if self.weights[name]}

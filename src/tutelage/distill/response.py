@@ -1,0 +1,97 @@
+"""Methods that compare what two networks predict, candidate by candidate."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tutelage.distill.method import Method, Need, at_least_float32
+from tutelage.distill.scores import level_counts
+from tutelage.structures import Knowledge, Predictions, Targets
+
+
+class ResponseMethod(Method):
+    """A method that compares the predictions of two heads on the same grids, with equal classes.
+
+    Half precision is raised to float32 and autocast is off inside: areas in pixels exceed the range
+    of float16. float64 stays.
+
+    Args:
+        channels: Student and teacher channels per pair of maps; not used.
+    """
+
+    needs = Need.PREDICTIONS
+
+    @abstractmethod
+    def compare(
+        self,
+        student: Predictions,
+        teacher: Predictions,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Compare the candidates of a batch.
+
+        Args:
+            student: Differentiable, at least float32.
+            teacher: As many candidates per level and classes, at least float32, detached.
+            targets: The boxes of the batch.
+            image_size: Height and width of the canvas in pixels.
+
+        Returns:
+            Named scalars, each a mean over the images.
+        """
+
+    def forward(
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Compare the predictions.
+
+        Raises:
+            ValueError: Predictions are missing, or their candidates or classes differ in number.
+        """
+        s, t = comparable(student, teacher)
+        with torch.autocast(s.logits.device.type, enabled=False):
+            return self.compare(s, t, targets, image_size)
+
+
+def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Predictions]:
+    """Return both predictions in at least float32, the teacher's detached.
+
+    Raises:
+        ValueError: Predictions are missing, or their candidates or classes differ in number.
+    """
+    s, t = student.predictions, teacher.predictions
+    if s is None or t is None:
+        who = "student" if s is None else "teacher"
+        raise ValueError(f"the {who} has no predictions: its head was not run")
+    ours, theirs = level_counts(s), level_counts(t)
+    if ours != theirs:
+        raise ValueError(
+            f"the student has {ours} candidates per level, the teacher {theirs}: "
+            "their heads need equal strides and equally many anchors"
+        )
+    if s.logits.shape[-1] != t.logits.shape[-1]:
+        raise ValueError(
+            f"the student has {s.logits.shape[-1]} classes, the teacher {t.logits.shape[-1]}"
+        )
+    return _each(s, at_least_float32), _each(t, lambda x: at_least_float32(x.detach()))
+
+
+def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[Tensor, Tensor]:
+    """Return a field that student and teacher must have.
+
+    Raises:
+        ValueError: One of them does not; the message is who, and ``reason``.
+    """
+    if student is None or teacher is None:
+        raise ValueError(f"the {'student' if student is None else 'teacher'} {reason}")
+    return student, teacher
+
+
+def _each(predictions: Predictions, change: Callable[[Tensor], Tensor]) -> Predictions:
+    fields = predictions._asdict().items()
+    return predictions._replace(**{name: change(x) for name, x in fields if x is not None})

@@ -1,0 +1,101 @@
+"""How sure a network is of its candidates, and where on its maps that is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.distill.method import LevelMethod, Need, at_least_float32
+from tutelage.structures import Knowledge, Predictions, Targets
+
+
+def candidate_scores(predictions: Predictions) -> Tensor:
+    """Return ``(b, n)`` the best class probability, times the objectness where there is one."""
+    scores = at_least_float32(predictions.logits).amax(-1).sigmoid()
+    if predictions.objectness is None:
+        return scores
+    return scores * at_least_float32(predictions.objectness).sigmoid()
+
+
+def level_counts(predictions: Predictions) -> list[int]:
+    """Count the candidates of each level."""
+    return torch.bincount(predictions.level).tolist()
+
+
+def score_maps(predictions: Predictions, grids: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Return per level the score of the best candidate of every cell.
+
+    Args:
+        predictions: Candidates ordered by level, anchor, row, column.
+        grids: Rows and columns of each level.
+
+    Returns:
+        ``(b, 1, h, w)`` per level, in 0..1.
+
+    Raises:
+        ValueError: The candidates are not those of these grids.
+    """
+    counts = level_counts(predictions)
+    anchors = sum(counts) // max(1, sum(h * w for h, w in grids))
+    # Equal on all levels: otherwise levels in the wrong order could pass for other anchors.
+    if not anchors or counts != [anchors * h * w for h, w in grids]:
+        raise ValueError(
+            f"the levels have {counts} candidates, which are no equal number per cell of the "
+            f"grids {list(grids)}: compare the maps that the head reads, finest first"
+        )
+    levels = candidate_scores(predictions).split(counts, 1)
+    return [
+        level.unflatten(1, (anchors, h, w)).amax(1, keepdim=True)
+        for level, (h, w) in zip(levels, grids, strict=True)
+    ]
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return ``Σ w v / Σ w`` of equal shapes; 0 where no weight is left."""
+    # Weights first: a gradient of 1 / tiny would overflow in the next product.
+    shares = weights / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    return (shares * values).sum()
+
+
+class ScoredMethod(LevelMethod):
+    """A method that compares maps in proportion to the teacher's score in each cell."""
+
+    needs = Need.FEATURES | Need.PREDICTIONS
+
+    @abstractmethod
+    def scored(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
+        """Compare one pair of maps, given the teacher's score ``(b, 1, h, w)`` of their cells."""
+
+    def level(
+        self,
+        module: nn.Module,
+        s: Tensor,
+        t: Tensor,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Compare one pair; the last channel of ``t`` is the score."""
+        del module, targets, image_size
+        return {"feature": self.scored(s, t[:, :-1], t[:, -1:])}
+
+    def forward(
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Compare all pairs; every term is summed over them.
+
+        Raises:
+            ValueError: The teacher has no predictions, or its maps are not those of its levels.
+        """
+        if teacher.predictions is None:
+            raise ValueError("the teacher has no predictions: its head was not run")
+        grids = [(int(t.shape[-2]), int(t.shape[-1])) for t in teacher.features]
+        features = tuple(  # promoted by cat: a score in half precision would be too coarse
+            torch.cat((t, score), 1)
+            for t, score in zip(
+                teacher.features, score_maps(teacher.predictions, grids), strict=True
+            )
+        )
+        return super().forward(student, teacher._replace(features=features), targets, image_size)

@@ -1,0 +1,397 @@
+"""What methods that compare predictions keep to, and what each of them does of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.distill.fakes import CHANNELS, GRIDS, NO_BOXES, SIZE, SOME_BOXES, knowledge
+from tutelage.distill.method import Method, Need, Resized
+from tutelage.distill.methods import METHODS
+from tutelage.distill.methods.bckd import BCKD
+from tutelage.distill.methods.box import BoxKD
+from tutelage.distill.methods.frs import FRS
+from tutelage.distill.methods.ld import LD, valuable_region
+from tutelage.distill.methods.logits import ClassLogits
+from tutelage.distill.methods.objectness import ObjectnessScaled
+from tutelage.distill.methods.sl2 import ScoreWeightedL2
+from tutelage.distill.response import ResponseMethod
+from tutelage.distill.scores import weighted_mean
+from tutelage.models.heads.decode import decode
+from tutelage.structures import Knowledge, Predictions, Targets
+
+KINDS: dict[str, Callable[[Sequence[tuple[int, int]]], Method]] = {
+    "objectness": ObjectnessScaled,
+    "logits": ClassLogits,
+    "cool logits": lambda channels: ClassLogits(channels, temperature=3.0),
+    "iou": lambda channels: BoxKD(channels, overlap="iou"),
+    "giou": BoxKD,
+    "ciou": lambda channels: BoxKD(channels, overlap="ciou"),
+    "bckd": BCKD,
+    "ld": LD,
+    "frs": FRS,
+    "sl2": ScoreWeightedL2,
+}
+BOX, OBJECTNESS, CLASSES = slice(0, 4), slice(4, 5), slice(5, None)
+READS = {  # channels of the head that a method compares
+    "objectness": (BOX, OBJECTNESS, CLASSES),
+    "logits": (CLASSES,),
+    "cool logits": (CLASSES,),
+    "iou": (BOX,),
+    "giou": (BOX,),
+    "ciou": (BOX,),
+    "bckd": (BOX, OBJECTNESS, CLASSES),
+    "ld": (),
+    "frs": (CLASSES,),
+    "sl2": (),
+}
+MAPS = ("frs", "sl2")
+ANCHORS = torch.tensor([[[10.0, 13.0], [16.0, 30.0]], [[33.0, 23.0], [30.0, 61.0]]])
+STRIDES = (8, 16)
+STUDENT, TEACHER = (tuple(widths) for widths in zip(*CHANNELS, strict=True))
+
+
+class Known:
+    """A knowledge and the leaves that it was made from."""
+
+    def __init__(self, widths: Sequence[int], seed: int, dtype: torch.dtype = torch.float32):
+        draw = torch.Generator().manual_seed(seed)
+        raw = [torch.randn(2, 2, *grid, 9, generator=draw) for grid in GRIDS]
+        self.raw = tuple(level.to(dtype).requires_grad_() for level in raw)
+        self.bins = torch.randn(2, 150, 4, 5, generator=draw).to(dtype).requires_grad_()
+        predictions = decode(self.raw, ANCHORS, STRIDES)._replace(bins=self.bins)
+        features = tuple(x.requires_grad_() for x in knowledge(2, widths, seed, dtype).features)
+        self.knowledge = Knowledge(features, predictions)
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        return (*self.raw, self.bins, *self.knowledge.features)
+
+
+def each(known: Knowledge, change: Callable[[Tensor], Tensor]) -> Knowledge:
+    """Change all tensors but the levels."""
+    predictions = known.predictions
+    assert predictions is not None
+    fields = [
+        x if x is None or not x.is_floating_point() else change(x.detach()) for x in predictions
+    ]
+    features = tuple(change(x.detach()) for x in known.features)
+    return Knowledge(features, Predictions(*fields))
+
+
+def build(name: str, channels: Sequence[tuple[int, int]] = CHANNELS) -> Method:
+    torch.manual_seed(0)
+    return KINDS[name](channels)
+
+
+def pair(dtype: torch.dtype = torch.float32) -> tuple[Knowledge, Knowledge]:
+    return Known(STUDENT, 1, dtype).knowledge, Known(TEACHER, 2, dtype).knowledge
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+every = pytest.mark.parametrize("name", KINDS)
+
+
+def test_every_registered_method_of_predictions_is_here() -> None:
+    here = {type(build(name)) for name in KINDS}
+    assert here == {kind for kind in METHODS.values() if Need.PREDICTIONS in kind.needs}
+
+
+@every
+@pytest.mark.parametrize("targets", [SOME_BOXES, NO_BOXES], ids=["boxes", "no boxes"])
+def test_gradient_reaches_what_is_compared_and_no_teacher(name: str, targets: Targets) -> None:
+    method, student, teacher = build(name), Known(STUDENT, 1), Known(TEACHER, 2)
+    terms = method(student.knowledge, teacher.knowledge, targets, SIZE)
+    assert terms
+    for value in terms.values():
+        assert value.shape == ()
+        assert value.dtype == torch.float32
+        assert torch.isfinite(value)
+        assert value > 0
+        assert value.requires_grad
+    total(terms).backward()
+    for leaf in student.leaves:
+        assert leaf.grad is None or leaf.grad.isfinite().all()
+    for level in student.raw:
+        for part in (BOX, OBJECTNESS, CLASSES):
+            moved = 0.0 if level.grad is None else (level.grad[..., part] != 0).float().mean()
+            # Disjoint boxes have no gradient of IoU, nested ones none of GIoU in their centres.
+            assert moved > 0.5 if part in READS[name] else moved == 0
+    assert (student.bins.grad is not None) == (name == "ld")
+    for feature in student.knowledge.features:
+        assert (feature.grad is not None) == (name in MAPS)
+    for parameter in method.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.abs().max() > 1e-9
+    assert bool(list(method.parameters())) == (name in MAPS)
+    assert all(leaf.grad is None for leaf in teacher.leaves)
+
+
+@every
+def test_doubling_the_batch_leaves_the_terms(name: str) -> None:
+    method, student, teacher = build(name), *pair()
+    twice = [each(k, lambda x: torch.cat([x, x])) for k in (student, teacher)]
+    once = method(student, teacher, NO_BOXES, SIZE)
+    for term, value in method(*twice, NO_BOXES, SIZE).items():
+        torch.testing.assert_close(value, once[term], rtol=1e-5, atol=0)
+
+
+@every
+@pytest.mark.parametrize("sure", [-200.0, 200.0], ids=["nothing", "all"])
+def test_extreme_teachers_are_harmless(name: str, sure: float) -> None:
+    student, (_, teacher) = Known(STUDENT, 1), pair()
+    assert teacher.predictions is not None
+    logits = torch.full_like(teacher.predictions.logits, sure)
+    extreme = teacher.predictions._replace(logits=logits, objectness=logits[..., 0])
+    terms = build(name)(student.knowledge, teacher._replace(predictions=extreme), NO_BOXES, SIZE)
+    total(terms).backward()
+    assert total(terms).isfinite()
+    for leaf in student.leaves:
+        assert leaf.grad is None or leaf.grad.isfinite().all()
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_gives_the_float32_number(name: str, dtype: torch.dtype) -> None:
+    method = build(name)
+    halves = [each(k, lambda x: x.to(dtype)) for k in pair()]
+    expected = method(*(each(k, Tensor.float) for k in halves), NO_BOXES, SIZE)
+    for term, value in method(*halves, NO_BOXES, SIZE).items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, expected[term], rtol=1e-6, atol=0)
+
+
+@every
+def test_autocast_changes_nothing(name: str) -> None:
+    method, student, teacher = build(name), *pair()
+    expected = method(student, teacher, NO_BOXES, SIZE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = method(student, teacher, NO_BOXES, SIZE)
+    assert all(torch.equal(value, expected[term]) for term, value in actual.items())
+
+
+class Seen(ResponseMethod):
+    """Notes what it is given."""
+
+    def compare(
+        self,
+        student: Predictions,
+        teacher: Predictions,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        fields = (student.xyxy, student.objectness, teacher.logits, teacher.bins)
+        self.dtypes = {x.dtype for x in fields if x is not None}
+        self.graph = (student.xyxy.requires_grad, teacher.xyxy.requires_grad)
+        self.autocast = torch.is_autocast_enabled("cpu")
+        return {"box": student.xyxy.sum()}
+
+
+def test_compare_sees_float32_constants_without_autocast() -> None:
+    student, teacher = pair(torch.bfloat16)
+    method = Seen(CHANNELS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        method(student, teacher, NO_BOXES, SIZE)
+    assert method.dtypes == {torch.float32}
+    assert method.graph == (True, False)
+    assert not method.autocast
+
+
+def test_frs_compares_classes_without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(values: Tensor, weights: Tensor) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return weighted_mean(values, weights)
+
+    monkeypatch.setattr("tutelage.distill.methods.frs.weighted_mean", noted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        build("frs")(*pair(), NO_BOXES, SIZE)
+    assert seen == [False] * 4
+
+
+@every
+def test_float64_stays_and_float32_is_precise_enough(name: str) -> None:
+    method, student, teacher = build(name), *pair()
+    single = method(student, teacher, NO_BOXES, SIZE)
+    double = [each(k, Tensor.double) for k in (student, teacher)]
+    for term, value in method.double()(*double, NO_BOXES, SIZE).items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(single[term].double(), value, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in MAPS])
+def test_equal_predictions_give_zero(name: str) -> None:
+    same = Known(STUDENT, 3).knowledge
+    for term, value in build(name)(same, same, NO_BOXES, SIZE).items():
+        assert value.abs().item() < 1e-5, term
+
+
+@every
+def test_describes_itself(name: str) -> None:
+    kind = type(build(name))
+    assert kind.paper
+    assert kind.needs == (Need.FEATURES | Need.PREDICTIONS if name in MAPS else Need.PREDICTIONS)
+    assert "sum" in (kind.__doc__ or "") or "mean" in (kind.__doc__ or "")
+
+
+@every
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_missing_predictions(name: str, who: str) -> None:
+    known = dict(zip(("student", "teacher"), pair(), strict=True))
+    known[who] = known[who]._replace(predictions=None)
+    if (name, who) == ("sl2", "student"):  # it reads the teacher's scores only
+        build(name)(known["student"], known["teacher"], NO_BOXES, SIZE)
+        return
+    with pytest.raises(ValueError, match=f"the {who} has no predictions"):
+        build(name)(known["student"], known["teacher"], NO_BOXES, SIZE)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "sl2"])
+def test_unequal_heads(name: str) -> None:
+    method, student, teacher = build(name), *pair()
+    predictions = teacher.predictions
+    assert predictions is not None
+    fewer = teacher._replace(predictions=predictions._replace(logits=predictions.logits[..., :3]))
+    with pytest.raises(ValueError, match="the student has 4 classes, the teacher 3"):
+        method(student, fewer, NO_BOXES, SIZE)
+    level = torch.arange(150) // 75
+    other = teacher._replace(predictions=predictions._replace(level=level))
+    with pytest.raises(ValueError, match=r"\[120, 30\] candidates per level, the teacher \[75, 75"):
+        method(student, other, NO_BOXES, SIZE)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_that_are_not_the_levels(name: str) -> None:
+    student, teacher = (k._replace(features=k.features[:1]) for k in pair())
+    with pytest.raises(ValueError, match="compare the maps that the head reads"):
+        build(name, CHANNELS[:1])(student, teacher, NO_BOXES, SIZE)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_score_decides_where_maps_are_compared(name: str) -> None:
+    _, teacher = pair()
+    predictions = teacher.predictions
+    assert predictions is not None
+    logits = torch.full_like(predictions.logits, -100.0)
+    logits[0, 7] = 0.0  # level 0, anchor 0, row 0, column 7
+    logits[1, 149] = 0.0  # level 1, last anchor, last row and column
+    teacher = teacher._replace(predictions=predictions._replace(logits=logits, objectness=None))
+    leaves = Known(STUDENT, 1).knowledge
+    (terms := build(name)(leaves, teacher, NO_BOXES, SIZE))["feature"].backward()
+    first, second = (leaf.grad.abs().sum(1) for leaf in leaves.features)
+    radius = 1 if name == "frs" else 0  # of its 3×3 connector
+    assert set(first.nonzero()[:, 2].tolist()) == set(range(7 - radius, 8 + radius))
+    assert first[1].max() < 1e-20
+    assert second[1, -1, -1] > 0
+    assert second[0].max() < 1e-20
+    assert terms["feature"] > 0
+
+
+def test_resized_maps_keep_the_teachers_scores() -> None:
+    method = Resized(build("sl2"), CHANNELS)
+    student, teacher = pair()
+    coarse = student._replace(features=(student.features[0][..., ::2, ::2], student.features[1]))
+    assert method(coarse, teacher, NO_BOXES, SIZE)["feature"] > 0
+    assert Need.PREDICTIONS in method.needs
+
+
+def test_candidates_without_object_teach_no_classes() -> None:
+    student, (_, teacher) = Known(STUDENT, 1), pair()
+    assert teacher.predictions is not None
+    objectness = torch.full((2, 150), -40.0)
+    objectness[1, 5] = 3.0
+    seen = teacher._replace(predictions=teacher.predictions._replace(objectness=objectness))
+    total(build("logits")(student.knowledge, seen, NO_BOXES, SIZE)).backward()
+    pulls = student.raw[0].grad[..., CLASSES].abs().amax(-1).flatten(1)
+    assert pulls[1, 5] > 1e-2
+    pulls[1, 5] = 0
+    assert pulls.max() < 1e-10
+
+
+def test_class_divergence_and_its_temperature() -> None:
+    s, t = (torch.tensor(x, dtype=torch.float64) for x in ([[0.3, -2.0]], [[1.5, 0.5]]))
+
+    def known(logits: Tensor) -> Knowledge:
+        level = torch.zeros(1, dtype=torch.int64)
+        return Knowledge((), Predictions(torch.zeros(1, 1, 4), logits[None], None, level))
+
+    q, p = (t / 2).sigmoid(), (s / 2).sigmoid()
+    expected = 4 * (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).sum()
+    method = ClassLogits((), temperature=2.0)
+    torch.testing.assert_close(method(known(s), known(t), NO_BOXES, SIZE)["class"], expected)
+
+
+def test_a_teacher_without_objectness_stands_in_with_its_best_class() -> None:
+    method, student, teacher = build("objectness"), *pair()
+    assert teacher.predictions is not None
+    best = teacher.predictions.logits.amax(-1)
+    without, stated = (
+        teacher._replace(predictions=teacher.predictions._replace(objectness=objectness))
+        for objectness in (None, best)
+    )
+    expected = method(student, stated, NO_BOXES, SIZE)
+    assert method(student, without, NO_BOXES, SIZE) == expected
+    with pytest.raises(ValueError, match="the student has no objectness"):
+        method(without, stated, NO_BOXES, SIZE)
+
+
+def test_boxes_can_be_compared_raw_only_where_both_have_them() -> None:
+    method, student, teacher = build("objectness"), *pair()
+    assert teacher.predictions is not None
+    decoded = teacher._replace(predictions=teacher.predictions._replace(box_raw=None))
+    with pytest.raises(ValueError, match="the teacher has no raw box outputs"):
+        method(student, decoded, NO_BOXES, SIZE)
+
+
+def test_localisation_needs_bins() -> None:
+    method, student, teacher = build("ld"), *pair()
+    assert teacher.predictions is not None
+    predictions = teacher.predictions
+    anchor = teacher._replace(predictions=predictions._replace(bins=None))
+    with pytest.raises(ValueError, match="the teacher predicts one value per side of a box, as an"):
+        method(student, anchor, NO_BOXES, SIZE)
+    fewer = teacher._replace(predictions=predictions._replace(bins=predictions.bins[..., :4]))
+    with pytest.raises(ValueError, match="the student has 5 bins, the teacher 4"):
+        method(student, fewer, NO_BOXES, SIZE)
+
+
+def test_no_objects_have_no_valuable_region() -> None:
+    anchors = torch.rand(20, 4)
+    assert torch.equal(valuable_region(anchors, (16, 4), torch.zeros(0, 4)), torch.zeros(20))
+
+
+def test_a_weight_of_zero_leaves_its_term_out() -> None:
+    student, teacher = pair()
+    methods = {
+        ObjectnessScaled(CHANNELS, box=0.0): {"objectness", "class"},
+        ObjectnessScaled(CHANNELS, objectness=0.0, classes=0.0): {"box"},
+        BCKD(CHANNELS, classes=0.0): {"box"},
+        BCKD(CHANNELS, box=0.0): {"class", "objectness"},
+        FRS(CHANNELS, classes=0.0): {"feature"},
+    }
+    for method, terms in methods.items():
+        assert method(student, teacher, NO_BOXES, SIZE).keys() == terms
+    for kind in (ObjectnessScaled, BCKD):
+        nothing = dict.fromkeys(("objectness", "classes", "box"), 0.0)
+        if kind is BCKD:
+            del nothing["objectness"]
+        with pytest.raises(ValueError, match="nothing is compared"):
+            kind(CHANNELS, **nothing)
+
+
+def test_bckd_stays_bounded_where_the_teacher_sees_nothing() -> None:
+    student, teacher = pair()
+    assert teacher.predictions is not None
+    objectness = torch.full((2, 150), -40.0)
+    blind = teacher._replace(predictions=teacher.predictions._replace(objectness=objectness))
+    terms = build("bckd")(student, blind, NO_BOXES, SIZE)
+    assert 1 < terms["objectness"] < 150 * 5
+    assert terms["class"] < 1e-12
