@@ -16,11 +16,16 @@ class Connector(nn.Module):
         student: Channels of the student's map.
         teacher: Channels of the teacher's map. Where they are equal the map passes unchanged.
         resize: Also bring the map to the teacher's grid (bilinear).
+        bias: Whether the convolution adds a constant per channel; without effect on a method that
+            ignores such constants, where nothing would train it.
     """
 
-    def __init__(self, student: int, teacher: int, *, resize: bool = False) -> None:
+    def __init__(
+        self, student: int, teacher: int, *, resize: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.project = nn.Identity() if student == teacher else nn.Conv2d(student, teacher, 1)
+        same = student == teacher
+        self.project = nn.Identity() if same else nn.Conv2d(student, teacher, 1, bias=bias)
         self.resize = resize
 
     def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:

@@ -1,0 +1,55 @@
+"""Attention transfer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tutelage.distill.method import Channels, LevelMethod
+from tutelage.structures import Targets
+
+
+class AttentionTransfer(LevelMethod):
+    """Imitate how strongly each cell responds, summed over channels.
+
+    Zagoruyko and Komodakis, *Paying More Attention to Attention*, ICLR 2017, arXiv:1612.03928.
+    A map's attention is the sum of its squares over channels, divided by its L2 norm over cells.
+
+    Args:
+        channels: Student and teacher channels per pair of maps; they may differ.
+        form: ``paper``: the L2 norm of the difference over cells, a mean over images;
+            ``mean``: its square, a mean over images and cells (published code), of order 1 / cells.
+    """
+
+    paper = "Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928"
+
+    def __init__(self, channels: Channels, *, form: Literal["paper", "mean"] = "paper") -> None:
+        super().__init__(channels)
+        self.form: Literal["paper", "mean"] = form
+
+    def make_connector(self, student: int, teacher: int) -> nn.Module:
+        """Compare as they are: the sum over channels needs no equal number of them."""
+        del student, teacher
+        return nn.Identity()
+
+    def level(
+        self,
+        module: nn.Module,
+        s: Tensor,
+        t: Tensor,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the term of one pair."""
+        del module, targets, image_size
+        ours, theirs = (F.normalize(x.square().sum(1).flatten(1)) for x in (s, t))
+        squares = (ours - theirs).square().sum(1)
+        if self.form == "mean":
+            return {"attention": squares.mean() / ours.shape[1]}
+        # The square root has no gradient at 0: where two maps agree there is none to give.
+        agree = squares == 0
+        lengths = torch.where(agree, 1.0, squares).sqrt()
+        return {"attention": torch.where(agree, squares, lengths).mean()}

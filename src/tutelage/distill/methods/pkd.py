@@ -1,0 +1,52 @@
+"""Pearson-correlation distillation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tutelage.distill.connector import Connector
+from tutelage.distill.method import LevelMethod
+from tutelage.structures import Targets
+
+EPS = 1e-6
+LEAST = 1e-2  # of the mean deviation: a dead channel must not be blown up to unit variance
+
+
+class PKD(LevelMethod):
+    """Imitate how maps vary, whatever their scale and offset.
+
+    Cao et al., *PKD: General Distillation Framework for Object Detectors via Pearson Correlation
+    Coefficient*, NeurIPS 2022, arXiv:2207.02039. Every channel is standardised over the images and
+    cells of the batch; half the squared difference, a mean over images, channels and cells, which
+    is one minus the correlation, times (n - 1) / n.
+
+    Args:
+        channels: Student and teacher channels per pair of maps.
+    """
+
+    paper = "Cao et al., NeurIPS 2022, arXiv:2207.02039"
+
+    def make_connector(self, student: int, teacher: int) -> nn.Module:
+        """Connect without a bias, which standardising would remove."""
+        return Connector(student, teacher, bias=False)
+
+    def level(
+        self,
+        module: nn.Module,
+        s: Tensor,
+        t: Tensor,
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the term of one pair."""
+        del module, targets, image_size
+        return {"correlation": 0.5 * (standardised(s) - standardised(t)).square().mean()}
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Give every channel of ``(b, c, h, w)`` mean 0 and unbiased deviation 1 over the batch."""
+    centred = x - x.mean((0, 2, 3), keepdim=True)
+    # The square root has no gradient at 0, which is where a constant channel is.
+    variance = centred.square().sum((0, 2, 3), keepdim=True) / max(x[:, 0].numel() - 1, 1)
+    deviation = variance.clamp(min=EPS**2).sqrt()
+    return centred / (deviation.maximum(LEAST * deviation.detach().mean()) + EPS)
