@@ -14,7 +14,7 @@ class SPKD(LevelMethod):
 
     Tung and Mori, *Similarity-Preserving Knowledge Distillation*, ICCV 2019, arXiv:1907.09682. The
     squared difference of the images' products with each other, rows at unit length; a mean over
-    the pairs of images. It depends on the batch: with one image there is nothing to compare, and the term is 0.
+    the pairs of images. It depends on the batch: with one image the term is 0.
 
     Args:
         channels: Student and teacher channels per pair of maps; they may differ.
