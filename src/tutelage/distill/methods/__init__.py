@@ -9,6 +9,7 @@ from tutelage.distill.methods.at import AttentionTransfer
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.box import BoxKD
 from tutelage.distill.methods.cwd import CWD
+from tutelage.distill.methods.defeat import DeFeat
 from tutelage.distill.methods.fgd import FGD
 from tutelage.distill.methods.fitnet import FitNet
 from tutelage.distill.methods.frs import FRS
@@ -28,6 +29,7 @@ METHODS: Mapping[str, type[Method]] = {
     "fitnet": FitNet,
     "at": AttentionTransfer,
     "spkd": SPKD,
+    "defeat": DeFeat,
     "frs": FRS,
     "sl2": ScoreWeightedL2,
     "objectness": ObjectnessScaled,
@@ -50,6 +52,7 @@ __all__ = [
     "AttentionTransfer",
     "BoxKD",
     "ClassLogits",
+    "DeFeat",
     "FitNet",
     "ObjectnessScaled",
     "ScoreWeightedL2",
