@@ -269,6 +269,18 @@ def test_unequal_heads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MAPS)
+def test_half_maps_of_the_teacher_under_autocast(name: str) -> None:
+    method = build(name)
+    student, teacher = pair()
+    half = teacher._replace(features=tuple(x.half() for x in teacher.features))
+    whole = teacher._replace(features=tuple(x.float() for x in half.features))
+    expected = method(student, whole, SOME_BOXES, SIZE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = method(student, half, SOME_BOXES, SIZE)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", MAPS)
 def test_maps_that_are_not_the_levels(name: str) -> None:
     student, teacher = (k._replace(features=k.features[:1]) for k in pair())
     with pytest.raises(ValueError, match="compare the maps that the head reads"):

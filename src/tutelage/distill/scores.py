@@ -92,10 +92,12 @@ class ScoredMethod(LevelMethod):
         if teacher.predictions is None:
             raise ValueError("the teacher has no predictions: its head was not run")
         grids = [(int(t.shape[-2]), int(t.shape[-1])) for t in teacher.features]
-        features = tuple(  # promoted by cat: a score in half precision would be too coarse
-            torch.cat((t, score), 1)
-            for t, score in zip(
-                teacher.features, score_maps(teacher.predictions, grids), strict=True
+        # Under autocast cat would not promote: a score in half precision is too coarse.
+        with torch.autocast(teacher.features[0].device.type, enabled=False):
+            features = tuple(
+                torch.cat((t, score), 1)
+                for t, score in zip(
+                    teacher.features, score_maps(teacher.predictions, grids), strict=True
+                )
             )
-        )
         return super().forward(student, teacher._replace(features=features), targets, image_size)
