@@ -14,7 +14,7 @@ from tutelage.distill.methods import METHODS
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.box import BoxKD
 from tutelage.distill.methods.frs import FRS
-from tutelage.distill.methods.ld import LD, valuable_region
+from tutelage.distill.methods.ld import LD
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.distill.methods.sl2 import ScoreWeightedL2
@@ -328,19 +328,6 @@ def test_candidates_without_object_teach_no_classes() -> None:
     assert pulls.max() < 1e-10
 
 
-def test_class_divergence_and_its_temperature() -> None:
-    s, t = (torch.tensor(x, dtype=torch.float64) for x in ([[0.3, -2.0]], [[1.5, 0.5]]))
-
-    def known(logits: Tensor) -> Knowledge:
-        level = torch.zeros(1, dtype=torch.int64)
-        return Knowledge((), Predictions(torch.zeros(1, 1, 4), logits[None], None, level))
-
-    q, p = (t / 2).sigmoid(), (s / 2).sigmoid()
-    expected = 4 * (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).sum()
-    method = ClassLogits((), temperature=2.0)
-    torch.testing.assert_close(method(known(s), known(t), NO_BOXES, SIZE)["class"], expected)
-
-
 def test_a_teacher_without_objectness_stands_in_with_its_best_class() -> None:
     method, student, teacher = build("objectness"), *pair()
     assert teacher.predictions is not None
@@ -373,11 +360,6 @@ def test_localisation_needs_bins() -> None:
     fewer = teacher._replace(predictions=predictions._replace(bins=predictions.bins[..., :4]))
     with pytest.raises(ValueError, match="the student has 5 bins, the teacher 4"):
         method(student, fewer, NO_BOXES, SIZE)
-
-
-def test_no_objects_have_no_valuable_region() -> None:
-    anchors = torch.rand(20, 4)
-    assert torch.equal(valuable_region(anchors, (16, 4), torch.zeros(0, 4)), torch.zeros(20))
 
 
 def test_a_weight_of_zero_leaves_its_term_out() -> None:
