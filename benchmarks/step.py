@@ -62,7 +62,7 @@ def trainer(
 ) -> Callable[[], None]:
     """Return a function that takes one optimizer step's worth of batches (8) with ``fit``."""
     classes = len(student.names)
-    methods = build_methods([MethodConfig(name="fgd")], pairs.channels) if teacher else {}
+    methods = build_methods([MethodConfig(name="fgd")], [pairs.channels]) if teacher else {}
     criterion = Criterion(
         anchors=student.anchors,
         strides=student.strides,

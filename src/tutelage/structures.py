@@ -97,12 +97,13 @@ class Knowledge(NamedTuple):
     Attributes:
         features: One ``(b, c, h, w)`` map per tap.
         predictions: Its decoded predictions, if asked for.
-        head: The frozen rest of a teacher from the tapped features on, differentiable in its input.
+        head: The frozen rest of a teacher from given features on, differentiable in its input:
+            one map per tap, None for taps that are not replaced. None: the teacher has no such.
     """
 
     features: tuple[Tensor, ...]
     predictions: Predictions | None = None
-    head: Callable[[tuple[Tensor, ...]], Predictions] | None = None
+    head: Callable[[tuple[Tensor | None, ...]], Predictions] | None = None
 
 
 class Losses(NamedTuple):

@@ -21,14 +21,14 @@ def configs(*rows: dict[str, object]) -> list[MethodConfig]:
 
 def told(*rows: dict[str, object], **options: object) -> str:
     with pytest.raises(ConfigError) as caught:
-        build_methods(configs(*rows), CHANNELS, **options)  # type: ignore[arg-type]
+        build_methods(configs(*rows), [CHANNELS] * len(rows), **options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
     return str(caught.value)
 
 
 def test_options_reach_the_method() -> None:
     methods = build_methods(
-        configs({"name": "fgd", "alpha": "2e-3", "lam": 1, "weight": 3.0}), CHANNELS
+        configs({"name": "fgd", "alpha": "2e-3", "lam": 1, "weight": 3.0}), [CHANNELS]
     )
     fgd = methods["fgd"]
     assert isinstance(fgd, FGD)
@@ -36,12 +36,12 @@ def test_options_reach_the_method() -> None:
 
 
 def test_names_are_made_unique_in_order() -> None:
-    methods = build_methods(configs(*[{"name": "fgd"}] * 3), CHANNELS)
+    methods = build_methods(configs(*[{"name": "fgd"}] * 3), [CHANNELS] * 3)
     assert list(methods) == ["fgd", "fgd-2", "fgd-3"]
 
 
 def test_resize_wraps() -> None:
-    methods = build_methods(configs({"name": "fgd"}), CHANNELS, resize=True)
+    methods = build_methods(configs({"name": "fgd"}), [CHANNELS], resize=True)
     assert isinstance(methods["fgd"], Resized)
     assert isinstance(methods["fgd"].method, FGD)
 
@@ -123,7 +123,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_class_by_its_path(own: str) -> None:
-    methods = build_methods(configs({"name": f"{own}:Mse", "power": 2}), CHANNELS)
+    methods = build_methods(configs({"name": f"{own}:Mse", "power": 2}), [CHANNELS])
     assert list(methods) == ["Mse"]
     assert methods["Mse"].power == 2
     assert len(methods["Mse"].connectors) == 2

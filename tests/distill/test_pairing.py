@@ -5,9 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.distill.fakes import FakeDetector
-from tutelage.distill import Method, Need, Pairs, pair
-from tutelage.distill.methods import FGD
-from tutelage.distill.pairing import check_classes
+from tutelage.distill import Pairs, pair
 from tutelage.errors import ConfigError
 from tutelage.models.build import load
 from tutelage.structures import Tap
@@ -173,21 +171,3 @@ def test_real_networks() -> None:
         pair(student, teacher, student_layers=[57, 65, 101], teacher_layers=[75, 88, 101])
     assert "yolov7-tiny has layers 0…77, not 101" in str(caught.value)
     assert "p3 p4 p5 of yolov7-tiny are 57, 65, 73." in str(caught.value)
-
-
-class Logits(FGD):
-    needs = Need.PREDICTIONS
-
-
-def test_class_scores_need_common_classes() -> None:
-    methods: dict[str, Method] = {"fgd": FGD([]), "logit": Logits([])}
-    check_classes(methods, ["a", "b"], ["a", "b"])
-    check_classes({"fgd": methods["fgd"]}, ["a", "b"], ["c"])
-    with pytest.raises(ConfigError) as caught:
-        check_classes(methods, ["a", "b"], ["b", "c", "d"])
-    assert caught.value.what == (
-        "Method 'logit' compares class scores, but the teacher knows 3 classes "
-        "and the data 2; in common by name: b"
-    )
-    with pytest.raises(ConfigError, match="in common by name: none"):
-        check_classes(methods, ["a"], ["b"])

@@ -3,11 +3,11 @@
 import torch
 
 from tutelage.config.schema import LossConfig, MethodConfig
-from tutelage.distill import build_methods, pair
+from tutelage.distill import Need, build_methods, pair
 from tutelage.losses.criterion import Criterion
 from tutelage.models.build import load
 from tutelage.structures import Batch, Targets
-from tutelage.teachers import NativeTeacher
+from tutelage.teachers import NativeTeacher, Panel
 from tutelage.train.task import Task
 
 NAMES = ("a", "b", "c")
@@ -16,11 +16,11 @@ NAMES = ("a", "b", "c")
 def make_task(
     method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options
 ):
-    """Return a distilled task and its teacher, at random weights."""
+    """Return a distilled task and its panel of one teacher, at random weights."""
     torch.manual_seed(seed)
     net, big = load(student, names=NAMES), load(teacher, names=NAMES)
     pairs = pair(net, big)
-    methods = build_methods([MethodConfig(name=method, **options)], pairs.channels)
+    methods = build_methods([MethodConfig(name=method, **options)], [pairs.channels])
     criterion = Criterion(
         anchors=net.anchors,
         strides=net.strides,
@@ -30,7 +30,8 @@ def make_task(
         image_size=64,
     )
     task = Task(net, criterion, methods, None, [tap.key for tap in pairs.student])
-    return task, NativeTeacher(big, [tap.key for tap in pairs.teacher])
+    needed = any(Need.PREDICTIONS in one.needs for one in methods.values())
+    return task, Panel([NativeTeacher(big, [tap.key for tap in pairs.teacher])], [needed])
 
 
 def make_batch(images=2, size=64, boxes=3, seed=0):

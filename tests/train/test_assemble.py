@@ -140,7 +140,7 @@ def test_everything_trains_but_the_teacher(tmp_path):
     parts = assemble(config)
     held = {id(p) for group in parts.optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in parts.bare.parameters()}
-    assert not held & {id(t) for _, t in parts.teaching.teacher.state()}
+    assert not held & {id(t) for _, t in parts.teaching.panel.state()}
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())
     weight = parts.student.model[0].conv.weight
@@ -158,7 +158,7 @@ def test_the_image_must_fit_the_teacher_too(tmp_path, monkeypatch):
 
     def coarse(*args, **options):
         teaching = teach(*args, **options)
-        teaching.network.strides = (8, 16, 64)
+        teaching.panel.teachers[0].stride = 64
         return teaching
 
     monkeypatch.setattr(module, "teach", coarse)

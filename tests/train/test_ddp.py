@@ -26,7 +26,7 @@ def work(rank, folder):
     from tutelage.train.ema import make_ema
     from tutelage.train.loop import fit
     from tutelage.train.optim import make_optimizer
-    from tutelage.train.plan import Plan
+    from tutelage.train.plan import Fade, Plan
 
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
@@ -38,7 +38,7 @@ def work(rank, folder):
     assert isinstance(wrapped, DistributedDataParallel)
     assert not wrapped.find_unused_parameters
     ema = make_ema(task.student)
-    plan = Plan(epochs=2, steps=STEPS, batch=4, nominal_batch=8, kd_stop_epoch=1)
+    plan = Plan(epochs=2, steps=STEPS, batch=4, nominal_batch=8, fades={"fgd": Fade(stop_epoch=1)})
     losses = [
         {name: float(value) for group in event.losses for name, value in group.items()}
         for event in fit(accelerator, wrapped, teacher, optimizer, ema, loader, plan)

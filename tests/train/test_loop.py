@@ -12,7 +12,7 @@ from tutelage.teachers import fingerprint
 from tutelage.train.ema import make_ema
 from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
 from tutelage.train.optim import make_optimizer
-from tutelage.train.plan import Plan, Position
+from tutelage.train.plan import Fade, Plan, Position
 
 
 def make_run(plan, **task_options):
@@ -72,11 +72,9 @@ def test_accumulation_steps_every_other_batch():
 
 
 def test_kd_stops_and_the_teacher_rests():
-    run = list(make_run(Plan(epochs=2, steps=4, batch=2, kd_stop_epoch=1)))
+    run = list(make_run(Plan(epochs=2, steps=4, batch=2, fades={"fgd": Fade(stop_epoch=1)})))
     calls, inner = [], run[2]
-    run[2] = lambda images, predictions=False: (
-        calls.append(1) or inner(images, predictions=predictions)
-    )
+    run[2] = lambda images: calls.append(1) or inner(images)
     terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
     assert len(calls) == 4
     assert terms[4:] == [{"off"}] * 4

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tutelage.structures import Batch, Losses, Targets
-from tutelage.train.plan import Plan, nominal_batch, warmup_steps
+from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
 
 # One-cycle cosine of ten epochs to 0.1, on time (the reference repeats its first value).
 COSINE = [1, 0.97798, 0.91406, 0.8145, 0.68906, 0.55, 0.41094, 0.2855, 0.18594, 0.12202]
@@ -100,18 +100,18 @@ def test_objective_is_the_reference_scale():
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_kd_decays_over_the_run_not_within_an_epoch(schedule):
-    plan = Plan(epochs=5, steps=7, batch=4, kd_schedule=schedule)
-    values = [plan.kd(e, s) for e in range(5) for s in range(7)]
+    plan = Plan(epochs=5, steps=7, batch=4, fades={"a": Fade(schedule)})
+    values = [plan.kd("a", e, s) for e in range(5) for s in range(7)]
     assert values == sorted(values, reverse=True)
     assert values[0] == 1
     assert values[-1] < 0.1
 
 
 def test_kd_rises_and_stops():
-    plan = Plan(epochs=5, steps=10, batch=4, kd_warmup_steps=10, kd_stop_epoch=3)
-    assert plan.kd(0, 0) == pytest.approx(0.1)
-    assert plan.kd(1, 0) == plan.kd(2, 9) == 1
-    assert plan.kd(3, 0) == plan.kd(4, 9) == 0
+    plan = Plan(epochs=5, steps=10, batch=4, fades={"a": Fade("constant", 10, 3)})
+    assert plan.kd("a", 0, 0) == pytest.approx(0.1)
+    assert plan.kd("a", 1, 0) == plan.kd("a", 2, 9) == 1
+    assert plan.kd("a", 3, 0) == plan.kd("a", 4, 9) == 0
 
 
 def test_seeds_differ_by_step_and_repeat():

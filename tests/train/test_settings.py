@@ -143,7 +143,7 @@ def test_a_run_goes_on_with_its_own_teacher_only(data, tmp_path):
     config = settings(data, tmp_path, train={"epochs": 2}, distill=distill)
     folder = interrupted(config)
     make_teacher(path)  # another one under the same name
-    with pytest.raises(TeacherError, match=r"is not the file with which .* began"):
+    with pytest.raises(TeacherError, match=r"is not the one with which .* began"):
         run(config, resume=folder)
 
 

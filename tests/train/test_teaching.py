@@ -9,12 +9,13 @@ from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings, told
 from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError
 from tutelage.models.build import build
+from tutelage.models.checkpoint import weight_file
 from tutelage.train import prepare as prepare_module
 from tutelage.train.assemble import assemble
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare
 from tutelage.train.readings import Readings
-from tutelage.train.teaching import sample, shared_classes, teach, weight_file, worth
+from tutelage.train.teaching import sample, shared_classes, teach, worth
 
 CPU = torch.device("cpu")
 
@@ -30,7 +31,7 @@ def taught(data, tmp_path, names, *, accept=False):
     path = make_teacher(tmp_path / "teacher.safetensors", names)
     config = settings(data, tmp_path, distill={"teacher": path, "accept_teacher": accept})
     index = open_dataset(data, "val")
-    return teach(path, config.distill, build("yolov7-tiny@0.125", index.names), CPU), index, config
+    return teach(config.distill, build("yolov7-tiny@0.125", index.names), CPU), index, config
 
 
 def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path):
@@ -38,35 +39,28 @@ def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path
     with pytest.raises(
         TeacherError, match=r"finds nothing .* AP50 0\.00\d on 8 val images"
     ) as caught:
-        worth(teaching, index, config, CPU)
+        worth(teaching, 0, index, config, CPU)
     assert caught.value.exit_code == 4
     assert "distill.accept_teacher=true" in caught.value.fix
     _, _, config = taught(data, tmp_path, ["dog", "cat", "cow"], accept=True)
-    assert worth(teaching, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
+    assert worth(teaching, 0, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
 
 
 def test_it_is_evaluated_once_for_the_same_weights_data_and_size(data, tmp_path):
     teaching, index, config = taught(data, tmp_path, ["cat", "dog"], accept=True)
-    calls = []
-
-    def watched(images, *, predictions=False):
-        calls.append(len(images))
-        return inner(images, predictions=predictions)
-
-    inner = teaching.teacher
-    watched.names = inner.names
-    teaching = teaching._replace(teacher=watched)
-    first = worth(teaching, index, config, CPU)
+    calls, network = [], teaching.panel.teachers[0].network
+    network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
+    first = worth(teaching, 0, index, config, CPU)
     assert sum(calls) == 8
-    assert worth(teaching, index, config, CPU) == first
+    assert worth(teaching, 0, index, config, CPU) == first
     assert sum(calls) == 8
-    worth(teaching, index.subset([0, 1, 2]), config, CPU)
+    worth(teaching, 0, index.subset([0, 1, 2]), config, CPU)
     assert sum(calls) == 11
 
 
 def test_without_a_common_class_it_is_not_evaluated(data, tmp_path):
     teaching, index, config = taught(data, tmp_path, ["cow", "sheep"])
-    assert worth(teaching, index, config, CPU) is None
+    assert worth(teaching, 0, index, config, CPU) is None
 
 
 def test_classes_are_shared_by_name():
@@ -99,11 +93,10 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
     monkeypatch.setattr(prepare_module, "worth", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2})
     monkeypatch.setattr(prepare_module, "scores_on_val", lambda *_: SimpleNamespace(AP=start))
     readings = Readings(parts)
-    record = {}
-    events = list(prepare(parts, readings, record, Position()))
-    assert record["scores"]["AP"] == 0.29
+    events = list(prepare(parts, readings, Position()))
+    assert parts.teaching.records[0]["scores"]["AP"] == 0.29
     text = "The teacher scores AP 0.290 on your val split, the student starts at 0.330."
     assert (text in told(events)) == warned
     assert "weights measured before the first step: fgd × " in told(events)
-    resumed = list(prepare(parts, readings, {}, Position(1, 0)))  # no start, no first reading
+    resumed = list(prepare(parts, readings, Position(1, 0)))  # no start, no first reading
     assert told(resumed) == ""

@@ -147,13 +147,27 @@ class AugmentConfig(Section):
     )
 
 
+Fade = Literal["constant", "linear", "cosine"]
+
+
 class MethodConfig(Section):
-    """One distillation method. Its own options stand beside ``name`` and ``weight`` in a file."""
+    """One distillation method. Its own options stand beside these settings in a file.
+
+    What is None follows the settings of the same name in the section ``distill``.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
     weight: Positive | Literal["auto"] = "auto"
+    teacher: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Which teacher it listens to, counted from 1 (none: all)"
+    )
+    student_kd_layers: Layers | None = None
+    teacher_kd_layers: Layers | None = None
+    schedule: Fade | None = None
+    warmup_epochs: NonNegative | None = None
+    stop_epoch: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -164,9 +178,17 @@ class MethodConfig(Section):
 class DistillConfig(Section):
     """Distillation. On as soon as ``teacher`` is given."""
 
-    teacher: str | None = Field(
+    teacher: str | tuple[str, ...] | None = Field(
         default=None,
-        description="Teacher: run folder, .safetensors or YOLOv7/v5 .pt; turns distillation on",
+        description="Teacher: run folder, .safetensors, YOLOv7/v5 .pt, or family:name of another library; turns distillation on. A list: several teachers",
+    )
+    combine: Literal["average", "pick"] = Field(
+        default="average",
+        description="Several teachers: average their losses, or for each image pick the one that finds its boxes best",
+    )
+    classes: dict[str, str] | Literal["equal", "by-name"] = Field(
+        default="equal",
+        description="Classes of the response methods: equal lists, those of the same name, or a map {student's: teacher's}",
     )
     student_kd_layers: Layers | None = Field(
         default=None, description="Student layers to tap, paired in order (none: p3, p4, p5)"
@@ -179,9 +201,7 @@ class DistillConfig(Section):
         default=1.5,
         description="weight: auto makes KD gradients at the taps this many times the detection gradients",
     )
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        default="constant", description="How the KD weight decays over the run"
-    )
+    schedule: Fade = Field(default="constant", description="How the KD weight decays over the run")
     warmup_epochs: NonNegative = Field(
         default=0.0, description="Epochs over which the KD weight rises from 0"
     )
@@ -194,6 +214,24 @@ class DistillConfig(Section):
     accept_teacher: bool = Field(
         default=False, description="Go on although the teacher finds nothing on this data"
     )
+    images: str | None = Field(
+        default=None,
+        description="Folder of images without labels, on which only the teacher speaks",
+    )
+    images_ratio: Positive = Field(
+        default=0.5, description="Images without labels per labelled image of a batch"
+    )
+    pseudo_label: Fraction = Field(
+        default=0.5,
+        description="Score from which the teacher's detections on images without labels count as boxes (1: never)",
+    )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All teachers, in order."""
+        if self.teacher is None:
+            return ()
+        return (self.teacher,) if isinstance(self.teacher, str) else self.teacher
 
 
 class RunConfig(Section):

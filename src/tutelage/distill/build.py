@@ -37,8 +37,9 @@ class MethodRow(NamedTuple):
 
 def build_methods(
     configs: Sequence[MethodConfig],
-    channels: Channels,
+    channels: Sequence[Channels],
     *,
+    numbers: Sequence[int] | None = None,
     resize: bool = False,
     origins: Mapping[str, str] | None = None,
 ) -> dict[str, Method]:
@@ -46,7 +47,8 @@ def build_methods(
 
     Args:
         configs: The methods and their options.
-        channels: Student and teacher channels per pair of maps.
+        channels: Per method, student and teacher channels per pair of maps.
+        numbers: Their places in the configuration, for the messages; None: as given.
         resize: Bring the student's maps to the teacher's grids where they differ.
         origins: Which layer of the configuration set a dotted key, for the messages.
 
@@ -63,12 +65,13 @@ def build_methods(
         raise ConfigError(what, where=where, fix=f"For example  --method {next(iter(METHODS))}")
     faults: list[ConfigError] = []
     methods: dict[str, Method] = {}
-    for number, config in enumerate(configs):
+    places = range(len(configs)) if numbers is None else numbers
+    for number, config, widths in zip(places, configs, channels, strict=True):
         key = f"distill.methods.{number}"
         try:
             kind = resolve(config.name)
             options = _validated(kind, config.options)
-            method = _made(kind, channels, options)
+            method = _made(kind, widths, options)
         except _Faults as found:
             for name, what, fix in found.faults:
                 leaf = f"{key}.{name}" if name else f"{key}.name"
@@ -76,7 +79,7 @@ def build_methods(
                 faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix))
             continue
         label = _unused(config.name.rpartition(":")[2], methods)
-        methods[label] = Resized(method, channels) if resize else method
+        methods[label] = Resized(method, widths) if resize else method
     if faults:
         raise combined(faults)
     return methods

@@ -17,10 +17,14 @@ Channels = Sequence[tuple[int, int]]
 
 
 class Need(Flag):
-    """What a method reads of a network; it decides how far a teacher has to run."""
+    """What a method reads of a network; it decides how far a teacher has to run.
+
+    CLASSES: it compares class by class, so the columns of both must mean the same.
+    """
 
     FEATURES = auto()
     PREDICTIONS = auto()
+    CLASSES = auto()
 
 
 class Method(nn.Module, ABC):

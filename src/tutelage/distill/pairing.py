@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tutelage.config.validate import combined
-from tutelage.distill.method import Method, Need
 from tutelage.errors import ConfigError
 from tutelage.models.catalog import is_named
 from tutelage.models.detector import Detector
@@ -94,31 +93,6 @@ def pair(
         )
     faults.raise_any()
     return pairs
-
-
-def check_classes(
-    methods: Mapping[str, Method], student: Sequence[str], teacher: Sequence[str]
-) -> None:
-    """Refuse methods that compare class scores of networks with different classes.
-
-    Args:
-        methods: The methods of the run.
-        student: Class names of the student.
-        teacher: Class names of the teacher.
-
-    Raises:
-        ConfigError: A method needs predictions, and the names or their order differ.
-    """
-    names = [name for name, method in methods.items() if Need.PREDICTIONS in method.needs]
-    if not names or list(student) == list(teacher):
-        return
-    common = ", ".join(name for name in student if name in teacher) or "none"
-    what = (
-        f"Method '{names[0]}' compares class scores, but the teacher knows {len(teacher)} classes "
-        f"and the data {len(student)}; in common by name: {common}"
-    )
-    fix = "Use a feature method (fgd), or a teacher trained on the same classes in the same order."
-    raise ConfigError(what, fix=fix)
 
 
 class _Menu(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tutelage.distill.match import matched
 from tutelage.distill.method import Method, Need, at_least_float32
 from tutelage.distill.scores import level_counts
 from tutelage.structures import Knowledge, Predictions, Targets
@@ -23,7 +24,7 @@ class ResponseMethod(Method):
         channels: Student and teacher channels per pair of maps; not used.
     """
 
-    needs = Need.PREDICTIONS
+    needs = Need.PREDICTIONS | Need.CLASSES
 
     @abstractmethod
     def compare(
@@ -61,24 +62,23 @@ class ResponseMethod(Method):
 def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Predictions]:
     """Return both predictions in at least float32, the teacher's detached.
 
+    A teacher with other candidates, of another head or family, is matched to the student's; its
+    own box outputs and distributions then say nothing here and are left out.
+
     Raises:
-        ValueError: Predictions are missing, or their candidates or classes differ in number.
+        ValueError: Predictions are missing, or their classes differ in number.
     """
     s, t = student.predictions, teacher.predictions
     if s is None or t is None:
         who = "student" if s is None else "teacher"
         raise ValueError(f"the {who} has no predictions: its head was not run")
-    ours, theirs = level_counts(s), level_counts(t)
-    if ours != theirs:
-        raise ValueError(
-            f"the student has {ours} candidates per level, the teacher {theirs}: "
-            "their heads need equal strides and equally many anchors"
-        )
     if s.logits.shape[-1] != t.logits.shape[-1]:
         raise ValueError(
             f"the student has {s.logits.shape[-1]} classes, the teacher {t.logits.shape[-1]}"
         )
-    return _each(s, at_least_float32), _each(t, lambda x: at_least_float32(x.detach()))
+    s = _each(s, at_least_float32)
+    t = _each(t, lambda x: at_least_float32(x.detach()))
+    return s, t if level_counts(s) == level_counts(t) else matched(s, t)
 
 
 def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,24 @@ class Detector(nn.Module, ABC):
             ConfigError: A key names no layer whose features can be tapped.
         """
 
+    def resume(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Run what follows layers whose outputs are given, and nothing else.
+
+        Args:
+            features: Outputs by layer key.
+
+        Returns:
+            The raw outputs, as :meth:`forward` does.
+
+        Raises:
+            ConfigError: The head also needs a layer that does not follow from these, or this
+                detector cannot be run in parts.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} cannot be run from layers {', '.join(features)} on.",
+            fix="Choose another method:  tutelage methods",
+        )
+
     @abstractmethod
     def fused(self) -> Detector:
         """Return a new deploy model with the same outputs; this one stays as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast, overload
 
 from torch import Tensor, nn
@@ -189,6 +189,37 @@ class GraphDetector(Detector):
         """
         del image_size
         return decode(raw, self.anchors, self.strides)
+
+    def resume(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Run what follows layers whose outputs are given, and nothing else.
+
+        Args:
+            features: Outputs by row or level name.
+
+        Raises:
+            ConfigError: The head also needs the image: a path to it passes by the given layers.
+        """
+        saved = dict(zip(self._resolve(tuple(features)), features.values(), strict=True))
+        for row in self._following(frozenset(saved)):
+            sources = [saved[source] for source in self._steps[row].sources]
+            saved[row] = self.model[row](*sources)
+        return cast("tuple[Tensor, ...]", self.detect(*(saved[row] for row in self._head_sources)))
+
+    def _following(self, given: frozenset[int]) -> list[int]:
+        """Return the rows that lie between the given ones and the head, in order."""
+        needed: set[int] = set()
+        open_ends = set(self._head_sources) - given
+        while open_ends:
+            row = open_ends.pop()
+            if row == IMAGE:
+                listed = ", ".join(str(key) for key in sorted(given))
+                raise ConfigError(
+                    f"the head of {self.arch_name} does not follow from layers {listed} alone",
+                    fix=f"Tap one layer on every way to the head: {', '.join(self.levels)}.",
+                )
+            needed.add(row)
+            open_ends |= set(self._steps[row].sources) - given - needed
+        return sorted(needed)
 
     def tap(self, keys: Sequence[Key]) -> tuple[Tap, ...]:
         """Look up layers by row or level name.

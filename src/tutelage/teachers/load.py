@@ -28,9 +28,7 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
 TEACHERS: Mapping[str, Loader] = {}  # by the family before the colon
 
 
-def load_teacher(
-    source: str, device: torch.device, dtype: torch.dtype = torch.float32
-) -> Teacher:
+def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Teacher:
     """Load a teacher.
 
     Args:

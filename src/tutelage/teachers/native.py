@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from tutelage.models.detector import Detector
-from tutelage.structures import Knowledge, Tap
+from tutelage.structures import Knowledge, Predictions, Tap
 
 
 class NativeTeacher:
@@ -48,13 +49,11 @@ class NativeTeacher:
     @torch.no_grad()
     def __call__(self, images: Tensor, *, predictions: bool = False) -> Knowledge:
         """Return features ``(b, c, h, w)`` per tap and, on request, decoded predictions."""
+        size = (int(images.shape[-2]), int(images.shape[-1]))
         with torch.autocast(images.device.type, enabled=False):
             out = self.network(images.to(self._dtype), self._keys, head=predictions)
-        size = (int(images.shape[-2]), int(images.shape[-1]))
-        if out.raw is None:
-            return Knowledge(out.taps)
-        raw = tuple(level.float() for level in out.raw)  # half has pixels of 1 beyond 1024
-        return Knowledge(out.taps, self.network.decode(raw, size))
+        known = None if out.raw is None else self._decoded(out.raw, size)
+        return Knowledge(out.taps, known, partial(self._rest, self._keys, size))
 
     def sharing(self, keys: Sequence[str]) -> Self:
         """Return the same network sharing other layers, in the order of ``keys``.
@@ -69,6 +68,23 @@ class NativeTeacher:
     def state(self) -> Iterator[tuple[str, Tensor]]:
         """Yield all parameters and buffers by name (for the proof that nothing changed)."""
         yield from self.network.state_dict().items()
+
+    def _rest(
+        self, keys: Sequence[str], size: tuple[int, int], features: Sequence[Tensor | None]
+    ) -> Predictions:
+        """Run what follows the given features; None: its own is not replaced."""
+        given = {
+            key: feature.to(self._dtype)
+            for key, feature in zip(keys, features, strict=True)
+            if feature is not None
+        }
+        device = next(iter(given.values())).device.type
+        with torch.autocast(device, enabled=False):
+            return self._decoded(self.network.resume(given), size)
+
+    def _decoded(self, raw: Sequence[Tensor], size: tuple[int, int]) -> Predictions:
+        wide = tuple(level.float() for level in raw)  # half has pixels of 1 beyond 1024
+        return self.network.decode(wide, size)
 
     def _share(self, keys: Sequence[str]) -> None:
         self.taps: tuple[Tap, ...] = self.network.tap(keys)

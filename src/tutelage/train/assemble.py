@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config, DistillConfig, TrainConfig
+from tutelage.config.schema import Config, DistillConfig, MethodConfig, TrainConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -26,7 +26,7 @@ from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.train.ema import make_ema
 from tutelage.train.optim import freeze_rows, make_optimizer
-from tutelage.train.plan import Plan, nominal_batch, warmup_steps
+from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
 
@@ -93,15 +93,8 @@ def assemble(
     teaching, stride = None, max(student.strides)
     if config.distill.teacher:
         half = accelerator.device.type == "cuda" and precision != "fp32"
-        teaching = teach(
-            config.distill.teacher,
-            config.distill,
-            student,
-            accelerator.device,
-            origins,
-            half=half,
-        )
-        stride = max(stride, *teaching.network.strides)  # it sees the student's very images
+        teaching = teach(config.distill, student, accelerator.device, origins, half=half)
+        stride = max(stride, teaching.panel.stride)  # it sees the student's very images
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and not keep_threads:
@@ -114,11 +107,11 @@ def assemble(
         make_criterion(config, student),
         teaching.methods if teaching else None,
         teaching.weights if teaching else None,
-        [tap.key for tap in teaching.pairs.student] if teaching else (),
+        teaching.taps if teaching else (),
+        teaching.views if teaching else None,
     )
-    plan = make_plan(
-        config, images=len(train), steps=-(-len(loader) // accelerator.num_processes), task=task
-    )
+    steps = -(-len(loader) // accelerator.num_processes)
+    plan = make_plan(config, images=len(train), steps=steps, lessons=_lessons(teaching))
     optimizer = make_optimizer(task, config.optim, plan.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
@@ -299,9 +292,18 @@ def make_training_loader(
     )
 
 
-def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
-    """Return the schedule of a run over ``images`` images in ``steps`` batches per epoch."""
-    train, optim, distill = config.train, config.optim, config.distill
+def make_plan(
+    config: Config, *, images: int, steps: int, lessons: Mapping[str, MethodConfig] | None = None
+) -> Plan:
+    """Return the schedule of a run.
+
+    Args:
+        config: All settings.
+        images: Training images.
+        steps: Batches per epoch and process.
+        lessons: The settings of each method by its name in the run.
+    """
+    train, optim = config.train, config.optim
     return Plan(
         epochs=train.epochs,
         steps=steps,
@@ -315,11 +317,40 @@ def make_plan(config: Config, *, images: int, steps: int, task: Task) -> Plan:
         warmup_bias_lr=optim.warmup_bias_lr,
         max_norm=train.max_norm,
         seed=train.seed,
-        predictions=task.needs_predictions,
-        kd_schedule=distill.schedule,
-        kd_warmup_steps=round(distill.warmup_epochs * steps),
-        kd_stop_epoch=distill.stop_epoch,
+        fades={
+            name: make_fade(method, config.distill, train.epochs, steps)
+            for name, method in (lessons or {}).items()
+        },
     )
+
+
+def make_fade(method: MethodConfig, distill: DistillConfig, epochs: int, steps: int) -> Fade:
+    """Return how the weight of a method moves: its own settings, else those of the run.
+
+    Raises:
+        ConfigError: It would never speak with its full weight, or stop when the run is over.
+    """
+    warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
+    stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
+    end = epochs if stop is None else stop
+    if end > epochs:
+        raise ConfigError(
+            f"'{method.name}' would stop at epoch {end}, but the run has {epochs} epochs.",
+            fix="Leave stop_epoch out to teach to the end.",
+        )
+    if warmup >= end:
+        raise ConfigError(
+            f"'{method.name}' would rise for {warmup:g} epochs and end with epoch {end}: "
+            "it would never have its full weight.",
+            fix="Lower warmup_epochs.",
+        )
+    schedule = distill.schedule if method.schedule is None else method.schedule
+    return Fade(schedule, round(warmup * steps), stop)
+
+
+def _lessons(teaching: Teaching | None) -> dict[str, MethodConfig]:
+    lessons = teaching.lessons if teaching else {}
+    return {name: lesson.config for name, lesson in lessons.items()}
 
 
 def _notices(config: Config) -> list[str]:

@@ -48,7 +48,7 @@ def buffers_restored(module: nn.Module) -> Iterator[None]:
 
 def measure(
     task: Task,
-    teacher: Callable[[Tensor], Knowledge],
+    teacher: Callable[[Tensor], Sequence[Knowledge]],
     batches: Iterable[Batch],
     shares: Mapping[str, float],
     reduce: Callable[[Tensor], Tensor] = lambda x: x,
@@ -57,7 +57,7 @@ def measure(
 
     Args:
         task: The bare task (not wrapped). Its buffers and gradients are left as they are.
-        teacher: Maps floating-point images to knowledge.
+        teacher: Maps floating-point images to what each teacher knows.
         batches: Batches with boxes, on the task's device; taken one at a time.
         shares: Per method with ``weight: auto``, the wanted ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖.
         reduce: Averages a tensor over processes.
@@ -88,12 +88,16 @@ def measure(
 
 
 def _ratios(
-    task: Task, batch: Batch, knowledge: Knowledge, shares: Mapping[str, float]
+    task: Task, batch: Batch, knowledge: Sequence[Knowledge], shares: Mapping[str, float]
 ) -> dict[str, float]:
     out = task.student(batch.images, task.taps)
     losses = task.losses(out, batch, knowledge)
-    detection = _norm(sum(losses.detection.values()), out.taps)  # pyright: ignore[reportArgumentType]
-    return {name: _norm(_total(losses, name), out.taps) / max(detection, 1e-30) for name in shares}
+    detection = torch.stack(list(losses.detection.values())).sum()
+    ratios = {}
+    for name in shares:
+        maps = task.views[name].of_student(Knowledge(out.taps)).features
+        ratios[name] = _norm(_total(losses, name), maps) / max(_norm(detection, maps), 1e-30)
+    return ratios
 
 
 def _total(losses: Losses, method: str) -> Tensor:

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 
 from tutelage.config.load import describe_changes
+from tutelage.distill import Pairs
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
+from tutelage.teachers import NativeTeacher
 from tutelage.train.assemble import Parts
+from tutelage.train.plan import Plan
 from tutelage.train.teaching import Teaching
 
 
-def plan_rows(
-    parts: Parts, record: Mapping[str, Any], origins: Mapping[str, str], folder: str
-) -> tuple[tuple[str, str], ...]:
+def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tuple[str, str], ...]:
     """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes.
 
     Args:
         parts: The parts of the run.
-        record: The teacher's identity and scores; empty without a teacher.
         origins: Where each setting came from.
         folder: The run folder.
     """
@@ -32,11 +32,10 @@ def plan_rows(
         ("student", f"{_size(parts.student, size)}   {parts.start}"),
     ]
     if parts.teaching is not None:
-        network = _size(parts.teaching.network, size)
-        rows.append(("teacher", f"{network}   {record['source']} · {_worth(record)}"))
+        rows += _teachers(parts.teaching, size)
         rows += _pairs(parts.teaching)
-        rows.append(("methods", _methods(parts, parts.teaching)))
-        rows.append(("loss", f"(Σ detection + kd · Σ distillation) × batch; kd {_kd(parts)}"))
+        rows += _methods(parts, parts.teaching)
+        rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
     warnings = len(data_warnings(parts))
     rows += [
         (
@@ -82,36 +81,58 @@ def _size(network: GraphDetector, image_size: int) -> str:
     return f"{network.arch_name:<12} {found.parameters / 1e6:.2f} M   {found.gflops:.2f} GFLOPs"
 
 
+def _teachers(teaching: Teaching, image_size: int) -> list[tuple[str, str]]:
+    rows = []
+    for number, (teacher, record) in enumerate(
+        zip(teaching.panel.teachers, teaching.records, strict=True)
+    ):
+        if isinstance(teacher, NativeTeacher) and isinstance(teacher.network, GraphDetector):
+            size = _size(teacher.network, image_size)
+        else:
+            size = f"{teacher.title:<12} {teaching.panel.size(number) / 1e6:.2f} M"
+        label = "teacher" if len(teaching.records) == 1 else f"teacher {number + 1}"
+        rows.append((label, f"{size}   {record['source']} · {_worth(record)}"))
+    return rows
+
+
 def _worth(record: Mapping[str, Any]) -> str:
     scores = record.get("scores")
     if scores is None:
         return "no class in common with the data: not evaluated"
-    return f"AP {scores['AP']:.3f} on this val · stops at its last tap"
+    return f"AP {scores['AP']:.3f} on this val"
 
 
 def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
+    """Return one line per pair; methods and teachers that share their pairs share the lines."""
+    users: dict[Pairs, list[str]] = {}
+    for name, lesson in teaching.lessons.items():
+        users.setdefault(lesson.pairs, []).append(name)
     rows = []
-    for s, t in zip(teaching.pairs.student, teaching.pairs.teacher, strict=True):
-        connector = "1×1" if s.channels != t.channels else "none"
-        text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3}"
-        rows.append(("" if rows else "pairs", f"{text} connector {connector}"))
+    for pairs, names in users.items():
+        whose = "" if len(users) == 1 else f" of {', '.join(names)}"
+        for s, t in zip(pairs.student, pairs.teacher, strict=True):
+            connector = "1×1" if s.channels != t.channels else "none"
+            text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3}"
+            rows.append(("" if rows else "pairs", f"{text} connector {connector}{whose}"))
+            whose = ""
     return rows
 
 
-def _methods(parts: Parts, teaching: Teaching) -> str:
-    notes = []
-    for config in parts.config.distill.methods:
-        options = "".join(f"  {name} {value}" for name, value in config.options.items())
-        notes.append(f"{config.name} × {config.weight}{options}")
-    if teaching.shares:
-        found = ", ".join(f"{name} × {parts.bare.weights[name]:.3g}" for name in teaching.shares)
-        ratio = parts.config.distill.ratio
-        notes[-1] += f"   (now {found}: KD gradients at the taps {ratio:g} × detection's)"
-    return " · ".join(notes)
+def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
+    rows = []
+    for name, lesson in teaching.lessons.items():
+        options = "".join(f"  {key} {value}" for key, value in lesson.config.options.items())
+        weight = f"{parts.bare.weights[name]:.3g}"
+        if name in teaching.shares:
+            share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
+            weight = f"auto (now {weight}: {share})"
+        text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
+        rows.append(("" if rows else "methods", text))
+    return rows
 
 
-def _kd(parts: Parts) -> str:
-    distill = parts.config.distill
-    rise = f", rises over {distill.warmup_epochs:g} epochs" if distill.warmup_epochs else ""
-    stop = f", stops at epoch {distill.stop_epoch}" if distill.stop_epoch else ""
-    return f"{distill.schedule}{rise}{stop}"
+def _fade(plan: Plan, name: str) -> str:
+    fade = plan.fades[name]
+    rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
+    stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
+    return f"{fade.schedule}{rise}{stop}"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.structures import Batch, Losses
-from tutelage.teachers.teacher import Teacher
+from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.plan import Plan, Position
 from tutelage.train.task import Task
 
@@ -35,7 +35,7 @@ class EpochEnded(NamedTuple):
 def fit(
     accelerator: Accelerator,
     task: Any,
-    teacher: Teacher | None,
+    teachers: Callable[[Tensor], Sequence[Knowledge]] | None,
     optimizer: Optimizer,
     ema: AveragedModel,
     loader: Any,
@@ -50,7 +50,7 @@ def fit(
     Args:
         accelerator: Devices, precision, processes.
         task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
-        teacher: Maps images to knowledge, or None for plain training.
+        teachers: Maps images to what each teacher knows, or None for plain training.
         optimizer: Over the task's parameters, prepared.
         ema: Average of the bare student.
         loader: Yields :class:`~tutelage.structures.Batch`, prepared.
@@ -71,11 +71,10 @@ def fit(
             batch = raw.floating()
             if resize is not None:
                 batch = resize(batch, plan.step_at(epoch, step))
-            knowledge = None
-            if teacher is not None and plan.kd(epoch, step) > 0:
-                knowledge = teacher(batch.images, predictions=plan.predictions)
+            active = plan.active(bare.methods, epoch, step)
+            knowledge = teachers(batch.images) if teachers is not None and active else None
             with accelerator.accumulate(task):
-                losses = task(batch, knowledge)
+                losses = task(batch, knowledge, active=active)
                 accelerator.backward(plan.objective(losses, batch, accelerator, epoch, step))
                 if accelerator.sync_gradients and plan.max_norm:
                     accelerator.clip_grad_norm_(task.parameters(), plan.max_norm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -37,15 +37,18 @@ class LossMeans:
         self._sums, self._steps = {}, {}
         return means
 
-    def kd_share(self, factor: float) -> float:
+    def kd_share(self, factor: Callable[[str], float]) -> float:
         """Return the KD part of the total loss, read off the device every ten steps.
 
         Args:
-            factor: The KD schedule's factor at this step.
+            factor: The schedule's factor of a method at this step.
         """
         if self._last is not None and (self._added % 10 == 1 or self._share is None):
             detection = sum(float(value) for value in self._last.detection.values())
-            kd = factor * sum(float(value) for value in self._last.distillation.values())
+            kd = sum(
+                factor(name.partition("/")[0]) * float(value)
+                for name, value in self._last.distillation.items()
+            )
             self._share = kd / max(kd + detection, 1e-30)
         return self._share or 0.0
 

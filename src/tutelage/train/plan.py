@@ -8,6 +8,8 @@ small data sets do not drown in warm-up or accumulation.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from accelerate import Accelerator
@@ -26,6 +28,34 @@ class Position(NamedTuple):
     batch: int = 0
 
 
+class Fade(NamedTuple):
+    """How the weight of a method moves over the run.
+
+    Attributes:
+        schedule: Shape of the decay.
+        warmup_steps: Steps over which it rises from 0.
+        stop_epoch: First epoch without the method.
+    """
+
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    stop_epoch: int | None = None
+
+    def at(self, epoch: int, step: int, epochs: int, steps: int) -> float:
+        """Return the factor at a step of an epoch; 0 from ``stop_epoch`` on."""
+        end = epochs if self.stop_epoch is None else self.stop_epoch
+        if epoch >= end:
+            return 0.0
+        at = epoch * steps + step
+        rise = min((at + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        done = at / (end * steps)
+        if self.schedule == "linear":
+            return rise * (1 - done)
+        if self.schedule == "cosine":
+            return rise * (1 + math.cos(math.pi * done)) / 2
+        return rise
+
+
 class Plan(NamedTuple):
     """The whole schedule of a run.
 
@@ -42,10 +72,7 @@ class Plan(NamedTuple):
         warmup_bias_lr: Learning rate of the student's biases at step 0 (others start from 0).
         max_norm: Gradient clipping (0: off).
         seed: Seed of masks and dropout.
-        predictions: Whether some method needs the teacher's predictions.
-        kd_schedule: Shape of the KD weight over the run.
-        kd_warmup_steps: Steps over which the KD weight rises from 0.
-        kd_stop_epoch: First epoch without KD.
+        fades: How the weight of each method moves; a method that is not named stays at 1.
     """
 
     epochs: int
@@ -60,10 +87,7 @@ class Plan(NamedTuple):
     warmup_bias_lr: float = 0.1
     max_norm: float = 10.0
     seed: int = 0
-    predictions: bool = False
-    kd_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    kd_warmup_steps: int = 0
-    kd_stop_epoch: int | None = None
+    fades: Mapping[str, Fade] = MappingProxyType({})
 
     @property
     def accumulation(self) -> int:
@@ -110,32 +134,27 @@ class Plan(NamedTuple):
             else:
                 group["momentum"] = momentum
 
-    def kd(self, epoch: int, step: int) -> float:
-        """Return the factor of the KD terms at a step; 0 from ``kd_stop_epoch`` on."""
-        end = self.kd_stop_epoch if self.kd_stop_epoch is not None else self.epochs
-        if epoch >= end:
-            return 0.0
-        at = self.step_at(epoch, step)
-        rise = min((at + 1) / self.kd_warmup_steps, 1.0) if self.kd_warmup_steps else 1.0
-        done = at / (end * self.steps)
-        if self.kd_schedule == "linear":
-            return rise * (1 - done)
-        if self.kd_schedule == "cosine":
-            return rise * (1 + math.cos(math.pi * done)) / 2
-        return rise
+    def kd(self, method: str, epoch: int, step: int) -> float:
+        """Return the factor of a method's terms at a step."""
+        return self.fades.get(method, Fade()).at(epoch, step, self.epochs, self.steps)
+
+    def active(self, methods: Iterable[str], epoch: int, step: int) -> tuple[str, ...]:
+        """Return the methods that speak at a step."""
+        return tuple(name for name in methods if self.kd(name, epoch, step) > 0)
 
     def objective(
         self, losses: Losses, batch: Batch, accelerator: Accelerator, epoch: int, step: int
     ) -> Tensor:
         """Return the scalar to differentiate.
 
-        (Σ detection + kd · Σ distillation) × images × processes × accumulation: exactly YOLOv7's
+        (Σ detection + Σ kd · distillation) × images × processes × accumulation: exactly YOLOv7's
         loss scale, since DDP averages over ranks and Accelerate divides by the accumulation.
+        Terms of distillation are named ``method/term``; each method fades by itself.
         """
         scale = len(batch.images) * accelerator.num_processes
         total = sum(losses.detection.values(), start=losses.detection["obj"].new_zeros(()))
-        if losses.distillation:
-            total = total + self.kd(epoch, step) * sum(losses.distillation.values())
+        for name, value in losses.distillation.items():
+            total = total + self.kd(name.partition("/")[0], epoch, step) * value
         return total * (scale * accelerator.gradient_accumulation_steps)
 
     def seed_at(self, epoch: int, step: int) -> int:

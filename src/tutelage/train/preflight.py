@@ -27,7 +27,7 @@ PROBE_STEPS = 3  # some parameters are zero-initialised and get their first grad
 
 def preflight(
     task: Task,
-    teacher: Callable[[Tensor], Knowledge],
+    teacher: Callable[[Tensor], Sequence[Knowledge]],
     teacher_state: Callable[[], str],
     batch: Batch,
 ) -> None:
@@ -35,7 +35,7 @@ def preflight(
 
     Args:
         task: The bare task; left bit-identical.
-        teacher: Maps floating-point images to knowledge.
+        teacher: Maps floating-point images to what each teacher knows.
         teacher_state: Returns a hash of everything the teacher holds.
         batch: A batch with at least one box, on the task's device.
 
@@ -65,13 +65,13 @@ def preflight(
 
 
 @torch.no_grad()
-def _check_fit(task: Task, batch: Batch, knowledge: Knowledge) -> None:
+def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None:
     size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
     with buffers_restored(task):
         student = task.train().knowledge(task.student(batch.images, task.taps), size)
-        for name, method in task.methods.items():
+        for name in task.methods:
             try:
-                method(student, knowledge, batch.targets, size)
+                task.compared(name, student, knowledge, batch.targets, size)
             except ValueError as error:
                 raise ConfigError(
                     f"Method '{name}' cannot compare this student with this teacher: {error}",
@@ -87,8 +87,9 @@ def _cure(task: Task, faults: Sequence[str]) -> str:
     return "Leave out the method's weight and options: the defaults are known to work."
 
 
-def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
-    for number, feature in enumerate(knowledge.features):
+def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:
+    features = [feature for one in knowledge for feature in one.features]
+    for number, feature in enumerate(features):
         if not bool(torch.isfinite(feature).all()):
             half = feature.dtype == torch.float16
             hint = " in half precision (--precision fp32 runs it in float32)" if half else ""
@@ -99,7 +100,7 @@ def _teacher_faults(knowledge: Knowledge) -> Iterable[str]:
             yield f"the teacher's feature {number} carries a gradient"
 
 
-def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
+def _term_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
     task.train()
     student = [p for p in task.student.parameters() if p.requires_grad]
     with buffers_restored(task):  # until the gradients are read: they need the buffers' values
@@ -115,7 +116,7 @@ def _term_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str
                 yield f"the gradient of {name} {UNREACHED}"
 
 
-def _losses(task: Task, batch: Batch, knowledge: Knowledge) -> Losses:
+def _losses(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Losses:
     """Return the losses in the precision of the weights.
 
     Accelerate's autocast is around the task's ``forward``. Without a gradient scaler the small
@@ -124,7 +125,7 @@ def _losses(task: Task, batch: Batch, knowledge: Knowledge) -> Losses:
     return task.losses(task.student(batch.images, task.taps), batch, knowledge)
 
 
-def _still_faults(task: Task, batch: Batch, knowledge: Knowledge) -> Iterable[str]:
+def _still_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
     """Take three steps on a copy and name own parameters of methods that did not move."""
     probe = copy.deepcopy(task).train()
     # Adam without its epsilon: a step's size does not depend on the scale of the gradient

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -22,15 +21,12 @@ from tutelage.train.readings import Readings
 from tutelage.train.teaching import worth
 
 
-def prepare(
-    parts: Parts, readings: Readings, record: dict[str, Any], at: Position
-) -> Iterator[Event]:
+def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
     """Prove that a distilled run can work; nothing is written.
 
     Args:
-        parts: The parts of the run.
+        parts: The parts of the run; the teachers' scores are added to their records.
         readings: Measure the weights of a run that begins.
-        record: The teacher's identity; its scores are added.
         at: Where the run begins or goes on.
 
     Raises:
@@ -42,27 +38,28 @@ def prepare(
         return
     if not readings.batches:
         raise DataError("No training batch holds a box: the teacher has nothing to point at.")
-    scores = worth(teaching, parts.val, parts.config, parts.accelerator.device)
-    record["scores"] = scores
-    if scores is None:
-        text = "The teacher shares no class name with the data: it was not evaluated."
-        yield Notice("info", text)
-    elif parts.config.model.weights is not None and at == Position():
-        yield from _compared(parts, scores["AP"])
+    for number, record in enumerate(teaching.records):
+        scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+        record["scores"] = scores
+        if scores is None:
+            text = f"The teacher {record['source']} shares no class with the data: not evaluated."
+            yield Notice("info", text)
+        elif parts.config.model.weights is not None and at == Position():
+            yield from _compared(parts, str(record["source"]), scores["AP"])
     preflight(
         parts.bare,
-        partial(teaching.teacher, predictions=parts.plan.predictions),
-        lambda: fingerprint(teaching.teacher.state()),
+        teaching.panel,
+        lambda: fingerprint(teaching.panel.state()),
         readings.batches[0],
     )
     if at == Position() and teaching.shares:
         yield from readings.take(teaching, at, "before the first step")
 
 
-def _compared(parts: Parts, teacher_ap: float) -> Iterator[Event]:
+def _compared(parts: Parts, source: str, teacher_ap: float) -> Iterator[Event]:
     start = scores_on_val(parts, parts.bare.student).AP
     if teacher_ap < start:
-        teacher = shlex.quote(str(parts.config.distill.teacher))
+        teacher = shlex.quote(source)
         data = shlex.quote(str(parts.config.data))
         yield Notice(
             "warning",

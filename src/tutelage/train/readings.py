@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -60,8 +59,9 @@ class Readings:
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
-        plan = self._parts.plan
-        return plan.step_at(epoch, step) in self._due and plan.kd(epoch, step - 1) > 0
+        plan, teaching = self._parts.plan, self._parts.teaching
+        speak = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
+        return plan.step_at(epoch, step) in self._due and bool(speak)
 
     def take(self, teaching: Teaching, at: Position, when: str) -> Iterator[Notice]:
         """Measure, set the weights, and tell."""
@@ -74,7 +74,7 @@ class Readings:
         size = min(p.config.train.batch, BATCH)
         reading = measure(
             p.bare,
-            partial(teaching.teacher, predictions=p.plan.predictions),
+            teaching.panel,
             batches_with_boxes(p, -(-IMAGES // size), 1 + len(self.history)),
             teaching.shares,
             mean,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -65,11 +65,10 @@ def run_training(
     parts = assemble(config, origins, keep_threads=saved is not None)
     yield from (Notice("warning", text) for text in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
-    record: dict[str, Any] = dict(parts.teaching.record) if parts.teaching else {}
     at, progress = Position(), None
     if saved is not None:
         progress = saved["progress"]
-        _check_teacher(progress, record, str(resume))
+        _check_teacher(progress, _records(parts), str(resume))
         at = restore(
             saved,
             accelerator=parts.accelerator,
@@ -80,9 +79,9 @@ def run_training(
         )
         saved = None  # as large as the run itself
     readings = Readings(parts, progress["readings"] if progress else (), at)
-    yield from prepare(parts, readings, record, at)
+    yield from prepare(parts, readings, at)
     folder = Path(resume) if resume else _new_folder(parts, reuse=not dry_run)
-    run = _Run(parts, origins or {}, folder, readings, record, at, progress)
+    run = _Run(parts, origins or {}, folder, readings, at, progress)
     if not resume:
         run.begin(command_line)
     yield run.planned()
@@ -99,12 +98,12 @@ class _Run:
         origins: Mapping[str, str],
         folder: Path,
         readings: Readings,
-        record: dict[str, Any],
         at: Position,
         progress: Mapping[str, Any] | None,
     ) -> None:
         self.parts, self.config, self.origins = parts, parts.config, origins
-        self.folder, self.readings, self.record, self.at = folder, readings, record, at
+        self.folder, self.readings, self.at = folder, readings, at
+        self.records = _records(parts)
         self.config_text = dump(self.config, origins)
         self.best = Best(self.config.train.patience)
         on_cpu = parts.accelerator.device.type == "cpu"
@@ -121,12 +120,13 @@ class _Run:
         for number, batch in enumerate(self.readings.batches[:SHOWN]):
             path = self.folder / "samples" / f"train_batch{number}.jpg"
             save_batch(path, batch, self.parts.train.names)
-        if self.record:
-            write_json(self.folder / "teacher.json", self.record)
+        if self.records:
+            one = self.records[0] if len(self.records) == 1 else {"teachers": list(self.records)}
+            write_json(self.folder / "teacher.json", one)
 
     def planned(self) -> Planned:
         """Return the plan."""
-        rows = plan_rows(self.parts, self.record, self.origins, str(self.folder))
+        rows = plan_rows(self.parts, self.origins, str(self.folder))
         return Planned(rows, str(self.folder), self.config.train.epochs, self.parts.plan.steps)
 
     # --- training --------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class _Run:
         for event in fit(
             p.accelerator,
             p.task,
-            p.teaching.teacher if p.teaching else None,
+            p.teaching.panel if p.teaching else None,
             p.optimizer,
             p.ema,
             p.loader,
@@ -151,7 +151,7 @@ class _Run:
                 epoch, step, losses = event
                 self.guard.watch(losses, epoch + 1, step)
                 means.add(losses)
-                share = means.kd_share(p.plan.kd(epoch, step - 1)) if p.teaching else None
+                share = means.kd_share(self._factor(epoch, step)) if p.teaching else None
                 yield StepDone(epoch, step, losses, self._lr(), share)
                 if p.teaching and self.readings.due(epoch, step):
                     when = f"at epoch {epoch + 1} step {step}"
@@ -202,6 +202,9 @@ class _Run:
 
     # --- files -----------------------------------------------------------------------------
 
+    def _factor(self, epoch: int, step: int) -> Callable[[str], float]:
+        return lambda method: self.parts.plan.kd(method, epoch, step - 1)
+
     def _save_best(self, found: Scores, scores: dict[str, float]) -> None:
         student = cast("GraphDetector", self.parts.ema.module)
         if not self.parts.accelerator.is_main_process:
@@ -215,9 +218,10 @@ class _Run:
             "strides": list(student.strides),
             "image_size": train.image_size,
             "scores": scores,
-            "teacher": {
-                key: self.record[key] for key in ("source", "sha256") if key in self.record
-            },
+            "teacher": [
+                {key: record[key] for key in ("source", "sha256") if key in record}
+                for record in self.records
+            ],
             "training": {"data": self.config.data, "epochs": train.epochs, "seed": train.seed},
         }
         save_best(self.folder / "best.safetensors", student.state_dict(), meta)
@@ -241,7 +245,7 @@ class _Run:
                     "best_scores": self.best.scores,
                     "readings": self.readings.history,
                     "threads": torch.get_num_threads(),
-                    "teacher": self.record.get("sha256"),
+                    "teachers": [_identity(record) for record in self.records],
                 },
                 config=self.config_text,
             )
@@ -264,15 +268,26 @@ def _check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> Non
         raise ConfigError(what, fix=fix)
 
 
-def _check_teacher(progress: dict[str, Any], record: dict[str, Any], folder: str) -> None:
-    """Refuse to go on with another teacher than before."""
-    before = progress.get("teacher")
-    if before and before != record.get("sha256"):
-        raise TeacherError(
-            f"The teacher {record['source']} is not the file with which {folder} began.",
-            where=f"sha256 {record['sha256'][:12]}…, before {before[:12]}…",
-            fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
-        )
+def _records(parts: Parts) -> tuple[dict[str, Any], ...]:
+    return parts.teaching.records if parts.teaching else ()
+
+
+def _identity(record: Mapping[str, Any]) -> str:
+    """Return what tells a teacher from another: the hash of its file, or its name elsewhere."""
+    return str(record.get("sha256", record["source"]))
+
+
+def _check_teacher(
+    progress: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: str
+) -> None:
+    """Refuse to go on with other teachers than before."""
+    for record, before in zip(records, progress["teachers"], strict=True):
+        if _identity(record) != before:
+            raise TeacherError(
+                f"The teacher {record['source']} is not the one with which {folder} began.",
+                where=f"sha256 {_identity(record)[:12]}…, before {before[:12]}…",
+                fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
+            )
 
 
 def _new_folder(parts: Parts, *, reuse: bool) -> Path:

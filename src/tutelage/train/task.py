@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tutelage.distill.method import Method, Need
+from tutelage.distill.pick import only
+from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
-from tutelage.structures import Batch, Knowledge, Losses, Output
+from tutelage.structures import Batch, Knowledge, Losses, Output, Targets
 
 
 class Task(nn.Module):
-    """A student, its detection loss, and the methods that compare it with a teacher.
+    """A student, its detection loss, and the methods that compare it with teachers.
 
-    The teacher stays outside, so that it cannot get into DDP, EMA, the optimizer or a checkpoint;
+    The teachers stay outside, so that they cannot get into DDP, EMA, the optimizer or a checkpoint;
     connectors and other trainable parts of the methods are inside, so that all of these see them.
 
     Args:
@@ -23,7 +27,8 @@ class Task(nn.Module):
         criterion: Its detection loss.
         methods: Distillation methods by name; empty for plain training.
         weights: One factor per method; may be changed between steps.
-        taps: Layer keys of the student that the methods look at, in pair order.
+        taps: Layer keys of the student that the methods look at.
+        views: What each method sees; without an entry, all of the first teacher.
     """
 
     def __init__(
@@ -33,21 +38,46 @@ class Task(nn.Module):
         methods: Mapping[str, Method] | None = None,
         weights: Mapping[str, float] | None = None,
         taps: Sequence[str] = (),
+        views: Mapping[str, View] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.criterion = criterion
         self.methods = nn.ModuleDict(dict(methods or {}))
         self.weights = dict.fromkeys(self.methods, 1.0) | dict(weights or {})
+        self.views = dict.fromkeys(self.methods, View()) | dict(views or {})
         self.taps = tuple(taps)
         self.needs_predictions = any(Need.PREDICTIONS in m.needs for m in (methods or {}).values())
 
-    def forward(self, batch: Batch, teacher: Knowledge | None = None) -> Losses:
-        """Return all loss terms of a floating-point batch; without ``teacher`` no KD terms."""
-        return self.losses(self.student(batch.images, self.taps), batch, teacher)
+    def forward(
+        self,
+        batch: Batch,
+        teachers: Sequence[Knowledge] | None = None,
+        *,
+        active: Sequence[str] | None = None,
+        chosen: Tensor | None = None,
+    ) -> Losses:
+        """Return all loss terms of a floating-point batch; see :meth:`losses`."""
+        out = self.student(batch.images, self.taps)
+        return self.losses(out, batch, teachers, active=active, chosen=chosen)
 
-    def losses(self, out: Output, batch: Batch, teacher: Knowledge | None) -> Losses:
+    def losses(
+        self,
+        out: Output,
+        batch: Batch,
+        teachers: Sequence[Knowledge] | None,
+        *,
+        active: Sequence[str] | None = None,
+        chosen: Tensor | None = None,
+    ) -> Losses:
         """Return all loss terms, given what the student returned for ``batch``.
+
+        Args:
+            out: The student's raw outputs and taps.
+            batch: Floating-point images and their boxes.
+            teachers: What each teacher knows about the batch; None: no KD terms.
+            active: Methods that speak; None: all.
+            chosen: ``(b,)`` the teacher that each image is left to; None: all teach all images.
 
         Raises:
             ValueError: The student's head was not run.
@@ -56,18 +86,61 @@ class Task(nn.Module):
             raise ValueError("expected raw predictions, but the student stopped before its head")
         size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
         detection = self.criterion(out.raw, batch.targets, size)
-        distillation = {}
-        if teacher is not None:
-            student = self.knowledge(out, size)
-            for name, method in self.methods.items():
-                for term, value in method(student, teacher, batch.targets, size).items():
-                    distillation[f"{name}/{term}"] = self.weights[name] * value
-        elif len(self.methods):  # KD has stopped: keep its parameters in DDP's graph
-            idle = sum(p.sum() for p in self.methods.parameters())
+        distillation: dict[str, Tensor] = {}
+        silent: list[nn.Parameter] = []
+        student = None if teachers is None else self.knowledge(out, size)
+        for name, method in self.methods.items():
+            terms = None
+            if student is not None and teachers and (active is None or name in active):
+                terms = self._terms(name, student, teachers, batch.targets, size, chosen)
+            if terms is None:
+                silent += method.parameters()
+                continue
+            for term, value in terms.items():
+                distillation[f"{name}/{term}"] = self.weights[name] * value
+        if len(self.methods) and (silent or not distillation):  # parameters stay in DDP's graph
+            idle = sum(p.sum() for p in silent)
             distillation["off"] = 0.0 * idle + 0.0 * detection["obj"]
         return Losses(detection, distillation)
+
+    def compared(
+        self,
+        name: str,
+        student: Knowledge,
+        teachers: Sequence[Knowledge],
+        targets: Targets,
+        image_size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Return the terms of one method, its weight not applied.
+
+        Raises:
+            ValueError: It cannot compare these two networks.
+        """
+        terms = self._terms(name, student, teachers, targets, image_size, None)
+        return terms if terms is not None else {}
 
     def knowledge(self, out: Output, image_size: tuple[int, int]) -> Knowledge:
         """Return what the methods see of the student."""
         raw = out.raw if self.needs_predictions else None
         return Knowledge(out.taps, None if raw is None else self.student.decode(raw, image_size))
+
+    def _terms(
+        self,
+        name: str,
+        student: Knowledge,
+        teachers: Sequence[Knowledge],
+        targets: Targets,
+        size: tuple[int, int],
+        chosen: Tensor | None,
+    ) -> dict[str, Tensor] | None:
+        view, method = self.views[name], cast("Method", self.methods[name])
+        s, t = view.of_student(student), view.of_teacher(teachers)
+        boxes = view.of_targets(targets)
+        if chosen is None:
+            return method(s, t, boxes, size)
+        images = torch.where(chosen == view.teacher)[0]
+        if not len(images):
+            return None
+        share = len(images) / len(chosen)
+        terms = method(*only(images, s, t, boxes), size)
+        return {term: share * value for term, value in terms.items()}

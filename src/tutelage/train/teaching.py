@@ -2,54 +2,82 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
-from tutelage.config.schema import Config, DistillConfig
+from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.cache import cache_root
-from tutelage.distill import Method, Pairs, build_methods, check_classes, pair
-from tutelage.errors import TeacherError
+from tutelage.distill import (
+    Method,
+    Need,
+    Pairs,
+    View,
+    build_methods,
+    pair,
+    refuse_classes,
+    shared_columns,
+)
+from tutelage.distill.classes import Columns
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.evaluation import evaluate
-from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
 from tutelage.models.graph import GraphDetector
-from tutelage.teachers import NativeTeacher
-from tutelage.weights.store import atomic_write_text, identity
+from tutelage.structures import Predictions
+from tutelage.teachers import NativeTeacher, Panel, Teacher, load_teacher
+from tutelage.weights.store import atomic_write_text
 
 VAL_IMAGES = 200  # enough to tell a teacher from none
 NO_TEACHER_AP50 = 0.01
 
 
-class Teaching(NamedTuple):
-    """A teacher joined to a student.
+class Lesson(NamedTuple):
+    """What one method learns from one teacher.
 
     Attributes:
-        teacher: Maps images to knowledge.
-        network: The detector behind it (for the plan).
-        pairs: The tapped layers, in pair order.
-        methods: The methods by name.
-        weights: The fixed weight per method; 1 for those found by measurement.
-        shares: For methods with ``weight: auto``, their share of the gradient ratio.
-        record: Contents of ``teacher.json``: identity and scores.
+        config: The method's settings.
+        teacher: The number of the teacher.
+        pairs: The layers it compares, in pair order.
     """
 
-    teacher: NativeTeacher
-    network: GraphDetector
+    config: MethodConfig
+    teacher: int
     pairs: Pairs
+
+
+class Teaching(NamedTuple):
+    """Teachers joined to a student.
+
+    Attributes:
+        panel: Maps images to what each teacher knows.
+        lessons: What each method compares, by the method's name in the run.
+        methods: The methods by name; of several teachers, ``fgd@1``, ``fgd@2``.
+        views: What each method sees.
+        weights: The fixed weight per method; 1 for those found by measurement.
+        shares: For methods with ``weight: auto``, their share of the gradient ratio.
+        taps: The student's layers that the methods look at.
+        columns: Per teacher, the column of each class of the student; -1: it does not know it.
+        records: Per teacher, its identity and scores.
+    """
+
+    panel: Panel
+    lessons: dict[str, Lesson]
     methods: dict[str, Method]
+    views: dict[str, View]
     weights: dict[str, float]
     shares: dict[str, float]
-    record: dict[str, Any]
+    taps: tuple[str, ...]
+    columns: tuple[tuple[int, ...], ...]
+    records: tuple[dict[str, Any], ...]
 
 
 def teach(
-    source: str,
     config: DistillConfig,
     student: GraphDetector,
     device: torch.device,
@@ -57,44 +85,143 @@ def teach(
     *,
     half: bool = False,
 ) -> Teaching:
-    """Load a teacher, pair it with ``student`` and build the methods.
+    """Load the teachers, pair them with ``student`` and build the methods.
 
     Args:
-        source: Run folder or weight file.
-        config: Layers and methods.
+        config: Teachers, layers and methods.
         student: The network to train.
-        device: Where the teacher runs.
+        device: Where the teachers run.
         origins: Where each setting came from, for messages.
-        half: Run the teacher in half precision.
+        half: Run the teachers in half precision.
 
     Raises:
-        WeightsError: The teacher cannot be read.
-        ConfigError: Layers or methods do not fit.
+        WeightsError: A teacher cannot be read.
+        ConfigError: Layers, classes or methods do not fit.
     """
-    path = weight_file(source)
-    network = restore(read_checkpoint(path))
-    pairs = pair(
+    dtype = torch.float16 if half else torch.float32
+    sources = config.teachers
+    _check_numbers(config.methods, len(sources))
+    teachers = [load_teacher(source, device, dtype) for source in sources]
+    lessons: dict[str, Lesson] = {}
+    methods: dict[str, Method] = {}
+    columns: list[Columns | None] = []
+    for number, teacher in enumerate(teachers):
+        mark = f"@{number + 1}" if len(teachers) > 1 else ""
+        columns.append(shared_columns(config.classes, student.names, teacher.names))
+        heard = {
+            place: Lesson(method, number, _paired(config, method, student, teacher, origins))
+            for place, method in enumerate(config.methods)
+            if method.teacher in (None, number + 1)
+        }
+        built = build_methods(
+            [lesson.config for lesson in heard.values()],
+            [lesson.pairs.channels for lesson in heard.values()],
+            numbers=list(heard),
+            resize=config.resize,
+            origins=origins,
+        )
+        for (name, method), lesson in zip(built.items(), heard.values(), strict=True):
+            shared = columns[-1]
+            if Need.CLASSES in method.needs and shared is not None and not shared[0]:
+                raise refuse_classes(name, student.names, teacher.names)
+            methods[name + mark], lessons[name + mark] = method, lesson
+    taps = _union(pair.key for lesson in lessons.values() for pair in lesson.pairs.student)
+    keys = [
+        _union(
+            tap.key
+            for lesson in lessons.values()
+            if lesson.teacher == number
+            for tap in lesson.pairs.teacher
+        )
+        for number in range(len(teachers))
+    ]
+    automatic = [name for name, lesson in lessons.items() if lesson.config.weight == "auto"]
+    picks = config.combine == "pick" and len(teachers) > 1
+    return Teaching(
+        panel=Panel(
+            [teacher.sharing(own) for teacher, own in zip(teachers, keys, strict=True)],
+            [
+                picks
+                or any(
+                    Need.PREDICTIONS in methods[name].needs
+                    for name, lesson in lessons.items()
+                    if lesson.teacher == number
+                )
+                for number in range(len(teachers))
+            ],
+        ),
+        lessons=lessons,
+        methods=methods,
+        views={
+            name: View(
+                teacher=lesson.teacher,
+                student=tuple(taps.index(tap.key) for tap in lesson.pairs.student),
+                shared=tuple(keys[lesson.teacher].index(tap.key) for tap in lesson.pairs.teacher),
+                columns=columns[lesson.teacher] if Need.CLASSES in methods[name].needs else None,
+                labels=_own_classes(columns[lesson.teacher]) if len(teachers) > 1 else None,
+            )
+            for name, lesson in lessons.items()
+        },
+        weights={
+            name: 1.0 if lesson.config.weight == "auto" else float(lesson.config.weight)
+            for name, lesson in lessons.items()
+        },
+        shares={name: config.ratio / len(automatic) for name in automatic},
+        taps=taps,
+        columns=tuple(_column_of(found, len(student.names)) for found in columns),
+        records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),
+    )
+
+
+def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
+    """Refuse a method of a teacher that is not there, and a teacher that nobody listens to."""
+    for place, method in enumerate(methods):
+        if method.teacher is not None and method.teacher > teachers:
+            raise ConfigError(
+                f"distill.methods.{place}: '{method.name}' listens to teacher {method.teacher}, "
+                f"but there {'is 1' if teachers == 1 else f'are {teachers}'}"
+            )
+    for number in range(1, teachers + 1):
+        if methods and not any(method.teacher in (None, number) for method in methods):
+            raise ConfigError(
+                f"no method listens to teacher {number}",
+                fix=f"Leave it out, or add  --method fgd:teacher={number}",
+            )
+
+
+def _paired(
+    config: DistillConfig,
+    method: MethodConfig,
+    student: GraphDetector,
+    teacher: Teacher,
+    origins: Mapping[str, str] | None,
+) -> Pairs:
+    ours, theirs = method.student_kd_layers, method.teacher_kd_layers
+    own = ours is not None or theirs is not None
+    return pair(
         student,
-        network,
-        student_layers=config.student_kd_layers,
-        teacher_layers=config.teacher_kd_layers,
+        teacher.network if isinstance(teacher, NativeTeacher) else teacher,
+        student_layers=ours if own else config.student_kd_layers,
+        teacher_layers=theirs if own else config.teacher_kd_layers,
         resize=config.resize,
         origins=origins,
     )
-    methods = build_methods(config.methods, pairs.channels, resize=config.resize, origins=origins)
-    check_classes(methods, student.names, network.names)
-    dtype = torch.float16 if half else torch.float32
-    teacher = NativeTeacher(network, [tap.key for tap in pairs.teacher], device=device, dtype=dtype)
-    automatic = [
-        name for name, c in zip(methods, config.methods, strict=True) if c.weight == "auto"
-    ]
-    weights = {
-        name: 1.0 if c.weight == "auto" else float(c.weight)
-        for name, c in zip(methods, config.methods, strict=True)
-    }
-    shares = {name: config.ratio / len(automatic) for name in automatic}
-    record = {"source": source, **identity(path), "names": list(network.names)}
-    return Teaching(teacher, network, pairs, methods, weights, shares, record)
+
+
+def _union(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(keys))
+
+
+def _own_classes(columns: Columns | None) -> tuple[int, ...] | None:
+    """Return the student's classes that a teacher knows, where it knows only some of them."""
+    return columns[0] if columns is not None and columns[0] else None
+
+
+def _column_of(columns: Columns | None, classes: int) -> tuple[int, ...]:
+    if columns is None:
+        return tuple(range(classes))
+    known = dict(zip(*columns, strict=True))
+    return tuple(known.get(number, -1) for number in range(classes))
 
 
 def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
@@ -103,54 +230,56 @@ def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int,
 
 
 def worth(
-    teaching: Teaching, index: DatasetIndex, config: Config, device: torch.device
+    teaching: Teaching, number: int, index: DatasetIndex, config: Config, device: torch.device
 ) -> dict[str, float] | None:
-    """Return the teacher's scores on at most 200 val images, through the student's own loader.
+    """Return a teacher's scores on at most 200 val images, through the student's own loader.
 
-    Cached by weights, data and size. None when teacher and data share no class name. Where all
-    classes are treated as one, so are the teacher's.
+    Cached by weights, data and size. None when teacher and data share no class. Where all classes
+    are treated as one, so are the teacher's.
 
     Raises:
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
-    names = teaching.teacher.names
-    classes = shared_classes(names, index.names)
+    teacher, record = teaching.panel.teachers[number], teaching.records[number]
+    classes = {theirs: ours for ours, theirs in enumerate(teaching.columns[number]) if theirs >= 0}
+    classes = classes or shared_classes(teacher.names, index.names)
     if config.train.single_cls:
-        classes = dict.fromkeys(range(len(names)), 0)
+        classes = dict.fromkeys(range(len(teacher.names)), 0)
     if not classes:
         return None
     size = config.train.image_size
-    key = f"{teaching.record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}"
-    cache = cache_root() / "teachers" / f"{key}.json"
-    scores = _read(cache)
+    scores, cache = None, None
+    if "sha256" in record:
+        names = "-".join(f"{theirs}.{ours}" for theirs, ours in sorted(classes.items()))
+        known = hashlib.sha256(names.encode()).hexdigest()[:8]
+        key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
+        cache = cache_root() / "teachers" / f"{key}.json"
+        scores = _read(cache)
     if scores is None:
         chosen = sample(index, VAL_IMAGES)
         loader = evaluation_loader(chosen, image_size=size, batch=config.train.batch, workers=0)
         found = evaluate(
-            lambda images: _predictions(teaching.teacher, images),
+            lambda images: cast("Predictions", teacher(images, predictions=True).predictions),
             loader,
             chosen,
             device=device,
             class_map=classes,
         )
         scores = {name: float(getattr(found, name)) for name in ("AP", "AP50", "AP75")}
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(cache, json.dumps(scores))
-    source, data = str(teaching.record["source"]), shlex.quote(str(config.data))
+        if cache is not None:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(cache, json.dumps(scores))
+    source, data = str(record["source"]), shlex.quote(str(config.data))
     if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
+        train = f"Train it on this data first:  tutelage train --weights {shlex.quote(source)}"
+        native = f"{train} --data {data}\n" if isinstance(teacher, NativeTeacher) else ""
         raise TeacherError(
             f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
             f"{min(len(index), VAL_IMAGES)} val images.",
             where=source,
-            fix="Train it on this data first:  tutelage train "
-            f"--weights {shlex.quote(source)} --data {data}\n"
-            "Or go on all the same:  --set distill.accept_teacher=true",
+            fix=f"{native}Or go on all the same:  --set distill.accept_teacher=true",
         )
     return scores
-
-
-def _predictions(teacher: NativeTeacher, images: torch.Tensor) -> Any:
-    return teacher(images, predictions=True).predictions
 
 
 def sample(index: DatasetIndex, count: int, seed: int = 0) -> DatasetIndex:

@@ -8,6 +8,7 @@ from tutelage.distill.method import Method
 from tutelage.distill.methods.at import AttentionTransfer
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.box import BoxKD
+from tutelage.distill.methods.crosskd import CrossKD
 from tutelage.distill.methods.cwd import CWD
 from tutelage.distill.methods.defeat import DeFeat
 from tutelage.distill.methods.fgd import FGD
@@ -36,6 +37,7 @@ METHODS: Mapping[str, type[Method]] = {
     "logits": ClassLogits,
     "box": BoxKD,
     "bckd": BCKD,
+    "crosskd": CrossKD,
     "ld": LD,
 }
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, Need
 from tutelage.distill.response import comparable
 from tutelage.distill.scores import ScoredMethod, candidate_scores, level_counts, weighted_mean
 from tutelage.structures import Knowledge, Targets
@@ -27,6 +27,7 @@ class FRS(ScoredMethod):
         classes: Weight of the class probabilities (0 leaves them out).
     """
 
+    needs = ScoredMethod.needs | Need.CLASSES
     paper = "Du et al., NeurIPS 2021, arXiv:2111.00674"
 
     def __init__(

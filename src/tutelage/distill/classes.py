@@ -1,0 +1,65 @@
+"""Which classes of a teacher mean which of the student's. Never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from tutelage.errors import ConfigError, nearest
+
+Columns = tuple[tuple[int, ...], tuple[int, ...]]
+SETTING = "distill.classes"
+
+
+def shared_columns(
+    setting: Mapping[str, str] | Literal["equal", "by-name"],
+    student: Sequence[str],
+    teacher: Sequence[str],
+) -> Columns | None:
+    """Return the class columns of both networks that mean the same.
+
+    Args:
+        setting: ``equal``: the lists must be the same; ``by-name``: classes of the same name; a
+            map: the student's names to the teacher's.
+        student: Class names of the student.
+        teacher: Class names of the teacher.
+
+    Returns:
+        Columns of the student and of the teacher; None where both lists are the same. Empty where
+        the lists differ although they should be equal, or have no name in common.
+
+    Raises:
+        ConfigError: The map names classes that do not exist.
+    """
+    if isinstance(setting, Mapping):
+        _check(setting, student, teacher)
+        pairs = [(student.index(ours), teacher.index(theirs)) for ours, theirs in setting.items()]
+    elif list(student) == list(teacher):
+        return None
+    elif setting == "equal":
+        pairs = []
+    else:
+        pairs = [(n, teacher.index(name)) for n, name in enumerate(student) if name in teacher]
+    return tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs)
+
+
+def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) -> ConfigError:
+    """Return the error of a method that compares classes, of networks without common ones."""
+    common = [name for name in student if name in teacher]
+    what = (
+        f"Method '{method}' compares class scores, but the teacher knows {len(teacher)} classes "
+        f"and the data {len(student)}; in common by name: {', '.join(common) or 'none'}"
+    )
+    ways = [f"--set {SETTING}=by-name"] if common else []
+    ways.append(f"--set {SETTING}='{{{student[0]}: {teacher[0]}}}'  (the student's: the teacher's)")
+    fix = f"Use a feature method (fgd), or say which classes mean the same:  {'  or  '.join(ways)}"
+    return ConfigError(what, fix=fix)
+
+
+def _check(setting: Mapping[str, str], student: Sequence[str], teacher: Sequence[str]) -> None:
+    sides = (("student", list(setting), student), ("teacher", list(setting.values()), teacher))
+    for who, given, known in sides:
+        for name in given:
+            if name not in known:
+                fix = f"{nearest(name, known)} It knows: {', '.join(known)}".strip()
+                raise ConfigError(f"{SETTING}: the {who} has no class '{name}'", fix=fix)

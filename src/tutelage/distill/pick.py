@@ -1,0 +1,76 @@
+"""Several teachers: which of them knows an image best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from tutelage.distill.scores import candidate_scores
+from tutelage.structures import Knowledge, Predictions, Targets
+
+
+@torch.no_grad()
+def best_teacher(
+    predictions: Sequence[Predictions], columns: Sequence[Sequence[int]], targets: Targets
+) -> Tensor:
+    """Return ``(b,)`` the teacher that finds the boxes of each image best.
+
+    A box counts as well found as its best candidate: IoU × probability of the box's class; an
+    image is the mean over its boxes. An image without boxes is known best by the teacher that is
+    least sure of anything there.
+
+    Args:
+        predictions: What each teacher sees.
+        columns: Per teacher, the column of each class of the targets; -1: it does not know it.
+        targets: The boxes of the batch.
+    """
+    worths = [_worth(p, c, targets) for p, c in zip(predictions, columns, strict=True)]
+    return torch.stack(worths).argmax(0)
+
+
+def _worth(predictions: Predictions, columns: Sequence[int], targets: Targets) -> Tensor:
+    images = len(predictions.xyxy)
+    empty = 1 - candidate_scores(predictions).amax(1)
+    if not len(targets.label):
+        return empty
+    column = targets.label.new_tensor(columns)[targets.label]
+    odds = predictions.logits[targets.image, :, column.clamp(min=0)].sigmoid()  # (boxes, n)
+    if predictions.objectness is not None:
+        odds = odds * predictions.objectness[targets.image].sigmoid()
+    boxes = targets.xyxy[:, None].to(predictions.xyxy)
+    overlap = torch.vmap(box_iou)(boxes, predictions.xyxy[targets.image]).squeeze(1)
+    found = (odds * overlap).amax(1) * (column >= 0)
+    count = torch.bincount(targets.image, minlength=images)
+    total = found.new_zeros(images).index_add_(0, targets.image, found)
+    return torch.where(count > 0, total / count.clamp(min=1), empty)
+
+
+def only(
+    images: Tensor, student: Knowledge, teacher: Knowledge, targets: Targets
+) -> tuple[Knowledge, Knowledge, Targets]:
+    """Return what concerns some images of a batch.
+
+    Args:
+        images: ``(k,)`` int64, their positions, ascending.
+        student: What it knows about the batch.
+        teacher: What the teacher knows about the batch.
+        targets: The boxes of the batch.
+    """
+    number = torch.full((len(student.features[0]),), -1, device=images.device)
+    number[images] = torch.arange(len(images), device=images.device)
+    keep = number[targets.image] >= 0
+    left = Targets(number[targets.image[keep]], targets.label[keep], targets.xyxy[keep])
+    return _of(student, images), _of(teacher, images), left
+
+
+def _of(knowledge: Knowledge, images: Tensor) -> Knowledge:
+    p = knowledge.predictions
+    if p is not None:
+        fields = {"xyxy", "logits", "objectness", "box_raw", "bins"}
+        chosen = {k: v[images] for k, v in p._asdict().items() if k in fields and v is not None}
+        p = p._replace(**chosen)
+    features = tuple(feature[images] for feature in knowledge.features)
+    return Knowledge(features, p, knowledge.head)
