@@ -9,13 +9,12 @@ from tutelage.config.schema import Config, TrainConfig
 from tutelage.errors import ConfigError
 from tutelage.models.build import build, load
 from tutelage.train import assemble as module
+from tutelage.train import cores
 from tutelage.train.assemble import (
     assemble,
     check_batchnorm,
-    choose_workers,
     make_criterion,
     make_student,
-    set_threads,
 )
 from tutelage.weights.store import load_header, save_best
 
@@ -29,7 +28,7 @@ def threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: now.update(threads=n))
     monkeypatch.setattr(torch, "get_num_threads", lambda: now["threads"])
-    monkeypatch.setattr(module, "free_cores", lambda: 8)
+    monkeypatch.setattr(cores, "free_cores", lambda: 8)
     return now
 
 
@@ -58,17 +57,17 @@ class Clocked(nn.Module):
 )
 def test_threads_are_found_by_trying(threads, monkeypatch, seconds, chosen):
     clock, sizes = [0.0], []
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    set_threads("auto", Clocked(seconds, clock, sizes), 640, 16)
+    monkeypatch.setattr(cores.time, "perf_counter", lambda: clock[0])
+    cores.set_threads("auto", Clocked(seconds, clock, sizes), 640, 16)
     assert threads["threads"] == chosen
     assert set(sizes) == {(2, 3, 640, 640)}  # enough to tell, not the whole batch
 
 
 def test_threads_that_are_given(threads, monkeypatch):
-    set_threads(3, nn.Identity(), 64, 1)
+    cores.set_threads(3, nn.Identity(), 64, 1)
     assert threads["threads"] == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    set_threads("auto", nn.Identity(), 64, 1)
+    cores.set_threads("auto", nn.Identity(), 64, 1)
     assert threads["threads"] == 3
 
 
@@ -78,7 +77,7 @@ def test_threads_that_are_given(threads, monkeypatch):
 )
 def test_workers_fit_the_cores(threads, setting, device, threads_used, workers):
     threads["threads"] = threads_used
-    assert choose_workers(setting, device) == workers
+    assert cores.choose_workers(setting, device) == workers
 
 
 def test_the_student_repeats_with_its_seed():

@@ -24,13 +24,15 @@ def work(rank, folder):
 
     from tutelage.config.schema import OptimConfig
     from tutelage.train.ema import make_ema
+    from tutelage.train.guide import Guide
     from tutelage.train.loop import fit
     from tutelage.train.optim import make_optimizer
     from tutelage.train.plan import Fade, Plan
 
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
-    task, teacher = make_task(seed=rank)  # DDP must bring them together
+    task, panel = make_task(seed=rank)  # DDP must bring them together
+    guide = Guide(panel, [[0, 1, 2]])
     optimizer = make_optimizer(task, OptimConfig(lr=0.01))
     batches = [make_batch(seed=s) for s in range(2 * STEPS)]
     loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
@@ -41,7 +43,7 @@ def work(rank, folder):
     plan = Plan(epochs=2, steps=STEPS, batch=4, nominal_batch=8, fades={"fgd": Fade(stop_epoch=1)})
     losses = [
         {name: float(value) for group in event.losses for name, value in group.items()}
-        for event in fit(accelerator, wrapped, teacher, optimizer, ema, loader, plan)
+        for event in fit(accelerator, wrapped, guide, optimizer, ema, loader, plan)
         if hasattr(event, "losses")
     ]
     state = {

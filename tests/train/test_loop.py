@@ -10,6 +10,7 @@ from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
 from tutelage.train.ema import make_ema
+from tutelage.train.guide import Guide
 from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
 from tutelage.train.optim import make_optimizer
 from tutelage.train.plan import Fade, Plan, Position
@@ -17,19 +18,19 @@ from tutelage.train.plan import Fade, Plan, Position
 
 def make_run(plan, **task_options):
     """Return the arguments of ``fit``: four fixed batches per epoch."""
-    task, teacher = make_task(**task_options)
+    task, panel = make_task(**task_options)
     optimizer = make_optimizer(task, OptimConfig(lr=0.01))
     batches = [make_batch(seed=s) for s in range(4)]
     loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
     accelerator = Accelerator(cpu=True)
     ema = make_ema(task.student)
     task, optimizer, loader = accelerator.prepare(task, optimizer, loader)
-    return accelerator, task, teacher, optimizer, ema, loader, plan
+    return accelerator, task, Guide(panel, [[0, 1, 2]]), optimizer, ema, loader, plan
 
 
 def test_three_steps_change_student_and_connectors_but_not_the_teacher():
     run = make_run(Plan(epochs=2, steps=4, batch=2, nominal_batch=2))
-    task, teacher = run[1], run[2]
+    task, teacher = run[1], run[2].panel
     before = {n: p.detach().clone() for n, p in task.named_parameters()}
     held = fingerprint(teacher.state())
     events = list(islice(fit(*run), 3))
@@ -73,8 +74,8 @@ def test_accumulation_steps_every_other_batch():
 
 def test_kd_stops_and_the_teacher_rests():
     run = list(make_run(Plan(epochs=2, steps=4, batch=2, fades={"fgd": Fade(stop_epoch=1)})))
-    calls, inner = [], run[2]
-    run[2] = lambda images: calls.append(1) or inner(images)
+    calls, inner, panel = [], run[2], run[2].panel
+    inner.panel = lambda images: calls.append(1) or panel(images)
     terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
     assert len(calls) == 4
     assert terms[4:] == [{"off"}] * 4

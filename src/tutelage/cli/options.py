@@ -63,9 +63,12 @@ SingleClass = Annotated[
 ]
 
 Teacher = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--teacher-weights", metavar="<model>", help="Turns distillation on", rich_help_panel=KD
+        "--teacher-weights",
+        metavar="<model>",
+        help="Turns distillation on (repeatable: several teachers)",
+        rich_help_panel=KD,
     ),
 ]
 Methods = Annotated[

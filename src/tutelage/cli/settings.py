@@ -51,6 +51,8 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         if value is None or value is False or value in ((), []):
             continue
         value = "ram" if option == "cache_images" else value
+        if option == "teacher_weights" and len(value) == 1:
+            value = value[0]
         found[setting] = (value, f"flag --{option.replace('_', '-')}")
     return found
 

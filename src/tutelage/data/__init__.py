@@ -2,6 +2,7 @@
 
 from tutelage.data.cache import cache_root
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset
+from tutelage.data.formats.images import open_images
 from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex, Finding, Item
 from tutelage.data.loader import evaluation_loader, training_loader
@@ -22,6 +23,7 @@ __all__ = [
     "letterbox",
     "letterbox_geometry",
     "open_dataset",
+    "open_images",
     "open_splits",
     "read_image",
     "training_loader",

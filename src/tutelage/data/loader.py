@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset, Loaded
 from tutelage.data.index import DatasetIndex
+from tutelage.data.mixed import MixedDataset, MixedSampler
 from tutelage.data.ram import START_METHOD, ImageCache
 from tutelage.data.sample import GREY, centred
 from tutelage.data.sampling import EpochSampler, rect_plan
@@ -32,6 +33,8 @@ def training_loader(
     close_from: int | None = None,
     drop_last: bool = False,
     stride: int = 32,
+    unlabelled: DatasetIndex | None = None,
+    extra: int = 0,
 ) -> DataLoader[Loaded]:
     """Make the loader of a training run.
 
@@ -51,20 +54,37 @@ def training_loader(
         close_from: First epoch without mosaic and mixup.
         drop_last: Leave out an incomplete last batch.
         stride: Canvas sides of rect batches are multiples of it.
+        unlabelled: Images without labels to mix in; not with ``rect``.
+        extra: How many of them follow the labelled images of a batch; their ids count on after
+            those of ``index``.
     """
     batch = min(batch, len(index))
     plan = None
     if rect:
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride)
-    dataset = DetectionDataset(
-        index,
-        image_size=image_size,
-        config=augment,
-        seed=seed,
-        close_from=close_from,
-        rect=plan,
-        cache=ImageCache(index, image_size=image_size, gib=cache_gib) if cache else None,
-    )
+
+    def augmented(images: DatasetIndex, *, seed: int, gib: float) -> DetectionDataset:
+        kept = ImageCache(images, image_size=image_size, gib=gib) if cache else None
+        return DetectionDataset(
+            images,
+            image_size=image_size,
+            config=augment,
+            seed=seed,
+            close_from=close_from,
+            rect=plan,
+            cache=kept,
+        )
+
+    if unlabelled is not None and extra:
+        if rect:
+            raise ValueError("images without labels cannot be mixed into rect batches")
+        mixed = MixedDataset(
+            augmented(index, seed=seed, gib=cache_gib / 2),
+            augmented(unlabelled, seed=seed + 1, gib=cache_gib / 2),
+        )
+        order = MixedSampler(len(index), len(unlabelled), batch=batch, extra=extra, seed=seed)
+        return _loader(mixed, order, batch=batch + extra, workers=workers, drop_last=drop_last)
+    dataset = augmented(index, seed=seed, gib=cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, shuffle=not rect, order=order)
     return _loader(dataset, sampler, batch=batch, workers=workers, drop_last=drop_last)
@@ -135,8 +155,8 @@ def collate(loaded: Sequence[Loaded]) -> Batch:
 
 
 def _loader(
-    dataset: DetectionDataset | EvaluationDataset,
-    sampler: EpochSampler,
+    dataset: DetectionDataset | EvaluationDataset | MixedDataset,
+    sampler: EpochSampler | MixedSampler,
     *,
     batch: int,
     workers: int,

@@ -13,11 +13,16 @@ from tutelage.structures import Knowledge, Predictions, Targets
 
 
 def candidate_scores(predictions: Predictions) -> Tensor:
-    """Return ``(b, n)`` the best class probability, times the objectness where there is one."""
+    """Return ``(b, n)`` the best class probability, times the objectness where there is one.
+
+    Of a single class with objectness it is the objectness alone: the class output was never
+    trained, since YOLOv7 and YOLOv5 leave its loss out.
+    """
     scores = at_least_float32(predictions.logits).amax(-1).sigmoid()
     if predictions.objectness is None:
         return scores
-    return scores * at_least_float32(predictions.objectness).sigmoid()
+    seen = at_least_float32(predictions.objectness).sigmoid()
+    return seen if predictions.logits.shape[-1] == 1 else scores * seen
 
 
 def level_counts(predictions: Predictions) -> list[int]:

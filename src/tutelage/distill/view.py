@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.structures import Knowledge, Predictions, Targets
@@ -76,4 +77,10 @@ def _continued(
 
 def _columns(predictions: Predictions, columns: Sequence[int]) -> Predictions:
     index = torch.tensor(columns, device=predictions.logits.device)
-    return predictions._replace(logits=predictions.logits.index_select(-1, index))
+    logits = predictions.logits.index_select(-1, index)
+    objectness = predictions.objectness
+    if objectness is not None and len(columns) == 1 < predictions.logits.shape[-1]:
+        # Of a single class, objectness alone is the score: it becomes that of this class.
+        log = F.logsigmoid(objectness) + F.logsigmoid(logits[..., 0])
+        objectness = log - torch.log(-torch.expm1(log).clamp(max=-1e-7))
+    return predictions._replace(logits=logits, objectness=objectness)

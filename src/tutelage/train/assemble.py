@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.config.schema import Config, DistillConfig, MethodConfig, TrainConfig
-from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
+from tutelage.data import (
+    DatasetIndex,
+    evaluation_loader,
+    open_images,
+    open_splits,
+    training_loader,
+)
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.losses.criterion import Criterion
@@ -24,16 +28,15 @@ from tutelage.models.build import build
 from tutelage.models.checkpoint import fill, read_checkpoint
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
+from tutelage.train.cores import choose_workers, set_threads
 from tutelage.train.ema import make_ema
+from tutelage.train.guide import Guide
 from tutelage.train.optim import freeze_rows, make_optimizer
 from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
 
 DEFAULT_ARCH = "yolov7-tiny"
-TRIES = 3  # forward passes per number of threads
-WORTH = 1.1  # more threads must be this much faster
-TRIED_PIXELS = 1 << 20  # about, per forward pass: enough to tell, and seconds for large networks
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Parts:
     student: GraphDetector
     start: str
     teaching: Teaching | None
+    guide: Guide | None
     task: Any
     bare: Task
     optimizer: Optimizer
@@ -101,7 +105,10 @@ def assemble(
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
-    loader = make_training_loader(config, train, batch=batch, workers=workers, stride=stride)
+    unlabelled = open_unlabelled(config, train.names)
+    loader = make_training_loader(
+        config, train, batch=batch, workers=workers, stride=stride, unlabelled=unlabelled
+    )
     task = Task(
         student.to(memory_format=torch.channels_last),
         make_criterion(config, student),
@@ -124,6 +131,7 @@ def assemble(
         student=student,
         start=start,
         teaching=teaching,
+        guide=make_guide(config, teaching, len(train) if unlabelled else None),
         task=prepared,
         bare=task,
         optimizer=optimizer,
@@ -166,55 +174,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
-
-
-def free_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def set_threads(setting: int | str, student: GraphDetector, image_size: int, batch: int) -> None:
-    """Set the CPU threads of the network; ``auto`` tries what is fastest right now.
-
-    Small networks gain nothing from more threads, and threads that share a core with another busy
-    process wait for each other: two of them have been seen ten times slower than one. So the
-    cores that are worth using are found by running the student's forward pass.
-    """
-    if setting != "auto":
-        torch.set_num_threads(int(setting))
-        return
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    count = max(min(batch, TRIED_PIXELS // image_size**2), 1)
-    images = torch.rand(count, 3, image_size, image_size).to(memory_format=torch.channels_last)
-    probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)
-    cores = free_cores()
-    seconds: dict[int, float] = {}
-    with torch.inference_mode():
-        for threads in sorted({1, max(cores // 2, 1), cores}):
-            torch.set_num_threads(threads)
-            times = []
-            for _ in range(TRIES):
-                start = time.perf_counter()
-                probe(images)
-                times.append(time.perf_counter() - start)
-            seconds[threads] = min(times)
-    best = min(seconds.values())
-    torch.set_num_threads(min(n for n, each in seconds.items() if each <= WORTH * best))
-
-
-def choose_workers(setting: int | str, device: torch.device) -> int:
-    """Return the number of loader workers.
-
-    On the CPU they get the cores that the network leaves. A GPU waits for its images: as many
-    workers as cores, up to eight.
-    """
-    if setting != "auto":
-        return int(setting)
-    cores = free_cores()
-    if device.type == "cuda":
-        return min(cores, 8)
-    return min(max(cores - torch.get_num_threads(), cores // 4), 8)
 
 
 def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector, str]:
@@ -274,9 +233,11 @@ def make_training_loader(
     workers: int,
     stride: int = 32,
     seed: int | None = None,
+    unlabelled: DatasetIndex | None = None,
 ) -> Any:
     """Return the loader of the training images; ``seed`` replaces the run's own."""
     closing = config.augment.close_mosaic
+    extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
     return training_loader(
         index,
         image_size=config.train.image_size,
@@ -289,7 +250,34 @@ def make_training_loader(
         rect=config.train.rect,
         close_from=config.train.epochs - closing if closing else None,
         stride=stride,
+        unlabelled=unlabelled,
+        extra=extra if unlabelled is not None else 0,
     )
+
+
+def open_unlabelled(config: Config, names: tuple[str, ...]) -> DatasetIndex | None:
+    """Open the images without labels of a distilled run, if there are any.
+
+    Raises:
+        DataError: The folder cannot be used.
+        ConfigError: They cannot be mixed into such batches.
+    """
+    if config.distill.images is None or not config.distill.teachers:
+        return None
+    if config.train.rect:
+        raise ConfigError(
+            "distill.images cannot be mixed into batches of similar shape.", fix="Drop --rect."
+        )
+    return open_images(config.distill.images, names)
+
+
+def make_guide(config: Config, teaching: Teaching | None, labelled: int | None) -> Guide | None:
+    """Return what asks the teachers; images with an id from ``labelled`` on have no labels."""
+    if teaching is None:
+        return None
+    pick = config.distill.combine == "pick" and len(teaching.panel.teachers) > 1
+    score = config.distill.pseudo_label
+    return Guide(teaching.panel, teaching.columns, pick=pick, labelled=labelled, pseudo_label=score)
 
 
 def make_plan(

@@ -41,7 +41,7 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
         (
             "data",
             f"{len(parts.train)} train · {len(parts.val)} val · {len(parts.train.names)} classes"
-            f" · {warnings} warning{'' if warnings == 1 else 's'}",
+            f"{_unlabelled(parts)} · {warnings} warning{'' if warnings == 1 else 's'}",
         ),
         ("schedule", _schedule(parts)),
         ("changed", describe_changes(parts.config, origins)),
@@ -53,6 +53,15 @@ def data_warnings(parts: Parts) -> list[str]:
     """Return what was noticed in the training and val images and does not keep the run from it."""
     findings = (*parts.train.findings, *parts.val.findings)
     return [finding.message for finding in findings if finding.severity == "warning"]
+
+
+def _unlabelled(parts: Parts) -> str:
+    distill = parts.config.distill
+    if distill.images is None or parts.teaching is None:
+        return ""
+    score = distill.pseudo_label
+    boxes = f"detections from {score:g} on count as boxes" if score < 1 else "methods only"
+    return f" · without labels {distill.images}, {distill.images_ratio:g} per image ({boxes})"
 
 
 def _schedule(parts: Parts) -> str:

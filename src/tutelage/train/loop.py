@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.structures import Batch, Knowledge, Losses
+from tutelage.structures import Batch, Losses
+from tutelage.train.guide import Taught
 from tutelage.train.plan import Plan, Position
 from tutelage.train.task import Task
 
@@ -35,7 +35,7 @@ class EpochEnded(NamedTuple):
 def fit(
     accelerator: Accelerator,
     task: Any,
-    teachers: Callable[[Tensor], Sequence[Knowledge]] | None,
+    guide: Callable[..., Taught] | None,
     optimizer: Optimizer,
     ema: AveragedModel,
     loader: Any,
@@ -50,7 +50,8 @@ def fit(
     Args:
         accelerator: Devices, precision, processes.
         task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
-        teachers: Maps images to what each teacher knows, or None for plain training.
+        guide: What the teachers add to a batch (:class:`~tutelage.train.guide.Guide`), or None
+            for plain training.
         optimizer: Over the task's parameters, prepared.
         ema: Average of the bare student.
         loader: Yields :class:`~tutelage.structures.Batch`, prepared.
@@ -72,9 +73,16 @@ def fit(
             if resize is not None:
                 batch = resize(batch, plan.step_at(epoch, step))
             active = plan.active(bare.methods, epoch, step)
-            knowledge = teachers(batch.images) if teachers is not None and active else None
+            taught = Taught(batch) if guide is None else guide(batch, speak=bool(active))
+            batch = taught.batch
             with accelerator.accumulate(task):
-                losses = task(batch, knowledge, active=active)
+                losses = task(
+                    batch,
+                    taught.knowledge,
+                    active=active,
+                    chosen=taught.chosen,
+                    detected=taught.detected,
+                )
                 accelerator.backward(plan.objective(losses, batch, accelerator, epoch, step))
                 if accelerator.sync_gradients and plan.max_norm:
                     accelerator.clip_grad_norm_(task.parameters(), plan.max_norm)

@@ -139,7 +139,7 @@ class _Run:
         for event in fit(
             p.accelerator,
             p.task,
-            p.teaching.panel if p.teaching else None,
+            p.guide,
             p.optimizer,
             p.ema,
             p.loader,

@@ -56,10 +56,11 @@ class Task(nn.Module):
         *,
         active: Sequence[str] | None = None,
         chosen: Tensor | None = None,
+        detected: int | None = None,
     ) -> Losses:
         """Return all loss terms of a floating-point batch; see :meth:`losses`."""
         out = self.student(batch.images, self.taps)
-        return self.losses(out, batch, teachers, active=active, chosen=chosen)
+        return self.losses(out, batch, teachers, active=active, chosen=chosen, detected=detected)
 
     def losses(
         self,
@@ -69,6 +70,7 @@ class Task(nn.Module):
         *,
         active: Sequence[str] | None = None,
         chosen: Tensor | None = None,
+        detected: int | None = None,
     ) -> Losses:
         """Return all loss terms, given what the student returned for ``batch``.
 
@@ -78,6 +80,7 @@ class Task(nn.Module):
             teachers: What each teacher knows about the batch; None: no KD terms.
             active: Methods that speak; None: all.
             chosen: ``(b,)`` the teacher that each image is left to; None: all teach all images.
+            detected: The detection loss sees so many images, from the first on; None: all.
 
         Raises:
             ValueError: The student's head was not run.
@@ -85,7 +88,11 @@ class Task(nn.Module):
         if out.raw is None:
             raise ValueError("expected raw predictions, but the student stopped before its head")
         size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
-        detection = self.criterion(out.raw, batch.targets, size)
+        raw, targets = out.raw, batch.targets
+        if detected is not None:
+            raw = tuple(level[:detected] for level in raw)
+            targets = Targets(*(field[targets.image < detected] for field in targets))
+        detection = self.criterion(raw, targets, size)
         distillation: dict[str, Tensor] = {}
         silent: list[nn.Parameter] = []
         student = None if teachers is None else self.knowledge(out, size)

@@ -136,12 +136,14 @@ def teach(
         for number in range(len(teachers))
     ]
     automatic = [name for name, lesson in lessons.items() if lesson.config.weight == "auto"]
-    picks = config.combine == "pick" and len(teachers) > 1
+    everything = (config.combine == "pick" and len(teachers) > 1) or (
+        config.images is not None and config.pseudo_label < 1
+    )
     return Teaching(
         panel=Panel(
             [teacher.sharing(own) for teacher, own in zip(teachers, keys, strict=True)],
             [
-                picks
+                everything
                 or any(
                     Need.PREDICTIONS in methods[name].needs
                     for name, lesson in lessons.items()

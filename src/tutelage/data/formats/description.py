@@ -55,7 +55,7 @@ def read_description(path: Path, split: str) -> Description:
     sources = _locate(path, split, document, bases)
     images: list[str] = []
     for source in sources:
-        images += _images_in(source) if source.is_dir() else _images_listed(source, bases)
+        images += images_in(source) if source.is_dir() else _images_listed(source, bases)
     unique = sorted(set(images))
     if not unique:
         wanted = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
@@ -178,7 +178,8 @@ def _locate(
     return tuple(found)
 
 
-def _images_in(folder: Path) -> Iterator[str]:
+def images_in(folder: Path) -> Iterator[str]:
+    """Yield all image files below a folder, links followed, hidden files left out."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         state = Path(place).stat()

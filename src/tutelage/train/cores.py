@@ -1,0 +1,64 @@
+"""How many cores the network gets, and how many the loader."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+
+import torch
+
+from tutelage.models.graph import GraphDetector
+
+TRIES = 3  # forward passes per number of threads
+WORTH = 1.1  # more threads must be this much faster
+TRIED_PIXELS = 1 << 20  # about, per forward pass: enough to tell, and seconds for large networks
+
+
+def free_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(setting: int | str, student: GraphDetector, image_size: int, batch: int) -> None:
+    """Set the CPU threads of the network; ``auto`` tries what is fastest right now.
+
+    Small networks gain nothing from more threads, and threads that share a core with another busy
+    process wait for each other: two of them have been seen ten times slower than one. So the
+    cores that are worth using are found by running the student's forward pass.
+    """
+    if setting != "auto":
+        torch.set_num_threads(int(setting))
+        return
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    count = max(min(batch, TRIED_PIXELS // image_size**2), 1)
+    images = torch.rand(count, 3, image_size, image_size).to(memory_format=torch.channels_last)
+    probe = copy.deepcopy(student).eval().to(memory_format=torch.channels_last)
+    cores = free_cores()
+    seconds: dict[int, float] = {}
+    with torch.inference_mode():
+        for threads in sorted({1, max(cores // 2, 1), cores}):
+            torch.set_num_threads(threads)
+            times = []
+            for _ in range(TRIES):
+                start = time.perf_counter()
+                probe(images)
+                times.append(time.perf_counter() - start)
+            seconds[threads] = min(times)
+    best = min(seconds.values())
+    torch.set_num_threads(min(n for n, each in seconds.items() if each <= WORTH * best))
+
+
+def choose_workers(setting: int | str, device: torch.device) -> int:
+    """Return the number of loader workers.
+
+    On the CPU they get the cores that the network leaves. A GPU waits for its images: as many
+    workers as cores, up to eight.
+    """
+    if setting != "auto":
+        return int(setting)
+    cores = free_cores()
+    if device.type == "cuda":
+        return min(cores, 8)
+    return min(max(cores - torch.get_num_threads(), cores // 4), 8)
