@@ -24,8 +24,9 @@ from tutelage.losses.criterion import Criterion
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Targets
-from tutelage.teachers import NativeTeacher
+from tutelage.teachers import NativeTeacher, Panel
 from tutelage.train.ema import make_ema
+from tutelage.train.guide import Guide
 from tutelage.train.loop import fit
 from tutelage.train.optim import make_optimizer
 from tutelage.train.plan import Plan
@@ -79,7 +80,7 @@ def trainer(
     events = fit(
         Accelerator(cpu=True),
         task,
-        teacher,
+        Guide(Panel([teacher], [False]), [range(classes)]) if teacher else None,
         optimizer,
         make_ema(student),
         Repeat([batch] * ACCUMULATION),

@@ -31,6 +31,37 @@ def test_the_weight_undoes_the_scale_of_a_method(scale):
     assert a == pytest.approx(b * scale, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["fgd", "pkd", "bckd", "crosskd"])
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_scale_of_a_method_leaves_the_trained_student_unchanged(name, scale):
+    trained = []
+    for factor in (1.0, scale):
+        task, panel = make_task(name)
+        rescale(task.methods[name], factor)
+        task.weights.update(measure(task, panel, BATCHES, {name: 1.5}).weights)
+        optimizer = torch.optim.SGD(task.parameters(), lr=1e-4)  # large steps are chaotic
+        task.train()
+        for batch in BATCHES:
+            optimizer.zero_grad()
+            losses = task(batch, panel(batch.images))
+            sum(value for group in losses for value in group.values()).backward()
+            optimizer.step()
+        trained.append(torch.cat([p.detach().flatten() for p in task.student.parameters()]))
+    start = torch.cat([p.detach().flatten() for p in make_task(name)[0].student.parameters()])
+    moved = torch.linalg.vector_norm(trained[0] - start)
+    assert torch.linalg.vector_norm(trained[1] - trained[0]) < 1e-2 * moved
+
+
+def rescale(method, factor):
+    """Multiply all terms of a method."""
+
+    class Rescaled(type(method)):
+        def forward(self, *args):
+            return {name: factor * value for name, value in super().forward(*args).items()}
+
+    method.__class__ = Rescaled
+
+
 def test_measuring_changes_nothing():
     task, teacher = make_task()
     task.weights["fgd"] = 7.0

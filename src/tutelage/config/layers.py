@@ -86,6 +86,8 @@ def natural(key: str, value: Any) -> Any:
         return value
     if leaf.optional and value in ("", "none", "None"):
         return None
+    if key == "distill.teacher":  # paths may hold spaces and commas
+        return list(value) if isinstance(value, list | tuple) else value
     if leaf.plural and value is not None:
         return [_scalar(item, leaf) for item in _items(value)]
     return _device(_scalar(value, leaf)) if key == "train.device" else _scalar(value, leaf)

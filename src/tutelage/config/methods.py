@@ -12,6 +12,16 @@ from tutelage.config.source import parse_value
 from tutelage.errors import ConfigError
 
 _COMMA = re.compile(r",(?![^\[\]]*\])")
+_LIST = "a list of layers, e.g. [57,65,73]"
+_MUST = {
+    "weight": "a number above 0 or auto",
+    "teacher": "the number of a teacher, from 1 on",
+    "student_kd_layers": _LIST,
+    "teacher_kd_layers": _LIST,
+    "schedule": "constant, linear or cosine",
+    "warmup_epochs": "a number of epochs",
+    "stop_epoch": "an epoch, from 1 on",
+}
 _EXAMPLE = "Write for example  fgd  or  fgd:alpha=0.002,weight=1.5"
 
 
@@ -42,8 +52,9 @@ def parse_method(text: str) -> MethodConfig:
         options[key] = parse_value(value)
     try:
         return MethodConfig.model_validate({"name": name, **options})
-    except ValidationError:
+    except ValidationError as error:
+        setting = str(error.errors()[0]["loc"][0])
         raise ConfigError(
-            f"'{text}': the weight is {options['weight']!r}, but must be a number above 0 or auto",
+            f"'{text}': the {setting} is {options[setting]!r}, but must be {_MUST[setting]}",
             fix=_EXAMPLE,
         ) from None

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -150,6 +157,12 @@ class AugmentConfig(Section):
 Fade = Literal["constant", "linear", "cosine"]
 
 
+def _layers(value: Any) -> Any:
+    """Take ``75`` for ``["75"]``."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return [str(item) if isinstance(item, int) else item for item in items]
+
+
 class MethodConfig(Section):
     """One distillation method. Its own options stand beside these settings in a file.
 
@@ -163,11 +176,17 @@ class MethodConfig(Section):
     teacher: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Which teacher it listens to, counted from 1 (none: all)"
     )
-    student_kd_layers: Layers | None = None
-    teacher_kd_layers: Layers | None = None
+    student_kd_layers: Annotated[Layers, BeforeValidator(_layers)] | None = None
+    teacher_kd_layers: Annotated[Layers, BeforeValidator(_layers)] | None = None
     schedule: Fade | None = None
     warmup_epochs: NonNegative | None = None
     stop_epoch: Annotated[int, Field(ge=1)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what follows the run."""
+        own = type(self).model_fields
+        return {k: v for k, v in serialize(self).items() if v is not None or k not in own}
 
     @property
     def options(self) -> dict[str, Any]:
