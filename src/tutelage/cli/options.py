@@ -76,7 +76,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         metavar="<spec>",
-        help="fgd | fgd:weight=2 | my_pkg.kd:Mine (repeatable) [dim]\\[fgd][/]",
+        help="fgd | fgd:weight=2 | my_pkg.kd:Mine (repeatable) [dim]\\[auto][/]",
         rich_help_panel=KD,
     ),
 ]

@@ -215,7 +215,7 @@ class DistillConfig(Section):
     teacher_kd_layers: Layers | None = Field(
         default=None, description="Teacher layers to tap, paired in order (none: p3, p4, p5)"
     )
-    methods: tuple[MethodConfig, ...] = (MethodConfig(name="fgd"),)
+    methods: tuple[MethodConfig, ...] = (MethodConfig(name="auto"),)
     ratio: Positive = Field(
         default=1.5,
         description="weight: auto makes KD gradients at the taps this many times the detection gradients",

@@ -35,6 +35,7 @@ from tutelage.weights.store import atomic_write_text
 
 VAL_IMAGES = 200  # enough to tell a teacher from none
 NO_TEACHER_AP50 = 0.01
+AUTO, RESPONSES, FEATURES = "auto", "bckd", "cwd"
 
 
 class Lesson(NamedTuple):
@@ -109,7 +110,11 @@ def teach(
         mark = f"@{number + 1}" if len(teachers) > 1 else ""
         columns.append(shared_columns(config.classes, student.names, teacher.names))
         heard = {
-            place: Lesson(method, number, _paired(config, method, student, teacher, origins))
+            place: Lesson(
+                _named(method, teacher, columns[-1]),
+                number,
+                _paired(config, method, student, teacher, origins),
+            )
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
         }
@@ -189,6 +194,20 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
                 f"no method listens to teacher {number}",
                 fix=f"Leave it out, or add  --method fgd:teacher={number}",
             )
+
+
+def _named(method: MethodConfig, teacher: Teacher, columns: Columns | None) -> MethodConfig:
+    """Return the method that ``auto`` stands for: what docs/benchmarks.md found best.
+
+    Responses where both networks have our heads and classes in common, else features.
+    """
+    if method.name != AUTO:
+        return method
+    if method.options:
+        listed = ", ".join(method.options)
+        raise ConfigError(f"the method '{AUTO}' has no options, but is given {listed}")
+    same = isinstance(teacher, NativeTeacher) and (columns is None or bool(columns[0]))
+    return method.model_copy(update={"name": RESPONSES if same else FEATURES})
 
 
 def _paired(
