@@ -129,6 +129,7 @@ def summary(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "difference": outcome.difference._asdict(),
         "verdict": outcome.verdict,
         "gap_closed": outcome.gap_closed,
+        "starts": outcome.starts,
         "seconds": seconds,
     }
 

@@ -78,7 +78,7 @@ def test_a_distilled_run_starts_from_one_more_flag(plain, tmp_path):
     events = list(run_training(config))
     folder = tmp_path / last(events, Finished).folder
     terms = set(last(events, EpochDone).losses)
-    assert {"fgd/foreground", "fgd/background", "fgd/attention", "fgd/relation"} <= terms
+    assert {"bckd/class", "bckd/objectness", "bckd/box"} <= terms
     record = json.loads((folder / "teacher.json").read_text())
     assert record["sha256"]
     assert record["scores"].keys() == {"AP", "AP50", "AP75"}

@@ -57,7 +57,7 @@ def test_a_teacher_of_yolov7_and_the_plan(data, tmp_path):
     assert "yolov7-tiny@0.125" in rows["student"]
     assert str(CHECKPOINT) in rows["teacher"]
     assert "57 → 57" in rows["pairs"]
-    assert "fgd × auto" in rows["methods"]
+    assert "cwd × auto" in rows["methods"]
     assert "1 epochs × 2 steps, 64 px, batch 4 × accumulate 1 (nominal 4)" in rows["schedule"]
 
 

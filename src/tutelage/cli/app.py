@@ -12,6 +12,7 @@ import typer
 
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
+from tutelage.cli.doctor import doctor
 from tutelage.cli.layers import layers
 from tutelage.cli.legacy import translate
 from tutelage.cli.methods import methods
@@ -31,6 +32,10 @@ EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights te
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
+DOCTOR = (
+    "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"
+)
+app.command(epilog=DOCTOR)(doctor)
 app.command()(methods)
 app.command()(demo)
 app.command(epilog="[dim]Example[/]  tutelage config run.yaml --set optim.lr=0.005")(config)

@@ -113,4 +113,6 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     if outcome.gap_closed is not None:
         share = f"{100 * outcome.gap_closed:.0f} %"
         lines.append(f"Share of the gap to the teacher that distillation closed: {share}")
+    if outcome.starts:
+        lines.append(outcome.starts)
     return lines

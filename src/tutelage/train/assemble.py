@@ -28,6 +28,7 @@ from tutelage.models.build import build
 from tutelage.models.checkpoint import fill, read_checkpoint
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
+from tutelage.train.clock import Clocked
 from tutelage.train.cores import choose_workers, set_threads
 from tutelage.train.ema import make_ema
 from tutelage.train.guide import Guide
@@ -131,7 +132,7 @@ def assemble(
         student=student,
         start=start,
         teaching=teaching,
-        guide=make_guide(config, teaching, len(train) if unlabelled else None),
+        guide=make_guide(config, teaching, accelerator.device, len(train) if unlabelled else None),
         task=prepared,
         bare=task,
         optimizer=optimizer,
@@ -271,13 +272,21 @@ def open_unlabelled(config: Config, names: tuple[str, ...]) -> DatasetIndex | No
     return open_images(config.distill.images, names)
 
 
-def make_guide(config: Config, teaching: Teaching | None, labelled: int | None) -> Guide | None:
+def make_guide(
+    config: Config, teaching: Teaching | None, device: torch.device, labelled: int | None
+) -> Guide | None:
     """Return what asks the teachers; images with an id from ``labelled`` on have no labels."""
     if teaching is None:
         return None
     pick = config.distill.combine == "pick" and len(teaching.panel.teachers) > 1
     score = config.distill.pseudo_label
-    return Guide(teaching.panel, teaching.columns, pick=pick, labelled=labelled, pseudo_label=score)
+    return Guide(
+        Clocked(teaching.panel, device),
+        teaching.columns,
+        pick=pick,
+        labelled=labelled,
+        pseudo_label=score,
+    )
 
 
 def make_plan(

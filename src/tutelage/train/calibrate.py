@@ -16,10 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tutelage.errors import ConfigError
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.task import Task
 
 LIMITS = (1e-12, 1e12)
+TINY = 1e-30
 
 
 class Reading(NamedTuple):
@@ -28,10 +30,12 @@ class Reading(NamedTuple):
     Attributes:
         weights: The weight per method that gives it its share of the ratio.
         ratios: Per method, ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖ at weight 1, one value per batch.
+        levels: The same of each tapped feature alone; one list per batch.
     """
 
     weights: dict[str, float]
     ratios: dict[str, list[float]]
+    levels: Mapping[str, list[list[float]]] = {}
 
 
 @contextmanager
@@ -64,8 +68,12 @@ def measure(
 
     Returns:
         Weights = share / median over the batches of the ratio at weight 1.
+
+    Raises:
+        ConfigError: All tapped layers are frozen.
     """
     ratios: dict[str, list[float]] = {name: [] for name in shares}
+    levels: dict[str, list[list[float]]] = {name: [] for name in shares}
     training = task.training
     kept = dict(task.weights)
     task.train()
@@ -74,8 +82,11 @@ def measure(
         with buffers_restored(task):
             for raw in batches:
                 batch = raw.floating()
-                for name, ratio in _ratios(task, batch, teacher(batch.images), shares).items():
-                    ratios[name].append(ratio)
+                found = _norms(task, batch, teacher(batch.images), shares)
+                for name, (norms, detection) in found.items():
+                    ratios[name].append(hypot(*norms) / max(hypot(*detection), TINY))
+                    pairs = zip(norms, detection, strict=True)
+                    levels[name].append([kd / max(det, TINY) for kd, det in pairs])
     finally:
         task.weights.update(kept)
         task.train(training)
@@ -84,20 +95,22 @@ def measure(
     for name, share in shares.items():
         middle = float(reduce(torch.tensor(median(ratios[name]), dtype=torch.float64)))
         weights[name] = min(max(share / middle, low), high) if middle > 0 else 1.0
-    return Reading(weights, ratios)
+    return Reading(weights, ratios, levels)
 
 
-def _ratios(
-    task: Task, batch: Batch, knowledge: Sequence[Knowledge], shares: Mapping[str, float]
-) -> dict[str, float]:
+def _norms(
+    task: Task, batch: Batch, knowledge: Sequence[Knowledge], names: Iterable[str]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return per method the norms of its and of detection's gradient at the maps it looks at."""
     out = task.student(batch.images, task.taps)
     losses = task.losses(out, batch, knowledge)
-    detection = torch.stack(list(losses.detection.values())).sum()
-    ratios = {}
-    for name in shares:
-        maps = task.views[name].of_student(Knowledge(out.taps)).features
-        ratios[name] = _norm(_total(losses, name), maps) / max(_norm(detection, maps), 1e-30)
-    return ratios
+    detection = _norm(torch.stack(list(losses.detection.values())).sum(), out.taps)
+    found = {}
+    for name in names:
+        norms, own = _norm(_total(losses, name), out.taps), task.views[name].student
+        at = range(len(norms)) if own is None else own
+        found[name] = [norms[i] for i in at], [detection[i] for i in at]
+    return found
 
 
 def _total(losses: Losses, method: str) -> Tensor:
@@ -105,8 +118,14 @@ def _total(losses: Losses, method: str) -> Tensor:
     return torch.stack(terms).sum()
 
 
-def _norm(loss: Tensor, features: Sequence[Tensor]) -> float:
-    # Maps of frozen rows have no gradient. A pre-flight has seen that some map of the student has.
+def _norm(loss: Tensor, features: Sequence[Tensor]) -> list[float]:
+    # Maps of frozen rows have no gradient.
     trained = [feature for feature in features if feature.requires_grad]
+    if not trained:
+        raise ConfigError(
+            "The layers that the methods look at are frozen: there is no gradient to measure.",
+            fix="Freeze fewer rows with --freeze, or give the method a number as weight.",
+        )
     grads = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
-    return hypot(*(float(torch.linalg.vector_norm(g.float())) for g in grads if g is not None))
+    norms = (0.0 if g is None else float(torch.linalg.vector_norm(g.float())) for g in grads)
+    return [next(norms) if feature.requires_grad else 0.0 for feature in features]

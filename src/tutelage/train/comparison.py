@@ -10,7 +10,9 @@ from tutelage.data.opening import Split
 from tutelage.evaluation import Difference, Scores, latency, paired_bootstrap, sentence
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
+from tutelage.models.checkpoint import weight_file
 from tutelage.models.cost import cost
+from tutelage.weights.store import load_header
 
 
 class Stage(NamedTuple):
@@ -20,7 +22,7 @@ class Stage(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """One row of the table."""
+    """One row of the table; ``start`` says which weights its training began with."""
 
     title: str
     model: str
@@ -28,6 +30,7 @@ class Arm(NamedTuple):
     parameters: int
     gflops: float
     milliseconds: float
+    start: str = ""
 
 
 class Outcome(NamedTuple):
@@ -38,12 +41,14 @@ class Outcome(NamedTuple):
         difference: Distilled − baseline in AP with its interval over the test images.
         verdict: The same in words.
         gap_closed: Share of the gap between baseline and teacher that distillation closed.
+        starts: Which weights both students began with; a stronger start is no merit of the teacher.
     """
 
     arms: tuple[Arm, ...]
     difference: Difference
     verdict: str
     gap_closed: float | None
+    starts: str = ""
 
 
 def measured(title: str, model: str | Path, *, data: str, split: Split, image_size: int) -> Arm:
@@ -52,7 +57,8 @@ def measured(title: str, model: str | Path, *, data: str, split: Split, image_si
     fused = load(model).fused()
     size = cost(fused, image_size)
     speed = latency(fused, image_size)
-    return Arm(title, str(model), scores, size.parameters, size.gflops, speed.p50_ms)
+    start = _start(weight_file(model))
+    return Arm(title, str(model), scores, size.parameters, size.gflops, speed.p50_ms, start)
 
 
 def concluded(
@@ -64,4 +70,28 @@ def concluded(
     gap = teacher.scores.AP - baseline.scores.AP
     closed = difference.delta / gap if gap > 0 else None
     verdict = sentence(difference, images=len(index), seeds=seeds)
-    return Outcome((teacher, baseline, distilled), difference, verdict, closed)
+    arms = (teacher, baseline, distilled)
+    return Outcome(arms, difference, verdict, closed, starts(baseline.start, distilled.start))
+
+
+def starts(baseline: str, distilled: str) -> str:
+    """Say which weights both students began with."""
+    if not baseline or not distilled:
+        return ""
+    if baseline == distilled:
+        return f"Both students started {_from(baseline)}."
+    return (
+        f"The baseline started {_from(baseline)}, the distilled student {_from(distilled)}: "
+        "the difference is not the teacher's alone."
+    )
+
+
+def _from(start: str) -> str:
+    return start if start.startswith("from ") else f"from {start}"
+
+
+def _start(file: Path) -> str:
+    """Return what a run noted of the weights that it began with, if ``file`` is of a run."""
+    if file.suffix != ".safetensors":
+        return ""
+    return str(load_header(file).get("training", {}).get("start", ""))

@@ -35,6 +35,7 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
         rows += _teachers(parts.teaching, size)
         rows += _pairs(parts.teaching)
         rows += _methods(parts, parts.teaching)
+        rows += _own(parts)
         rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
     warnings = len(data_warnings(parts))
     rows += [
@@ -145,3 +146,14 @@ def _fade(plan: Plan, name: str) -> str:
     rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
     stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
     return f"{fade.schedule}{rise}{stop}"
+
+
+def _own(parts: Parts) -> list[tuple[str, str]]:
+    """Tell what the methods train themselves, and how."""
+    own = sum(p.numel() for p in parts.bare.methods.parameters())
+    if not own:
+        return []
+    groups = (g for g in parts.optimizer.param_groups if g["kind"].startswith("kd"))
+    kinds = ", ".join(f"{g['kind']} (decay {g['weight_decay']:.2g})" for g in groups)
+    lr = parts.config.optim.lr
+    return [("", f"{own:,} parameters of their own: {kinds}, lr {lr:g} without bias warm-up")]

@@ -11,7 +11,7 @@ from torchvision.ops import batched_nms
 
 from tutelage.distill import best_teacher
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
-from tutelage.teachers import Panel
+from tutelage.train.clock import Clocked
 
 DUPLICATE = 0.6  # IoU from which two boxes of a class are the same object
 
@@ -36,7 +36,7 @@ class Guide:
     """Asks the teachers once per batch.
 
     Args:
-        panel: The teachers.
+        panel: Maps images to what each teacher knows, and takes its time.
         columns: Per teacher, the column of each class of the data; -1: it does not know it.
         pick: Leave each image to the teacher that finds its boxes best.
         labelled: Images with an id from this on have no labels; None: all have.
@@ -49,7 +49,7 @@ class Guide:
 
     def __init__(
         self,
-        panel: Panel,
+        panel: Clocked,
         columns: Sequence[Sequence[int]],
         *,
         pick: bool = False,

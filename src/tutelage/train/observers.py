@@ -31,11 +31,17 @@ class LossMeans:
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
                 self._steps[name] = self._steps.get(name, 0) + 1
 
-    def take(self) -> dict[str, float]:
-        """Return the means and start anew."""
-        means = {name: float(total) / self._steps[name] for name, total in self._sums.items()}
+    def take(self, mean: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, float]:
+        """Return the means and start anew.
+
+        Args:
+            mean: Averages a tensor over the processes.
+        """
+        here = [total.float() / self._steps[name] for name, total in self._sums.items()]
+        means = mean(torch.stack(here)).tolist() if here else []
+        named = dict(zip(self._sums, means, strict=True))
         self._sums, self._steps = {}, {}
-        return means
+        return named
 
     def kd_share(self, factor: Callable[[str], float]) -> float:
         """Return the KD part of the total loss, read off the device every ten steps.

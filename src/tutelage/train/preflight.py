@@ -8,11 +8,11 @@ batch: a run that fails cannot start.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.distill.method import Method
 from tutelage.errors import ConfigError, TeacherError
@@ -21,6 +21,7 @@ from tutelage.train.calibrate import buffers_restored
 from tutelage.train.task import Task
 
 TOLD = 6  # faults in a message
+EDGE = 1e-3  # of the image's side that a box may stick out by rounding
 UNREACHED = "reaches no parameter of the student"
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
 
@@ -49,6 +50,8 @@ def preflight(
     knowledge = teacher(batch.images)
     _check_fit(task, batch, knowledge)
     faults = [
+        *_box_faults(batch),
+        *_hidden_faults(task),
         *_teacher_faults(knowledge),
         *_term_faults(task, batch, knowledge),
         *_still_faults(task, batch, knowledge),
@@ -85,6 +88,44 @@ def _cure(task: Task, faults: Sequence[str]) -> str:
     if frozen and any(fault.endswith(UNREACHED) for fault in faults):
         return "Freeze fewer rows with --freeze, or tap later ones with --student-kd-layers."
     return "Leave out the method's weight and options: the defaults are known to work."
+
+
+def _box_faults(batch: Batch) -> Iterable[str]:
+    """Tell boxes outside the image: masks would be drawn, and objects sought, in wrong places."""
+    xyxy = batch.targets.xyxy
+    h, w = batch.images.shape[-2:]
+    limit = xyxy.new_tensor([w, h, w, h])
+    outside = ((xyxy < -EDGE * limit) | (xyxy > (1 + EDGE) * limit)).any(1)
+    if outside.any():
+        yield f"{int(outside.sum())} of {len(xyxy)} boxes lie outside their image of {w}×{h} px"
+
+
+def _hidden_faults(task: Task) -> Iterable[str]:
+    """Tell modules and parameters in plain lists and dicts: no optimizer, device or file has them.
+
+    The forward pass uses them all the same, so that nothing else would notice.
+    """
+    for name, method in task.methods.items():
+        known = {id(x) for x in (*method.modules(), *method.parameters())}
+        for owner, module in method.named_modules():
+            for key, value in vars(module).items():
+                if any(id(x) not in known for x in _trainable(value)):
+                    yield (
+                        f"{'.'.join(filter(None, (name, owner, key)))} is in a plain list or dict, "
+                        "so that nothing trains it (use nn.ModuleList, nn.ModuleDict)"
+                    )
+
+
+def _trainable(value: object) -> Iterator[object]:
+    """Yield trainable modules and parameters in lists, tuples and dicts, nested or not."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _trainable(item)
+    own = value.parameters() if isinstance(value, nn.Module) else [value]
+    if any(isinstance(p, nn.Parameter) and p.requires_grad for p in own):
+        yield value
 
 
 def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:

@@ -21,11 +21,13 @@ from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Notice,
 from tutelage.train.folder import Metrics, environment, make_run_folder, write_json
 from tutelage.train.loop import EpochEnded, fit, multi_scale
 from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans
+from tutelage.train.outset import at_outset
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare, scores_on_val
 from tutelage.train.readings import SHOWN, Readings
 from tutelage.train.samples import save_batch, save_detections
 from tutelage.train.state import read_state, restore, save_state
+from tutelage.train.watch import watched
 from tutelage.weights.store import atomic_write_text, save_best
 
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -85,7 +87,8 @@ def run_training(
     if not resume:
         run.begin(command_line)
     yield run.planned()
-    events = run.train(started)
+    yield from at_outset(parts, readings.batches)
+    events = watched(run.train(started), parts)
     yield from islice(events, 1) if dry_run else events
 
 
@@ -159,7 +162,7 @@ class _Run:
                 continue
             self.guard.look()
             self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
-            row = {name: value for name, value in means.take().items() if name != "off"}
+            row = {name: value for name, value in means.take(self._mean).items() if name != "off"}
             seconds = time.monotonic() - clock
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
@@ -170,7 +173,10 @@ class _Run:
                 if improved or self._is_last(event.epoch, unsaved=True):
                     self._save_best(found, scores)
                 yield Evaluated(event.epoch, scores, improved)
-            kd = {"kd_weights": dict(p.bare.weights)} if p.teaching else {}
+            kd: dict[str, Any] = p.guide.panel.take() if p.guide else {}
+            if p.guide:
+                factors = {name: p.plan.kd(name, event.epoch, 0) for name in p.bare.methods}
+                kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
             timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
             metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
             self._save_last(Position(event.epoch + 1, 0))
@@ -197,6 +203,9 @@ class _Run:
         due = train.validate_runs and (epoch + 1) % train.eval_every == 0
         return due or self._is_last(epoch)
 
+    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", self.parts.accelerator.reduce(values, "mean"))
+
     def _lr(self) -> float:
         return float(self.parts.optimizer.param_groups[-1]["lr"])
 
@@ -222,7 +231,12 @@ class _Run:
                 {key: record[key] for key in ("source", "sha256") if key in record}
                 for record in self.records
             ],
-            "training": {"data": self.config.data, "epochs": train.epochs, "seed": train.seed},
+            "training": {
+                "data": self.config.data,
+                "epochs": train.epochs,
+                "seed": train.seed,
+                "start": self.parts.start,
+            },
         }
         save_best(self.folder / "best.safetensors", student.state_dict(), meta)
         write_json(self.folder / "scores.json", found.to_dict())

@@ -1,0 +1,206 @@
+"""``tutelage doctor``."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from tutelage.cli import options as o
+from tutelage.cli.numbers import score
+from tutelage.cli.tables import columns, say
+from tutelage.errors import TeacherError
+
+if TYPE_CHECKING:
+    from tutelage.train.doctor import Entry, Finding, Level, Measured
+
+
+def doctor(
+    student: Annotated[
+        str | None,
+        typer.Option(
+            "--student",
+            metavar="<model>",
+            help="Architecture, its yaml, or weights [dim]\\[yolov7-tiny][/]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
+    data: o.Data = None,
+    config: o.RunFile = None,
+    hyp: o.Hyp = None,
+    preset: o.Preset = None,
+    single_cls: o.SingleClass = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            "--teacher-weights",
+            metavar="<model>",
+            help="Who is to teach",
+            rich_help_panel=o.KD,
+        ),
+    ] = None,
+    method: o.Methods = None,
+    all_methods: Annotated[
+        bool,
+        typer.Option(
+            "--all-methods",
+            help="Measure every method that fits",
+            rich_help_panel=o.KD,
+            metavar="",
+            show_default=False,
+        ),
+    ] = False,
+    student_kd_layers: o.StudentLayers = None,
+    teacher_kd_layers: o.TeacherLayers = None,
+    batch_size: o.BatchSize = None,
+    img_size: o.ImageSize = None,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    precision: o.Precision = None,
+    freeze: o.Freeze = None,
+    set: o.Sets = None,
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> None:
+    """Examine a teacher, a student and data before a run: nothing is trained or written."""
+    given = locals()
+    from tutelage.cli.settings import resolve
+    from tutelage.models.catalog import is_named
+
+    named: dict[str, tuple[Any, str]] = {}
+    if student is not None:
+        yaml = student.endswith((".yaml", ".yml"))
+        key = "model.arch" if yaml or is_named(student) else "model.weights"
+        named[key] = (student, "flag --student")
+    if teacher is not None:
+        named["distill.teacher"] = (teacher, "flag --teacher")
+    resolved, _ = resolve(given, named)
+    from tutelage.train.doctor import examine
+
+    entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
+    found = list(entries if json else with_bar(entries))
+    if json:
+        print(json_format.dumps(plain(found)))
+    else:
+        say(*report_lines(found))
+    if errors(found):
+        raise typer.Exit(TeacherError.exit_code)
+
+
+def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Pass entries on under a progress bar, which a terminal shows until the end."""
+    from tutelage.train.doctor import STAGES, Stage
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("", total=len(STAGES))
+        for entry in entries:
+            if isinstance(entry, Stage):
+                progress.update(bar, description=entry.title, completed=entry.number)
+            yield entry
+
+
+def errors(found: Sequence[Entry]) -> list[Finding]:
+    """Return what would keep a run from starting."""
+    from tutelage.train.doctor import Finding
+
+    return [entry for entry in found if isinstance(entry, Finding) and entry.level == "error"]
+
+
+def plain(found: Sequence[Entry]) -> dict[str, Any]:
+    """Return everything that was found as plain values, by kind."""
+    from tutelage.train.doctor import Finding, Level, Measured, StepCost, Suggestion, Worth
+
+    def of(kind: type) -> list[dict[str, Any]]:
+        return [_plain(entry) for entry in found if isinstance(entry, kind)]
+
+    return {
+        "ok": not errors(found),
+        "teacher": next(iter(of(Worth)), None),
+        "levels": of(Level),
+        "methods": of(Measured),
+        "cost_ms": next(iter(of(StepCost)), None),
+        "findings": of(Finding),
+        "suggestions": of(Suggestion),
+    }
+
+
+def report_lines(found: Sequence[Entry]) -> list[str]:
+    """Return what was found as lines: the teacher, the pairs, the methods, cost, advice."""
+    from tutelage.train.doctor import Finding, Level, Measured, StepCost, Suggestion, Worth
+
+    levels = [entry for entry in found if isinstance(entry, Level)]
+    methods = [entry for entry in found if isinstance(entry, Measured)]
+    lines: list[str] = []
+    for entry in found:
+        if isinstance(entry, Worth):
+            value = f"AP {score(entry.scores['AP'])}" if entry.scores else "no common class"
+            lines.append(f"teacher  {entry.source}: {value} on this val split")
+    if levels:
+        lines += ["", *columns(_pair_rows(levels), left=3)]
+    if methods:
+        lines += ["", *columns(_method_rows(levels, methods), left=1)]
+    for entry in found:
+        if isinstance(entry, StepCost):
+            more = f"the teacher adds {entry.teacher:.0f} ms"
+            lines += ["", f"a step of {entry.images} images takes {entry.plain:.0f} ms; {more}"]
+    told = [entry for entry in found if isinstance(entry, Finding)]
+    lines += [""] * bool(told)
+    for finding in told:
+        mark = "" if finding.level == "info" else f"{finding.level}: "
+        lines.append(f"{mark}{finding.text}")
+        lines += [f"  {line}" for line in finding.fix.splitlines()]
+    lines += ["", "Wiring: every term reaches the student." if not errors(found) else
+              "A run would not start like this."]  # fmt: skip
+    for entry in found:
+        if isinstance(entry, Suggestion):
+            lines += [f"try  {entry.setting}", f"     {entry.reason}"]
+    return lines
+
+
+def _pair_rows(levels: Sequence[Level]) -> list[list[str]]:
+    rows = [["pair", "channels", "map", "CKA"]]
+    for level in levels:
+        rows.append(
+            [
+                f"{level.student.key} → {level.teacher.key}",
+                f"{level.student.channels} → {level.teacher.channels}",
+                f"{level.size[0]}×{level.size[1]}",
+                score(level.similarity),
+            ]
+        )
+    return rows
+
+
+def _method_rows(levels: Sequence[Level], methods: Sequence[Measured]) -> list[list[str]]:
+    each = [f"at {level.student.key}" for level in levels]
+    rows = [["method", "weight", "∇kd / ∇det at it (quartiles)", *each, "adds ms"]]
+    for method in methods:
+        low, middle, high = method.quartiles
+        weight = f"{method.weight:.3g}{'' if method.fixed else ' (auto)'}"
+        ratio = f"{middle:.2g} ({low:.2g}…{high:.2g})"
+        ratios = [f"{value:.2g}" for value in method.levels]
+        rows.append([method.name, weight, ratio, *ratios, f"{method.milliseconds:.0f}"])
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """Return named tuples as dicts, all the way down; NaN as null."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if value != value else value

@@ -1,0 +1,62 @@
+"""What the teachers cost: time per step and memory."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from tutelage.structures import Knowledge
+from tutelage.teachers import Panel
+
+
+class Clocked:
+    """Teachers whose forward passes are timed; on CUDA without waiting for the device.
+
+    Args:
+        panel: Maps images to what each teacher knows.
+        device: Where they run.
+    """
+
+    def __init__(self, panel: Panel, device: torch.device) -> None:
+        self._panel, self._device = panel, device
+        self._seconds, self._calls = 0.0, 0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._gib = sum(t.numel() * t.element_size() for _, t in panel.state()) / 2**30
+
+    def __call__(self, images: Tensor) -> tuple[Knowledge, ...]:
+        """Return what each teacher knows."""
+        self._calls += 1
+        if self._device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            knowledge = self._panel(images)
+            end.record()
+            self._events.append((start, end))
+            return knowledge
+        begun = time.perf_counter()
+        knowledge = self._panel(images)
+        self._seconds += time.perf_counter() - begun
+        return knowledge
+
+    def take(self) -> dict[str, float]:
+        """Return the cost since the last call and start anew; empty if the teachers rested.
+
+        Returns:
+            ``teacher_ms`` per step, ``teacher_gib`` of weights, and on CUDA ``memory_gib``: the
+            largest amount that the process has held.
+        """
+        if not self._calls:
+            return {}
+        if self._events:
+            torch.cuda.synchronize(self._device)
+            self._seconds = sum(start.elapsed_time(end) for start, end in self._events) / 1e3
+        cost = {
+            "teacher_ms": round(1e3 * self._seconds / self._calls, 2),
+            "teacher_gib": round(self._gib, 4),
+        }
+        if self._device.type == "cuda":
+            cost["memory_gib"] = round(torch.cuda.max_memory_allocated(self._device) / 2**30, 3)
+        self._seconds, self._calls, self._events = 0.0, 0, []
+        return cost

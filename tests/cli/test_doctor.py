@@ -1,0 +1,100 @@
+"""``tutelage doctor``: options in, lines and exit status out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tutelage.structures import Tap
+from tutelage.train import doctor as engine
+from tutelage.train.advice import Suggestion
+from tutelage.train.doctor import Finding, Level, Measured, Stage, StepCost, Worth
+
+FOUND = [
+    Stage("networks and data", 0),
+    Worth("teacher.pt", {"AP": 0.53, "AP50": 0.9, "AP75": 0.5}),
+    Level(Tap("57", 16, 8), Tap("75", 256, 8), (40, 40), 0.412),
+    StepCost(16, 660.0, 1210.4),
+    Measured("fgd", 0.79, False, (1.1, 1.5, 2.25), (1.25,), 60.0),
+    Suggestion("--method bckd", "Heads are equal."),
+]
+
+
+@pytest.fixture
+def examined(monkeypatch):
+    """What the engine was asked; it answers with ``found``."""
+    call = {"found": FOUND}
+
+    def examine(config, origins, *, all_methods=False):
+        call.update(config=config, origins=origins, all_methods=all_methods)
+        yield from call["found"]
+
+    monkeypatch.setattr(engine, "examine", examine)
+    return call
+
+
+def test_lines(cli, examined):
+    answer = cli(
+        "doctor", "--teacher", "teacher.pt", "--student", "yolov7-tiny", "--data", "d.yaml"
+    )
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines() == [
+        "teacher  teacher.pt: AP .530 on this val split",
+        "",
+        "pair     channels  map     CKA",
+        "57 → 75  16 → 256  40×40  .412",
+        "",
+        "method       weight  ∇kd / ∇det at it (quartiles)  at 57  adds ms",
+        "fgd     0.79 (auto)                 1.5 (1.1…2.2)    1.2       60",
+        "",
+        "a step of 16 images takes 660 ms; the teacher adds 1210 ms",
+        "",
+        "Wiring: every term reaches the student.",
+        "try  --method bckd",
+        "     Heads are equal.",
+    ]
+
+
+def test_an_error_is_told_and_ends_with_a_status(cli, examined):
+    examined["found"] = [
+        Finding("error", "The teacher finds nothing.", "Train it:\nor go on"),
+        Finding("info", "ld does not fit."),
+    ]
+    answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml")
+    assert answer.code == 4
+    assert "error: The teacher finds nothing.\n  Train it:\n  or go on\nld does" in answer.out
+    assert "A run would not start like this." in answer.out
+
+
+@pytest.mark.parametrize(
+    ("student", "arch", "weights"),
+    [
+        ("yolov7-tiny@0.25", "yolov7-tiny@0.25", None),
+        ("mine.yaml", "mine.yaml", None),
+        ("runs/base", None, "runs/base"),
+    ],
+)
+def test_options_reach_the_settings(cli, examined, student, arch, weights):
+    flags = ("--method", "cwd", "--img-size", "320", "--all-methods", "--set", "distill.ratio=1")
+    cli("doctor", "--teacher", "t.pt", "--student", student, "--data", "d.yaml", *flags)
+    config = examined["config"]
+    assert (config.model.arch, config.model.weights) == (arch, weights)
+    assert config.distill.teacher == "t.pt"
+    assert config.distill.methods[0].name == "cwd"
+    assert (config.train.image_size, config.distill.ratio) == (320, 1)
+    assert examined["all_methods"]
+    assert examined["origins"]["distill.teacher"] == "flag --teacher"
+
+
+def test_json(cli, examined):
+    examined["found"] = [*FOUND, Level(Tap("65", 32, 16), Tap("88", 512, 16), (9, 9), float("nan"))]
+    answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml", "--json")
+    found = json.loads(answer.out)
+    assert found["ok"]
+    assert found["teacher"]["scores"]["AP"] == 0.53
+    assert found["levels"][0]["student"] == {"key": "57", "channels": 16, "stride": 8}
+    assert found["levels"][1]["similarity"] is None
+    assert found["methods"][0]["levels"] == [1.25]
+    assert found["cost_ms"] == {"images": 16, "plain": 660.0, "teacher": 1210.4}
+    assert found["suggestions"] == [{"setting": "--method bckd", "reason": "Heads are equal."}]

@@ -1,0 +1,77 @@
+"""KD-50 to KD-56: EMA, checkpoint, export, clean-up."""
+
+import copy
+import gc
+import io
+import weakref
+
+import pytest
+import torch
+
+from tests.train.parts import make_batch, make_task
+from tests.train.test_loop import make_run
+from tests.train.tiny import last
+from tutelage.evaluation.validate import validate
+from tutelage.models.build import load
+from tutelage.train.events import Evaluated
+from tutelage.train.loop import fit
+from tutelage.train.plan import Plan
+from tutelage.weights.store import load_best
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@pytest.fixture
+def stepped():
+    """A task after a step of a distilled run."""
+    run = make_run(Plan(epochs=1, steps=4, batch=2))
+    next(fit(*run))
+    return run
+
+
+def test_kd50_kd51_a_task_in_training_can_be_copied_and_pickled(stepped):
+    task = stepped[1]
+    file = io.BytesIO()
+    torch.save(task, file)
+    file.seek(0)
+    for other in (copy.deepcopy(task), torch.load(file, weights_only=False)):
+        assert other.state_dict().keys() == task.state_dict().keys()
+        assert all(torch.equal(v, task.state_dict()[k]) for k, v in other.state_dict().items())
+
+
+def test_kd50_features_are_in_no_state(stepped):
+    fresh, _ = make_task()
+    assert stepped[1].state_dict().keys() == fresh.state_dict().keys()
+    size = sum(v.numel() for v in fresh.state_dict().values())
+    assert sum(v.numel() for v in stepped[1].state_dict().values()) == size
+
+
+def test_kd52_what_is_deployed_holds_the_student_alone(distilled):
+    state, _ = load_best(distilled.folder / "best.safetensors")
+    fresh = load("yolov7-tiny@0.125", names=["cat", "dog"])
+    assert state.keys() == fresh.state_dict().keys()
+    assert sum(p.numel() for p in load(distilled.folder).parameters()) == sum(
+        p.numel() for p in fresh.parameters()
+    )
+
+
+def test_kd53_no_hook_stays_behind(stepped):
+    for module in (*stepped[1].modules(), *stepped[2].panel.teachers[0].network.modules()):
+        assert not any(getattr(module, name) for name in HOOKS)
+
+
+def test_kd53_nothing_holds_the_teacher():
+    task, teacher = make_task()
+    batch = make_batch()
+    task(batch, teacher(batch.images))
+    alive = weakref.ref(teacher.teachers[0].network)
+    del teacher
+    gc.collect()
+    assert alive() is None
+
+
+def test_kd55_the_scores_of_a_run_are_those_of_the_student_that_it_saved(distilled):
+    best = max(e.scores["AP"] for e in distilled.events if isinstance(e, Evaluated))
+    again = validate(str(distilled.folder), data=distilled.data, split="val", image_size=64)
+    assert pytest.approx(best, abs=1e-6) == again.AP
+    assert last(distilled.events, Evaluated).scores.keys() >= {"AP", "AP50"}

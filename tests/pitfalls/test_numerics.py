@@ -1,0 +1,76 @@
+"""KD-35 to KD-40: numerics."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.train.parts import make_batch, make_task
+from tutelage.structures import Losses
+from tutelage.train.events import EpochDone, StepDone
+from tutelage.train.outset import at_outset, dead_channels
+from tutelage.train.watch import Skipped
+
+STEP = StepDone(0, 1, Losses({}, {}), 0.01, None)
+
+
+def skipping(skipped, steps, *, every=1):
+    """Return what is said of an epoch in which the scaler left out the first steps."""
+    accelerator, optimizer = SimpleNamespace(), SimpleNamespace()
+    watcher = Skipped(SimpleNamespace(accelerator=accelerator, optimizer=optimizer))
+    for number in range(steps * every):
+        accelerator.sync_gradients = number % every == every - 1
+        optimizer.step_was_skipped = number < skipped * every
+        assert watcher.see(STEP) is None
+    said = watcher.see(EpochDone(3, {}, 1.0, 0.01))
+    assert watcher.see(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
+    return said
+
+
+@pytest.mark.parametrize("every", [1, 2], ids=["each batch", "accumulated"])
+def test_kd35_steps_that_the_scaler_skips_are_told(every):
+    said = skipping(18, 100, every=every)
+    assert said.level == "warning"
+    assert "18 of 100 steps of epoch 4 were skipped by the gradient scaler" in said.text
+
+
+@pytest.mark.parametrize(("skipped", "steps"), [(0, 10), (8, 20), (50, 1000)])
+def test_kd35_a_scaler_may_search(skipped, steps):
+    assert skipping(skipped, steps) is None
+
+
+def test_kd39_constant_channels_are_counted():
+    map_ = torch.randn(2, 6, 5, 4)
+    map_[:, 1], map_[:, 4] = 0.0, 7.5
+    map_[0, 2] = 3.0  # of one image alone
+    assert dead_channels(map_) == 2
+
+
+def outset(task, teacher):
+    """Return what is told of a run of these parts before its first step."""
+    parts = SimpleNamespace(
+        bare=task,
+        student=task.student,
+        teaching=SimpleNamespace(panel=teacher),
+        accelerator=SimpleNamespace(num_processes=1),
+        config=SimpleNamespace(train=SimpleNamespace(batch=16)),
+    )
+    return [notice.text for notice in at_outset(parts, [make_batch()])]
+
+
+def test_kd39_dead_channels_at_a_tap_are_told():
+    task, teacher = make_task()
+    before = {key: value.clone() for key, value in task.state_dict().items()}
+    assert outset(task, teacher) == []
+    assert all(torch.equal(value, before[key]) for key, value in task.state_dict().items())
+    row = teacher.teachers[0].network.model[65]
+    with torch.no_grad():
+        row.conv.weight[:8] = 0
+    channels = teacher.teachers[0].taps[1].channels
+    [text] = outset(task, teacher)
+    assert f"8 of {channels} channels of the teacher's layer 65 are constant" in text
+    assert "--teacher-kd-layers" in text
+
+
+def test_kd40_the_plan_says_the_precision(distilled):
+    assert dict(distilled.plan)["run"].endswith(" · fp32")

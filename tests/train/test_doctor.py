@@ -1,0 +1,151 @@
+"""The doctor on tiny graphs: what it finds, and what it would try."""
+
+import pytest
+
+from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings
+from tutelage.errors import ConfigError
+from tutelage.evaluation import Latency
+from tutelage.structures import Tap
+from tutelage.train import doctor as module
+from tutelage.train.advice import Case, suggestions
+from tutelage.train.doctor import (
+    STAGES,
+    Finding,
+    Level,
+    Measured,
+    Stage,
+    StepCost,
+    Worth,
+    examine,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "IMAGES", 8)
+
+    def timed(step, **_):
+        step()
+        return Latency(10.0, 11.0)
+
+    monkeypatch.setattr(module, "timed", timed)
+
+
+def files(folder):
+    """Everything below a folder but the caches of labels and of the teacher's scores."""
+    return {p for p in folder.rglob("*") if "cache" not in p.parts and p.suffix != ".npz"}
+
+
+def of(found, kind):
+    return [entry for entry in found if isinstance(entry, kind)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / "data")
+
+
+def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
+    methods = [{"name": "fgd", "weight": 3.0}, {"name": "mgd"}]
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": methods}
+    before = files(tmp_path)
+    found = list(examine(settings(data, tmp_path / "runs", distill=distill)))
+    assert files(tmp_path) == before
+    assert [stage.title for stage in of(found, Stage)] == list(STAGES)
+    assert not [f for f in of(found, Finding) if f.level == "error"]
+    levels = of(found, Level)
+    assert [(level.student.key, level.teacher.key) for level in levels] == [
+        ("57", "57"),
+        ("65", "65"),
+        ("73", "73"),
+    ]
+    assert [level.size for level in levels] == [(8, 8), (4, 4), (2, 2)]
+    fgd, mgd = of(found, Measured)
+    assert (fgd.weight, fgd.fixed, mgd.fixed) == (3.0, True, False)
+    assert mgd.quartiles[1] == pytest.approx(1.5)  # the only one with a share of the ratio
+    assert len(fgd.levels) == len(mgd.levels) == 3
+    [cost] = of(found, StepCost)
+    assert (cost.images, cost.plain, cost.teacher) == (4, 10.0, 10.0)
+    [worth] = of(found, Worth)
+    assert worth.source == str(CHECKPOINT)
+
+
+def test_all_methods_that_fit_and_why_the_others_do_not(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = settings(data, tmp_path, distill={"teacher": teacher, "accept_teacher": True})
+    found = list(examine(config, all_methods=True))
+    names = {m.name for m in of(found, Measured)}
+    assert {"fgd", "pkd", "bckd", "frs"} <= names
+    assert "ld" not in names
+    assert any("'ld' cannot compare" in f.text for f in of(found, Finding) if f.level == "info")
+    for measured in of(found, Measured):
+        assert measured.quartiles[1] == pytest.approx(1.5)
+
+
+def test_faults_are_findings_not_the_end(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = settings(
+        data,
+        tmp_path,
+        train={"freeze": (77,)},
+        distill={"teacher": teacher, "methods": [{"name": "fgd"}]},
+    )
+    found = list(examine(config))
+    told = [f.text for f in of(found, Finding) if f.level == "error"]
+    assert any("finds nothing on this data" in text for text in told)
+    assert any("reaches no parameter of the student" in text for text in told)
+    assert not of(found, Measured)
+    assert of(found, StepCost)
+
+
+def test_without_a_teacher_there_is_nothing_to_examine(data, tmp_path):
+    with pytest.raises(ConfigError, match="No teacher is given"):
+        list(examine(settings(data, tmp_path)))
+
+
+WIDE = (Tap("57", 64, 8), Tap("65", 128, 16), Tap("73", 256, 32))
+INPUTS = tuple(Tap(str(74 + n), 2 * tap.channels, tap.stride) for n, tap in enumerate(WIDE))
+CASE = Case(
+    taps=WIDE,
+    head_inputs=INPUTS,
+    given_layers=False,
+    similarity=(0.4, 0.5, 0.6),
+    equal_heads=True,
+    predictions=True,
+    fixed={"fgd": 1.5},
+    automatic={},
+    ratio=1.5,
+    weak=False,
+)
+
+
+def narrow(taps):
+    return tuple(tap._replace(channels=tap.channels // 4) for tap in taps)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({}, None),
+        ({"weak": True}, "tutelage train --weights"),
+        ({"taps": narrow(WIDE), "head_inputs": narrow(INPUTS)}, "--student-kd-layers 74,75,76"),
+        ({"similarity": (0.4, 0.97, 0.6)}, "--student-kd-layers 57,73"),
+        ({"similarity": (0.97, 0.97, 0.96)}, "another teacher"),
+        ({"predictions": False}, "--method bckd"),
+        ({"predictions": False, "equal_heads": False}, None),
+        ({"fixed": {"fgd": 0.01}}, "--method fgd  without a weight"),
+        ({"automatic": {"mgd": 4.2}}, "weight: auto"),
+    ],
+)
+def test_rules(changes, setting):
+    said = list(suggestions(CASE._replace(**changes)))
+    assert len(said) == (setting is not None)
+    if setting is not None:
+        assert said[0].setting.startswith(setting)
+        assert said[0].reason
+
+
+def test_layers_that_were_asked_for_are_left_alone():
+    case = CASE._replace(taps=narrow(WIDE), head_inputs=narrow(INPUTS), given_layers=True)
+    assert not list(suggestions(case))
