@@ -1,8 +1,17 @@
 """Teachers: functions from images to knowledge."""
 
-from tutelage.teachers.load import load_teacher
+from tutelage.teachers.custom import FeatureTeacher
+from tutelage.teachers.load import TEACHERS, load_teacher
 from tutelage.teachers.native import NativeTeacher
 from tutelage.teachers.panel import Panel
 from tutelage.teachers.teacher import Teacher, fingerprint
 
-__all__ = ["NativeTeacher", "Panel", "Teacher", "fingerprint", "load_teacher"]
+__all__ = [
+    "TEACHERS",
+    "FeatureTeacher",
+    "NativeTeacher",
+    "Panel",
+    "Teacher",
+    "fingerprint",
+    "load_teacher",
+]

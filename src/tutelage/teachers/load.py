@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
-from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
+from tutelage.errors import ConfigError, nearest
+from tutelage.models.checkpoint import SUFFIXES, read_checkpoint, restore, weight_file
+from tutelage.teachers.custom import load_custom
+from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher
 from tutelage.teachers.teacher import Teacher
+from tutelage.teachers.torchvision import load_torchvision
+from tutelage.teachers.ultralytics import load_ultralytics
 from tutelage.weights.store import identity
 
 Loader = Callable[[str, torch.device, torch.dtype], Teacher]
+
+TEACHERS: Mapping[str, Loader] = {  # by the family before the colon
+    "torchvision": load_torchvision,
+    "hf": load_hugging_face,
+    "ultralytics": load_ultralytics,
+}
+
+
+def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Teacher:
+    """Load a teacher.
+
+    Args:
+        source: ``family:name`` of another library (see :data:`TEACHERS`), a run folder or weight
+            file of ours, or ``package.module:function`` of your own.
+        device: Where it runs.
+        dtype: Its precision; networks of other libraries run in float32.
+
+    Raises:
+        WeightsError: It cannot be read.
+        MissingExtraError: The library is not installed.
+        ConfigError: There is no such family or network.
+    """
+    family, colon, name = source.partition(":")
+    if colon and family in TEACHERS:
+        return TEACHERS[family](name, device, dtype)
+    if not colon or Path(source).exists() or source.endswith(SUFFIXES):
+        return load_native(source, device, dtype)
+    if not _importable(family):
+        forms = " ".join(f"{known}:…" for known in TEACHERS)
+        fix = f"{nearest(family, TEACHERS)} Known: {forms} package.module:function, or a file."
+        raise ConfigError(f"'{source}': there is no '{family}'", fix=fix.strip())
+    return load_custom(source, device, dtype)
 
 
 def load_native(source: str, device: torch.device, dtype: torch.dtype) -> NativeTeacher:
@@ -25,23 +64,8 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
     return NativeTeacher(restore(read_checkpoint(path)), device=device, dtype=dtype, record=record)
 
 
-TEACHERS: Mapping[str, Loader] = {}  # by the family before the colon
-
-
-def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Teacher:
-    """Load a teacher.
-
-    Args:
-        source: ``family:name`` of another library (see :data:`TEACHERS`), or a run folder or
-            weight file of ours.
-        device: Where it runs.
-        dtype: Its precision.
-
-    Raises:
-        WeightsError: It cannot be read.
-        ConfigError: There is no such family or network.
-    """
-    family, colon, name = source.partition(":")
-    if colon and family in TEACHERS:
-        return TEACHERS[family](name, device, dtype)
-    return load_native(source, device, dtype)
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent that does not exist, or no name of a module
+        return False

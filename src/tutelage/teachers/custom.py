@@ -1,0 +1,124 @@
+"""Teachers of your own: any network whose submodules have names, or any object that teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, nearest
+from tutelage.structures import Predictions, Tap
+from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
+from tutelage.teachers.recorder import TapRecorder
+from tutelage.teachers.teacher import Teacher, fingerprint
+
+Predict = Callable[[Any, tuple[int, int]], Predictions]
+
+
+class FeatureTeacher(ForeignTeacher):
+    """Any network of which submodules are tapped by their names.
+
+    Args:
+        network: Called with ``(b, 3, h, w)`` images. It is not copied but frozen as it is.
+        taps: A key for each tap, and the submodule that returns its map, such as
+            ``{"p3": "layer2"}``.
+        names: Its class names, if it predicts.
+        predict: From what the network returns, and the canvas ``(h, w)``, to predictions. Without
+            it the network runs only up to its last tap.
+        mean: Subtracted from images in 0..1, per channel.
+        std: What the difference is divided by.
+        title: What it is called; by default the class name of the network.
+        record: What identifies its weights; by default a hash of them.
+        device: Where it runs.
+        probe_hw: Size of the blank image on which channels and strides are found.
+
+    Raises:
+        ConfigError: A submodule does not exist, does not run, or returns no map of the image.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        taps: Mapping[str, str],
+        *,
+        names: Sequence[str] = (),
+        predict: Predict | None = None,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        title: str = "",
+        record: Mapping[str, Any] | None = None,
+        device: torch.device | str = "cpu",
+        probe_hw: tuple[int, int] = PROBE_HW,
+    ) -> None:
+        recorder = TapRecorder(network, list(taps.values()))
+        title = title or type(network).__name__
+
+        def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+            if predictions and predict is None:
+                fix = "Give FeatureTeacher a predict function, or use a feature method (fgd)."
+                raise ConfigError(f"{title} shares features only", fix=fix)
+            found, out = recorder(lambda: network(images), stop=not predictions)
+            size = (int(images.shape[-2]), int(images.shape[-1]))
+            maps = [found[module] for module in taps.values()]
+            return maps, predict(out, size) if predictions and predict else None
+
+        super().__init__(
+            network,
+            look,
+            title=title,
+            names=names,
+            mean=mean,
+            std=std,
+            keys=list(taps),
+            record=record or {"source": title, "sha256": fingerprint(network.state_dict().items())},
+            device=device,
+            probe_hw=probe_hw,
+        )
+
+
+def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:  # noqa: ARG001
+    """Call ``package.module:build`` with the device; it must return a teacher.
+
+    Args:
+        path: The module and the function in it.
+        device: Where the teacher is to run.
+        dtype: Unused: a teacher of your own chooses its precision.
+
+    Raises:
+        ConfigError: It cannot be imported, or does not return a teacher.
+    """
+    module, _, member = path.partition(":")
+    try:
+        content = import_module(module)
+    except Exception as error:  # a user's module may fail in any way
+        plain = isinstance(error, ImportError)
+        reason = str(error) if plain else f"{type(error).__name__}: {error}"
+        fix = "Install the package, or start where Python can import it"
+        raise ConfigError(f"cannot import '{module}': {reason}", fix=fix) from error
+    build: Any = getattr(content, member, None)
+    if not callable(build):
+        what = f"'{module}' has no function '{member}'"
+        raise ConfigError(what, fix=nearest(member, vars(content)))
+    teacher: Any = build(device)
+    if fault := _fault(teacher):
+        fix = "See tutelage.teachers.Teacher, or return a tutelage.teachers.FeatureTeacher"
+        raise ConfigError(f"{path} returned no teacher: {fault}", fix=fix)
+    teacher.record = {**teacher.record, "source": path}
+    return teacher
+
+
+def _fault(teacher: Any) -> str:
+    """Return what an object lacks to be a teacher, or an empty string."""
+    parts = ("title", "names", "taps", "stride", "record", "sharing", "state", "__call__")
+    if missing := [part for part in parts if not hasattr(teacher, part)]:
+        return f"a {type(teacher).__name__} without {', '.join(missing)}"
+    if not teacher.taps or not all(isinstance(tap, Tap) for tap in teacher.taps):
+        return f"taps must be at least one tutelage.structures.Tap, but are {teacher.taps!r}"
+    if not all(isinstance(name, str) for name in teacher.names):
+        return f"names must be texts, but are {teacher.names!r}"
+    if not isinstance(teacher.record, dict):
+        return f"record must be a dict, but is {teacher.record!r}"
+    return ""

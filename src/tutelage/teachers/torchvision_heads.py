@@ -1,0 +1,99 @@
+"""Dense predictions of torchvision's detectors, decoded on the canvas and before NMS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSD
+from torchvision.ops import clip_boxes_to_image
+
+from tutelage.structures import Predictions
+from tutelage.teachers.foreign import ABSENT, level_index, log_odds
+
+CANDIDATES = 1000  # of a two-stage detector per image, the best ones
+Decoder = Callable[[Any, Tensor, Mapping[str, Tensor], Sequence[int]], Predictions]
+
+
+def one_stage(
+    model: Any,
+    images: Tensor,
+    features: Mapping[str, Tensor],
+    columns: Sequence[int],
+) -> Predictions:
+    """Decode every anchor of a one-stage detector.
+
+    Args:
+        model: RetinaNet, FCOS or SSD.
+        images: ``(b, 3, h, w)`` normalised.
+        features: Its pyramid.
+        columns: The columns of its scores that are classes.
+    """
+    maps, size = list(features.values()), (images.shape[-2], images.shape[-1])
+    out = model.head(maps)
+    anchors = model.anchor_generator(ImageList(images, [size] * len(images)), maps)
+    coder = model.box_coder
+    decode = coder.decode if isinstance(model, FCOS) else coder.decode_single
+    pairs = zip(out["bbox_regression"], anchors, strict=True)
+    boxes = torch.stack([decode(codes, places) for codes, places in pairs])
+    raw = out["cls_logits"]
+    if isinstance(model, RetinaNet):
+        logits = raw
+    elif isinstance(model, FCOS):
+        logits = log_odds((raw.sigmoid() * out["bbox_ctrness"].sigmoid()).sqrt())
+    else:
+        logits = log_odds(raw.softmax(-1))
+    counts = model.anchor_generator.num_anchors_per_location()
+    sizes = [f.shape[-2] * f.shape[-1] * n for f, n in zip(maps, counts, strict=True)]
+    return Predictions(
+        clip_boxes_to_image(boxes, size),
+        logits[..., columns],
+        None,
+        level_index(sizes, images.device),
+    )
+
+
+def two_stage(
+    model: Any, images: Tensor, features: Mapping[str, Tensor], columns: Sequence[int]
+) -> Predictions:
+    """Decode the best pairs of proposal and class; arguments as in :func:`one_stage`.
+
+    Every class has a box of its own here, so a candidate is of one class; its other logits, and all
+    of those that fill up an image with fewer proposals, are as low as can be.
+    """
+    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    sizes = [size] * batch
+    proposals, _ = model.rpn(ImageList(images, sizes), features)
+    heads = model.roi_heads
+    pooled = heads.box_head(heads.box_roi_pool(features, proposals, sizes))
+    raw, regression = heads.box_predictor(pooled)
+    counts = [len(boxes) for boxes in proposals]
+    boxes = clip_boxes_to_image(heads.box_coder.decode(regression, proposals), size)
+    scores = raw.softmax(-1)[:, columns].split(counts)
+    xyxy = images.new_zeros(batch, CANDIDATES, 4)
+    logits = images.new_full((batch, CANDIDATES, len(columns)), ABSENT)
+    for number, (score, box) in enumerate(
+        zip(scores, boxes[:, columns].split(counts), strict=True)
+    ):
+        best, place = score.flatten().topk(min(CANDIDATES, score.numel()))
+        xyxy[number, : len(best)] = box.flatten(0, 1)[place]
+        row = torch.arange(len(best), device=images.device)
+        logits[number, row, place % len(columns)] = log_odds(best)
+    return Predictions(xyxy, logits, None, level_index([CANDIDATES], images.device))
+
+
+DECODERS: Mapping[type[nn.Module], Decoder] = {
+    FasterRCNN: two_stage,  # Mask and Keypoint R-CNN are of this kind
+    RetinaNet: one_stage,
+    FCOS: one_stage,
+    SSD: one_stage,
+}
+
+
+def decoder(model: nn.Module) -> Decoder:
+    """Return what makes predictions of a detector's pyramid."""
+    return next(decode for kind, decode in DECODERS.items() if isinstance(model, kind))

@@ -1,0 +1,82 @@
+"""Detectors of the ultralytics package as teachers: ``ultralytics:FILE.pt``.
+
+The package is AGPL-3.0. It is no dependency: only who has installed it can name such a teacher, and
+only its public interface is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from tutelage.errors import ConfigError, MissingExtraError, WeightsError
+from tutelage.structures import Predictions
+from tutelage.teachers.foreign import ABSENT, ForeignTeacher, level_index, log_odds
+from tutelage.teachers.recorder import TapRecorder
+from tutelage.weights import identity
+
+
+def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> ForeignTeacher:  # noqa: ARG001
+    """Load a YOLO detector. The package itself opens the file, which may run code in it.
+
+    Args:
+        file: A ``.pt`` file of the package.
+        device: Where it runs.
+        dtype: Unused: it runs in float32.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+        WeightsError: The file is missing or cannot be read.
+        ConfigError: It is no detector.
+    """
+    record = {"source": f"ultralytics:{file}", **identity(file)}
+    try:
+        library: Any = import_module("ultralytics")
+    except ImportError as error:
+        raise MissingExtraError(
+            "ultralytics: teachers need the ultralytics package.",
+            fix="pip install ultralytics  (its licence is AGPL-3.0: see what that means for you)",
+        ) from error
+    try:
+        yolo = library.YOLO(file, verbose=False)
+    except Exception as error:  # another package may fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"ultralytics cannot open {file}: {reason}") from error
+    if Path(str(yolo.ckpt_path)).resolve() != Path(file).resolve():
+        what = f"ultralytics takes '{file}' for a name of its own and opened {yolo.ckpt_path}"
+        raise WeightsError(what, fix="Give your file another name.")
+    if yolo.task != "detect":
+        raise ConfigError(f"{file} is for the task '{yolo.task}', not 'detect'")
+    network = yolo.model
+    inputs = network.model[-1].f  # the rows that feed the head
+    names = [str(name) for _, name in sorted(yolo.names.items())]
+    keys = [f"model.{number}" for number in inputs]
+    recorder = TapRecorder(network, keys)
+
+    def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+        found, out = recorder(lambda: network(images), stop=not predictions)
+        maps = [found[key] for key in keys]
+        return maps, _predictions(out, maps, len(names)) if predictions else None
+
+    title = str(getattr(network, "yaml", {}).get("yaml_file", file)).removesuffix(".yaml")
+    return ForeignTeacher(network, look, title=title, names=names, record=record, device=device)
+
+
+def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
+    """Return dense boxes ``(b, 4 + classes, n)``, or the few that a head without NMS has chosen."""
+    raw = out if isinstance(out, Tensor) else out[0]
+    if raw.shape[1] == 4 + classes:
+        xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
+        cells = [feature.shape[-2] * feature.shape[-1] for feature in maps]
+        level = level_index(cells, raw.device)
+        return Predictions(box_convert(xywh, "cxcywh", "xyxy"), log_odds(scores), None, level)
+    xyxy, score, label = raw.split([4, 1, 1], -1)
+    logits = score.new_full((*score.shape[:2], classes), ABSENT)
+    logits.scatter_(-1, label.long(), log_odds(score))
+    return Predictions(xyxy, logits, None, level_index([raw.shape[1]], raw.device))

@@ -1,0 +1,95 @@
+import sys
+import types
+
+import pytest
+import torch
+
+from tests.teachers.foreign import Net
+from tutelage.errors import ConfigError
+from tutelage.structures import Predictions
+from tutelage.teachers import FeatureTeacher, load_teacher
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def module(monkeypatch):
+    made = types.ModuleType("my_teachers")
+    made.__spec__ = types.SimpleNamespace(name="my_teachers")
+    monkeypatch.setitem(sys.modules, "my_teachers", made)
+    return made
+
+
+def predict(out, size):
+    boxes = out.new_tensor([0.0, 0.0, size[1], size[0]]).expand(len(out), 1, 4)
+    return Predictions(boxes, out.mean((2, 3))[:, None], None, torch.zeros(1, dtype=torch.int64))
+
+
+def test_a_network_with_a_predict_function():
+    network = Net().eval()
+    teacher = FeatureTeacher(
+        network,
+        {"p4": "deep"},
+        names=list("abcdef"),
+        predict=predict,
+        mean=(0.5,) * 3,
+        std=(2,) * 3,
+    )
+    images = torch.rand(2, 3, 64, 96)
+    knowledge = teacher(images, predictions=True)
+    assert torch.equal(knowledge.features[0], network((images - 0.5) / 2))
+    assert knowledge.predictions is not None
+    assert knowledge.predictions.xyxy[0, 0].tolist() == [0, 0, 96, 64]
+    assert knowledge.predictions.logits.shape == (2, 1, 6)
+    assert teacher.record["source"] == "Net"
+
+
+def test_without_a_predict_function_there_are_no_predictions():
+    teacher = FeatureTeacher(Net(), {"p3": "stem"}, title="mine")
+    assert teacher.names == ()
+    with pytest.raises(ConfigError, match="mine shares features only"):
+        teacher(torch.rand(1, 3, 64, 64), predictions=True)
+
+
+def test_a_tap_must_be_a_map_of_the_image():
+    network = Net()
+    network.idle = torch.nn.Flatten()
+    network.forward = lambda x: network.idle(network.stem(x))
+    with pytest.raises(ConfigError, match=r"'flat' is no map.*\[1, 2048\]"):
+        FeatureTeacher(network, {"flat": "idle"})
+
+
+def test_a_function_of_ones_own(module):
+    module.build = lambda device: FeatureTeacher(Net(), {"p3": "stem"}, device=device)
+    teacher = load_teacher("my_teachers:build", CPU)
+    assert teacher(torch.rand(1, 3, 32, 32)).features[0].shape == (1, 4, 4, 4)
+    assert teacher.record["source"] == "my_teachers:build"
+    assert len(teacher.record["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"taps": ()}, "at least one"),
+        ({"taps": ("p3",)}, "Tap, but are"),
+        ({"names": (1, 2)}, "names must be texts"),
+        ({"record": None}, "record must be a dict"),
+    ],
+)
+def test_an_object_that_is_no_teacher(module, change, message):
+    def build(device):
+        teacher = FeatureTeacher(Net(), {"p3": "stem"}, device=device)
+        vars(teacher).update(change)
+        return teacher
+
+    module.build = build
+    with pytest.raises(ConfigError, match=message):
+        load_teacher("my_teachers:build", CPU)
+
+
+def test_a_bare_network_is_no_teacher(module):
+    module.build = lambda _: Net()
+    with pytest.raises(ConfigError, match=r"a Net without title, names.*FeatureTeacher"):
+        load_teacher("my_teachers:build", CPU)
+    with pytest.raises(ConfigError, match=r"no function 'bild'.*Did you mean 'build'"):
+        load_teacher("my_teachers:bild", CPU)
