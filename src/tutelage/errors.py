@@ -37,6 +37,10 @@ class DataError(UserError):
     exit_code = 3
 
 
+class MissingSplitError(DataError):
+    """A data set without the split that was asked for."""
+
+
 class WeightsError(UserError):
     """A checkpoint or a model that cannot be used."""
 

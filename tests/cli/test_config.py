@@ -45,7 +45,7 @@ def test_all_settings(cli) -> None:
 def test_json(cli) -> None:
     rows = json.loads(cli("config", "--json", "--set", "distill.methods.0.alpha=1").out)
     assert rows["train.epochs"] == {"value": 100, "origin": "default"}
-    assert rows["distill.methods"]["value"] == [{"name": "fgd", "weight": "auto", "alpha": 1}]
+    assert rows["distill.methods"]["value"] == [{"name": "auto", "weight": "auto", "alpha": 1}]
 
 
 def test_faults(cli) -> None:

@@ -44,7 +44,11 @@ def test_a_student_learns_from_another_library(family, tmp_path, monkeypatch):
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
     data = make_data(tmp_path / "data")
     source = teacher_of(family, tmp_path, monkeypatch)
-    distill = {"teacher": source, "accept_teacher": True, "methods": [{"name": "fitnet", "weight": 1.0}]}
+    distill = {
+        "teacher": source,
+        "accept_teacher": True,
+        "methods": [{"name": "fitnet", "weight": 1.0}],
+    }
     if family == "torchvision":
         distill |= {"student_kd_layers": ["p4", "p5"]}  # SSDLite has no stride 8
     train = {"epochs": 20, "image_size": 128, "validate_runs": False}

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
 from tutelage.cli.doctor import doctor
@@ -31,6 +32,10 @@ MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tu
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
+MANY = (
+    "tutelage compare --data bccd.yaml --teacher-weights t.pt --method fgd --method pkd --seeds 3"
+)
+app.command(epilog=f"[dim]Example[/]  {MANY}")(compare)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
 DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"

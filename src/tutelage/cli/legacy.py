@@ -148,7 +148,16 @@ VAL: Mapping[str, Flag] = {
     "--dnn": Flag("refused", "none", "a PyTorch model is evaluated by PyTorch"),
 }
 
-COMMANDS: Mapping[str, Mapping[str, Flag]] = {"train": TRAIN, "val": VAL}
+COMPARE: Mapping[str, Flag] = {
+    **TRAIN,
+    "--resume": Flag("refused", "maybe", "the same command again continues a comparison"),
+    "--seed": Flag(
+        "refused", "one", "give their number with --seeds or name them: --seed-list 0,1"
+    ),
+    "--exist-ok": Flag("idle", "none", "a comparison continues in its folder, always"),
+}
+
+COMMANDS: Mapping[str, Mapping[str, Flag]] = {"train": TRAIN, "val": VAL, "compare": COMPARE}
 
 
 def translate(argv: Sequence[str]) -> Translation:

@@ -39,8 +39,6 @@ SETTINGS: Mapping[str, str] = {
     "name": "run.name",
     "exist_ok": "run.exist_ok",
 }
-# what a resumed run may change: where it runs, not what it computes
-FREE_ON_RESUME = ("train.device", "train.workers", "train.cache_images", "train.cache_gib")
 
 
 def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -139,16 +137,13 @@ def run_to_resume(given: str, project: str) -> Path:
 
 
 def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
-    from tutelage.config.describe import leaves
-    from tutelage.config.layers import at, origin_of
+    from tutelage.config.differ import differing
+    from tutelage.config.layers import origin_of
 
-    before, after = stored.config.model_dump(mode="json"), resolved.config.model_dump(mode="json")
     faults: list[str] = []
-    for key in leaves():
-        was, now = at(before, key), at(after, key)
-        if was != now and key not in FREE_ON_RESUME:
-            origin = origin_of(key, resolved.origins).removeprefix("flag ")
-            faults.append(f"{origin}: {key} {now} contradicts its {was}")
+    for key, was, now in differing(stored.config, resolved.config):
+        origin = origin_of(key, resolved.origins).removeprefix("flag ")
+        faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:
         what = "\n  ".join(["--resume continues a run as it was.", *faults])
         best = folder / "best.safetensors"

@@ -78,7 +78,9 @@ def train(
     )
 
 
-def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool = False) -> None:
+def follow(
+    events: Iterator[Any], display: Display, *, batch: int, dry_run: bool = False, again: str = ""
+) -> None:
     """Show a run; say how to go on if it is stopped.
 
     Args:
@@ -86,6 +88,7 @@ def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool
         display: Shows its events.
         batch: Images per step, for the message when memory runs out.
         dry_run: Whether the run ends after its first step.
+        again: How to go on after Ctrl-C, if not with ``train --resume``.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
@@ -109,7 +112,7 @@ def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool
             )
     except KeyboardInterrupt:
         display.close()
-        raise _interrupted(folder, place) from None
+        raise _interrupted(folder, place, again) from None
     except UserError:
         raise
     except Exception as error:
@@ -118,8 +121,10 @@ def follow(events: Iterator[Any], display: Display, *, batch: int, dry_run: bool
         display.close()
 
 
-def _interrupted(folder: str, place: str) -> Interrupted:
+def _interrupted(folder: str, place: str, again: str) -> Interrupted:
     what = f"Stopped by Ctrl-C{f' at {place}' if place else ' before the first step'}."
+    if again:
+        return Interrupted(what, fix=again)
     if folder and (Path(folder) / "last.pt").exists():
         return Interrupted(
             what, fix=f"Continue from the last save:  tutelage train --resume {folder}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from tutelage.evaluation.difference import (
     Difference,
+    difference_of,
+    gap_closed,
     paired_bootstrap,
     paired_bootstrap_over_seeds,
+    resampled,
     sentence,
 )
 from tutelage.evaluation.evaluate import Found, collect, evaluate, merge
@@ -20,12 +23,15 @@ __all__ = [
     "Latency",
     "Scores",
     "collect",
+    "difference_of",
     "evaluate",
+    "gap_closed",
     "latency",
     "merge",
     "nms",
     "paired_bootstrap",
     "paired_bootstrap_over_seeds",
+    "resampled",
     "score",
     "sentence",
 ]

@@ -22,6 +22,8 @@ from tutelage.data.index import DatasetIndex
 from tutelage.evaluation.coco import IOUS, RECALLS, ClassMatches, CocoEvaluation
 from tutelage.evaluation.scores import Rows, to_table
 
+Values = NDArray[np.float64]
+
 _CELLS = 4_000_000  # of draws × detections held at a time
 _METRICS: dict[str, tuple[str, slice]] = {
     "AP": ("all", slice(None)),
@@ -126,30 +128,68 @@ def paired_bootstrap_over_seeds(
         raise ValueError(
             f"expected as many runs in both arms, but got {len(runs_a)} and {len(runs_b)}"
         )
+    a, b = (
+        [resampled(index, r, draws=draws, seed=seed, metric=metric, images=images) for r in runs]
+        for runs in (runs_a, runs_b)
+    )
+    count = len(index) if images is None else len(images)
+    return difference_of(a, b, images=count, seed=seed, metric=metric)
+
+
+def resampled(
+    index: DatasetIndex,
+    run: Rows,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    metric: str = "AP",
+    images: Sequence[int] | None = None,
+) -> Values:
+    """Return a metric of one run on the images, then on each bootstrap draw of them.
+
+    Args:
+        index: Images and objects.
+        run: Its detections.
+        draws: Bootstrap draws.
+        seed: Decides the draws: the same seed gives every run the same draws.
+        metric: AP, AP50, AP75, APs, APm or APl.
+        images: Positions of the images that were evaluated; all if None.
+
+    Returns:
+        ``(1 + draws,)``; NaN where there is no object to find.
+
+    Raises:
+        ValueError: The metric is unknown.
+    """
     if metric not in _METRICS:
         raise ValueError(f"expected one of {', '.join(_METRICS)}, but got {metric}")
     area, ious = _METRICS[metric]
     count = len(index) if images is None else len(images)
-    generator = np.random.default_rng(seed)
     # Row 0 is the sample itself; the rest are bootstrap draws, as counts per image.
     weights = np.ones((draws + 1, count), np.int32)
     if count:
+        generator = np.random.default_rng(seed)
         weights[1:] = generator.multinomial(count, np.full(count, 1 / count), size=draws)
-    arms = [
-        np.stack(
-            [
-                _values(CocoEvaluation(index, to_table(run), images=images), weights, area, ious)
-                for run in runs
-            ]
-        )
-        for runs in (runs_a, runs_b)
-    ]
-    deltas = arms[1] - arms[0]  # (seeds, draws + 1)
-    chosen = generator.integers(0, len(deltas), (len(deltas), draws))
-    drawn = np.take_along_axis(deltas[:, 1:], chosen, axis=0).mean(0)
+    return _values(CocoEvaluation(index, to_table(run), images=images), weights, area, ious)
+
+
+def difference_of(
+    a: Sequence[Values], b: Sequence[Values], *, images: int, seed: int = 0, metric: str = "AP"
+) -> Difference:
+    """Compare two arms, one :func:`resampled` run per seed, in the same order of seeds.
+
+    Args:
+        a: Runs of the first arm.
+        b: Runs of the second arm.
+        images: Images resampled.
+        seed: Decides which seeds a draw takes.
+        metric: What the values are.
+    """
+    deltas = np.stack(b) - np.stack(a)  # (seeds, draws + 1)
+    drawn = _over_seeds(deltas, seed)
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
-        return Difference(math.nan, math.nan, math.nan, math.nan, metric, count, len(deltas))
+        return Difference(math.nan, math.nan, math.nan, math.nan, metric, images, len(deltas))
     low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
     share = min((drawn <= 0).mean(), (drawn >= 0).mean())
     return Difference(
@@ -158,10 +198,37 @@ def paired_bootstrap_over_seeds(
         high,
         min(1.0, 2 * max(float(share), 1 / len(drawn))),
         metric,
-        count,
+        images,
         len(deltas),
         *_t_interval(deltas[:, 0]),
     )
+
+
+def gap_closed(
+    a: Sequence[Values], b: Sequence[Values], teacher: Values, *, seed: int = 0
+) -> tuple[float, float, float] | None:
+    """Return which share of the gap between arm A and the teacher arm B closes.
+
+    Args:
+        a: Runs of the first arm, as in :func:`difference_of`.
+        b: Runs of the second arm.
+        teacher: The teacher's values.
+        seed: Decides which seeds a draw takes.
+
+    Returns:
+        The share, and its 95 % interval (NaN if the gap vanishes in some draw); None if the teacher
+        is no better than A.
+    """
+    first, second = np.stack(a), np.stack(b)
+    gap = float(teacher[0] - first[:, 0].mean())
+    if not gap > 0:
+        return None
+    share = float((second - first)[:, 0].mean()) / gap
+    gaps = _over_seeds(teacher - first, seed)
+    if not (gaps > 0).all():
+        return share, math.nan, math.nan
+    low, high = np.percentile(_over_seeds(second - first, seed) / gaps, [2.5, 97.5]).tolist()
+    return share, low, high
 
 
 def sentence(
@@ -204,6 +271,16 @@ def sentence(
             "not the chance in training."
         )
     return text
+
+
+def _over_seeds(values: Values, seed: int) -> Values:
+    """Means over seeds drawn with replacement, ``(seeds, 1 + draws)`` to ``(draws,)``.
+
+    The same seed chooses the same rows, whatever the values are.
+    """
+    shape = (len(values), values.shape[1] - 1)
+    chosen = np.random.default_rng([seed, 1]).integers(0, len(values), shape)
+    return np.take_along_axis(values[:, 1:], chosen, axis=0).mean(0)
 
 
 def _values(

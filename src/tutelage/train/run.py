@@ -265,21 +265,29 @@ class _Run:
             )
 
 
-def _check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None:
-    """Refuse to go on with a run that has nothing left to do."""
+def nothing_left(saved: Mapping[str, Any], config: Config) -> str:
+    """Return why a run has nothing left to do, or an empty text.
+
+    Args:
+        saved: Its ``last.pt``.
+        config: Its settings.
+    """
     done, epochs, patience = saved["position"][0], config.train.epochs, config.train.patience
     best = Best(patience)
     best.epoch = saved["progress"]["best_epoch"]
-    what = ""
     if done >= epochs:
-        what = f"{folder} is already finished ({done}/{epochs} epochs)."
-    elif best.exhausted(done - 1):
-        what = (
-            f"{folder} stopped early after {done} of {epochs} epochs: no better AP for {patience}."
-        )
-    if what:
+        return f"is already finished ({done}/{epochs} epochs)"
+    if best.exhausted(done - 1):
+        return f"stopped early after {done} of {epochs} epochs: no better AP for {patience}"
+    return ""
+
+
+def _check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None:
+    """Refuse to go on with a run that has nothing left to do."""
+    why = nothing_left(saved, config)
+    if why:
         fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
-        raise ConfigError(what, fix=fix)
+        raise ConfigError(f"{folder} {why}.", fix=fix)
 
 
 def _records(parts: Parts) -> tuple[dict[str, Any], ...]:

@@ -13,7 +13,7 @@ import yaml
 
 from tutelage.config.source import yaml_problem
 from tutelage.data.image import SUFFIXES, is_image
-from tutelage.errors import DataError, nearest
+from tutelage.errors import DataError, MissingSplitError, nearest
 
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 
@@ -148,7 +148,7 @@ def _locate(
 ) -> tuple[Path, ...]:
     given = document.get(split)
     if given is None:
-        raise DataError(
+        raise MissingSplitError(
             f"{path.name} has no '{split}' (found: {', '.join(map(str, document)) or 'nothing'}).",
             fix=f"Add for example  {split}: images/{split}",
         )

@@ -1,0 +1,246 @@
+"""``tutelage compare``."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.console import Display, make_display
+from tutelage.cli.legacy import Translation
+from tutelage.cli.tables import columns, say
+from tutelage.cli.train import follow
+from tutelage.errors import TrainingError
+
+if TYPE_CHECKING:
+    from tutelage.train.compare import Compared, RunBegins, Surveyed
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="<spec>",
+        help="An arm: fgd | cwd:weight=5 | fgd+bckd (repeatable) [dim]\\[fgd][/]",
+        rich_help_panel=o.KD,
+    ),
+]
+Ratios = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ratio",
+        metavar="<x>",
+        help="Each arm with this distill.ratio (repeatable)",
+        rich_help_panel=o.KD,
+    ),
+]
+EpochsShare = Annotated[
+    str | None,
+    typer.Option(
+        "--epochs-share",
+        metavar="<x>",
+        help="0.6: each arm also with 60 % of the epochs",
+        rich_help_panel=o.KD,
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="<n>", help="Seeds 0 to n-1 [dim]\\[3][/]", rich_help_panel=o.HOW
+    ),
+]
+SeedList = Annotated[
+    str | None,
+    typer.Option("--seed-list", metavar="<list>", help="e.g. 0,1,2", rich_help_panel=o.HOW),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check everything, list the runs, stop",
+        rich_help_panel=o.HOW,
+        metavar="",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="<name>",
+        help="Folder of the comparison [dim]\\[compare-<data>-<cfg>][/]",
+        rich_help_panel=o.WHERE,
+    ),
+]
+
+
+def compare(
+    context: typer.Context,
+    data: o.Data = None,
+    cfg: o.Cfg = None,
+    weights: o.Weights = None,
+    config: o.RunFile = None,
+    hyp: o.Hyp = None,
+    preset: o.Preset = None,
+    single_cls: o.SingleClass = False,
+    teacher_weights: o.Teacher = None,
+    method: Methods = None,
+    ratio: Ratios = None,
+    epochs_share: EpochsShare = None,
+    student_kd_layers: o.StudentLayers = None,
+    teacher_kd_layers: o.TeacherLayers = None,
+    seeds: Seeds = None,
+    seed_list: SeedList = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    img_size: o.ImageSize = None,
+    device: o.Device = None,
+    workers: o.Workers = None,
+    precision: o.Precision = None,
+    optimizer: o.Optimizer = None,
+    freeze: o.Freeze = None,
+    patience: o.Patience = None,
+    multi_scale: o.MultiScale = False,
+    rect: o.Rect = False,
+    cache_images: o.CacheImages = False,
+    dry_run: DryRun = False,
+    set: o.Sets = None,
+    project: o.Project = None,
+    name: Name = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train without a teacher and with each method, at equal seeds and budget: did it help?"""
+    given = {key: value for key, value in locals().items() if key != "method"}
+    from tutelage.cli.settings import resolve
+
+    legacy = context.find_object(Translation) or Translation([], {}, [])
+    resolved, _ = resolve(given, legacy.settings)
+    from tutelage.train.arms import plan_comparison
+    from tutelage.train.compare import run_comparison
+    from tutelage.train.events import Notice
+
+    comparison = plan_comparison(
+        resolved.config,
+        methods=method or (),
+        ratios=ratio or (),
+        epochs_share=epochs_share,
+        seeds=seeds,
+        seed_list=seed_list,
+    )
+    display = CompareDisplay(
+        make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet, dry_run=dry_run
+    )
+    for notice in (*legacy.notices, *resolved.notices):
+        display.show(Notice("info", notice))
+    events = run_comparison(
+        comparison,
+        origins=resolved.origins,
+        command_line=" ".join(["tutelage", *sys.argv[1:]]),
+        dry_run=dry_run,
+    )
+    again = "The same command continues where it was."
+    follow(events, display, batch=resolved.config.train.batch, again=again)
+    if display.failed:
+        count, total = len(display.failed), len(comparison.runs())
+        raise TrainingError(
+            f"{count} of {total} runs failed: {', '.join(display.failed)}.",
+            where=str(comparison.folder),
+            fix="The same command tries them again.",
+        )
+
+
+class CompareDisplay:
+    """Shows each run as usual under a header, before them the list of runs, then the table."""
+
+    def __init__(self, inner: Display, *, as_json: bool, quiet: bool, dry_run: bool) -> None:
+        self._inner, self._json, self._quiet, self._dry = inner, as_json, quiet, dry_run
+        self.failed: dict[str, str] = {}
+
+    def show(self, event: Any) -> None:
+        """Show an event of the comparison or of one of its runs."""
+        from tutelage.train.compare import Compared, RunBegins, RunFailed, Surveyed
+        from tutelage.train.verdicts import plain, row_values
+
+        match event:
+            case Surveyed():
+                self._tell("plan_of_runs", survey_values(event), *survey_lines(event, self._dry))
+            case RunBegins():
+                self._inner.close()
+                self._tell("run", event._asdict(), "", header(event), style="bold")
+            case RunFailed():
+                self._inner.close()
+                told = f"failed: {event.message}"
+                self._tell("run_failed", event._asdict(), told, style="red")
+            case Compared():
+                self._inner.close()
+                self.failed = event.failed
+                values = {**event._asdict(), "rows": [row_values(row) for row in event.rows]}
+                self._tell("compared", plain(values), "", *result_lines(event))
+            case _:
+                self._inner.show(event)
+
+    def _tell(self, name: str, values: dict[str, Any], *lines: str, style: str = "") -> None:
+        if self._json:
+            print(json_format.dumps({"event": name, **values}, ensure_ascii=False), flush=True)
+        elif not self._quiet:
+            say(*lines, style=style)
+
+    def close(self) -> None:
+        """End the display of the current run."""
+        self._inner.close()
+
+
+def header(event: RunBegins) -> str:
+    """Return the line above a run: ``run 3 of 12: fgd, seed 1``."""
+    state = "" if event.state == "new" else f" ({event.state})"
+    return f"— run {event.number} of {event.total}: {event.arm}, seed {event.seed}{state}"
+
+
+def survey_values(event: Surveyed) -> dict[str, Any]:
+    """Return the list of runs as plain values."""
+    return {
+        "folder": event.folder,
+        "runs": [
+            {
+                "arm": run.arm.name,
+                "seed": run.seed,
+                "folder": str(run.folder),
+                "epochs": run.config.train.epochs,
+                "state": state,
+            }
+            for run, state in event.runs
+        ],
+    }
+
+
+def survey_lines(event: Surveyed, whole: bool) -> list[str]:
+    """Return the list of runs as lines: a headline, and with ``whole`` a table of all."""
+    counts = Counter(state for _, state in event.runs)
+    arms = len({run.arm.name for run, _ in event.runs})
+    words = {"finished": "finished", "resumed": "to resume", "new": "to train"}
+    told = ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
+    seeds = len(event.runs) // arms
+    head = f"{event.folder}: {arms} arms × {seeds} seed{'s' * (seeds > 1)}, {told}"
+    if not whole:
+        return [head]
+    rows = [["folder", "methods", "ratio", "epochs", "seed", "state"]]
+    for run, state in event.runs:
+        ratio = f"{run.config.distill.ratio:g}" if run.arm.methods else ""
+        epochs = str(run.config.train.epochs)
+        methods = run.arm.methods or "none"
+        rows.append([run.folder.name, methods, ratio, epochs, str(run.seed), words[state]])
+    return [head, *columns(rows, left=(0, 1, 5))]
+
+
+def result_lines(event: Compared) -> list[str]:
+    """Return the comparison as lines: a table, then what it says and what to keep in mind."""
+    from tutelage.train.verdicts import HEAD, table_cells
+
+    table = columns(table_cells(event.rows, event.teacher), left=(0, len(HEAD) - 1))
+    told = [row.sentence for row in event.rows if row.sentence]
+    return [*table, "", *told, *([""] if told else []), *event.notes, f"All of it: {event.folder}"]

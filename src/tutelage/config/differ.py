@@ -1,0 +1,37 @@
+"""In which settings two configurations differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tutelage.config.describe import leaves
+from tutelage.config.layers import at
+from tutelage.config.schema import Config
+
+# what a continued run may change: where it runs, not what it computes
+FREE_ON_RESUME = ("train.device", "train.workers", "train.cache_images", "train.cache_gib")
+
+
+class Differing(NamedTuple):
+    """A setting by its dotted name, and its value before and after."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+def differing(before: Config, after: Config, *, free: tuple[str, ...] = ()) -> Iterator[Differing]:
+    """Yield the settings that differ, in the order of the schema.
+
+    Args:
+        before: The settings as they were.
+        after: The settings as they are.
+        free: Settings that may differ, by dotted name; a section frees all that is in it.
+    """
+    was, now = before.model_dump(mode="json"), after.model_dump(mode="json")
+    allowed = (*FREE_ON_RESUME, *free)
+    for key in leaves():
+        inside = any(key == each or key.startswith(f"{each}.") for each in allowed)
+        if not inside and at(was, key) != at(now, key):
+            yield Differing(key, at(was, key), at(now, key))
