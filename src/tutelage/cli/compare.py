@@ -24,7 +24,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         metavar="<spec>",
-        help="An arm: fgd | cwd:weight=5 | fgd+bckd (repeatable) [dim]\\[fgd][/]",
+        help="An arm: fgd | cwd:weight=5 | fgd+bckd (repeatable) [dim]\\[auto][/]",
         rich_help_panel=o.KD,
     ),
 ]

@@ -1,0 +1,48 @@
+"""Methods that compare predictions, and teachers whose head is another than the student's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.distill.fakes import NO_BOXES, SIZE
+from tests.distill.test_response import KINDS, build, pair, total
+from tutelage.structures import Knowledge, Predictions
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "sl2"])
+def test_unequal_heads(name: str) -> None:
+    method, student, teacher = build(name), *pair()
+    predictions = teacher.predictions
+    assert predictions is not None
+    fewer = teacher._replace(predictions=predictions._replace(logits=predictions.logits[..., :3]))
+    with pytest.raises(ValueError, match="the student has 4 classes, the teacher 3"):
+        method(student, fewer, NO_BOXES, SIZE)
+
+
+@pytest.mark.parametrize("name", ["logits", "iou", "giou", "ciou", "bckd"])
+def test_other_candidates_are_matched(name: str) -> None:
+    """Once matched by their boxes, the order of the teacher's candidates does not matter."""
+    method, student, teacher = build(name), *pair()
+    p = teacher.predictions
+    assert p is not None
+    assert p.objectness is not None
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    found = []
+    for index in (torch.arange(150), order):
+        other = Predictions(
+            p.xyxy[:, index], p.logits[:, index], p.objectness[:, index], torch.zeros(150).long()
+        )
+        found.append(total(method(student, Knowledge((), other), NO_BOXES, SIZE)))
+    torch.testing.assert_close(found[0], found[1])
+    assert found[0] > 0
+
+
+@pytest.mark.parametrize(("name", "reason"), [("objectness", "raw box"), ("ld", "distribution")])
+def test_what_other_candidates_cannot_say(name: str, reason: str) -> None:
+    method, student, teacher = build(name), *pair()
+    p = teacher.predictions
+    assert p is not None
+    other = teacher._replace(predictions=p._replace(level=torch.arange(150) // 75))
+    with pytest.raises(ValueError, match=reason):
+        method(student, other, NO_BOXES, SIZE)
