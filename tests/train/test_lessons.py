@@ -123,3 +123,13 @@ def test_a_teacher_that_nobody_listens_to(data, tmp_path):
     given = config(data, tmp_path, paths, methods=[{"name": "fgd", "teacher": 1}])
     with pytest.raises(ConfigError, match="no method listens to teacher 2"):
         run(given)
+
+
+def test_pseudo_boxes_need_common_classes(data, tmp_path):
+    path = make_teacher(tmp_path / "t.safetensors", ["cow", NAMES[1]])
+    make_scenes(tmp_path / "more", 3, ((64, 64),))
+    more = {"images": str(tmp_path / "more"), "methods": [{"name": "fgd"}]}
+    with pytest.raises(ConfigError, match="can draw no pseudo-boxes"):
+        run(config(data, tmp_path, path, **more))
+    mapped = config(data, tmp_path, path, classes="by-name", **more)
+    assert teach(mapped.distill, build("yolov7-tiny@0.125", NAMES), CPU).columns == ((-1, 1),)

@@ -144,6 +144,12 @@ def teach(
     everything = (config.combine == "pick" and len(teachers) > 1) or (
         config.images is not None and config.pseudo_label < 1
     )
+    if everything and any(shared is not None and not shared[0] for shared in columns):
+        raise ConfigError(
+            "A teacher has no class in common with the data: it can draw no pseudo-boxes, and "
+            "nothing tells how well it finds the boxes of an image.",
+            fix="Say which classes mean the same:  --set distill.classes=by-name  or a map.",
+        )
     return Teaching(
         panel=Panel(
             [teacher.sharing(own) for teacher, own in zip(teachers, keys, strict=True)],
