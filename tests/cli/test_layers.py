@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.teachers.foreign import hugging_face_detector
 from tutelage.config import load_config
 
 
@@ -50,3 +51,13 @@ def test_a_size_off_the_grid(cli) -> None:
 def test_no_such_network(cli) -> None:
     answer = cli("layers", "yolov7-tin")
     assert (answer.code, "Did you mean 'yolov7-tiny'?" in answer.err) == (2, True)
+
+
+def test_pairs_with_another_library(cli, tmp_path) -> None:
+    hugging_face_detector("rt_detr").save_pretrained(tmp_path / "hf")
+    answer = cli("layers", "yolov7-tiny@0.25", "--teacher", f"hf:{tmp_path / 'hf'}", "--img", "320")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[-1] == "teacher_kd_layers: [p3, p4, p5]"
+    assert lines[-2] == "student_kd_layers: [57, 65, 73]"
+    assert any(line.split()[0:1] == ["p3"] and line.endswith("8  40×40") for line in lines)

@@ -14,6 +14,7 @@ from tutelage.cli.tables import columns, say
 if TYPE_CHECKING:
     from tutelage.distill.pairing import Pairs
     from tutelage.models.graph import GraphDetector
+    from tutelage.teachers import Teacher
 
 
 def layers(
@@ -45,19 +46,18 @@ def layers(
     else:
         from tutelage.distill.pairing import pair
 
-        network = load(teacher)
-        check_image_size(img_size, max(network.strides))
+        network, rows, table = teacher_of(teacher, img_size)
         pairs = pair(student, network)
         listing = {
             "student": rows_of(student, img_size),
-            "teacher": rows_of(network, img_size),
+            "teacher": rows,
             "student_kd_layers": [tap.key for tap in pairs.student],
             "teacher_kd_layers": [tap.key for tap in pairs.teacher],
         }
         lines = [
             *table_of(student, img_size, "student "),
             "",
-            *table_of(network, img_size, "teacher "),
+            *table,
             "",
             *pair_lines(student, pairs),
         ]
@@ -65,6 +65,36 @@ def layers(
         print(json_format.dumps(listing))
     else:
         say(*lines)
+
+
+def teacher_of(
+    source: str, image_size: int
+) -> tuple[GraphDetector | Teacher, list[dict[str, Any]], list[str]]:
+    """Return a teacher, its layers as plain values, and as lines.
+
+    A network of ours may be untrained: its layers are the same. One of another library is loaded,
+    since what it shares is known only then.
+    """
+    from tutelage.models.build import load
+    from tutelage.models.detector import check_image_size
+    from tutelage.teachers import is_native, load_teacher
+
+    if is_native(source):
+        network = load(source)
+        check_image_size(image_size, max(network.strides))
+        return network, rows_of(network, image_size), table_of(network, image_size, "teacher ")
+    import torch
+
+    teacher = load_teacher(source, torch.device("cpu"))
+    check_image_size(image_size, teacher.stride)
+    rows: list[dict[str, Any]] = [
+        tap._asdict() | {"size": [image_size // tap.stride] * 2} for tap in teacher.taps
+    ]
+    cells = [["layer", "channels", "stride", f"at {image_size} px"]]
+    for row in rows:
+        map_size = "{}×{}".format(*row["size"])
+        cells.append([row["key"], str(row["channels"]), str(row["stride"]), map_size])
+    return teacher, rows, [f"teacher {teacher.title}", *columns(cells, left=1)]
 
 
 def rows_of(network: GraphDetector, image_size: int) -> list[dict[str, Any]]:

@@ -41,16 +41,24 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
         MissingExtraError: The library is not installed.
         ConfigError: There is no such family or network.
     """
-    family, colon, name = source.partition(":")
-    if colon and family in TEACHERS:
-        return TEACHERS[family](name, device, dtype)
-    if not colon or Path(source).exists() or source.endswith(SUFFIXES):
+    family, _, name = source.partition(":")
+    if is_native(source):
         return load_native(source, device, dtype)
+    if family in TEACHERS:
+        return TEACHERS[family](name, device, dtype)
     if not _importable(family):
         forms = " ".join(f"{known}:…" for known in TEACHERS)
         fix = f"{nearest(family, TEACHERS)} Known: {forms} package.module:function, or a file."
         raise ConfigError(f"'{source}': there is no '{family}'", fix=fix.strip())
     return load_custom(source, device, dtype)
+
+
+def is_native(source: str) -> bool:
+    """Whether a source is a network of ours rather than one of another library."""
+    family, colon, _ = source.partition(":")
+    if colon and family in TEACHERS:
+        return False
+    return not colon or Path(source).exists() or source.endswith(SUFFIXES)
 
 
 def load_native(source: str, device: torch.device, dtype: torch.dtype) -> NativeTeacher:
