@@ -104,7 +104,9 @@ def test_bckd_boxes() -> None:
         near, far = (bins.softmax(-1) @ torch.arange(17.0).double()).split(2, -1)
         boxes[who] = torch.cat((case["in__centre"] - near, case["in__centre"] + far), -1)
         same(boxes[who], case[f"mid__{who}_boxes"])
-    weight = disagreement(case["in__student_logits"], case["in__teacher_logits"])
+    weight = disagreement(
+        case["in__student_logits"].sigmoid(), case["in__teacher_logits"].sigmoid()
+    )
     assert not weight.requires_grad
     weight = weight * case["in__label_weight"]
     same(weight, case["mid__box_weight"])

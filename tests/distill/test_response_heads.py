@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.distill.fakes import NO_BOXES, SIZE
-from tests.distill.test_response import KINDS, build, pair, total
+from tests.distill.test_response import CHANNELS, KINDS, build, pair, total
+from tutelage.distill.methods.bckd import BCKD
 from tutelage.structures import Knowledge, Predictions
 
 
@@ -46,3 +47,25 @@ def test_what_other_candidates_cannot_say(name: str, reason: str) -> None:
     other = teacher._replace(predictions=p._replace(level=torch.arange(150) // 75))
     with pytest.raises(ValueError, match=reason):
         method(student, other, NO_BOXES, SIZE)
+
+
+def test_bckd_boxes_teach_where_only_the_objectness_differs() -> None:
+    student, teacher = pair()
+    p = teacher.predictions
+    assert student.predictions is not None
+    assert p is not None
+    assert p.objectness is not None
+    logits = student.predictions.logits
+    for classes in (4, 1):  # a single class is not trained: its logits say nothing
+        found = []
+        for shift in (0.0, 3.0):
+            mine = student.predictions._replace(
+                logits=logits[..., :classes], objectness=p.objectness - shift
+            )
+            other = p._replace(logits=logits[..., :classes].detach())
+            terms = BCKD(CHANNELS, classes=0.0)(
+                Knowledge((), mine), Knowledge((), other), NO_BOXES, SIZE
+            )
+            found.append(terms["box"].item())
+        assert found[0] < 1e-6
+        assert found[1] > 0.01

@@ -12,17 +12,22 @@ from tutelage.distill.method import LevelMethod, Need, at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
-def candidate_scores(predictions: Predictions) -> Tensor:
-    """Return ``(b, n)`` the best class probability, times the objectness where there is one.
+def class_scores(predictions: Predictions) -> Tensor:
+    """Return ``(b, n, classes)`` the class probabilities, times the objectness where there is one.
 
     Of a single class with objectness it is the objectness alone: the class output was never
     trained, since YOLOv7 and YOLOv5 leave its loss out.
     """
-    scores = at_least_float32(predictions.logits).amax(-1).sigmoid()
+    scores = at_least_float32(predictions.logits).sigmoid()
     if predictions.objectness is None:
         return scores
-    seen = at_least_float32(predictions.objectness).sigmoid()
-    return seen if predictions.logits.shape[-1] == 1 else scores * seen
+    seen = at_least_float32(predictions.objectness).sigmoid()[..., None]
+    return seen if scores.shape[-1] == 1 else scores * seen
+
+
+def candidate_scores(predictions: Predictions) -> Tensor:
+    """Return ``(b, n)`` the score of the best class, see :func:`class_scores`."""
+    return class_scores(predictions).amax(-1)
 
 
 def level_counts(predictions: Predictions) -> list[int]:

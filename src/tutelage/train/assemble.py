@@ -48,6 +48,7 @@ class Parts:
     accelerator: Accelerator
     train: DatasetIndex
     val: DatasetIndex
+    unlabelled: DatasetIndex | None
     student: GraphDetector
     start: str
     teaching: Teaching | None
@@ -129,6 +130,7 @@ def assemble(
         accelerator=accelerator,
         train=train,
         val=val,
+        unlabelled=unlabelled,
         student=student,
         start=start,
         teaching=teaching,

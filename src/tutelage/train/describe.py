@@ -51,9 +51,10 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
 
 
 def data_warnings(parts: Parts) -> list[str]:
-    """Return what was noticed in the training and val images and does not keep the run from it."""
-    findings = (*parts.train.findings, *parts.val.findings)
-    return [finding.message for finding in findings if finding.severity == "warning"]
+    """Return what was noticed in the images and does not keep the run from using them."""
+    indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
+    found = [finding for index in indices for finding in index.findings]
+    return [finding.message for finding in found if finding.severity == "warning"]
 
 
 def _unlabelled(parts: Parts) -> str:

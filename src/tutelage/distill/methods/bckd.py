@@ -12,7 +12,7 @@ from tutelage.config.schema import NonNegative
 from tutelage.distill.method import Channels
 from tutelage.distill.overlap import overlap_loss
 from tutelage.distill.response import ResponseMethod
-from tutelage.distill.scores import candidate_scores
+from tutelage.distill.scores import candidate_scores, class_scores
 from tutelage.structures import Predictions, Targets
 
 
@@ -25,7 +25,9 @@ class BCKD(ResponseMethod):
     least one per image, so that a batch in which the teacher sees nothing stays bounded.
 
     Heads with objectness say there what the paper's class maps say of the background. So it is
-    compared like a class of its own, and classes and boxes weigh by the teacher's objectness.
+    compared like a class of its own, classes weigh by the teacher's objectness, and boxes by the
+    difference in class score, which is class probability times objectness. (By the difference in
+    class probability alone the boxes would teach nothing once the classes are told apart.)
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
@@ -77,7 +79,10 @@ class BCKD(ResponseMethod):
             terms |= {name: self.classes * loss for name, loss in losses.items()}
         if self.box:
             terms["box"] = self.box * box_loss(
-                student.xyxy, teacher.xyxy, disagreement(s, t) * use, factor
+                student.xyxy,
+                teacher.xyxy,
+                disagreement(class_scores(student), class_scores(teacher)),
+                factor,
             )
         return terms
 
@@ -98,8 +103,8 @@ def class_loss(s: Tensor, t: Tensor, use: Tensor, factor: Tensor, beta: float) -
 
 
 def disagreement(s: Tensor, t: Tensor) -> Tensor:
-    """Return the largest difference in class probability of each candidate, as a constant."""
-    return (s.detach().sigmoid() - t.sigmoid()).abs().amax(-1)
+    """Return the largest difference of each candidate's ``(..., k)`` scores, as a constant."""
+    return (s.detach() - t).abs().amax(-1)
 
 
 def box_loss(s: Tensor, t: Tensor, weight: Tensor, factor: Tensor) -> Tensor:
