@@ -15,6 +15,7 @@ from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.legacy import Translation
 from tutelage.cli.problems import Interrupted, RunError
+from tutelage.cli.reminder import reminded
 from tutelage.errors import UserError
 
 
@@ -71,7 +72,7 @@ def train(
         command_line=" ".join(["tutelage", *sys.argv[1:]]),
     )
     follow(
-        events,
+        events if json else reminded(events),
         make_display(as_json=json, quiet=quiet),
         batch=resolved.config.train.batch,
         dry_run=dry_run,
