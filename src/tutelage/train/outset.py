@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import Method
+from tutelage.distill.method import Method, Need
 from tutelage.distill.methods import SPKD
-from tutelage.structures import Batch, Tap
+from tutelage.distill.scores import candidate_scores
+from tutelage.structures import Batch, Knowledge, Tap, Targets
 from tutelage.train.assemble import Parts
 from tutelage.train.calibrate import buffers_restored
 from tutelage.train.events import Notice
@@ -18,6 +20,7 @@ from tutelage.train.watch import check_ranks
 LEAST_IMAGES: Mapping[type[Method], int] = {SPKD: 4}  # compares images of a batch with each other
 DEAD = 1e-6  # a channel's deviation over that of its whole map
 MANY_DEAD = 0.1  # of the channels of a map
+UNSURE = 0.05  # a teacher's best score in an image with boxes, on average
 
 
 def at_outset(parts: Parts, batches: Sequence[Batch]) -> Iterator[Notice]:
@@ -34,7 +37,7 @@ def at_outset(parts: Parts, batches: Sequence[Batch]) -> Iterator[Notice]:
         return
     check_ranks(parts.accelerator, parts.bare.methods, "before the first step")
     images = max(parts.config.train.batch // parts.accelerator.num_processes, 1)
-    told = [*few_images(parts.bare.methods, images), *_dead(parts, batches)]
+    told = [*few_images(parts.bare.methods, images), *_seen(parts, batches)]
     yield from (Notice("warning", text) for text in told)
 
 
@@ -55,25 +58,47 @@ def dead_channels(feature: Tensor) -> int:
     return int((x.std((0, 2, 3)) <= DEAD * x.std()).sum())
 
 
+def best_score(known: Knowledge, targets: Targets) -> float | None:
+    """Return the teacher's best score in each image that has boxes, on average; None of none."""
+    if known.predictions is None or not len(targets.image):
+        return None
+    scores = candidate_scores(known.predictions)[targets.image.unique()]
+    return scores.amax(1).mean().item() if scores.shape[1] else 0.0
+
+
 @torch.no_grad()
-def _dead(parts: Parts, batches: Sequence[Batch]) -> Iterator[str]:
-    teaching, task = parts.teaching, parts.bare
-    if teaching is None or not batches:
+def _seen(parts: Parts, batches: Sequence[Batch]) -> Iterator[str]:
+    """Show the first batch to all networks."""
+    if parts.teaching is None or not batches:
         return
-    images = batches[0].floating().images
+    batch, task = batches[0].floating(), parts.bare
     with buffers_restored(task):
-        ours = task.train().student(images, task.taps).taps
-    sides: list[tuple[str, Sequence[Tap], Sequence[Tensor]]] = [
-        ("student", parts.student.tap(task.taps), ours)
-    ]
-    for teacher, known in zip(teaching.panel.teachers, teaching.panel(images), strict=True):
-        sides.append(("teacher", teacher.taps, known.features))
-    for who, taps, features in sides:
-        for tap, feature in zip(taps, features, strict=True):
-            dead = dead_channels(feature)
-            if dead > MANY_DEAD * tap.channels:
-                yield (
-                    f"{dead} of {tap.channels} channels of the {who}'s layer {tap.key} are "
-                    "constant: there is nothing to compare in them. Another layer may do better: "
-                    f"--{who}-kd-layers"
-                )
+        ours = task.train().student(batch.images, task.taps).taps
+    yield from _dead("student", parts.student.tap(task.taps), ours)
+    teachers = parts.teaching.panel.teachers
+    for number, known in enumerate(parts.teaching.panel(batch.images)):
+        yield from _dead("teacher", teachers[number].taps, known.features)
+        listening = [
+            name
+            for name, method in task.methods.items()
+            if Need.PREDICTIONS in cast("Method", method).needs
+            and task.views[name].teacher == number
+        ]
+        score = best_score(known, batch.targets)
+        if listening and score is not None and score < UNSURE:
+            yield (
+                f"{teachers[number].title} is hardly sure of anything in these images: its best "
+                f"score in each is {score:.2g} on average. {', '.join(listening)} will learn "
+                "little from such scores. Does it know these classes?"
+            )
+
+
+def _dead(who: str, taps: Sequence[Tap], features: Sequence[Tensor]) -> Iterator[str]:
+    for tap, feature in zip(taps, features, strict=True):
+        dead = dead_channels(feature)
+        if dead > MANY_DEAD * tap.channels:
+            yield (
+                f"{dead} of {tap.channels} channels of the {who}'s layer {tap.key} are constant: "
+                f"there is nothing to compare in them. Another layer may do better: "
+                f"--{who}-kd-layers"
+            )
