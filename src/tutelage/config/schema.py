@@ -217,7 +217,7 @@ class DistillConfig(Section):
     )
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="auto"),)
     ratio: Positive = Field(
-        default=3.0,
+        default=5.0,
         description="weight: auto makes KD gradients at the taps this many times the detection gradients",
     )
     schedule: Fade = Field(default="constant", description="How the KD weight decays over the run")
