@@ -111,6 +111,7 @@ CASE = Case(
     head_inputs=INPUTS,
     given_layers=False,
     similarity=(0.4, 0.5, 0.6),
+    features=True,
     equal_heads=True,
     predictions=True,
     fixed={"fgd": 1.5},
@@ -149,3 +150,9 @@ def test_rules(changes, setting):
 def test_layers_that_were_asked_for_are_left_alone():
     case = CASE._replace(taps=narrow(WIDE), head_inputs=narrow(INPUTS), given_layers=True)
     assert not list(suggestions(case))
+
+
+def test_where_only_predictions_are_compared_layers_do_not_matter():
+    changes = {"taps": narrow(WIDE), "head_inputs": narrow(INPUTS), "similarity": (0.97, 0.5, 0.5)}
+    assert list(suggestions(CASE._replace(**changes)))
+    assert not list(suggestions(CASE._replace(features=False, **changes)))

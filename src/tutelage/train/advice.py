@@ -1,7 +1,7 @@
 """What to try, from what was measured: rules with their reasons.
 
 A rule speaks only where its condition was seen in a measurement of ours or follows from what a
-method compares; one seed on one data set is named as what it is.
+method compares; what rests on one data set says so.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Case(NamedTuple):
         given_layers: Whether layers were asked for.
         similarity: Linear CKA per pair.
         equal_heads: Whether teacher and student predict the same classes on the same candidates.
+        features: Whether a method of the run compares features.
         predictions: Whether a method of the run compares predictions.
         fixed: Gradient ratio at the taps of methods with a fixed weight.
         automatic: Measured weight of the run's others.
@@ -44,6 +45,7 @@ class Case(NamedTuple):
     given_layers: bool
     similarity: tuple[float, ...]
     equal_heads: bool
+    features: bool
     predictions: bool
     fixed: Mapping[str, float]
     automatic: Mapping[str, float]
@@ -68,17 +70,20 @@ def _teacher(case: Case) -> Iterator[Suggestion]:
 
 def _layers(case: Case) -> Iterator[Suggestion]:
     wider = sum(tap.channels for tap in case.head_inputs) > sum(tap.channels for tap in case.taps)
-    if not case.given_layers and wider and case.taps[0].channels < NARROW:
+    asked = case.features and not case.given_layers
+    if asked and wider and case.taps[0].channels < NARROW:
         keys = ",".join(tap.key for tap in case.head_inputs)
         yield Suggestion(
             f"--student-kd-layers {keys} (and those of the teacher)",
             f"The student's finest tap has {case.taps[0].channels} channels, the head's inputs "
             f"{case.head_inputs[0].channels}. At 16 channels FGD did harm on the built-in digits, "
-            "at the head's inputs it helped (docs/benchmarks.md; one seed).",
+            "at the head's inputs it helped (docs/benchmarks.md).",
         )
 
 
 def _similar(case: Case) -> Iterator[Suggestion]:
+    if not case.features:
+        return
     alike = [tap.key for tap, cka in zip(case.taps, case.similarity, strict=True) if cka >= ALIKE]
     if alike:
         left = ",".join(tap.key for tap in case.taps if tap.key not in alike)
@@ -94,8 +99,8 @@ def _methods(case: Case) -> Iterator[Suggestion]:
     if case.equal_heads and not case.predictions:
         yield Suggestion(
             "--method bckd",
-            "Classes and heads are equal, so that predictions can be compared. On the built-in "
-            "digits that helped more than FGD (docs/benchmarks.md; one seed).",
+            "Classes and heads are equal, so that predictions can be compared. On two data sets "
+            "that helped more than any method of features (docs/benchmarks.md).",
         )
 
 

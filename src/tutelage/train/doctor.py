@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -330,6 +330,9 @@ def _case(
         given_layers=bool(distill.student_kd_layers or distill.teacher_kd_layers),
         similarity=tuple(level.similarity for level in levels),
         equal_heads=predictions or _equal_heads(parts, teaching, batch),
+        features=any(
+            Need.FEATURES in cast("Method", method).needs for method in parts.bare.methods.values()
+        ),
         predictions=predictions,
         fixed={m.name: m.quartiles[1] for m in own if m.fixed},
         automatic={m.name: m.weight for m in own if not m.fixed},
