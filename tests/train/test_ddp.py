@@ -11,28 +11,55 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.train.parts import make_batch, make_task
-from tutelage.teachers import fingerprint
+from tutelage.distill.view import View
+from tutelage.teachers import Panel, fingerprint
+from tutelage.train.guide import Guide, Taught
+from tutelage.train.task import Task
 
 ROOT = Path(__file__).parents[2]
 STEPS = 3
 
 
-def work(rank, folder):
+def two_teachers():
+    """Return a task whose methods listen to a teacher each, and both teachers."""
+    task, panel = make_task("fgd")
+    more, other = make_task("mgd", seed=1)
+    methods = {"fgd": task.methods["fgd"], "mgd": more.methods["mgd"]}
+    views = {"fgd": View(teacher=0), "mgd": View(teacher=1)}
+    both = Task(task.student, task.criterion, methods, None, task.taps, views)
+    return both, Panel([*panel.teachers, *other.teachers], [False, False])
+
+
+class PickByRank:
+    """Leaves all images of the first process to the first teacher, of the second to the second."""
+
+    def __init__(self, panel, rank):
+        self.panel, self._rank = panel, rank
+
+    def __call__(self, batch, *, speak=True):
+        chosen = torch.full((len(batch.images),), self._rank)
+        return Taught(batch, self.panel(batch.images) if speak else None, chosen)
+
+
+def work(rank, folder, kind):
     """Train three steps with a teacher and three without, and write down what came out."""
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
 
     from tutelage.config.schema import OptimConfig
     from tutelage.train.ema import make_ema
-    from tutelage.train.guide import Guide
     from tutelage.train.loop import fit
     from tutelage.train.optim import make_optimizer
     from tutelage.train.plan import Fade, Plan
 
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
-    task, panel = make_task(seed=rank)  # DDP must bring them together
-    guide = Guide(panel, [[0, 1, 2]])
+    if kind == "picked":
+        task, panel = two_teachers()
+        guide = PickByRank(panel, rank)
+    else:
+        task, panel = make_task(seed=rank)  # DDP must bring them together
+        guide = Guide(panel, [[0, 1, 2]])
     optimizer = make_optimizer(task, OptimConfig(lr=0.01))
     batches = [make_batch(seed=s) for s in range(2 * STEPS)]
     loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
@@ -40,7 +67,13 @@ def work(rank, folder):
     assert isinstance(wrapped, DistributedDataParallel)
     assert not wrapped.find_unused_parameters
     ema = make_ema(task.student)
-    plan = Plan(epochs=2, steps=STEPS, batch=4, nominal_batch=8, fades={"fgd": Fade(stop_epoch=1)})
+    plan = Plan(
+        epochs=2,
+        steps=STEPS,
+        batch=4,
+        nominal_batch=8,
+        fades=dict.fromkeys(task.methods, Fade(stop_epoch=1)),
+    )
     losses = [
         {name: float(value) for group in event.losses for name, value in group.items()}
         for event in fit(accelerator, wrapped, guide, optimizer, ema, loader, plan)
@@ -55,7 +88,9 @@ def work(rank, folder):
 
 
 @pytest.mark.slow
-def test_two_processes_keep_equal_weights(tmp_path):
+@pytest.mark.parametrize("kind", ["one", "picked"])
+def test_two_processes_keep_equal_weights(tmp_path, kind):
+    """With ``picked``, each process leaves a method out: its parameters must stay in step."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -70,7 +105,7 @@ def test_two_processes_keep_equal_weights(tmp_path):
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", __name__, str(rank), str(tmp_path)],
+            [sys.executable, "-m", __name__, str(rank), str(tmp_path), kind],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             cwd=ROOT,
         )
@@ -87,7 +122,10 @@ def test_two_processes_keep_equal_weights(tmp_path):
     assert first["losses"] != second["losses"]  # each saw its own images
     assert "fgd/relation" in first["losses"][0]
     assert "off" in first["losses"][-1]
+    if kind == "picked":
+        assert "fgd/relation" not in second["losses"][0]
+        assert "mgd/generation" in second["losses"][0]
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]), sys.argv[2])
+    work(int(sys.argv[1]), *sys.argv[2:])
