@@ -72,7 +72,8 @@ class BCKD(ResponseMethod):
         terms: dict[str, Tensor] = {}
         if self.classes:
             losses = {"class": class_loss(s, t, use, factor, self.beta)}
-            if student.objectness is not None and teacher.objectness is not None:
+            own = not (student.matched or teacher.matched)
+            if own and student.objectness is not None and teacher.objectness is not None:
                 seen = student.objectness[..., None], teacher.objectness[..., None]
                 every = scores.new_ones(())
                 losses["objectness"] = class_loss(*seen, every, factor, self.beta)
