@@ -81,7 +81,6 @@ class Predictions(NamedTuple):
         level: ``(n,)`` int64, the pyramid level of each candidate.
         box_raw: ``(b, n, 4)`` the head's own box outputs before decoding, or None.
         bins: ``(b, n, 4, r)`` distribution logits, or None.
-        matched: Whether another head said it and overlap put it at these candidates.
     """
 
     xyxy: Tensor
@@ -90,7 +89,6 @@ class Predictions(NamedTuple):
     level: Tensor
     box_raw: Tensor | None = None
     bins: Tensor | None = None
-    matched: bool = False
 
 
 class Knowledge(NamedTuple):

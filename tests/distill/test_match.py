@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.distill.fakes import NO_BOXES
 from tutelage.distill.match import NOTHING, matched
-from tutelage.distill.methods.bckd import BCKD
-from tutelage.structures import Knowledge, Predictions
+from tutelage.structures import Predictions
 
 OURS = torch.tensor(
     [
@@ -97,17 +95,3 @@ def test_images_do_not_mix_and_nothing_carries_a_gradient() -> None:
     torch.testing.assert_close(found.xyxy, swapped.xyxy.flip(0))
     assert not found.xyxy.requires_grad
     assert not found.logits.requires_grad
-
-
-def test_objectness_of_another_head_weighs_but_is_not_imitated() -> None:
-    method, mine = BCKD([(4, 4)]), student()
-    mine = mine._replace(level=torch.zeros(4).long())
-    terms = method(
-        Knowledge((), mine),
-        Knowledge((), ONE._replace(level=torch.zeros(ONE.xyxy.shape[1]).long())),
-        NO_BOXES,
-        (64, 64),
-    )
-    assert terms.keys() == {"class", "box"}
-    own = matched(mine, ONE)._replace(matched=False)
-    assert "objectness" in method(Knowledge((), mine), Knowledge((), own), NO_BOXES, (64, 64))

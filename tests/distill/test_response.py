@@ -77,8 +77,7 @@ def each(known: Knowledge, change: Callable[[Tensor], Tensor]) -> Knowledge:
     predictions = known.predictions
     assert predictions is not None
     fields = [
-        change(x.detach()) if isinstance(x, Tensor) and x.is_floating_point() else x
-        for x in predictions
+        x if x is None or not x.is_floating_point() else change(x.detach()) for x in predictions
     ]
     features = tuple(change(x.detach()) for x in known.features)
     return Knowledge(features, Predictions(*fields))

@@ -94,5 +94,5 @@ def test_responses_of_another_library_are_matched(tmp_path, monkeypatch):
     data = make_data(tmp_path / "data")
     events = run(settings(data, tmp_path, train=train, distill=distill))
     terms = [e.losses.distillation for e in events if isinstance(e, StepDone)]
-    assert {"bckd/class", "bckd/box", "logits/class"} == set(terms[0])  # objectness only weighs
+    assert {"bckd/class", "bckd/objectness", "bckd/box"} <= set(terms[0])
     assert all(float(value) > 0 for value in terms[0].values())

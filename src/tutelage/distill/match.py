@@ -25,8 +25,7 @@ def matched(student: Predictions, teacher: Predictions) -> Predictions:
     from IoU 0.5 on; each detection is taken over by at least the candidate nearest to it, so that
     it is heard also while the student's boxes are poor. Elsewhere the teacher sees nothing and the
     box is the student's own. A student with objectness is told objectness and, given an object,
-    classes, also by a teacher that has only class scores. That objectness weighs; it is no answer
-    to imitate: which of many overlapping candidates should answer is the student's own assignment.
+    classes, also by a teacher that has only class scores.
 
     Args:
         student: Its candidates ``(b, n)``.
@@ -60,7 +59,6 @@ def matched(student: Predictions, teacher: Predictions) -> Predictions:
         if student.objectness is None or objectness is None
         else taken(objectness[..., None], silent).squeeze(-1),
         level=student.level,
-        matched=True,
     )
 
 

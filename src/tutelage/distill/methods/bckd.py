@@ -72,8 +72,7 @@ class BCKD(ResponseMethod):
         terms: dict[str, Tensor] = {}
         if self.classes:
             losses = {"class": class_loss(s, t, use, factor, self.beta)}
-            own = not (student.matched or teacher.matched)
-            if own and student.objectness is not None and teacher.objectness is not None:
+            if student.objectness is not None and teacher.objectness is not None:
                 seen = student.objectness[..., None], teacher.objectness[..., None]
                 every = scores.new_ones(())
                 losses["objectness"] = class_loss(*seen, every, factor, self.beta)
