@@ -12,7 +12,7 @@ from tutelage.config.schema import NonNegative
 from tutelage.distill.method import Channels
 from tutelage.distill.overlap import overlap_loss
 from tutelage.distill.response import ResponseMethod
-from tutelage.distill.scores import candidate_scores, class_scores
+from tutelage.distill.scores import class_scores
 from tutelage.structures import Predictions, Targets
 
 
@@ -65,7 +65,8 @@ class BCKD(ResponseMethod):
     ) -> dict[str, Tensor]:
         """Return the terms."""
         del targets, image_size
-        scores = candidate_scores(teacher)
+        theirs = class_scores(teacher)
+        scores = theirs.amax(-1)
         factor = scores.sum().clamp(min=len(scores))
         s, t = student.logits, teacher.logits
         use = scores.new_ones(()) if teacher.objectness is None else teacher.objectness.sigmoid()
@@ -81,7 +82,7 @@ class BCKD(ResponseMethod):
             terms["box"] = self.box * box_loss(
                 student.xyxy,
                 teacher.xyxy,
-                disagreement(class_scores(student), class_scores(teacher)),
+                disagreement(class_scores(student), theirs),
                 factor,
             )
         return terms
