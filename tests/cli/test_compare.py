@@ -31,7 +31,7 @@ def played(monkeypatch, script) -> dict[str, Any]:
         row = Row("fgd", "fgd", seeds=(0,), AP=0.3, paired=(0,), deltas=(0.1,))
         row = row._replace(difference=difference, verdict="helped", sentence="fgd raised AP.")
         rows = (Row("baseline", seeds=(0,), AP=0.2), row)
-        yield Compared("runs/c", "test", 0.5, rows, ("A note.",), call["failed"])
+        yield Compared("runs/c", "test", {"teacher": 0.5}, rows, ("A note.",), call["failed"])
 
     monkeypatch.setattr("tutelage.train.compare.run_comparison", run_comparison)
     return call

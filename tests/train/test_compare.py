@@ -106,7 +106,7 @@ def test_what_is_stored(done):
     comparison, events = done
     result, found = last(events, Compared), stored(comparison)
     assert found["settings"]["model"]["arch"] == "yolov7-tiny@0.125"
-    assert found["teacher"]["AP"] == pytest.approx(result.teacher)
+    assert found["teachers"]["teacher"]["AP"] == pytest.approx(result.teachers["teacher"])
     [row] = [row for row in found["arms"] if row["arm"] == "fgd-weight1"]
     assert row["difference"]["low"] == pytest.approx(result.rows[1].difference.low)
     assert row["sentence"] == result.rows[1].sentence
@@ -224,6 +224,22 @@ def test_a_dry_run_writes_nothing(world, tmp_path):
     [surveyed] = compare(comparison, dry_run=True)
     assert [state for _, state in surveyed.runs] == ["new", "new"]
     assert not comparison.folder.exists()
+
+
+def test_several_teachers_teach_and_the_gap_is_that_to_the_best(world, tmp_path):
+    better = make_teacher(tmp_path / "better.safetensors")
+    comparison = plan((world[0], [world[1], better]), tmp_path)
+    result = last(compare(comparison), Compared)
+    assert list(result.teachers) == ["teacher 1", "teacher 2"]
+    assert result.rows[1].difference is not None
+    assert any("best of the teachers" in note for note in result.notes)
+    assert {path.name for path in comparison.folder.glob("*.npz")} >= {
+        "teacher-1-test.npz",
+        "teacher-2-test.npz",
+    }
+    fewer = plan((world[0], [better]), tmp_path)
+    with pytest.raises(ConfigError, match="teacher"):
+        compare(fewer)
 
 
 def test_several_processes_are_refused(world, tmp_path, monkeypatch):

@@ -80,7 +80,9 @@ def test_verdicts_and_order(rows):
 
 
 def test_the_table(rows):
-    cells = {row[0]: dict(zip(HEAD, row, strict=True)) for row in table_cells(rows, 0.5)}
+    cells = {
+        row[0]: dict(zip(HEAD, row, strict=True)) for row in table_cells(rows, {"teacher": 0.5})
+    }
     assert cells["teacher"]["AP"] == "50.0"
     fgd, row = cells["fgd"], next(row for row in rows if row.arm == "fgd")
     difference = row.difference
@@ -90,7 +92,7 @@ def test_the_table(rows):
     assert fgd["gap closed"].startswith(f"{100 * row.gap_closed[0]:.0f} % (")
     assert cells["fgd-e0.5"]["t over seeds"] == ""
     assert cells["pkd-e0.5"]["verdict"] == "nothing to compare"
-    text = markdown(rows, 0.5, ["a note"])
+    text = markdown(rows, {"teacher": 0.5}, ["a note"])
     assert "| fgd |  | " in text  # of seed 0 there is no pair
     assert text.endswith("\n\n- a note\n")
 
@@ -167,7 +169,7 @@ def test_a_comparison_from_end_to_end(engine, tmp_path):
     stored = json.loads((comparison.folder / "comparison.json").read_text())
     assert [row["arm"] for row in stored["arms"]] == [row.arm for row in result.rows]
     assert stored["runs"]["pkd-s1"]["state"] == "failed"
-    assert stored["teacher"]["AP"] == pytest.approx(score(INDEX, TEACHER).AP)
+    assert stored["teachers"]["teacher"]["AP"] == pytest.approx(score(INDEX, TEACHER).AP)
 
 
 def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path):

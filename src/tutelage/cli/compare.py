@@ -241,6 +241,6 @@ def result_lines(event: Compared) -> list[str]:
     """Return the comparison as lines: a table, then what it says and what to keep in mind."""
     from tutelage.train.verdicts import HEAD, table_cells
 
-    table = columns(table_cells(event.rows, event.teacher), left=(0, len(HEAD) - 1))
+    table = columns(table_cells(event.rows, event.teachers), left=(0, len(HEAD) - 1))
     told = [row.sentence for row in event.rows if row.sentence]
     return [*table, "", *told, *([""] if told else []), *event.notes, f"All of it: {event.folder}"]

@@ -105,9 +105,6 @@ def plan_comparison(
     if config.distill.teacher is None:
         fix = "Add  --teacher-weights runs/teacher"
         faults.append(ConfigError("No teacher is given: there is nothing to compare", fix=fix))
-    if len(config.distill.teachers) > 1:
-        what = "The gap to one teacher is measured, but several are given"
-        faults.append(ConfigError(what, fix="Give one  --teacher-weights"))
     chosen = _read_seeds(seeds, seed_list, faults)
     numbers = _read_ratios(ratios, faults)
     share = _read_share(epochs_share, config.train.epochs, faults)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
-from tutelage.teachers.load import load_teacher
+from tutelage.teachers import Teacher, load_teacher
 from tutelage.train.arms import Comparison, Run, origins_of
 from tutelage.train.costs import peak_mib, read_cost, reset_peak, write_cost
 from tutelage.train.events import Event
@@ -81,7 +81,7 @@ class Compared(NamedTuple):
     Attributes:
         folder: Where everything is.
         split: The images compared on.
-        teacher: The teacher's AP, or None if it does not know all classes.
+        teachers: AP of each teacher that knows all classes, by what it is called in the table.
         rows: What :func:`~tutelage.train.verdicts.judge` says.
         notes: What to keep in mind.
         failed: Messages by run folder's name.
@@ -89,7 +89,7 @@ class Compared(NamedTuple):
 
     folder: str
     split: str
-    teacher: float | None
+    teachers: dict[str, float]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     failed: dict[str, str]
@@ -130,7 +130,7 @@ def run_comparison(
 
 
 class _Comparing:
-    """A comparison in progress: its data, its teacher, its results so far."""
+    """A comparison in progress: its data, its teachers, its results so far."""
 
     def __init__(
         self, comparison: Comparison, origins: Mapping[str, str], command: str, draws: int
@@ -146,8 +146,9 @@ class _Comparing:
         self.device = choose_device(self.config.train.device)
         self.split: Split
         self.split, self.index = open_test_images(self.config)
-        teacher = load_teacher(self.config.distill.teachers[0], self.device)
-        self.identity = identify(self.config, self.split, self.index, teacher)
+        sources = self.config.distill.teachers
+        teachers = [load_teacher(source, self.device) for source in sources]
+        self.identity = identify(self.config, self.split, self.index, teachers)
         check_same(self.comparison, self.stored, self.identity)
         runs = tuple((run, state_of(run)) for run in self.comparison.runs())
         if any(state != FINISHED for _, state in runs):
@@ -157,14 +158,25 @@ class _Comparing:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
-        table = teacher_detections(teacher, self.folder, self.config, self.split, self.index)
-        del teacher
+        tables = self._detected(teachers)
+        del teachers
         for number, (run, state) in enumerate(runs, 1):
             of, who = len(runs), run.arm.name
             yield RunBegins(number, of, who, run.seed, str(run.folder), state)
             yield from self._run(run, state)
             self._write()
-        yield self._concluded(table)
+        yield self._concluded(tables)
+
+    def _detected(self, teachers: Sequence[Teacher]) -> dict[str, Table]:
+        """Return what each teacher that knows all classes detects, by its name in the table."""
+        found: dict[str, Table] = {}
+        for number, teacher in enumerate(teachers, 1):
+            mark = f"-{number}" if len(teachers) > 1 else ""
+            where = (self.folder, self.config, self.split, self.index, f"teacher{mark}")
+            table = teacher_detections(teacher, *where)
+            if table is not None:
+                found["teacher" + (mark and f" {number}")] = table
+        return found
 
     def _run(self, run: Run, state: str) -> Iterator[ComparisonEvent]:
         """Train a run if need be, and evaluate it; what goes wrong is kept."""
@@ -203,36 +215,36 @@ class _Comparing:
 
     def _evaluate(self, run: Run) -> None:
         table = student_detections(run.folder, run.config, self.split, self.index)
-        result = self._result(table, run.folder)
+        scores = score(self.index, table)
+        values = resampled_once(run.folder, table, self.split, self.index, self.draws)
+        result = Result(scores.AP, scores.AP50, values, read_cost(run.folder))
         self.results[run.arm.name, run.seed] = result
         cost = result.cost._asdict() if result.cost else {}
         self._note(run, state=FINISHED, AP=result.AP, AP50=result.AP50, **cost)
-
-    def _result(self, table: Table, folder: Path) -> Result:
-        scores = score(self.index, table)
-        values = resampled_once(folder, table, self.split, self.index, self.draws)
-        return Result(scores.AP, scores.AP50, values, read_cost(folder))
 
     def _note(self, run: Run, **values: Any) -> None:
         self.cells[run.folder.name] = {"arm": run.arm.name, "seed": run.seed, **values}
 
     # --- the result ------------------------------------------------------------------------
 
-    def _concluded(self, table: Table | None) -> Compared:
-        teacher = None if table is None else self._result(table, self.folder)
-        values = None if teacher is None else teacher.values
+    def _concluded(self, tables: dict[str, Table]) -> Compared:
+        scores = {name: score(self.index, table) for name, table in tables.items()}
+        teachers = {name: found.AP for name, found in scores.items()}
+        values = None
+        if teachers:  # the gap is that to the best of them
+            best = tables[max(teachers, key=lambda name: teachers[name])]
+            values = resampled_once(self.folder, best, self.split, self.index, self.draws)
         rows = judge(self.comparison.arms, self.results, values, images=len(self.index))
-        top = None if teacher is None else teacher.AP
-        notes = tuple(self._notes(rows, top))
+        notes = tuple(self._notes(rows, teachers))
         self._write(
-            teacher=teacher and {"AP": teacher.AP, "AP50": teacher.AP50},
+            teachers={name: {"AP": s.AP, "AP50": s.AP50} for name, s in scores.items()},
             arms=[row_values(row) for row in rows],
             notes=notes,
         )
-        atomic_write_text(self.folder / REPORT, markdown(rows, top, notes))
-        return Compared(str(self.folder), self.split, top, rows, notes, self.failed)
+        atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))
+        return Compared(str(self.folder), self.split, teachers, rows, notes, self.failed)
 
-    def _notes(self, rows: tuple[Row, ...], teacher: float | None) -> Iterator[str]:
+    def _notes(self, rows: tuple[Row, ...], teachers: Mapping[str, float]) -> Iterator[str]:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "
@@ -257,8 +269,12 @@ class _Comparing:
             )
         if any(row.share < 1 for row in judged):
             yield "Arms with a share of the epochs are judged against the baseline with all."
-        if teacher is None:
-            yield "The teacher does not know all classes of the data: no gap to close."
+        several = len(self.config.distill.teachers) > 1
+        if not teachers:
+            who = "None of the teachers knows" if several else "The teacher does not know"
+            yield f"{who} all classes of the data: no gap to close."
+        elif several:
+            yield "The gap is that to the best of the teachers that know all classes."
         threads = {result.cost.threads for result in self.results.values() if result.cost}
         if len(threads) > 1 and self.device.type == "cpu":
             yield (

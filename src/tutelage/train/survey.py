@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tutelage.train.run import nothing_left
 from tutelage.train.state import read_state
 from tutelage.train.tested import BEST
 
-FORMAT = "tutelage-comparison-1"
+FORMAT = "tutelage-comparison-2"
 RESULT = "comparison.json"
 FINISHED, RESUMED, NEW = "finished", "resumed", "new"
 _ANEW = "Choose another --name to start anew."
@@ -52,20 +52,25 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     raise ConfigError(f"{path} is not a comparison of this version.", fix=_ANEW)
 
 
-def identify(config: Config, split: Split, index: DatasetIndex, teacher: Teacher) -> dict[str, Any]:
-    """Return what identifies images and teacher by their content.
+def identify(
+    config: Config, split: Split, index: DatasetIndex, teachers: Sequence[Teacher]
+) -> dict[str, Any]:
+    """Return what identifies images and teachers by their content.
 
     Args:
         config: The settings.
         split: Name of the split to compare on.
         index: Its images.
-        teacher: The network.
+        teachers: The networks.
     """
     data, single = str(config.data), config.train.single_cls
     train, val = open_splits(data, "train", "val", single_class=single)
     images = {"train": train.fingerprint, "val": val.fingerprint, split: index.fingerprint}
-    network = {"source": config.distill.teachers[0], "fingerprint": fingerprint(teacher.state())}
-    return {"data": {"source": data, **images}, "teacher_weights": network}
+    networks = [
+        {"source": source, "fingerprint": fingerprint(teacher.state())}
+        for source, teacher in zip(config.distill.teachers, teachers, strict=True)
+    ]
+    return {"data": {"source": data, **images}, "teacher_weights": networks}
 
 
 def check_same(
@@ -142,6 +147,9 @@ def _changed_content(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> 
     for split in ("train", "val", "test"):
         if was.get(split) != now.get(split):
             yield f"data: the {split} images of {now['source']} are not those of {was['source']}"
-    was, now = stored["teacher_weights"], identity["teacher_weights"]
-    if was["fingerprint"] != now["fingerprint"]:
-        yield f"distill.teacher: {now['source']} is not the network that {was['source']} was"
+    before, after = stored["teacher_weights"], identity["teacher_weights"]
+    if len(before) != len(after):
+        yield f"distill.teacher: {len(after)} teachers, they were {len(before)}"
+    for was, now in zip(before, after, strict=False):
+        if was["fingerprint"] != now["fingerprint"]:
+            yield f"distill.teacher: {now['source']} is not the network that {was['source']} was"

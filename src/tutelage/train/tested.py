@@ -72,7 +72,12 @@ def student_detections(folder: Path, config: Config, split: Split, index: Datase
 
 
 def teacher_detections(
-    teacher: Teacher, folder: Path, config: Config, split: Split, index: DatasetIndex
+    teacher: Teacher,
+    folder: Path,
+    config: Config,
+    split: Split,
+    index: DatasetIndex,
+    name: str = "teacher",
 ) -> Table | None:
     """Return what the teacher detects, ``(n, 7)``; None if it does not know every class.
 
@@ -82,6 +87,7 @@ def teacher_detections(
         config: Settings of the comparison.
         split: The name of the split.
         index: Its images.
+        name: Begins the name of their file.
 
     Raises:
         ConfigError: The image size does not fit its stride.
@@ -93,7 +99,7 @@ def teacher_detections(
         classes = dict.fromkeys(range(len(teacher.names)), 0)
     if set(classes.values()) != set(range(len(index.names))):
         return None
-    path = folder / f"teacher-{split}.npz"
+    path = folder / f"{name}-{split}.npz"
     key = f"{fingerprint(teacher.state())}-{index.fingerprint}-{size}"
     kept = load_arrays(path, key)
     if kept is not None:

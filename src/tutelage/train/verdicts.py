@@ -79,7 +79,7 @@ def judge(
     Args:
         arms: The arms, the baseline among them.
         results: Finished runs by arm and seed.
-        teacher: The teacher's AP on each draw; None if it cannot be scored on this data.
+        teacher: AP of the best teacher on each draw; None if none can be scored on this data.
         images: Number of test images.
 
     Returns:
@@ -172,16 +172,16 @@ HEAD = (
 )
 
 
-def table_cells(rows: Sequence[Row], teacher: float | None) -> list[list[str]]:
+def table_cells(rows: Sequence[Row], teachers: Mapping[str, float]) -> list[list[str]]:
     """Return the table, scores in points (AP × 100), the head first.
 
     Args:
         rows: What :func:`judge` returned.
-        teacher: The teacher's AP, or None.
+        teachers: AP of each teacher by its name.
     """
     cells: list[list[str]] = [list(HEAD)]
-    if teacher is not None:
-        cells.append(["teacher", f"{100 * teacher:.1f}", *[""] * (len(HEAD) - 2)])
+    for name, ap in teachers.items():
+        cells.append([name, f"{100 * ap:.1f}", *[""] * (len(HEAD) - 2)])
     for row in rows:
         n = str(len(row.paired if row.difference else row.seeds))
         if row.difference is None:
@@ -208,7 +208,7 @@ def table_cells(rows: Sequence[Row], teacher: float | None) -> list[list[str]]:
     return cells
 
 
-def markdown(rows: Sequence[Row], teacher: float | None, notes: Sequence[str]) -> str:
+def markdown(rows: Sequence[Row], teachers: Mapping[str, float], notes: Sequence[str]) -> str:
     """Return the table, the AP of every run, the sentences and the notes as Markdown."""
     seeds = sorted({seed for row in rows for seed in row.paired})
     each = [["ΔAP per seed", *map(str, seeds)]]
@@ -217,7 +217,7 @@ def markdown(rows: Sequence[Row], teacher: float | None, notes: Sequence[str]) -
         if found:
             texts = [f"{100 * found[seed]:+.1f}" if seed in found else "" for seed in seeds]
             each.append([row.arm, *texts])
-    parts = [_pipes(table_cells(rows, teacher)), *([_pipes(each)] if len(each) > 1 else [])]
+    parts = [_pipes(table_cells(rows, teachers)), *([_pipes(each)] if len(each) > 1 else [])]
     told = [row.sentence for row in rows if row.sentence]
     return "\n\n".join([*parts, *told, "\n".join(f"- {note}" for note in notes)]) + "\n"
 
