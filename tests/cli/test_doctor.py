@@ -9,14 +9,14 @@ import pytest
 from tutelage.structures import Tap
 from tutelage.train import doctor as engine
 from tutelage.train.advice import Suggestion
-from tutelage.train.doctor import Finding, Level, Measured, Stage, StepCost, Worth
+from tutelage.train.diagnosis import Finding, Level, Measured, Stage, StepCost, Worth
 
 FOUND = [
     Stage("networks and data", 0),
     Worth("teacher.pt", {"AP": 0.53, "AP50": 0.9, "AP75": 0.5}),
-    Level(Tap("57", 16, 8), Tap("75", 256, 8), (40, 40), 0.412),
+    Level(Tap("57", 16, 8), Tap("75", 256, 8), 1, (40, 40), 0.412),
     StepCost(16, 660.0, 1210.4),
-    Measured("fgd", 0.79, False, (1.1, 1.5, 2.25), (1.25,), 60.0),
+    Measured("fgd", 0.79, False, (1.1, 1.5, 2.25), {"57": 1.25}, 60.0),
     Suggestion("--method bckd", "Heads are equal."),
 ]
 
@@ -56,6 +56,15 @@ def test_lines(cli, examined):
     ]
 
 
+def test_teachers_are_told_apart(cli, examined):
+    taps = Tap("57", 16, 8), Tap("75", 256, 8)
+    examined["found"] = [Level(*taps, 1, (40, 40), 0.4), Level(*taps, 2, (40, 40), 0.5)]
+    answer = cli("doctor", "--teacher", "a.pt", "--teacher", "b.pt", "--data", "d.yaml")
+    assert examined["config"].distill.teachers == ("a.pt", "b.pt")
+    assert "57 → 75 @1" in answer.out
+    assert "57 → 75 @2" in answer.out
+
+
 def test_an_error_is_told_and_ends_with_a_status(cli, examined):
     examined["found"] = [
         Finding("error", "The teacher finds nothing.", "Train it:\nor go on"),
@@ -88,13 +97,16 @@ def test_options_reach_the_settings(cli, examined, student, arch, weights):
 
 
 def test_json(cli, examined):
-    examined["found"] = [*FOUND, Level(Tap("65", 32, 16), Tap("88", 512, 16), (9, 9), float("nan"))]
+    examined["found"] = [
+        *FOUND,
+        Level(Tap("65", 32, 16), Tap("88", 512, 16), 1, (9, 9), float("nan")),
+    ]
     answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml", "--json")
     found = json.loads(answer.out)
     assert found["ok"]
-    assert found["teacher"]["scores"]["AP"] == 0.53
+    assert found["teachers"][0]["scores"]["AP"] == 0.53
     assert found["levels"][0]["student"] == {"key": "57", "channels": 16, "stride": 8}
     assert found["levels"][1]["similarity"] is None
-    assert found["methods"][0]["levels"] == [1.25]
+    assert found["methods"][0]["levels"] == {"57": 1.25}
     assert found["cost_ms"] == {"images": 16, "plain": 660.0, "teacher": 1210.4}
     assert found["suggestions"] == [{"setting": "--method bckd", "reason": "Heads are equal."}]

@@ -1,23 +1,18 @@
 """The doctor on tiny graphs: what it finds, and what it would try."""
 
 import pytest
+import torch
 
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
-from tutelage.structures import Tap
+from tutelage.structures import Knowledge, Tap
+from tutelage.train import clock
 from tutelage.train import doctor as module
 from tutelage.train.advice import Case, suggestions
-from tutelage.train.doctor import (
-    STAGES,
-    Finding,
-    Level,
-    Measured,
-    Stage,
-    StepCost,
-    Worth,
-    examine,
-)
+from tutelage.train.clock import Asked
+from tutelage.train.diagnosis import STAGES, Finding, Level, Measured, Stage, StepCost, Worth
+from tutelage.train.doctor import examine
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +61,8 @@ def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
     assert mgd.quartiles[1] == pytest.approx(5.0)  # the only one with a share of the ratio
     assert len(fgd.levels) == len(mgd.levels) == 3
     [cost] = of(found, StepCost)
-    assert (cost.images, cost.plain, cost.teacher) == (4, 10.0, 10.0)
+    assert (cost.images, cost.plain) == (4, 10.0)
+    assert cost.teacher > 0
     [worth] = of(found, Worth)
     assert worth.source == str(CHECKPOINT)
 
@@ -81,6 +77,51 @@ def test_all_methods_that_fit_and_why_the_others_do_not(data, tmp_path):
     assert any("'ld' cannot compare" in f.text for f in of(found, Finding) if f.level == "info")
     for measured in of(found, Measured):
         assert measured.quartiles[1] == pytest.approx(5.0)
+
+
+def test_several_teachers_are_examined_together(data, tmp_path):
+    names = ("cat", "dog"), ("bird", "fish")
+    teachers = [make_teacher(tmp_path / f"{n[0]}.safetensors", n) for n in names]
+    methods = [
+        {"name": "fgd", "weight": 3.0, "student_kd_layers": ["57"], "teacher": 1},
+        {"name": "fgd", "weight": 2.0, "teacher": 1},
+        {"name": "mgd"},
+    ]
+    distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
+    found = list(examine(settings(data, tmp_path, distill=distill), all_methods=True))
+    assert [worth.source for worth in of(found, Worth)] == teachers
+    assert of(found, Worth)[1].scores is None
+    levels = [(level.student.key, level.number) for level in of(found, Level)]
+    assert levels == [(key, number) for number in (1, 2) for key in ("57", "65", "73")]
+    measured = {m.name: m for m in of(found, Measured)}
+    assert measured["fgd@1"].weight == 3.0
+    assert list(measured["fgd@1"].levels) == ["57"]
+    assert list(measured["fgd-2@1"].levels) == ["57", "65", "73"]
+    assert measured["mgd@1"].quartiles[1] == pytest.approx(2.5)  # half of the ratio each
+    assert measured["mgd@2"].quartiles[1] == pytest.approx(2.5)
+    assert "bckd@1" in measured
+    assert "bckd@2" not in measured  # no class in common
+    assert any("bckd does not fit" in f.text for f in of(found, Finding))
+
+
+def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
+    asked = []
+
+    class Seen:
+        def state(self):
+            return iter(())
+
+        def __call__(self, images):
+            asked.append(images)
+            return (Knowledge((images,)),)
+
+    one, two = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    monkeypatch.setattr(clock, "KEPT", 800)
+    ask = Asked(Seen(), torch.device("cpu"))
+    assert ask(one)[0].features[0] is ask(one)[0].features[0]
+    assert len(asked) == 1
+    ask(two), ask(two)
+    assert len(asked) == 3  # there was no room for the second one
 
 
 def test_faults_are_findings_not_the_end(data, tmp_path):

@@ -16,7 +16,7 @@ from tutelage.cli.tables import columns, say
 from tutelage.errors import TeacherError
 
 if TYPE_CHECKING:
-    from tutelage.train.doctor import Entry, Finding, Level, Measured
+    from tutelage.train.diagnosis import Entry, Finding, Level, Measured
 
 
 def doctor(
@@ -35,12 +35,12 @@ def doctor(
     preset: o.Preset = None,
     single_cls: o.SingleClass = False,
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--teacher",
             "--teacher-weights",
             metavar="<model>",
-            help="Who is to teach",
+            help="Who is to teach (repeatable)",
             rich_help_panel=o.KD,
         ),
     ] = None,
@@ -77,8 +77,9 @@ def doctor(
         yaml = student.endswith((".yaml", ".yml"))
         key = "model.arch" if yaml or is_named(student) else "model.weights"
         named[key] = (student, "flag --student")
-    if teacher is not None:
-        named["distill.teacher"] = (teacher, "flag --teacher")
+    if teacher:
+        who = teacher[0] if len(teacher) == 1 else teacher
+        named["distill.teacher"] = (who, "flag --teacher")
     resolved, _ = resolve(given, named)
     from tutelage.train.doctor import examine
 
@@ -94,7 +95,7 @@ def doctor(
 
 def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Pass entries on under a progress bar, which a terminal shows until the end."""
-    from tutelage.train.doctor import STAGES, Stage
+    from tutelage.train.diagnosis import STAGES, Stage
 
     console = Console(stderr=True)
     with Progress(
@@ -113,21 +114,22 @@ def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 def errors(found: Sequence[Entry]) -> list[Finding]:
     """Return what would keep a run from starting."""
-    from tutelage.train.doctor import Finding
+    from tutelage.train.diagnosis import Finding
 
     return [entry for entry in found if isinstance(entry, Finding) and entry.level == "error"]
 
 
 def plain(found: Sequence[Entry]) -> dict[str, Any]:
     """Return everything that was found as plain values, by kind."""
-    from tutelage.train.doctor import Finding, Level, Measured, StepCost, Suggestion, Worth
+    from tutelage.train.advice import Suggestion
+    from tutelage.train.diagnosis import Finding, Level, Measured, StepCost, Worth
 
     def of(kind: type) -> list[dict[str, Any]]:
         return [_plain(entry) for entry in found if isinstance(entry, kind)]
 
     return {
         "ok": not errors(found),
-        "teacher": next(iter(of(Worth)), None),
+        "teachers": of(Worth),
         "levels": of(Level),
         "methods": of(Measured),
         "cost_ms": next(iter(of(StepCost)), None),
@@ -138,7 +140,8 @@ def plain(found: Sequence[Entry]) -> dict[str, Any]:
 
 def report_lines(found: Sequence[Entry]) -> list[str]:
     """Return what was found as lines: the teacher, the pairs, the methods, cost, advice."""
-    from tutelage.train.doctor import Finding, Level, Measured, StepCost, Suggestion, Worth
+    from tutelage.train.advice import Suggestion
+    from tutelage.train.diagnosis import Finding, Level, Measured, StepCost, Worth
 
     levels = [entry for entry in found if isinstance(entry, Level)]
     methods = [entry for entry in found if isinstance(entry, Measured)]
@@ -170,11 +173,12 @@ def report_lines(found: Sequence[Entry]) -> list[str]:
 
 
 def _pair_rows(levels: Sequence[Level]) -> list[list[str]]:
+    several = any(level.number > 1 for level in levels)
     rows = [["pair", "channels", "map", "CKA"]]
     for level in levels:
         rows.append(
             [
-                f"{level.student.key} → {level.teacher.key}",
+                f"{level.student.key} → {level.teacher.key}" + f" @{level.number}" * several,
                 f"{level.student.channels} → {level.teacher.channels}",
                 f"{level.size[0]}×{level.size[1]}",
                 score(level.similarity),
@@ -184,13 +188,14 @@ def _pair_rows(levels: Sequence[Level]) -> list[list[str]]:
 
 
 def _method_rows(levels: Sequence[Level], methods: Sequence[Measured]) -> list[list[str]]:
-    each = [f"at {level.student.key}" for level in levels]
+    taps = dict.fromkeys(level.student.key for level in levels)
+    each = [f"at {tap}" for tap in taps]
     rows = [["method", "weight", "∇kd / ∇det at it (quartiles)", *each, "adds ms"]]
     for method in methods:
         low, middle, high = method.quartiles
         weight = f"{method.weight:.3g}{'' if method.fixed else ' (auto)'}"
         ratio = f"{middle:.2g} ({low:.2g}…{high:.2g})"
-        ratios = [f"{value:.2g}" for value in method.levels]
+        ratios = [f"{method.levels[tap]:.2g}" if tap in method.levels else "" for tap in taps]
         rows.append([method.name, weight, ratio, *ratios, f"{method.milliseconds:.0f}"])
     return rows
 

@@ -31,6 +31,13 @@ class View(NamedTuple):
     columns: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     labels: tuple[int, ...] | None = None
 
+    def places(self, number: int) -> tuple[int, int]:
+        """Return where the maps of a pair are among the student's and the teacher's."""
+        return (
+            number if self.student is None else self.student[number],
+            number if self.shared is None else self.shared[number],
+        )
+
     def of_student(self, knowledge: Knowledge) -> Knowledge:
         """Return what the method sees of the student."""
         return _seen(knowledge, self.student, self.columns and self.columns[0])

@@ -11,7 +11,7 @@ import torch
 
 from tutelage.models.detector import Detector
 
-_WARMUP_SECONDS = 0.5
+WARMUP_SECONDS = 0.5
 
 
 class Latency(NamedTuple):
@@ -55,7 +55,11 @@ def latency(
 
 
 def timed(
-    step: Callable[[], object], *, device: torch.device | str = "cpu", repeats: int = 50
+    step: Callable[[], object],
+    *,
+    device: torch.device | str = "cpu",
+    repeats: int = 50,
+    warmup: float = WARMUP_SECONDS,
 ) -> Latency:
     """Measure any function; on a GPU its work is waited for.
 
@@ -63,10 +67,11 @@ def timed(
         step: Called once per measurement.
         device: Where its work is done.
         repeats: Number of measurements.
+        warmup: Seconds of warming up, in at least three calls; 0: one call.
     """
     wait = _synchroniser(torch.device(device))
     start, warm = time.perf_counter(), 0
-    while warm < 3 or time.perf_counter() - start < _WARMUP_SECONDS:
+    while warm < (3 if warmup else 1) or time.perf_counter() - start < warmup:
         step()
         wait()
         warm += 1

@@ -1,4 +1,4 @@
-"""What the teachers cost: time per step and memory."""
+"""What the teachers cost, time per step and memory, and asking them no more than needed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tutelage.structures import Knowledge
 from tutelage.teachers import Panel
+
+KEPT = 2 << 30  # bytes of what teachers said that are kept
 
 
 class Clocked:
@@ -60,3 +62,36 @@ class Clocked:
             cost["memory_gib"] = round(torch.cuda.max_memory_allocated(self._device) / 2**30, 3)
         self._seconds, self._calls, self._events = 0.0, 0, []
         return cost
+
+
+class Asked:
+    """Teachers that are shown the same few batches again and again: asked once, if memory allows.
+
+    Args:
+        panel: The teachers.
+        device: Where they run.
+    """
+
+    def __init__(self, panel: Panel, device: torch.device) -> None:
+        self._ask = Clocked(panel, device)
+        self._known: dict[int, tuple[Tensor, tuple[Knowledge, ...]]] = {}
+        self._left = KEPT
+
+    def __call__(self, images: Tensor) -> tuple[Knowledge, ...]:
+        """Return what each teacher knows."""
+        if id(images) in self._known:
+            return self._known[id(images)][1]
+        known = self._ask(images)
+        self._left -= sum(_bytes(one) for one in known)
+        if self._left >= 0:
+            self._known[id(images)] = images, known  # with the images, so that the id stays theirs
+        return known
+
+    def milliseconds(self) -> float:
+        """Return the mean time of a pass since the last call."""
+        return self._ask.take()["teacher_ms"]
+
+
+def _bytes(known: Knowledge) -> int:
+    tensors = [*known.features, *(x for x in known.predictions or () if x is not None)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

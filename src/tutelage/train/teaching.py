@@ -100,9 +100,28 @@ def teach(
         ConfigError: Layers, classes or methods do not fit.
     """
     dtype = torch.float16 if half else torch.float32
-    sources = config.teachers
-    _check_numbers(config.methods, len(sources))
-    teachers = [load_teacher(source, device, dtype) for source in sources]
+    _check_numbers(config.methods, len(config.teachers))
+    teachers = [load_teacher(source, device, dtype) for source in config.teachers]
+    return join(config, student, teachers, origins)
+
+
+def join(
+    config: DistillConfig,
+    student: GraphDetector,
+    teachers: Sequence[Teacher],
+    origins: Mapping[str, str] | None = None,
+) -> Teaching:
+    """Pair loaded teachers with ``student`` and build the methods.
+
+    Args:
+        config: Layers and methods.
+        student: The network to train.
+        teachers: Its teachers, in the order of the run.
+        origins: Where each setting came from, for messages.
+
+    Raises:
+        ConfigError: Layers, classes or methods do not fit.
+    """
     lessons: dict[str, Lesson] = {}
     methods: dict[str, Method] = {}
     columns: list[Columns | None] = []
