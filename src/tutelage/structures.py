@@ -99,11 +99,14 @@ class Knowledge(NamedTuple):
         predictions: Its decoded predictions, if asked for.
         head: The frozen rest of a teacher from given features on, differentiable in its input:
             one map per tap, None for taps that are not replaced. None: the teacher has no such.
+        answers: Of a student in training: which of given boxes each candidate would answer for in
+            its detection loss, ``(b, n)`` int64, -1: none of them.
     """
 
     features: tuple[Tensor, ...]
     predictions: Predictions | None = None
     head: Callable[[tuple[Tensor | None, ...]], Predictions] | None = None
+    answers: Callable[[Targets], Tensor] | None = None
 
 
 class Losses(NamedTuple):

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from tests.distill.fakes import NO_BOXES, SIZE
 from tests.distill.test_response import CHANNELS, KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
-from tutelage.structures import Knowledge, Predictions
+from tutelage.structures import Knowledge, Predictions, Targets
+
+
+def answering(student: Knowledge) -> Knowledge:
+    """Make each candidate answer for the box of its image that it overlaps most."""
+    ours = student.predictions
+    assert ours is not None
+
+    def answers(boxes: Targets) -> torch.Tensor:
+        overlap = torch.stack([box_iou(mine.detach(), boxes.xyxy) for mine in ours.xyxy])
+        elsewhere = torch.arange(len(overlap))[:, None] != boxes.image
+        best, which = overlap.masked_fill(elsewhere[:, None], 0).max(2)
+        return torch.where(best > 0, which, -1)
+
+    return student._replace(answers=answers)
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "sl2"])
@@ -23,7 +38,7 @@ def test_unequal_heads(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["logits", "iou", "giou", "ciou", "bckd"])
 def test_other_candidates_are_matched(name: str) -> None:
-    """Once matched by their boxes, the order of the teacher's candidates does not matter."""
+    """Once matched with the student's, the order of the teacher's candidates does not matter."""
     method, student, teacher = build(name), *pair()
     p = teacher.predictions
     assert p is not None
@@ -34,7 +49,7 @@ def test_other_candidates_are_matched(name: str) -> None:
         other = Predictions(
             p.xyxy[:, index], p.logits[:, index], p.objectness[:, index], torch.zeros(150).long()
         )
-        found.append(total(method(student, Knowledge((), other), NO_BOXES, SIZE)))
+        found.append(total(method(answering(student), Knowledge((), other), NO_BOXES, SIZE)))
     torch.testing.assert_close(found[0], found[1])
     assert found[0] > 0
 
@@ -46,6 +61,8 @@ def test_what_other_candidates_cannot_say(name: str, reason: str) -> None:
     assert p is not None
     other = teacher._replace(predictions=p._replace(level=torch.arange(150) // 75))
     with pytest.raises(ValueError, match=reason):
+        method(answering(student), other, NO_BOXES, SIZE)
+    with pytest.raises(ValueError, match="nothing says which of them answer for a box"):
         method(student, other, NO_BOXES, SIZE)
 
 

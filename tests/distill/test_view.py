@@ -54,6 +54,23 @@ def test_boxes_of_classes_that_the_teacher_knows() -> None:
     assert torch.equal(seen.xyxy, TARGETS.xyxy[1:])
 
 
+def test_a_student_is_asked_about_its_own_images_and_classes() -> None:
+    asked: list[Targets] = []
+
+    def answers(boxes: Targets) -> torch.Tensor:
+        asked.append(boxes)
+        return torch.arange(2)[:, None].expand(2, 5)
+
+    student = known()._replace(answers=answers)
+    seen = View(columns=((2, 0), (0, 1))).of_student(student)
+    left, _, _ = only(torch.tensor([1]), seen, known(), TARGETS)
+    assert left.answers is not None
+    told = left.answers(Targets(torch.tensor([0, 0]), torch.tensor([1, 0]), torch.rand(2, 4)))
+    assert asked[0].image.tolist() == [1, 1]
+    assert asked[0].label.tolist() == [0, 2]
+    assert told.tolist() == [[1] * 5]
+
+
 def test_only_some_images() -> None:
     knowledge = known()
     student, teacher, targets = only(torch.tensor([1]), knowledge, knowledge, TARGETS)

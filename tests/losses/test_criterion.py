@@ -114,6 +114,21 @@ def test_waves_give_the_published_terms(assigner, case, total, expected, gradien
         )
 
 
+@pytest.mark.parametrize("assigner", ["anchor", "ota"])
+def test_a_prediction_answers_for_the_last_box_that_it_is_matched_with(assigner):
+    raw, targets = wave(3, 128, 3), targets_of(BOXES, 128)
+    measure = criterion("yolov7", assigner=assigner)
+    found, matches = measure.answers(raw, targets), measure.match(raw, targets)
+    expected = [torch.full(level.shape[:4], -1) for level in raw]
+    for level, image, anchor, row, column, target in zip(*matches[:6], strict=True):
+        expected[level][image, anchor, row, column] = target
+    assert torch.equal(found, torch.cat([level.flatten(1) for level in expected], 1))
+    assert not (found >= 0).all()
+    nothing = measure.answers(raw, targets_of([], 128))
+    assert (nothing == -1).all()
+    assert nothing.shape == found.shape
+
+
 def test_waves_give_the_published_matches():
     raw, targets = wave(3, 128, 3), targets_of(BOXES, 128)
     assert criterion("yolov7", assigner="anchor").match(raw, targets).counts == (43, 24, 5)

@@ -1,6 +1,8 @@
 import torch
 
 from tests.train.parts import make_batch, make_task
+from tutelage.distill.match import NOTHING, matched
+from tutelage.structures import Predictions
 
 
 def test_methods_are_inside_and_the_teacher_is_outside():
@@ -38,3 +40,21 @@ def test_plain_task_has_no_distillation_terms():
     task, _ = make_task()
     plain = type(task)(task.student, task.criterion)
     assert plain(make_batch()).distillation == {}
+
+
+def test_detections_of_another_head_go_where_the_loss_would_assign_drawn_boxes():
+    task, _ = make_task()
+    task.needs_predictions = True
+    batch = make_batch()
+    out = task.student(batch.images)
+    student = task.knowledge(out, (64, 64))
+    images, targets = len(batch.images), batch.targets
+    classes = len(task.student.names)
+    xyxy = targets.xyxy.expand(images, -1, -1)
+    own = torch.arange(images)[:, None] == targets.image
+    hot = torch.nn.functional.one_hot(targets.label, classes) * own[..., None]
+    seen = Predictions(xyxy, (0.9 * hot).logit(1e-6), None, torch.zeros(len(targets.label)))
+    found = matched(student.predictions, seen, student.answers)
+    kept = found.objectness > NOTHING
+    assert torch.equal(kept, task.criterion.answers(out.raw, targets) >= 0)
+    assert kept.any()

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms
 
 from tutelage.distill.scores import candidate_scores
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, Targets
 
 MOST = 100  # detections of the teacher per image
 SCORE = 0.05  # from which the teacher's candidates are detections
 DUPLICATE = 0.6  # detections of one image that overlap more are the same one
-OVERLAP = 0.5  # IoU from which a candidate of the student is about a detection
 NOTHING = -7.0  # log-odds where the teacher sees nothing: one in a thousand
 CERTAIN = 1e-4  # conditional class probabilities stay this far from 0 and 1
 
 
 @torch.no_grad()
-def matched(student: Predictions, teacher: Predictions) -> Predictions:
-    """Put the teacher's detections at the candidates of the student that are about them.
+def matched(
+    student: Predictions, teacher: Predictions, answers: Callable[[Targets], Tensor]
+) -> Predictions:
+    """Put the teacher's detections at the candidates of the student that answer for them.
 
-    A candidate takes over class scores and box of the detection that its own box overlaps most,
-    from IoU 0.5 on; each detection is taken over by at least the candidate nearest to it, so that
-    it is heard also while the student's boxes are poor. Elsewhere the teacher sees nothing and the
-    box is the student's own. A student with objectness is told objectness and, given an object,
-    classes, also by a teacher that has only class scores.
+    Those are the ones to which the student's own detection loss would assign them if they were
+    drawn by hand: other candidates that overlap as well it teaches to see nothing, and two losses
+    would pull one candidate in two directions. A candidate takes over class scores and box of its
+    detection. Elsewhere the teacher sees nothing and the box is the student's own. A student with
+    objectness is told objectness and, given an object, classes, also by a teacher that has only
+    class scores.
 
     Args:
         student: Its candidates ``(b, n)``.
         teacher: Candidates ``(b, m)`` of any kind and number, the same classes.
+        answers: Says which of given boxes each candidate of the student answers for.
 
     Returns:
         Constant predictions at the student's candidates; without box outputs and distributions.
     """
     boxes, logits, objectness, there = _detections(teacher)
-    overlap = _iou(student.xyxy.detach().to(boxes), boxes).masked_fill(~there[:, None], -1)
-    best, which = overlap.max(2)
-    nearest = overlap.argmax(1)  # of each detection
-    forced = torch.zeros_like(which, dtype=torch.bool).scatter_(1, nearest, there)
-    which = torch.where(forced & (best < OVERLAP), _owners(which, nearest, there), which)
-    found = (best >= OVERLAP) | forced
+    image, number = there.nonzero().unbind(1)
+    drawn = Targets(image, logits.argmax(-1)[image, number], boxes[image, number])
+    box = answers(drawn)
+    found = box >= 0
+    # One more, so that there is a row to point at where the teacher sees nothing at all.
+    which = torch.cat((number, number.new_zeros(1)))[box]
 
     def taken(values: Tensor, elsewhere: Tensor) -> Tensor:
         index = which[..., None].expand(-1, -1, values.shape[-1])
@@ -85,14 +90,3 @@ def _detections(teacher: Predictions) -> tuple[Tensor, Tensor, Tensor | None, Te
     seen = teacher.objectness
     objectness = None if seen is None else chosen(seen[..., None]).squeeze(-1)
     return chosen(teacher.xyxy), chosen(teacher.logits), objectness, there
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    return torch.vmap(box_iou)(a, b)
-
-
-def _owners(which: Tensor, nearest: Tensor, there: Tensor) -> Tensor:
-    """Return ``which`` with each detection's nearest candidate pointing to that detection."""
-    numbers = torch.arange(nearest.shape[1], device=which.device).expand_as(nearest)
-    # Detections that are not there must not overwrite others: they point where they pointed.
-    return which.scatter(1, nearest, torch.where(there, numbers, which.gather(1, nearest)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -73,4 +74,10 @@ def _of(knowledge: Knowledge, images: Tensor) -> Knowledge:
         chosen = {k: v[images] for k, v in p._asdict().items() if k in fields and v is not None}
         p = p._replace(**chosen)
     features = tuple(feature[images] for feature in knowledge.features)
-    return Knowledge(features, p, knowledge.head)
+    answers = knowledge.answers and partial(_answered, knowledge.answers, images)
+    return Knowledge(features, p, knowledge.head, answers)
+
+
+def _answered(answers: Callable[[Targets], Tensor], images: Tensor, boxes: Targets) -> Tensor:
+    """Ask a student about boxes whose images are counted among the chosen ones."""
+    return answers(boxes._replace(image=images[boxes.image]))[images]

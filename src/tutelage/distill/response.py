@@ -66,7 +66,8 @@ def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Pre
     own box outputs and distributions then say nothing here and are left out.
 
     Raises:
-        ValueError: Predictions are missing, or their classes differ in number.
+        ValueError: Predictions are missing, their classes differ in number, or the candidates
+            differ and the student does not say which of them answer for a box.
     """
     s, t = student.predictions, teacher.predictions
     if s is None or t is None:
@@ -78,7 +79,11 @@ def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Pre
         )
     s = _each(s, at_least_float32)
     t = _each(t, lambda x: at_least_float32(x.detach()))
-    return s, t if level_counts(s) == level_counts(t) else matched(s, t)
+    if level_counts(s) == level_counts(t):
+        return s, t
+    if student.answers is None:
+        raise ValueError("the candidates differ, and nothing says which of them answer for a box")
+    return s, matched(s, t, student.answers)
 
 
 def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[Tensor, Tensor]:

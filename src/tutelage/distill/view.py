@@ -57,14 +57,16 @@ class View(NamedTuple):
 def _seen(
     knowledge: Knowledge, maps: Sequence[int] | None, columns: Sequence[int] | None
 ) -> Knowledge:
-    features, predictions, head = knowledge
+    features, predictions, head, answers = knowledge
     if maps is not None:
         features = tuple(features[number] for number in maps)
     if predictions is not None and columns is not None:
         predictions = _columns(predictions, columns)
     if knowledge.head is not None:
         head = partial(_continued, knowledge.head, len(knowledge.features), maps, columns)
-    return Knowledge(features, predictions, head)
+    if answers is not None and columns is not None:
+        answers = partial(_answered, answers, columns)
+    return Knowledge(features, predictions, head, answers)
 
 
 def _continued(
@@ -80,6 +82,13 @@ def _continued(
         given[number] = feature
     found = head(tuple(given))
     return found if columns is None else _columns(found, columns)
+
+
+def _answered(
+    answers: Callable[[Targets], Tensor], columns: Sequence[int], boxes: Targets
+) -> Tensor:
+    """Ask a student about boxes whose labels are the columns that the method sees."""
+    return answers(boxes._replace(label=boxes.label.new_tensor(columns)[boxes.label]))
 
 
 def _columns(predictions: Predictions, columns: Sequence[int]) -> Predictions:

@@ -141,6 +141,26 @@ class Criterion(nn.Module):
         scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
         return simota(candidates, corners(box), scores, targets, images=len(raw[0]))
 
+    @torch.no_grad()
+    def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:
+        """Say which box each prediction would answer for.
+
+        Args:
+            raw: As in :meth:`forward`.
+            targets: Any boxes, those of the batch or others.
+
+        Returns:
+            ``(b, n)`` int64, a row of ``targets`` or -1; predictions ordered by level, anchor, row,
+            column. Of several boxes the last counts, as in the objectness term.
+        """
+        found = self.match(raw, targets)
+        answered = []
+        for level, place, box in zip(
+            raw, found.places(), found.target.split(found.counts), strict=True
+        ):
+            answered.append((last_written(box + 1, place, level.shape[:4]) - 1).flatten(1))
+        return torch.cat(answered, 1)
+
     def terms(self, raw: Sequence[Tensor], targets: Targets, matches: Matches) -> dict[str, Tensor]:
         """Compute the terms of given matches, without gains.
 

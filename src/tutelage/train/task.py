@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -128,8 +129,13 @@ class Task(nn.Module):
 
     def knowledge(self, out: Output, image_size: tuple[int, int]) -> Knowledge:
         """Return what the methods see of the student."""
-        raw = out.raw if self.needs_predictions else None
-        return Knowledge(out.taps, None if raw is None else self.student.decode(raw, image_size))
+        if out.raw is None or not self.needs_predictions:
+            return Knowledge(out.taps)
+        return Knowledge(
+            out.taps,
+            self.student.decode(out.raw, image_size),
+            answers=partial(self.criterion.answers, out.raw),
+        )
 
     def _terms(
         self,

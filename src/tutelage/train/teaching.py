@@ -130,7 +130,7 @@ def join(
         columns.append(shared_columns(config.classes, student.names, teacher.names))
         heard = {
             place: Lesson(
-                _named(method, teacher, columns[-1]),
+                _named(method, columns[-1]),
                 number,
                 _paired(config, method, student, teacher, origins),
             )
@@ -221,18 +221,18 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
             )
 
 
-def _named(method: MethodConfig, teacher: Teacher, columns: Columns | None) -> MethodConfig:
+def _named(method: MethodConfig, columns: Columns | None) -> MethodConfig:
     """Return the method that ``auto`` stands for: what docs/benchmarks.md found best.
 
-    Responses where both networks have our heads and classes in common, else features.
+    Responses where both networks have classes in common, else features.
     """
     if method.name != AUTO:
         return method
     if method.options:
         listed = ", ".join(method.options)
         raise ConfigError(f"the method '{AUTO}' has no options, but is given {listed}")
-    same = isinstance(teacher, NativeTeacher) and (columns is None or bool(columns[0]))
-    return method.model_copy(update={"name": RESPONSES if same else FEATURES})
+    common = columns is None or bool(columns[0])
+    return method.model_copy(update={"name": RESPONSES if common else FEATURES})
 
 
 def _paired(
