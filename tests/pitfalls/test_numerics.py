@@ -46,16 +46,16 @@ def test_kd39_constant_channels_are_counted():
     assert dead_channels(map_) == 2
 
 
-def outset(task, teacher):
+def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
     """Return what is told of a run of these parts before its first step."""
     parts = SimpleNamespace(
         bare=task,
         student=task.student,
-        teaching=SimpleNamespace(panel=teacher),
+        teaching=SimpleNamespace(panel=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),
         config=SimpleNamespace(train=SimpleNamespace(batch=16)),
     )
-    return [notice.text for notice in at_outset(parts, [make_batch()])]
+    return [notice.text for notice in at_outset(parts, [make_batch() if batch is None else batch])]
 
 
 def test_kd39_dead_channels_at_a_tap_are_told():

@@ -1,9 +1,14 @@
 """KD-11 to KD-18: the teacher."""
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
-from tests.train.parts import make_task
+from tests.pitfalls.test_numerics import outset
+from tests.train.parts import make_batch, make_task
 from tests.train.test_loop import make_run
+from tutelage.structures import Predictions
+from tutelage.teachers import FeatureTeacher, Panel
 from tutelage.train.events import Evaluated
 from tutelage.train.loop import fit, multi_scale
 from tutelage.train.plan import Plan
@@ -49,3 +54,49 @@ def test_kd16_kd17_student_and_teacher_see_the_same_tensor():
     pairs = zip(seen["student"], seen["teacher"], strict=True)
     assert all(mine is theirs for mine, theirs in pairs)
     assert len({images.shape for images in seen["teacher"]}) > 1
+
+
+class Reddish(nn.Module):
+    """Knows the drawn boxes where an image is redder than blue in the order that it was taught."""
+
+    def __init__(self, red):
+        super().__init__()
+        self.maps, self.red = nn.Conv2d(3, 4, 8, 8), red
+
+    def forward(self, images):
+        self.maps(images)
+        return (images[:, self.red] - images[:, 2 - self.red]).mean((1, 2))
+
+
+def reddish(red, batch, **options):
+    def predict(out, _):
+        own = torch.arange(len(out))[:, None] == batch.targets.image
+        hot = F.one_hot(batch.targets.label, 3) * own[..., None]
+        odds = 0.8 * hot * (out > 0)[:, None, None]
+        xyxy = batch.targets.xyxy.expand(len(out), -1, -1)
+        return Predictions(xyxy, odds.logit(1e-6), None, torch.zeros(xyxy.shape[1]))
+
+    names = dict.fromkeys("abc")
+    return FeatureTeacher(Reddish(red), {"p3": "maps"}, names=names, predict=predict, **options)
+
+
+def test_kd16_a_teacher_that_was_trained_on_bgr_images_is_told():
+    task, _ = make_task("fgd")
+    batch = make_batch()
+    red = torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1).expand(3, 64, 64)
+    batch = batch._replace(images=red.expand(2, 3, 64, 64).contiguous())
+    teachers = {"rgb": reddish(0, batch), "bgr": reddish(2, batch)}
+    teachers["wrongly declared"] = reddish(0, batch, bgr=True)
+    teachers["declared"] = reddish(2, batch, bgr=True)
+    said = {
+        name: [
+            text
+            for text in outset(task, Panel([teacher], [False]), [(0, 1, 2)], batch)
+            if "red and blue" in text
+        ]
+        for name, teacher in teachers.items()
+    }
+    assert not said["rgb"]
+    assert not said["declared"]
+    assert "(score × IoU 0.80 instead of 0.00)" in said["bgr"][0]
+    assert said["wrongly declared"]

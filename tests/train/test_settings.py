@@ -55,7 +55,7 @@ def test_runs_to_its_end(data, tmp_path, changes):
 def test_a_teacher_of_yolov7_and_the_plan(data, tmp_path):
     rows = dict(last(run(settings(data, tmp_path, distill=MEASURED)), Planned).rows)
     assert "yolov7-tiny@0.125" in rows["student"]
-    assert str(CHECKPOINT) in rows["teacher"]
+    assert f"{CHECKPOINT} (plain weights, stripped)" in rows["teacher"]
     assert "57 → 57" in rows["pairs"]
     assert "cwd × auto" in rows["methods"]
     assert "1 epochs × 2 steps, 64 px, batch 4 × accumulate 1 (nominal 4)" in rows["schedule"]

@@ -28,11 +28,12 @@ def best_teacher(
         columns: Per teacher, the column of each class of the targets; -1: it does not know it.
         targets: The boxes of the batch.
     """
-    worths = [_worth(p, c, targets) for p, c in zip(predictions, columns, strict=True)]
+    worths = [worth_per_image(p, c, targets) for p, c in zip(predictions, columns, strict=True)]
     return torch.stack(worths).argmax(0)
 
 
-def _worth(predictions: Predictions, columns: Sequence[int], targets: Targets) -> Tensor:
+def worth_per_image(predictions: Predictions, columns: Sequence[int], targets: Targets) -> Tensor:
+    """Return ``(b,)`` how well a teacher knows each image, in 0..1; see :func:`best_teacher`."""
     images = len(predictions.xyxy)
     empty = 1 - candidate_scores(predictions).amax(1)
     if not len(targets.label):

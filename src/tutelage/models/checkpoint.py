@@ -29,7 +29,7 @@ class Checkpoint(NamedTuple):
         arch_name: Name of the architecture.
         names: Class names.
         strides: Strides as stored, or empty.
-        note: What kind of file it is, for a person.
+        note: Which weights these are of what kind of file, for a person.
     """
 
     source: str
@@ -87,7 +87,7 @@ def _own(path: Path) -> Checkpoint:
     floats = {key: x.float() if x.is_floating_point() else x for key, x in state.items()}
     require_finite(floats, path)
     return Checkpoint(
-        str(path), floats, dict(arch), name, tuple(map(str, names)), (), "a run's best weights"
+        str(path), floats, dict(arch), name, tuple(map(str, names)), (), "EMA weights of a run"
     )
 
 
@@ -102,9 +102,9 @@ def _foreign(path: Path) -> Checkpoint:
         _use_plain_head(arch)
     _use_stored_anchors(arch, state, head, found.strides)
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
-    return Checkpoint(
-        str(path), state, arch, recognise(arch) or path.stem, names, found.strides, found.note
-    )
+    note = f"{'EMA weights' if found.source == 'ema' else 'plain weights'}, {found.note}"
+    arch_name = recognise(arch) or path.stem
+    return Checkpoint(str(path), state, arch, arch_name, names, found.strides, note)
 
 
 def _row_count(arch: Mapping[str, Any]) -> int:

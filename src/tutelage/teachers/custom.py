@@ -30,6 +30,7 @@ class FeatureTeacher(ForeignTeacher):
             it the network runs only up to its last tap.
         mean: Subtracted from images in 0..1, per channel.
         std: What the difference is divided by.
+        bgr: Whether it was trained on BGR images; ``mean`` and ``std`` are in that order, too.
         title: What it is called; by default the class name of the network.
         record: What identifies its weights; by default a hash of them.
         device: Where it runs.
@@ -48,6 +49,7 @@ class FeatureTeacher(ForeignTeacher):
         predict: Predict | None = None,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
+        bgr: bool = False,
         title: str = "",
         record: Mapping[str, Any] | None = None,
         device: torch.device | str = "cpu",
@@ -72,6 +74,7 @@ class FeatureTeacher(ForeignTeacher):
             names=names,
             mean=mean,
             std=std,
+            bgr=bgr,
             keys=list(taps),
             record=record or {"source": title, "sha256": fingerprint(network.state_dict().items())},
             device=device,

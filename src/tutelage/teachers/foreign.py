@@ -32,6 +32,7 @@ class ForeignTeacher:
         names: Class names.
         mean: Subtracted from images in 0..1, per channel.
         std: What the difference is divided by.
+        bgr: Whether it was trained on BGR images; ``mean`` and ``std`` are in that order, too.
         keys: A name per map. None: ``p3`` for stride 8 and so on; maps that are no exact fraction
             of the image, and second ones of a stride, are left out.
         record: What identifies its weights.
@@ -51,6 +52,7 @@ class ForeignTeacher:
         names: Sequence[str],
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
+        bgr: bool = False,
         keys: Sequence[str] | None = None,
         record: Mapping[str, Any] | None = None,
         device: torch.device | str = "cpu",
@@ -60,7 +62,7 @@ class ForeignTeacher:
         self.names: tuple[str, ...] = tuple(names)
         self.record = dict(record or {})
         self.network = network.eval().requires_grad_(False).to(device, torch.float32)
-        self._look = look
+        self._look, self._bgr = look, bgr
         self._mean, self._std = (
             torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
             for values in (mean, std)
@@ -92,6 +94,7 @@ class ForeignTeacher:
     def _run(
         self, images: Tensor, predictions: bool
     ) -> tuple[Sequence[Tensor], Predictions | None]:
+        images = images.flip(1) if self._bgr else images
         with torch.autocast(images.device.type, enabled=False):
             return self._look((images.float() - self._mean) / self._std, predictions)
 

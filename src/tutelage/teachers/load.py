@@ -68,8 +68,9 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
         WeightsError: There is no such file, or it cannot be read.
     """
     path = weight_file(source)
-    record = {"source": source, **identity(path)}
-    return NativeTeacher(restore(read_checkpoint(path)), device=device, dtype=dtype, record=record)
+    checkpoint = read_checkpoint(path)
+    record = {"source": source, "weights": checkpoint.note, **identity(path)}
+    return NativeTeacher(restore(checkpoint), device=device, dtype=dtype, record=record)
 
 
 def _importable(module: str) -> bool:

@@ -102,7 +102,8 @@ def _teachers(teaching: Teaching, image_size: int) -> list[tuple[str, str]]:
         else:
             size = f"{teacher.title:<12} {teaching.panel.size(number) / 1e6:.2f} M"
         label = "teacher" if len(teaching.records) == 1 else f"teacher {number + 1}"
-        rows.append((label, f"{size}   {record['source']} · {_worth(record)}"))
+        which = f" ({record['weights']})" if "weights" in record else ""
+        rows.append((label, f"{size}   {record['source']}{which} · {_worth(record)}"))
     return rows
 
 

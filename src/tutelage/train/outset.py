@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from tutelage.distill.method import Method, Need
 from tutelage.distill.methods import SPKD
+from tutelage.distill.pick import worth_per_image
 from tutelage.distill.scores import candidate_scores
-from tutelage.structures import Batch, Knowledge, Tap, Targets
+from tutelage.structures import Batch, Knowledge, Predictions, Tap, Targets
+from tutelage.teachers import Teacher
 from tutelage.train.assemble import Parts
 from tutelage.train.calibrate import buffers_restored
 from tutelage.train.events import Notice
@@ -20,6 +22,7 @@ from tutelage.train.watch import check_ranks
 LEAST_IMAGES: Mapping[type[Method], int] = {SPKD: 4}  # compares images of a batch with each other
 DEAD = 1e-6  # a channel's deviation over that of its whole map
 MANY_DEAD = 0.1  # of the channels of a map
+BGR = 0.1  # gain in score × IoU of a teacher's boxes from which other channels are what it knows
 UNSURE = 0.05  # a teacher's best score in an image with boxes, on average
 
 
@@ -76,6 +79,8 @@ def _seen(parts: Parts, batches: Sequence[Batch]) -> Iterator[str]:
         ours = task.train().student(batch.images, task.taps).taps
     yield from _dead("student", parts.student.tap(task.taps), ours)
     teachers = parts.teaching.panel.teachers
+    for teacher, columns in zip(teachers, parts.teaching.columns, strict=True):
+        yield from _exchanged(teacher, columns, batch)
     for number, known in enumerate(parts.teaching.panel(batch.images)):
         yield from _dead("teacher", teachers[number].taps, known.features)
         listening = [
@@ -91,6 +96,27 @@ def _seen(parts: Parts, batches: Sequence[Batch]) -> Iterator[str]:
                 f"score in each is {score:.2g} on average. {', '.join(listening)} will learn "
                 "little from such scores. Does it know these classes?"
             )
+
+
+def _exchanged(teacher: Teacher, columns: Sequence[int], batch: Batch) -> Iterator[str]:
+    """Tell a teacher that finds the boxes better when red and blue are exchanged (KD-16)."""
+    if max(columns, default=-1) < 0:  # no class in common: it may not even predict
+        return
+    straight, exchanged = (
+        worth_per_image(cast("Predictions", known.predictions), columns, batch.targets)
+        .mean()
+        .item()
+        for known in (
+            teacher(images, predictions=True) for images in (batch.images, batch.images.flip(1))
+        )
+    )
+    if exchanged > straight + BGR:
+        yield (
+            f"{teacher.title} finds more when red and blue are exchanged (score × IoU "
+            f"{exchanged:.2f} instead of {straight:.2f}): it was trained on BGR images. Images "
+            "here are RGB; a teacher of your own can exchange them itself: "
+            "FeatureTeacher(..., bgr=True)"
+        )
 
 
 def _dead(who: str, taps: Sequence[Tap], features: Sequence[Tensor]) -> Iterator[str]:
