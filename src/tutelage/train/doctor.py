@@ -18,7 +18,7 @@ from tutelage.distill import METHODS, Method, Need
 from tutelage.distill.similarity import map_similarity
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
-from tutelage.structures import Batch, Output, Tap
+from tutelage.structures import Batch, Output, Tap, Targets
 from tutelage.teachers import NativeTeacher, Teacher, fingerprint
 from tutelage.train.advice import Case, suggestions
 from tutelage.train.assemble import Parts, assemble
@@ -41,8 +41,9 @@ from tutelage.train.readings import BATCH, batches_with_boxes
 from tutelage.train.task import Task
 from tutelage.train.teaching import Lesson, Teaching, join, worth
 
-IMAGES = 64  # for gradients and similarity: enough to choose by; a run measures on 512
-REPEATS = 3  # timed steps of each kind
+IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
+FEW = 4  # images on which the wiring is proven
+REPEATS = 2  # timed steps of each kind
 
 
 class Candidate(NamedTuple):
@@ -82,12 +83,13 @@ def examine(
     yield from judged
     yield Stage(STAGES[2], 2)
     fitting: list[Candidate] = []
-    for found in _wired(parts, parts.teaching, batches[0], all_methods=all_methods):
+    few = _few(batches[0])
+    for found in _wired(parts, parts.teaching, few, all_methods=all_methods):
         if isinstance(found, Finding):
             yield found
         else:
             fitting.append(found)
-    for notice in at_outset(parts, batches):
+    for notice in at_outset(parts, [few]):
         yield Finding(notice.level, notice.text)
     if config.model.weights is None:
         yield Finding("info", "The student is untrained: a CKA near 0 is what to expect.")
@@ -119,7 +121,14 @@ def examine(
     ]
     yield from measured
     own = [found for found in measured if methods[found.name].own]
-    yield from suggestions(_case(parts, batches[0], judged, levels, own))
+    yield from suggestions(_case(parts, few, judged, levels, own))
+
+
+def _few(batch: Batch) -> Batch:
+    """Return the first images of a batch, but all if there is no box in them."""
+    targets = Targets(*(field[batch.targets.image < FEW] for field in batch.targets))
+    few = Batch(batch.images[:FEW], targets, batch.ids[:FEW])
+    return few if len(targets.label) else batch
 
 
 def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
