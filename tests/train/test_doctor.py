@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings
+from tutelage.distill import METHODS
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
 from tutelage.structures import Knowledge, Tap
@@ -58,7 +59,7 @@ def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
     assert [level.size for level in levels] == [(8, 8), (4, 4), (2, 2)]
     fgd, mgd = of(found, Measured)
     assert (fgd.weight, fgd.fixed, mgd.fixed) == (3.0, True, False)
-    assert mgd.quartiles[1] == pytest.approx(5.0)  # the only one with a share of the ratio
+    assert mgd.quartiles[1] == pytest.approx(1.0)  # the only one that is measured
     assert len(fgd.levels) == len(mgd.levels) == 3
     [cost] = of(found, StepCost)
     assert (cost.images, cost.plain) == (4, 10.0)
@@ -76,7 +77,7 @@ def test_all_methods_that_fit_and_why_the_others_do_not(data, tmp_path):
     assert "ld" not in names
     assert any("'ld' cannot compare" in f.text for f in of(found, Finding) if f.level == "info")
     for measured in of(found, Measured):
-        assert measured.quartiles[1] == pytest.approx(5.0)
+        assert measured.quartiles[1] == pytest.approx(METHODS[measured.name].ratio)
 
 
 def test_several_teachers_are_examined_together(data, tmp_path):
@@ -97,8 +98,8 @@ def test_several_teachers_are_examined_together(data, tmp_path):
     assert measured["fgd@1"].weight == 3.0
     assert list(measured["fgd@1"].levels) == ["57"]
     assert list(measured["fgd-2@1"].levels) == ["57", "65", "73"]
-    assert measured["mgd@1"].quartiles[1] == pytest.approx(2.5)  # half of the ratio each
-    assert measured["mgd@2"].quartiles[1] == pytest.approx(2.5)
+    assert measured["mgd@1"].quartiles[1] == pytest.approx(0.5)  # half of the ratio each
+    assert measured["mgd@2"].quartiles[1] == pytest.approx(0.5)
     assert "bckd@1" in measured
     assert "bckd@2" not in measured  # no class in common
     assert any("bckd does not fit" in f.text for f in of(found, Finding))
@@ -155,9 +156,8 @@ CASE = Case(
     features=True,
     equal_heads=True,
     predictions=True,
-    fixed={"fgd": 1.5},
+    fixed={"fgd": (1.5, 1.5)},
     automatic={},
-    ratio=1.5,
     weak=False,
 )
 
@@ -176,7 +176,7 @@ def narrow(taps):
         ({"similarity": (0.97, 0.97, 0.96)}, "another teacher"),
         ({"predictions": False}, "--method bckd"),
         ({"predictions": False, "equal_heads": False}, None),
-        ({"fixed": {"fgd": 0.01}}, "--method fgd  without a weight"),
+        ({"fixed": {"fgd": (0.01, 1.5)}}, "--method fgd  without a weight"),
         ({"automatic": {"mgd": 4.2}}, "weight: auto"),
     ],
 )

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.data.making import NAMES
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings, told
+from tutelage.config.schema import DistillConfig
 from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError
 from tutelage.models.build import build
@@ -100,3 +102,15 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
     assert "weights measured before the first step: bckd × " in told(events)
     resumed = list(prepare(parts, readings, Position(1, 0)))  # no start, no first reading
     assert told(resumed) == ""
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shares"), [(None, {"bckd": 2.5, "fgd": 1.0}), (6.0, {"bckd": 3.0, "fgd": 3.0})]
+)
+def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp_path):
+    methods = ({"name": "bckd"}, {"name": "fgd"}, {"name": "cwd", "weight": 2.0})
+    config = DistillConfig.model_validate(
+        {"teacher": make_teacher(tmp_path / "t.safetensors"), "methods": methods, "ratio": ratio}
+    )
+    teaching = teach(config, build("yolov7-tiny@0.125", NAMES), CPU)
+    assert teaching.shares == shares

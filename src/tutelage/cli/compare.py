@@ -230,7 +230,8 @@ def survey_lines(event: Surveyed, whole: bool) -> list[str]:
         return [head]
     rows = [["folder", "methods", "ratio", "epochs", "seed", "state"]]
     for run, state in event.runs:
-        ratio = f"{run.config.distill.ratio:g}" if run.arm.methods else ""
+        wanted = run.config.distill.ratio
+        ratio = f"{wanted:g}" if wanted and run.arm.methods else ""
         epochs = str(run.config.train.epochs)
         methods = run.arm.methods or "none"
         rows.append([run.folder.name, methods, ratio, epochs, str(run.seed), words[state]])

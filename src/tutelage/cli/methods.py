@@ -37,6 +37,7 @@ def method_lines(rows: Sequence[MethodRow]) -> list[str]:
             f"paper    {row.paper}",
             f"needs    {', '.join(row.needs)}",
             f"options  {options or 'none'}",
+            f"ratio    {row.ratio:g}",
         ]
         lines += [
             f"{row.name:<{width}}  {row.summary}",
@@ -44,5 +45,8 @@ def method_lines(rows: Sequence[MethodRow]) -> list[str]:
             "",
         ]
     example = f"--method {rows[0].name}:weight=2" if rows else "--method package.module:Class"
-    auto = "(weight=auto, the default, is measured before the first step)"
+    auto = (
+        "(weight=auto, the default, is measured: it makes the method's gradients at the tapped "
+        "features its ratio times those of the detection loss)"
+    )
     return [*lines, f"Use one or several:  {example}  {auto}"]

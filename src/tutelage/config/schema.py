@@ -216,9 +216,9 @@ class DistillConfig(Section):
         default=None, description="Teacher layers to tap, paired in order (none: p3, p4, p5)"
     )
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="auto"),)
-    ratio: Positive = Field(
-        default=5.0,
-        description="weight: auto makes KD gradients at the taps this many times the detection gradients",
+    ratio: Positive | None = Field(
+        default=None,
+        description="weight: auto makes KD gradients at the taps this many times the detection gradients (none: what suits the method, see tutelage methods)",
     )
     schedule: Fade = Field(default="constant", description="How the KD weight decays over the run")
     warmup_epochs: NonNegative = Field(

@@ -25,6 +25,7 @@ class MethodRow(NamedTuple):
         paper: Where it was published.
         needs: What it reads of the networks, e.g. ``("features",)``.
         options: Its options and their defaults.
+        ratio: How strongly it teaches with ``weight: auto``, see :class:`Method`.
         summary: One sentence.
     """
 
@@ -32,6 +33,7 @@ class MethodRow(NamedTuple):
     paper: str
     needs: tuple[str, ...]
     options: dict[str, Any]
+    ratio: float
     summary: str
 
 
@@ -135,6 +137,7 @@ def describe_methods() -> tuple[MethodRow, ...]:
             kind.paper,
             tuple(str(need.name).lower() for need in kind.needs),
             {key: field.default for key, field in options_model(kind).model_fields.items()},
+            kind.ratio,
             (inspect.getdoc(kind) or "").partition("\n")[0],
         )
         for name, kind in METHODS.items()

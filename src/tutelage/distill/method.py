@@ -40,11 +40,14 @@ class Method(nn.Module, ABC):
         needs: What it reads of student and teacher.
         still: Endings of the names of own parameters whose gradient is zero by construction.
         paper: Where it was published.
+        ratio: With ``weight: auto``, how many times those of the detection loss its gradients at
+            the taps are to be; of the built-in ones what docs/benchmarks.md found best.
     """
 
     needs: Need = Need.FEATURES
     still: frozenset[str] = frozenset()
     paper: str = ""
+    ratio: float = 1.0
 
     def __init__(self, channels: Channels) -> None:
         super().__init__()
@@ -167,7 +170,8 @@ class Resized(Method):
         super().__init__(channels)
         self.method = method
         self.grids = nn.ModuleList(Connector(s, s, resize=True) for s, _ in channels)
-        self.needs, self.still, self.paper = method.needs, method.still, method.paper
+        self.needs, self.still = method.needs, method.still
+        self.paper, self.ratio = method.paper, method.ratio
 
     def forward(
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]

@@ -34,9 +34,8 @@ class Case(NamedTuple):
         equal_heads: Whether teacher and student predict the same classes on the same candidates.
         features: Whether a method of the run compares features.
         predictions: Whether a method of the run compares predictions.
-        fixed: Gradient ratio at the taps of methods with a fixed weight.
+        fixed: Gradient ratio at the taps of methods with a fixed weight, and the one wanted.
         automatic: Measured weight of the run's others.
-        ratio: The wanted gradient ratio.
         weak: Whether the teacher found nothing, could not be judged or is below the student.
     """
 
@@ -47,9 +46,8 @@ class Case(NamedTuple):
     equal_heads: bool
     features: bool
     predictions: bool
-    fixed: Mapping[str, float]
+    fixed: Mapping[str, tuple[float, float]]
     automatic: Mapping[str, float]
-    ratio: float
     weak: bool
 
 
@@ -105,12 +103,12 @@ def _methods(case: Case) -> Iterator[Suggestion]:
 
 
 def _weights(case: Case) -> Iterator[Suggestion]:
-    for name, found in case.fixed.items():
-        if not case.ratio / FAR <= found <= case.ratio * FAR:
+    for name, (found, wanted) in case.fixed.items():
+        if not wanted / FAR <= found <= wanted * FAR:
             yield Suggestion(
                 f"--method {name}  without a weight",
                 f"With the weight given its gradients at the taps are {found:.2g} times those of "
-                f"the detection loss; {case.ratio:g} times is what  weight: auto  would choose.",
+                f"the detection loss; {wanted:g} times is what  weight: auto  would choose.",
             )
     if case.automatic:
         found = ", ".join(f"{name} × {weight:.3g}" for name, weight in case.automatic.items())

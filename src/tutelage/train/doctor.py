@@ -121,7 +121,7 @@ def examine(
     ]
     yield from measured
     own = [found for found in measured if methods[found.name].own]
-    yield from suggestions(_case(parts, few, judged, levels, own))
+    yield from suggestions(_case(parts, teaching, few, judged, levels, own))
 
 
 def _few(batch: Batch) -> Batch:
@@ -157,10 +157,11 @@ def _wired(
     """Yield every method that passes the pre-flight, and what is wrong with the others."""
     teachers = teaching.panel.teachers
     several = len(teachers) > 1
-    for name, lesson in teaching.lessons.items():
+    for name, method in teaching.methods.items():
+        lesson = teaching.lessons[name]
         number = lesson.teacher + 1 if several else None
         config = lesson.config.model_copy(update={"teacher": number})
-        share = teaching.shares.get(name, parts.config.distill.ratio)
+        share = teaching.shares.get(name, _wanted(parts, method))
         yield _fault(parts, teaching, name, batch, "error") or Candidate(config, share, own=True)
     own = {lesson.config.name for lesson in teaching.lessons.values()}
     for number, teacher in enumerate(teachers, 1):
@@ -174,8 +175,13 @@ def _wired(
                 continue
             config = MethodConfig(name=name, teacher=number if several else None)
             yield _fault(parts, alone, name, batch, "info") or Candidate(
-                config, parts.config.distill.ratio, own=False
+                config, _wanted(parts, alone.methods[name]), own=False
             )
+
+
+def _wanted(parts: Parts, method: Method) -> float:
+    """Return how strongly a method should teach if it were alone."""
+    return parts.config.distill.ratio or method.ratio
 
 
 def _joined(parts: Parts, methods: Sequence[MethodConfig], teachers: Sequence[Teacher]) -> Teaching:
@@ -286,6 +292,7 @@ def _measured(name: str, lesson: Lesson, reading: Reading, milliseconds: float) 
 
 def _case(
     parts: Parts,
+    teaching: Teaching,
     batch: Batch,
     judged: Sequence[Worth | Finding],
     levels: Sequence[Level],
@@ -306,9 +313,12 @@ def _case(
             Need.FEATURES in cast("Method", method).needs for method in parts.bare.methods.values()
         ),
         predictions=predictions,
-        fixed={m.name: m.quartiles[1] for m in own if m.fixed},
+        fixed={
+            m.name: (m.quartiles[1], _wanted(parts, teaching.methods[m.name]))
+            for m in own
+            if m.fixed
+        },
         automatic={m.name: m.weight for m in own if not m.fixed},
-        ratio=distill.ratio,
         weak=any(isinstance(j, Finding) for j in judged),
     )
 

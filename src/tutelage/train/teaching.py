@@ -198,7 +198,7 @@ def join(
             name: 1.0 if lesson.config.weight == "auto" else float(lesson.config.weight)
             for name, lesson in lessons.items()
         },
-        shares={name: config.ratio / len(automatic) for name in automatic},
+        shares={name: (config.ratio or methods[name].ratio) / len(automatic) for name in automatic},
         taps=taps,
         columns=tuple(_column_of(found, len(student.names)) for found in columns),
         records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),

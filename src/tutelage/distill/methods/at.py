@@ -25,6 +25,7 @@ class AttentionTransfer(LevelMethod):
     """
 
     paper = "Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928"
+    ratio = 0.5
 
     def __init__(self, channels: Channels, *, form: Literal["paper", "mean"] = "paper") -> None:
         super().__init__(channels)

@@ -23,6 +23,7 @@ class BoxKD(ResponseMethod):
     """
 
     paper = "Rezatofighi et al., CVPR 2019, arXiv:1902.09630"
+    ratio = 0.5
 
     def __init__(self, channels: Channels, *, overlap: Overlap = "giou") -> None:
         super().__init__(channels)

@@ -26,6 +26,7 @@ class CWD(LevelMethod):
     """
 
     paper = "Shu et al., ICCV 2021, arXiv:2011.13256"
+    ratio = 3.0
 
     def __init__(
         self, channels: Channels, *, temperature: Positive = 1.0, normalise: bool = False

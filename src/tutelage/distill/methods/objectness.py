@@ -31,6 +31,7 @@ class ObjectnessScaled(ResponseMethod):
     """
 
     paper = "Mehta and Ozturk, 2018, arXiv:1805.06361"
+    ratio = 2.0
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class PKD(LevelMethod):
     """
 
     paper = "Cao et al., NeurIPS 2022, arXiv:2207.02039"
+    ratio = 2.0
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
         """Connect without a bias, which standardising would remove."""
