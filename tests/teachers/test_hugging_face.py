@@ -47,6 +47,21 @@ def test_a_folder_gives_what_the_library_finds(family, tmp_path):
             assert torch.allclose(feature, level, atol=1e-5)
 
 
+def test_an_id_is_looked_up_in_the_local_cache(tmp_path, monkeypatch):
+    """As ``hf download`` leaves it: snapshots by commit, and the branch that points at one."""
+    commit, cache = "0" * 40, tmp_path / "models--me--small-detr"
+    model = hugging_face_detector("rt_detr")
+    model.save_pretrained(cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    teacher = load_teacher("hf:me/small-detr", CPU)
+    assert teacher.record["source"] == "hf:me/small-detr"
+    assert fingerprint(teacher.state()) == fingerprint(model.state_dict().items())
+    with pytest.raises(WeightsError, match="hf:me/other"):
+        load_teacher("hf:me/other", CPU)
+
+
 def test_the_decoder_runs_only_for_predictions(tmp_path):
     hugging_face_detector("rt_detr").save_pretrained(tmp_path)
     teacher = load_teacher(f"hf:{tmp_path}", CPU)
