@@ -37,6 +37,7 @@ class CrossKD(Method):
 
     needs = Need.FEATURES | Need.PREDICTIONS
     paper = "Wang et al., CVPR 2024, arXiv:2306.11369"
+    ratio = 2.0
 
     def __init__(
         self, channels: Channels, *, classes: NonNegative = 1.0, box: NonNegative = 1.0

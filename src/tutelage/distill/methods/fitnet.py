@@ -25,6 +25,7 @@ class FitNet(LevelMethod):
     """
 
     paper = "Romero et al., ICLR 2015, arXiv:1412.6550"
+    ratio = 2.0
 
     def __init__(
         self, channels: Channels, *, form: Literal["mean", "image", "normalised"] = "mean"
