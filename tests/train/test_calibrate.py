@@ -2,14 +2,16 @@ import pytest
 import torch
 
 from tests.train.parts import make_batch, make_task
-from tutelage.train.calibrate import measure
+from tutelage.structures import Targets
+from tutelage.train.calibrate import FLOOR, apply, measure
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 
 
 def test_the_weight_makes_the_gradient_ratio_what_was_asked():
     task, teacher = make_task()
-    task.weights.update(measure(task, teacher, BATCHES[:1], {"fgd": 2.0}).weights)
+    for _ in range(4):  # here each map is computed from the one before: readings come nearer
+        apply(task, measure(task, teacher, BATCHES[:1], {"fgd": 2.0}))
     batch = BATCHES[0]
     out = task.student.train()(batch.images, task.taps)
     losses = task.losses(out, batch, teacher(batch.images))
@@ -38,7 +40,7 @@ def test_the_scale_of_a_method_leaves_the_trained_student_unchanged(name, scale)
     for factor in (1.0, scale):
         task, panel = make_task(name)
         rescale(task.methods[name], factor)
-        task.weights.update(measure(task, panel, BATCHES, {name: 1.5}).weights)
+        apply(task, measure(task, panel, BATCHES, {name: 1.5}))
         optimizer = torch.optim.SGD(task.parameters(), lr=1e-4)  # large steps are chaotic
         task.train()
         for batch in BATCHES:
@@ -50,6 +52,41 @@ def test_the_scale_of_a_method_leaves_the_trained_student_unchanged(name, scale)
     start = torch.cat([p.detach().flatten() for p in make_task(name)[0].student.parameters()])
     moved = torch.linalg.vector_norm(trained[0] - start)
     assert torch.linalg.vector_norm(trained[1] - trained[0]) < 1e-2 * moved
+
+
+@pytest.mark.parametrize("name", ["fgd", "cwd", "sl2"])
+def test_each_map_pulls_in_proportion_to_detection(name):
+    task, teacher = make_task(name)
+    batch = BATCHES[0]
+    reading = measure(task, teacher, [batch], {name: 2.0})
+    assert max(reading.balance[name]) == 1
+    apply(task, reading)
+    out = task.student.train()(batch.images, task.taps)
+    detection = sum(task.losses(out, batch, None).detection.values())
+    wanted = torch.autograd.grad(detection, out.taps, retain_graph=True)
+    leaves = tuple(tap.detach().requires_grad_() for tap in out.taps)
+    student = task.knowledge(out._replace(taps=leaves), (64, 64))
+    terms = task.compared(name, student, teacher(batch.images), batch.targets, (64, 64))
+    found = torch.autograd.grad(sum(terms.values()), leaves)
+    ratios = [
+        float(torch.linalg.vector_norm(a) / b.norm()) for a, b in zip(found, wanted, strict=True)
+    ]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-3)
+
+
+def test_maps_without_objects_take_no_part():
+    """The coarser a map, the less small boxes say there; its share goes to the others."""
+    task, teacher = make_task("fitnet")
+    large = measure(task, teacher, BATCHES, {"fitnet": 1.0}).balance["fitnet"]
+    small = [Targets(t.image, t.label, t.xyxy * 0.1) for t in (b.targets for b in BATCHES)]
+    batches = [b._replace(targets=t) for b, t in zip(BATCHES, small, strict=True)]
+    balance = measure(task, teacher, batches, {"fitnet": 1.0}).balance["fitnet"]
+    assert FLOOR <= balance[-1] < large[-1] / 2
+
+
+def test_methods_of_responses_have_no_balance():
+    task, teacher = make_task("bckd")
+    assert measure(task, teacher, BATCHES[:1], {"bckd": 1.0}).balance == {}
 
 
 def rescale(method, factor):

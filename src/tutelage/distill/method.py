@@ -88,10 +88,16 @@ class LevelMethod(Method):
 
     Args:
         channels: Student and teacher channels per pair.
+
+    Attributes:
+        balance: ``(pairs,)`` weights of the pairs; all 1 unless they are measured.
     """
+
+    balance: Tensor
 
     def __init__(self, channels: Channels) -> None:
         super().__init__(channels)
+        self.register_buffer("balance", torch.ones(len(channels)))
         self.connectors = nn.ModuleList(self.make_connector(s, t) for s, t in channels)
         self.levels = nn.ModuleList(self.make_level(t) for _, t in channels)
 
@@ -129,7 +135,7 @@ class LevelMethod(Method):
     def forward(
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """Compare all pairs; every term is summed over them.
+        """Compare all pairs; every term is their weighted sum.
 
         Raises:
             ValueError: The numbers of maps or their grids differ.
@@ -154,7 +160,8 @@ class LevelMethod(Method):
                 constant = at_least_float32(t.detach())
                 terms = self.level(module, connected, constant, targets, image_size)
             for name, value in terms.items():
-                totals[name] = totals[name] + value if name in totals else value
+                weighted = self.balance[number] * value
+                totals[name] = totals[name] + weighted if name in totals else weighted
         return totals
 
 
@@ -182,6 +189,12 @@ class Resized(Method):
             for grid, s, t in zip(self.grids, student.features, teacher.features, strict=True)
         )
         return self.method(student._replace(features=features), teacher, targets, image_size)
+
+
+def pairwise(method: nn.Module) -> LevelMethod | None:
+    """Return the part of a method that sums over pairs of maps, if it does."""
+    inner = method.method if isinstance(method, Resized) else method
+    return inner if isinstance(inner, LevelMethod) else None
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -3,25 +3,31 @@
 Published weights do not transfer between widths and input sizes: a sum-reduced loss scales with
 channels and cells. What decides how strongly a teacher pulls is the size of its gradient where it
 enters the student, at the tapped features, beside the gradient of the detection loss there.
+
+A method that sums over pairs of maps is also balanced between them: each is to pull in proportion
+to what the detection loss does at that map. Where a data set has no large objects, nothing is
+detected at the coarse maps, and imitating them would take a share of the weight and teach nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import hypot
+from math import hypot, inf
 from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tutelage.distill.method import pairwise
 from tutelage.errors import ConfigError
-from tutelage.structures import Batch, Knowledge, Losses
+from tutelage.structures import Batch, Knowledge, Losses, Output
 from tutelage.train.task import Task
 
 LIMITS = (1e-12, 1e12)
 TINY = 1e-30
+FLOOR = 1e-4  # of the largest weight of a pair: none is switched off
 
 
 class Reading(NamedTuple):
@@ -31,11 +37,29 @@ class Reading(NamedTuple):
         weights: The weight per method that gives it its share of the ratio.
         ratios: Per method, ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖ at weight 1, one value per batch.
         levels: The same of each tapped feature alone; one list per batch.
+        balance: Of methods that sum over pairs of maps, the weights of the pairs, the largest 1.
+            The weights and ratios above hold with them.
     """
 
     weights: dict[str, float]
     ratios: dict[str, list[float]]
     levels: Mapping[str, list[list[float]]] = {}
+    balance: Mapping[str, list[float]] = {}
+
+
+class _Norms(NamedTuple):
+    """Norms of gradients at the maps that a method looks at.
+
+    Attributes:
+        kd: Of the method's loss.
+        detection: Of the detection loss.
+        direct: Of the method's loss, each map by itself: not what reaches it through coarser ones.
+            Empty where the method does not sum over pairs.
+    """
+
+    kd: list[float]
+    detection: list[float]
+    direct: list[float]
 
 
 @contextmanager
@@ -56,6 +80,7 @@ def measure(
     batches: Iterable[Batch],
     shares: Mapping[str, float],
     reduce: Callable[[Tensor], Tensor] = lambda x: x,
+    settle: Callable[[str, list[float]], list[float]] = lambda _, found: found,
 ) -> Reading:
     """Measure the weights that give each method its share of the gradient at the taps.
 
@@ -65,6 +90,7 @@ def measure(
         batches: Batches with boxes, on the task's device; taken one at a time.
         shares: Per method with ``weight: auto``, the wanted ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖.
         reduce: Averages a tensor over processes.
+        settle: From a method's name and the balance that was found to the one that is used.
 
     Returns:
         Weights = share / median over the batches of the ratio at weight 1.
@@ -72,8 +98,7 @@ def measure(
     Raises:
         ConfigError: All tapped layers are frozen.
     """
-    ratios: dict[str, list[float]] = {name: [] for name in shares}
-    levels: dict[str, list[list[float]]] = {name: [] for name in shares}
+    norms: dict[str, list[_Norms]] = {name: [] for name in shares}
     training = task.training
     kept = dict(task.weights)
     task.train()
@@ -82,25 +107,78 @@ def measure(
         with buffers_restored(task):
             for raw in batches:
                 batch = raw.floating()
-                found = _norms(task, batch, teacher(batch.images), shares)
-                for name, (norms, detection) in found.items():
-                    ratios[name].append(hypot(*norms) / max(hypot(*detection), TINY))
-                    pairs = zip(norms, detection, strict=True)
-                    levels[name].append([kd / max(det, TINY) for kd, det in pairs])
+                for name, found in _norms(task, batch, teacher(batch.images), shares).items():
+                    norms[name].append(found)
     finally:
         task.weights.update(kept)
         task.train(training)
     low, high = LIMITS
-    weights = {}
+    weights: dict[str, float] = {}
+    ratios: dict[str, list[float]] = {}
+    levels: dict[str, list[list[float]]] = {}
+    balance: dict[str, list[float]] = {}
     for name, share in shares.items():
+        part = pairwise(task.methods[name])
+        before = after = [1.0] * len(norms[name][0].kd)
+        if part is not None:
+            before = part.balance.tolist()
+            after = settle(name, _balance(norms[name], before, reduce))
+            balance[name] = after
+        ratios[name], levels[name] = _rebalanced(norms[name], before, after)
         middle = float(reduce(torch.tensor(median(ratios[name]), dtype=torch.float64)))
         weights[name] = min(max(share / middle, low), high) if middle > 0 else 1.0
-    return Reading(weights, ratios, levels)
+    return Reading(weights, ratios, levels, balance)
+
+
+def apply(task: Task, reading: Reading) -> None:
+    """Set the weights and balances of a reading."""
+    task.weights.update(reading.weights)
+    for name, balance in reading.balance.items():
+        part = pairwise(task.methods[name])
+        if part is not None:
+            part.balance.copy_(torch.tensor(balance))
+
+
+def _balance(
+    norms: Sequence[_Norms], before: Sequence[float], reduce: Callable[[Tensor], Tensor]
+) -> list[float]:
+    """Return weights that make the direct gradients proportional to those of detection."""
+    found = [
+        [d / kd if kd > TINY else 0.0 for kd, d in zip(n.direct, n.detection, strict=True)]
+        for n in norms
+    ]
+    middle = torch.tensor([median(each) for each in zip(*found, strict=True)], dtype=torch.float64)
+    wanted = reduce(middle * torch.tensor(before, dtype=torch.float64)).double()
+    top = float(wanted.max())
+    if not 0 < top < inf:
+        return [1.0] * len(before)
+    return (wanted / top).clamp(min=FLOOR).tolist()
+
+
+def _rebalanced(
+    norms: Sequence[_Norms], before: Sequence[float], after: Sequence[float]
+) -> tuple[list[float], list[list[float]]]:
+    """Return per batch the ratio, and that at each map, as they are with another balance.
+
+    Exact where no map is computed from another one; elsewhere near, and the next reading, which
+    begins with this balance, is nearer.
+    """
+    change = [new / old for old, new in zip(before, after, strict=True)]
+    ratios, levels = [], []
+    for kd, detection, direct in norms:
+        factor = 1.0
+        if direct:
+            moved = hypot(*(c * norm for c, norm in zip(change, direct, strict=True)))
+            factor = moved / max(hypot(*direct), TINY)
+        ratios.append(factor * hypot(*kd) / max(hypot(*detection), TINY))
+        each = zip(change, kd, detection, strict=True)
+        levels.append([c * k / max(d, TINY) for c, k, d in each])
+    return ratios, levels
 
 
 def _norms(
     task: Task, batch: Batch, knowledge: Sequence[Knowledge], names: Iterable[str]
-) -> dict[str, tuple[list[float], list[float]]]:
+) -> dict[str, _Norms]:
     """Return per method the norms of its and of detection's gradient at the maps it looks at."""
     out = task.student(batch.images, task.taps)
     losses = task.losses(out, batch, knowledge)
@@ -109,8 +187,26 @@ def _norms(
     for name in names:
         norms, own = _norm(_total(losses, name), out.taps), task.views[name].student
         at = range(len(norms)) if own is None else own
-        found[name] = [norms[i] for i in at], [detection[i] for i in at]
+        direct: list[float] = []
+        if pairwise(task.methods[name]) is not None:
+            direct = _direct(task, name, out, batch, knowledge)
+        found[name] = _Norms(
+            [norms[i] for i in at],
+            [detection[i] for i in at],
+            [direct[i] for i in at] if direct else [],
+        )
     return found
+
+
+def _direct(
+    task: Task, name: str, out: Output, batch: Batch, knowledge: Sequence[Knowledge]
+) -> list[float]:
+    """Return the norms of a method's gradient at maps of which none is computed from another."""
+    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+    leaves = tuple(tap.detach().requires_grad_(tap.requires_grad) for tap in out.taps)
+    student = task.knowledge(out._replace(taps=leaves), size)
+    terms = task.compared(name, student, knowledge, batch.targets, size)
+    return _norm(torch.stack(list(terms.values())).sum(), leaves)
 
 
 def _total(losses: Losses, method: str) -> Tensor:

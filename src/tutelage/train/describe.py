@@ -10,11 +10,13 @@ import torch
 
 from tutelage.config.load import describe_changes
 from tutelage.distill import Pairs
+from tutelage.distill.method import pairwise
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
 from tutelage.train.assemble import Parts
 from tutelage.train.plan import Plan
+from tutelage.train.readings import describe_balance
 from tutelage.train.teaching import Teaching
 
 
@@ -137,7 +139,9 @@ def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
         weight = f"{parts.bare.weights[name]:.3g}"
         if name in teaching.shares:
             share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
-            weight = f"auto (now {weight}: {share})"
+            part = pairwise(parts.bare.methods[name])
+            balance = "" if part is None else describe_balance(part.balance.tolist())
+            weight = f"auto (now {weight}{balance}: {share})"
         text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
         rows.append(("" if rows else "methods", text))
     return rows

@@ -11,7 +11,7 @@ import torch
 
 from tutelage.structures import Batch
 from tutelage.train.assemble import Parts, make_training_loader
-from tutelage.train.calibrate import measure
+from tutelage.train.calibrate import apply, measure
 from tutelage.train.events import Notice
 from tutelage.train.plan import Plan, Position
 from tutelage.train.teaching import Teaching
@@ -20,6 +20,7 @@ IMAGES = 512  # per reading: ratios of single batches differ ninefold
 BATCH = 16  # images per batch of a reading, at most
 SHOWN = 3  # batches for the pictures of a run, and for the pre-flight
 LATER = (0.3, 0.4, 0.5)  # of all steps; after these the weight is frozen
+NEAR = 0.5  # pairs of maps whose weights differ less than this need no mention
 JUMP = 2.0  # a reading that differs more from those before it replaces them
 OTHER_SEED = 7919  # readings see other augmentations than the first epoch
 
@@ -78,7 +79,9 @@ class Readings:
             batches_with_boxes(p, -(-IMAGES // size), 1 + len(self.history)),
             teaching.shares,
             mean,
+            self._settle,
         )
+        apply(p.bare, reading)
         entry: dict[str, Any] = {"epoch": at.epoch, "step": at.batch}
         moved: list[str] = []
         for name, found in reading.weights.items():
@@ -91,17 +94,39 @@ class Readings:
             entry[name] = {
                 "weight": weight,
                 "count": count,
+                "balance": list(reading.balance.get(name, ())),
                 "measured": found,
                 "ratio_quartiles": quartiles,
             }
         self.history.append(entry)
-        told = ", ".join(f"{name} × {entry[name]['weight']:.4g}" for name in reading.weights)
+        told = ", ".join(
+            f"{name} × {entry[name]['weight']:.4g}{describe_balance(entry[name]['balance'])}"
+            for name in reading.weights
+        )
         text = f"weights measured {when}: {told}"
         if moved:
             reason = "the balance of KD and detection gradients at the taps has moved"
             yield Notice("warning", f"{text} ({', '.join(moved)}: {reason})")
         else:
             yield Notice("info", text)
+
+    def _settle(self, name: str, found: list[float]) -> list[float]:
+        """Return the balance between pairs of maps: like the weight, the mean of the readings."""
+        past = self.history[-1][name] if self.history else None
+        if past is None or not past.get("balance"):
+            return found
+        count = past["count"]
+        return [
+            math.exp((count * math.log(old) + math.log(new)) / (count + 1))
+            for old, new in zip(past["balance"], found, strict=True)
+        ]
+
+
+def describe_balance(balance: Sequence[float]) -> str:
+    """Return the balance between pairs of maps in words; nothing where they are near each other."""
+    if not balance or min(balance) > NEAR:
+        return ""
+    return f" (maps {' : '.join(f'{weight:.2g}' for weight in balance)})"
 
 
 def combine(found: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
