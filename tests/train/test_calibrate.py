@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from tests.train.parts import make_batch, make_task
-from tutelage.structures import Targets
-from tutelage.train.calibrate import FLOOR, apply, measure
+from tutelage.train.calibrate import FLOOR, Norms, apply, balanced, measure
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 
@@ -74,14 +73,21 @@ def test_each_map_pulls_in_proportion_to_detection(name):
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-3)
 
 
-def test_maps_without_objects_take_no_part():
-    """The coarser a map, the less small boxes say there; its share goes to the others."""
-    task, teacher = make_task("fitnet")
-    large = measure(task, teacher, BATCHES, {"fitnet": 1.0}).balance["fitnet"]
-    small = [Targets(t.image, t.label, t.xyxy * 0.1) for t in (b.targets for b in BATCHES)]
-    batches = [b._replace(targets=t) for b, t in zip(BATCHES, small, strict=True)]
-    balance = measure(task, teacher, batches, {"fitnet": 1.0}).balance["fitnet"]
-    assert FLOOR <= balance[-1] < large[-1] / 2
+@pytest.mark.parametrize(
+    ("direct", "detection", "before", "expected"),
+    [
+        ([1.0, 2.0, 4.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 0.5, 0.25]),
+        ([1.0, 1.0, 1.0], [4.0, 2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 0.5, FLOOR]),  # nothing there
+        ([1.0, 0.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0], [1.0, FLOOR, 1.0]),
+        ([1.0, 1.0, 0.5], [1.0, 1.0, 1.0], [1.0, 1.0, 0.25], [1.0, 1.0, 0.5]),
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_balance_follows_detection_and_switches_nothing_off(
+    direct, detection, before, expected
+):
+    norms = [Norms([], detection, direct)] * 3
+    assert balanced(norms, before, lambda x: x) == pytest.approx(expected)
 
 
 def test_methods_of_responses_have_no_balance():

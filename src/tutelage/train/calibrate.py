@@ -47,7 +47,7 @@ class Reading(NamedTuple):
     balance: Mapping[str, list[float]] = {}
 
 
-class _Norms(NamedTuple):
+class Norms(NamedTuple):
     """Norms of gradients at the maps that a method looks at.
 
     Attributes:
@@ -98,7 +98,7 @@ def measure(
     Raises:
         ConfigError: All tapped layers are frozen.
     """
-    norms: dict[str, list[_Norms]] = {name: [] for name in shares}
+    norms: dict[str, list[Norms]] = {name: [] for name in shares}
     training = task.training
     kept = dict(task.weights)
     task.train()
@@ -122,7 +122,7 @@ def measure(
         before = after = [1.0] * len(norms[name][0].kd)
         if part is not None:
             before = part.balance.tolist()
-            after = settle(name, _balance(norms[name], before, reduce))
+            after = settle(name, balanced(norms[name], before, reduce))
             balance[name] = after
         ratios[name], levels[name] = _rebalanced(norms[name], before, after)
         middle = float(reduce(torch.tensor(median(ratios[name]), dtype=torch.float64)))
@@ -139,8 +139,8 @@ def apply(task: Task, reading: Reading) -> None:
             part.balance.copy_(torch.tensor(balance))
 
 
-def _balance(
-    norms: Sequence[_Norms], before: Sequence[float], reduce: Callable[[Tensor], Tensor]
+def balanced(
+    norms: Sequence[Norms], before: Sequence[float], reduce: Callable[[Tensor], Tensor]
 ) -> list[float]:
     """Return weights that make the direct gradients proportional to those of detection."""
     found = [
@@ -156,7 +156,7 @@ def _balance(
 
 
 def _rebalanced(
-    norms: Sequence[_Norms], before: Sequence[float], after: Sequence[float]
+    norms: Sequence[Norms], before: Sequence[float], after: Sequence[float]
 ) -> tuple[list[float], list[list[float]]]:
     """Return per batch the ratio, and that at each map, as they are with another balance.
 
@@ -178,7 +178,7 @@ def _rebalanced(
 
 def _norms(
     task: Task, batch: Batch, knowledge: Sequence[Knowledge], names: Iterable[str]
-) -> dict[str, _Norms]:
+) -> dict[str, Norms]:
     """Return per method the norms of its and of detection's gradient at the maps it looks at."""
     out = task.student(batch.images, task.taps)
     losses = task.losses(out, batch, knowledge)
@@ -190,7 +190,7 @@ def _norms(
         direct: list[float] = []
         if pairwise(task.methods[name]) is not None:
             direct = _direct(task, name, out, batch, knowledge)
-        found[name] = _Norms(
+        found[name] = Norms(
             [norms[i] for i in at],
             [detection[i] for i in at],
             [direct[i] for i in at] if direct else [],
