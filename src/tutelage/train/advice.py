@@ -31,7 +31,7 @@ class Case(NamedTuple):
         head_inputs: The layers that the student's head reads.
         given_layers: Whether layers were asked for.
         similarity: Linear CKA per pair.
-        equal_heads: Whether teacher and student predict the same classes on the same candidates.
+        comparable: Whether predictions of teachers and student can be compared.
         features: Whether a method of the run compares features.
         predictions: Whether a method of the run compares predictions.
         fixed: Gradient ratio at the taps of methods with a fixed weight, and the one wanted.
@@ -43,7 +43,7 @@ class Case(NamedTuple):
     head_inputs: tuple[Tap, ...]
     given_layers: bool
     similarity: tuple[float, ...]
-    equal_heads: bool
+    comparable: bool
     features: bool
     predictions: bool
     fixed: Mapping[str, tuple[float, float]]
@@ -94,11 +94,11 @@ def _similar(case: Case) -> Iterator[Suggestion]:
 
 
 def _methods(case: Case) -> Iterator[Suggestion]:
-    if case.equal_heads and not case.predictions:
+    if case.comparable and not case.predictions:
         yield Suggestion(
             "--method bckd",
-            "Classes and heads are equal, so that predictions can be compared. On two data sets "
-            "that helped more than any method of features (docs/benchmarks.md).",
+            "Teacher and student know the same classes, so that predictions can be compared. On "
+            "two data sets that helped more than any method of features (docs/benchmarks.md).",
         )
 
 

@@ -19,7 +19,7 @@ from tutelage.distill.similarity import map_similarity
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
 from tutelage.structures import Batch, Output, Tap, Targets
-from tutelage.teachers import NativeTeacher, Teacher, fingerprint
+from tutelage.teachers import Teacher, fingerprint
 from tutelage.train.advice import Case, suggestions
 from tutelage.train.assemble import Parts, assemble
 from tutelage.train.calibrate import Reading, buffers_restored, measure
@@ -308,7 +308,7 @@ def _case(
         similarity=tuple(
             min(level.similarity for level in levels if level.student == tap) for tap in taps
         ),
-        equal_heads=predictions or _equal_heads(parts, batch),
+        comparable=predictions or _comparable(parts, batch),
         features=any(
             Need.FEATURES in cast("Method", method).needs for method in parts.bare.methods.values()
         ),
@@ -323,11 +323,9 @@ def _case(
     )
 
 
-def _equal_heads(parts: Parts, batch: Batch) -> bool:
-    """Whether all teachers have our heads and classes, so that candidates can be compared."""
+def _comparable(parts: Parts, batch: Batch) -> bool:
+    """Whether the predictions of all teachers can be compared with the student's."""
     teachers = parts.teaching.panel.teachers if parts.teaching else ()
-    if not all(isinstance(teacher, NativeTeacher) for teacher in teachers):
-        return False
     try:
         joined = _joined(parts, [MethodConfig(name="bckd")], teachers)
     except UserError:
