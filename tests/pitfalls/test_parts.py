@@ -103,6 +103,7 @@ def test_kd24_a_checkpoint_without_the_methods_is_refused():
         "ema": ema.state_dict(),
         "optimizer": optimizer.state_dict(),
         "weights": {"fgd": 1.0},
+        "balance": {"fgd": [1.0, 0.5, 0.25]},
         "scaler": None,
         "position": [1, 0],
     }
@@ -110,6 +111,7 @@ def test_kd24_a_checkpoint_without_the_methods_is_refused():
     with pytest.raises(WeightsError, match=r"does not fit the config\.yaml beside it"):
         restore(state, **parts)
     assert restore(state | {"task": whole}, **parts) == (1, 0)
+    assert task.balance() == {"fgd": [1.0, 0.5, 0.25]}
 
 
 class Residual(nn.Module):

@@ -90,9 +90,9 @@ def test_a_distilled_run_starts_from_one_more_flag(plain, tmp_path):
 
 
 def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
-    config = settings(
-        tmp_path, train={"epochs": 3}, distill={"teacher": str(plain[1]), "accept_teacher": True}
-    )
+    methods = [{"name": "bckd"}, {"name": "fgd"}]
+    distill = {"teacher": str(plain[1]), "accept_teacher": True, "methods": methods}
+    config = settings(tmp_path, train={"epochs": 3}, distill=distill)
     whole = list(run_training(config))
     stopped = []
     for event in run_training(config):
@@ -105,6 +105,8 @@ def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
     assert [e.epoch for e in rest if isinstance(e, Evaluated)] == [1, 2]
     states = [read_state(f / "last.pt") for f in (tmp_path / last(whole, Finished).folder, folder)]
     assert states[0]["weights"] == states[1]["weights"]
+    assert states[0]["balance"] == states[1]["balance"]
+    assert min(states[0]["balance"]["fgd"]) < 1
     for key in ("task", "ema"):
         assert fingerprint(states[0][key].items()) == fingerprint(states[1][key].items()), key
     lines = (folder / "metrics.jsonl").read_text().splitlines()

@@ -97,7 +97,8 @@ class LevelMethod(Method):
 
     def __init__(self, channels: Channels) -> None:
         super().__init__(channels)
-        self.register_buffer("balance", torch.ones(len(channels)))
+        # Not in the state dict, which holds what is learnt; a run keeps it beside the weights.
+        self.register_buffer("balance", torch.ones(len(channels)), persistent=False)
         self.connectors = nn.ModuleList(self.make_connector(s, t) for s, t in channels)
         self.levels = nn.ModuleList(self.make_level(t) for _, t in channels)
 

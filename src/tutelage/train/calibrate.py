@@ -133,10 +133,7 @@ def measure(
 def apply(task: Task, reading: Reading) -> None:
     """Set the weights and balances of a reading."""
     task.weights.update(reading.weights)
-    for name, balance in reading.balance.items():
-        part = pairwise(task.methods[name])
-        if part is not None:
-            part.balance.copy_(torch.tensor(balance))
+    task.rebalance(reading.balance)
 
 
 def balanced(

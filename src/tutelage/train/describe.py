@@ -10,7 +10,6 @@ import torch
 
 from tutelage.config.load import describe_changes
 from tutelage.distill import Pairs
-from tutelage.distill.method import pairwise
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
@@ -139,8 +138,7 @@ def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
         weight = f"{parts.bare.weights[name]:.3g}"
         if name in teaching.shares:
             share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
-            part = pairwise(parts.bare.methods[name])
-            balance = "" if part is None else describe_balance(part.balance.tolist())
+            balance = describe_balance(parts.bare.balance().get(name, ()))
             weight = f"auto (now {weight}{balance}: {share})"
         text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
         rows.append(("" if rows else "methods", text))

@@ -14,7 +14,7 @@ from tutelage.train.plan import Position
 from tutelage.train.task import Task
 from tutelage.weights.store import load_last, save_last
 
-FORMAT = "tutelage-last-1"
+FORMAT = "tutelage-last-2"
 
 
 def save_state(
@@ -33,7 +33,7 @@ def save_state(
     Args:
         path: The file.
         accelerator: Holds the gradient scaler.
-        task: The (wrapped) task; its method weights are stored too.
+        task: The (wrapped) task; its method weights and balances are stored too.
         optimizer: Its optimizer.
         ema: The average of the student.
         at: Where the run continues.
@@ -50,6 +50,7 @@ def save_state(
             "optimizer": optimizer.state_dict(),
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
             "weights": dict(bare.weights),
+            "balance": bare.balance(),
             "position": list(at),
             "progress": progress,
             "config": config,
@@ -102,6 +103,7 @@ def restore(
             fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
         ) from error
     bare.weights.update(state["weights"])
+    bare.rebalance(state["balance"])
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     return Position(*state["position"])

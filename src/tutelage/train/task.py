@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import Method, Need
+from tutelage.distill.method import Method, Need, pairwise
 from tutelage.distill.pick import only
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
@@ -110,6 +110,18 @@ class Task(nn.Module):
             idle = sum(p.sum() for p in silent)
             distillation["off"] = 0.0 * idle + 0.0 * detection["obj"]
         return Losses(detection, distillation)
+
+    def balance(self) -> dict[str, list[float]]:
+        """Return the weights of the pairs of maps, for methods that sum over them."""
+        parts = {name: pairwise(method) for name, method in self.methods.items()}
+        return {name: part.balance.tolist() for name, part in parts.items() if part is not None}
+
+    def rebalance(self, balance: Mapping[str, Sequence[float]]) -> None:
+        """Set the weights of the pairs of maps."""
+        for name, values in balance.items():
+            part = pairwise(self.methods[name])
+            if part is not None:
+                part.balance.copy_(torch.tensor(values))
 
     def compared(
         self,
