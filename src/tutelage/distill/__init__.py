@@ -6,7 +6,7 @@ from tutelage.distill.connector import Connector
 from tutelage.distill.method import LevelMethod, Method, Need
 from tutelage.distill.methods import FGD, METHODS
 from tutelage.distill.pairing import Pairs, pair
-from tutelage.distill.pick import best_teacher, worth_per_image
+from tutelage.distill.pick import best_teacher
 from tutelage.distill.view import View
 
 __all__ = [
@@ -24,5 +24,4 @@ __all__ = [
     "pair",
     "refuse_classes",
     "shared_columns",
-    "worth_per_image",
 ]

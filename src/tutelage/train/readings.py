@@ -116,10 +116,8 @@ class Readings:
         if past is None or not past.get("balance"):
             return found
         count = past["count"]
-        return [
-            math.exp((count * math.log(old) + math.log(new)) / (count + 1))
-            for old, new in zip(past["balance"], found, strict=True)
-        ]
+        pairs = zip(past["balance"], found, strict=True)
+        return [_averaged(old, new, count) for old, new in pairs]
 
 
 def describe_balance(balance: Sequence[float]) -> str:
@@ -140,7 +138,12 @@ def combine(found: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
     if past is None:
         return found, 0
     count = past["count"] if 1 / JUMP <= found / past["weight"] <= JUMP else 0
-    return math.exp((count * math.log(past["weight"]) + math.log(found)) / (count + 1)), count + 1
+    return _averaged(past["weight"], found, count), count + 1
+
+
+def _averaged(mean: float, new: float, count: int) -> float:
+    """Return the geometric mean of a new reading and ``count`` whose mean is known."""
+    return math.exp((count * math.log(mean) + math.log(new)) / (count + 1))
 
 
 def due_steps(plan: Plan) -> tuple[int, ...]:
