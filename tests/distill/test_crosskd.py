@@ -107,3 +107,14 @@ def test_a_teacher_without_a_head(lacking: str) -> None:
     known = panel(batch.images)[0]._replace(**{lacking: None})
     with pytest.raises(ValueError, match=r"the teacher has no (predictions|head)"):
         task(batch, [known])
+
+
+def test_a_dead_channel_does_not_explode() -> None:
+    torch.manual_seed(0)
+    s, t = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    s[:, 1] = 0.7
+    s.requires_grad_()
+    (aligned(s, t) * t).sum().backward()
+    assert s.grad is not None
+    norms = s.grad.square().sum((0, 2, 3)).sqrt()
+    assert float(norms[1]) < 300 * float(norms[0])

@@ -171,3 +171,9 @@ def test_real_networks() -> None:
         pair(student, teacher, student_layers=[57, 65, 101], teacher_layers=[75, 88, 101])
     assert "yolov7-tiny has layers 0…77, not 101" in str(caught.value)
     assert "p3 p4 p5 of yolov7-tiny are 57, 65, 73." in str(caught.value)
+
+
+def test_levels_of_unequal_stride_are_not_paired() -> None:
+    foreign = Foreign((Tap("p3", 256, 8), Tap("p5", 256, 24)))  # 24 is nearest to 32
+    assert keys(pair(STUDENT, foreign)) == (["4"], ["p3"])
+    assert keys(pair(STUDENT, foreign, resize=True)) == (["4", "2"], ["p3", "p5"])

@@ -9,6 +9,7 @@ from torchvision.ops import box_iou
 from tests.distill.fakes import NO_BOXES, SIZE
 from tests.distill.test_response import CHANNELS, KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
+from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
@@ -86,3 +87,33 @@ def test_bckd_boxes_teach_where_only_the_objectness_differs() -> None:
             found.append(terms["box"].item())
         assert found[0] < 1e-6
         assert found[1] > 0.01
+
+
+def one_class(knowledge: Knowledge) -> Knowledge:
+    p = knowledge.predictions
+    assert p is not None
+    return knowledge._replace(predictions=p._replace(logits=p.logits[..., :1]))
+
+
+def test_of_one_class_objectness_alone_is_compared() -> None:
+    """The class output of such a head was never trained: imitating it would be noise."""
+    student, teacher = (one_class(knowledge) for knowledge in pair())
+    for name in ("bckd", "objectness", "frs"):
+        terms = build(name)(student, teacher, NO_BOXES, SIZE)
+        assert terms
+        assert "class" not in terms
+    with pytest.raises(ValueError, match="objectness alone is compared"):
+        build("logits")(student, teacher, NO_BOXES, SIZE)
+    with pytest.raises(ValueError, match="objectness alone is compared"):
+        ObjectnessScaled(CHANNELS, objectness=0, box=0)(student, teacher, NO_BOXES, SIZE)
+
+
+def test_what_is_left_out_needs_nothing() -> None:
+    student, teacher = pair()
+    p = teacher.predictions
+    assert p is not None
+    without = teacher._replace(predictions=p._replace(box_raw=None))
+    assert set(ObjectnessScaled(CHANNELS, box=0)(student, without, NO_BOXES, SIZE)) == {
+        "objectness",
+        "class",
+    }

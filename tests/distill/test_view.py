@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from tutelage.distill import View, best_teacher
-from tutelage.distill.pick import only
+from tutelage.distill import View, best_teacher, pick
+from tutelage.distill.pick import only, worth_per_image
 from tutelage.structures import Knowledge, Predictions, Targets
 
 TARGETS = Targets(torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1]), torch.rand(3, 4))
@@ -108,3 +109,22 @@ def test_an_image_without_boxes_is_left_to_the_least_sure() -> None:
         return Predictions(torch.rand(2, 3, 4), torch.full((2, 3, 1), logit), None, torch.zeros(3))
 
     assert best_teacher([sure(0.0), sure(-3.0)], [[0], [0]], none).tolist() == [1, 1]
+
+
+def test_worth_of_one_class_is_objectness_and_many_boxes_are_looked_at_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    corner = torch.rand(2, 6, 2) * 20
+    seen = Predictions(
+        torch.cat((corner, corner + 10), -1),
+        torch.full((2, 6, 1), -4.0),  # never trained: of no account
+        torch.randn(2, 6),
+        torch.zeros(6),
+    )
+    boxes = seen.xyxy[torch.arange(2).repeat_interleave(5), torch.arange(5).repeat(2)]
+    targets = Targets(torch.arange(2).repeat_interleave(5), torch.zeros(10).long(), boxes)
+    whole = worth_per_image(seen, [0], targets)
+    assert float(whole.max()) > 0.3
+    monkeypatch.setattr(pick, "BOXES", 3)
+    torch.testing.assert_close(worth_per_image(seen, [0], targets), whole)

@@ -133,3 +133,10 @@ def test_the_run_file_of_the_benchmarks_is_the_demo(tmp_path):
     for run, who in ((plain, None), (taught, "t.safetensors")):
         demo = demo_settings("x", project="y", teacher=who).config
         assert run.config.model_dump(exclude={"run"}) == demo.model_dump(exclude={"run"})
+
+
+def test_options_are_kept_to_the_last_digit(tmp_path):
+    methods = ({"name": "fgd", "weight": 1234567.0, "alpha": 0.0012345678},)
+    found = plan_comparison(base(tmp_path, distill={"teacher": "t", "methods": methods}))
+    [method] = found.arms[1].config.distill.methods
+    assert (method.weight, method.options["alpha"]) == (1234567.0, 0.0012345678)

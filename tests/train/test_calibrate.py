@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.train.parts import make_batch, make_task
+from tutelage.errors import TrainingError
 from tutelage.train.calibrate import FLOOR, Norms, apply, balanced, measure
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
@@ -124,3 +125,11 @@ def test_maps_of_frozen_rows_count_for_nothing():
         task.student.model[row].requires_grad_(False)
     part = measure(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
     assert 0 < part[0] != whole[0]
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_method_without_a_gradient_gets_no_weight(value):
+    task, panel = make_task("pkd")
+    rescale(task.methods["pkd"], value)
+    with pytest.raises(TrainingError, match="The weight of pkd cannot be measured"):
+        measure(task, panel, [make_batch()], {"pkd": 1.0})

@@ -1,5 +1,6 @@
 """Two processes on the CPU (gloo), with DDP's default flags."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.train.parts import make_batch, make_task
+from tests.train.tiny import make_data, make_teacher, run, settings
 from tutelage.distill.view import View
 from tutelage.teachers import Panel, fingerprint
 from tutelage.train.guide import Guide, Taught
@@ -36,9 +38,9 @@ class PickByRank:
     def __init__(self, panel, rank):
         self.panel, self._rank = panel, rank
 
-    def __call__(self, batch, *, speak=True):
+    def __call__(self, batch, active):
         chosen = torch.full((len(batch.images),), self._rank)
-        return Taught(batch, self.panel(batch.images) if speak else None, chosen)
+        return Taught(batch, self.panel(batch.images) if active else None, chosen)
 
 
 def work(rank, folder, kind):
@@ -87,10 +89,17 @@ def work(rank, folder, kind):
     accelerator.end_training()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["one", "picked"])
-def test_two_processes_keep_equal_weights(tmp_path, kind):
-    """With ``picked``, each process leaves a method out: its parameters must stay in step."""
+def whole(folder):
+    """Train a whole run as one of two processes."""
+    teachers = [f"{folder}/{name}.safetensors" for name in "ab"]
+    methods = [{"name": "fgd"}, {"name": "bckd", "teacher": 2}]
+    distill = {"teacher": teachers, "accept_teacher": True, "methods": methods, "combine": "pick"}
+    train = {"epochs": 2, "patience": 1}
+    run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", train=train, distill=distill))
+
+
+def both(folder, kind):
+    """Run this file in two processes to their end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -105,7 +114,7 @@ def test_two_processes_keep_equal_weights(tmp_path, kind):
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", __name__, str(rank), str(tmp_path), kind],
+            [sys.executable, "-m", __name__, str(rank), str(folder), kind],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             cwd=ROOT,
         )
@@ -116,6 +125,13 @@ def test_two_processes_keep_equal_weights(tmp_path, kind):
     finally:
         for process in processes:
             process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["one", "picked"])
+def test_two_processes_keep_equal_weights(tmp_path, kind):
+    """With ``picked``, each process leaves a method out: its parameters must stay in step."""
+    both(tmp_path, kind)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["parameters"] == second["parameters"]
     assert len(first["losses"]) == 2 * STEPS
@@ -127,5 +143,24 @@ def test_two_processes_keep_equal_weights(tmp_path, kind):
         assert "mgd/generation" in second["losses"][0]
 
 
+@pytest.mark.slow
+def test_two_processes_make_one_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    make_data(tmp_path / "data")
+    for name in "ab":
+        make_teacher(tmp_path / f"{name}.safetensors")
+    both(tmp_path, "whole")
+    [folder] = (tmp_path / "runs").iterdir()
+    assert (folder / "best.safetensors").exists()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    for line in lines:
+        assert line["fgd@1/relation"] + line["fgd@2/relation"] > 0
+        assert "off" not in line
+
+
 if __name__ == "__main__":
-    work(int(sys.argv[1]), *sys.argv[2:])
+    if sys.argv[3] == "whole":
+        whole(sys.argv[2])
+    else:
+        work(int(sys.argv[1]), *sys.argv[2:])

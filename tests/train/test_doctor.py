@@ -112,7 +112,7 @@ def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
         def state(self):
             return iter(())
 
-        def __call__(self, images):
+        def __call__(self, images, _=None):
             asked.append(images)
             return (Knowledge((images,)),)
 
@@ -197,3 +197,27 @@ def test_where_only_predictions_are_compared_layers_do_not_matter():
     changes = {"taps": narrow(WIDE), "head_inputs": narrow(INPUTS), "similarity": (0.97, 0.5, 0.5)}
     assert list(suggestions(CASE._replace(**changes)))
     assert not list(suggestions(CASE._replace(features=False, **changes)))
+
+
+def test_a_teacher_without_a_fitting_method_does_not_hide_the_others(data, tmp_path):
+    teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
+    methods = [{"name": "fgd", "teacher": 1}, {"name": "ld", "teacher": 2}]
+    distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
+    found = list(examine(settings(data, tmp_path, distill=distill)))
+    assert [m.name for m in of(found, Measured)] == ["fgd@1"]
+    assert any("'ld@2' cannot compare" in f.text for f in of(found, Finding))
+
+
+def test_a_fixed_weight_is_judged_as_it_will_be(data, tmp_path, monkeypatch):
+    settled = {}
+
+    def measure(task, teacher, batches, shares, settle):
+        settled.update({name: settle(name, [0.2, 1.0, 0.5]) for name in shares})
+        return actual(task, teacher, batches, shares, settle=settle)
+
+    actual = module.measure
+    monkeypatch.setattr(module, "measure", measure)
+    methods = [{"name": "fgd", "weight": 3.0}, {"name": "cwd"}]
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": methods}
+    list(examine(settings(data, tmp_path, distill=distill)))
+    assert settled == {"fgd": [1.0, 1.0, 1.0], "cwd": [0.2, 1.0, 0.5]}

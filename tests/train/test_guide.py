@@ -5,6 +5,7 @@ import torch
 
 from tests.train.parts import make_batch, make_task
 from tutelage.structures import Knowledge, Predictions
+from tutelage.teachers import Panel
 from tutelage.train.guide import Guide, pseudo_boxes
 
 BOX, OTHER = [10.0, 10, 30, 30], [40.0, 40, 60, 60]
@@ -25,7 +26,7 @@ class FakePanel:
     def __init__(self, *predictions):
         self.known, self.calls = predictions, 0
 
-    def __call__(self, images):
+    def __call__(self, images, asked=None):
         self.calls += 1
         maps = (torch.zeros(len(images), 1, 2, 2),)
         return tuple(Knowledge(maps, predictions) for predictions in self.known)
@@ -87,14 +88,14 @@ def test_without_pseudo_boxes_these_images_are_left_out_of_detection():
     first = made._replace(images=made.images[:1], ids=made.ids[:1])
     task.eval()
     whole, alone = task(made, panel(made.images), detected=1), task(first)
-    for name, value in alone.detection.items():
-        torch.testing.assert_close(whole.detection[name], value)
+    for name, value in alone.detection.items():  # half: the objective multiplies by two images
+        torch.testing.assert_close(whole.detection[name], value / 2)
 
 
 @pytest.mark.parametrize(("labelled", "calls"), [(None, 0), (8, 1)])
 def test_a_silent_teacher_is_asked_for_boxes_only(labelled, calls):
     panel = FakePanel(ONE)
-    taught = Guide(panel, [[0, 1]], labelled=labelled, pseudo_label=0.5)(batch(), speak=False)
+    taught = Guide(panel, [[0, 1]], labelled=labelled, pseudo_label=0.5)(batch(), [])
     assert panel.calls == calls
     assert taught.knowledge is None
 
@@ -105,3 +106,29 @@ def test_each_image_is_left_to_one_teacher():
     empty = batch()._replace(targets=type(batch().targets)(*(f[:0] for f in batch().targets)))
     assert guide(empty).chosen.tolist() == [1, 1]  # of images without boxes, the least sure
     assert Guide(FakePanel(ONE, blind), [[0, 1], [0, 1]])(empty).chosen is None
+
+
+def test_teachers_to_which_nobody_listens_rest():
+    class Counting(FakePanel):
+        def __call__(self, images, asked=None):
+            self.asked = asked
+            return super().__call__(images)
+
+    panel = Counting(ONE, ONE)
+    listens = {"fgd@1": (0, False), "bckd@1": (0, True), "fgd@2": (1, False)}
+    guide = Guide(panel, [[0, 1], [0, 1]], listens=listens)
+    guide(batch(), ["fgd@1", "bckd@1"])
+    assert panel.asked == {0: True}
+    guide(batch(), ["fgd@1", "fgd@2"])
+    assert panel.asked == {0: False, 1: False}
+    Guide(panel, [[0, 1], [0, 1]], listens=listens, pick=True)(batch(), ["fgd@1"])
+    assert panel.asked is None  # all are compared
+
+
+def test_a_resting_teacher_does_not_run():
+    teacher = make_task()[1].teachers[0]
+    both = Panel([teacher, teacher], [False, True])
+    first, second = both(make_batch().images, {1: False})
+    assert first.features == ()
+    assert second.predictions is None
+    assert len(second.features) == 3

@@ -70,11 +70,11 @@ def test_two_teachers(data, tmp_path, combine):
 def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
     one = make_teacher(tmp_path / "a.safetensors", [NAMES[1], "cow"])
     two = make_teacher(tmp_path / "b.safetensors", [NAMES[0]])
-    methods = [{"name": "logits"}, {"name": "fgd"}]
+    methods = [{"name": "bckd"}, {"name": "fgd"}]
     given = config(data, tmp_path, (one, two), methods=methods, classes="by-name")
     teaching = teach(given.distill, build("yolov7-tiny@0.125", NAMES), CPU)
-    assert teaching.views["logits@1"].columns == ((1,), (0,))
-    assert teaching.views["logits@2"].columns == ((0,), (0,))
+    assert teaching.views["bckd@1"].columns == ((1,), (0,))
+    assert teaching.views["bckd@2"].columns == ((0,), (0,))
     assert teaching.views["fgd@1"].columns is None
     assert (teaching.views["fgd@1"].labels, teaching.views["fgd@2"].labels) == ((1,), (0,))
     assert steps(run(given))
@@ -133,3 +133,25 @@ def test_pseudo_boxes_need_common_classes(data, tmp_path):
         run(config(data, tmp_path, path, **more))
     mapped = config(data, tmp_path, path, classes="by-name", **more)
     assert teach(mapped.distill, build("yolov7-tiny@0.125", NAMES), CPU).columns == ((-1, 1),)
+
+
+def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_path):
+    paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
+    student = build("yolov7-tiny@0.125", NAMES)
+
+    def teaching(combine):
+        methods = [
+            {"name": "fgd", "weight": 3.0},
+            {"name": "pkd", "weight": 3.0, "teacher": 2},
+            {"name": "bckd"},
+            {"name": "logits", "teacher": 1},
+        ]
+        given = config(data, tmp_path, paths, methods=methods, combine=combine, ratio=6.0)
+        return teach(given.distill, student, CPU)
+
+    average, pick = teaching("average"), teaching("pick")
+    fixed = ("fgd@1", "fgd@2", "pkd@2")
+    assert [average.weights[name] for name in fixed] == [1.5, 1.5, 3.0]
+    assert [pick.weights[name] for name in fixed] == [3.0, 3.0, 3.0]
+    assert average.shares == {"bckd@1": 2.0, "logits@1": 2.0, "bckd@2": 2.0}
+    assert pick.shares == {"bckd@1": 3.0, "logits@1": 3.0, "bckd@2": 6.0}

@@ -75,3 +75,12 @@ def test_a_guard_looks_at_weights_and_buffers():
     net.running_var[1] = float("inf")
     with pytest.raises(TrainingError, match="not finite any more at the end of epoch 4"):
         guard.weights([net], 4)
+
+
+def test_processes_may_hold_other_terms_in_another_order():
+    means = LossMeans()
+    means.add(losses(1.0, 4.0))
+    means.add(Losses({"box": torch.tensor(3.0)}, {}))
+    other = {"off": 0.0, "fgd/relation": 6.0, "box": 4.0}
+    found = means.take(lambda here: [*here, other])
+    assert found == {"box": 3.0, "fgd/relation": 4.0, "off": 0.0}  # silent in a step: 0 there

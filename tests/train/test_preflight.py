@@ -144,3 +144,13 @@ def test_a_teacher_too_large_for_half_precision():
 
     with pytest.raises(TeacherError, match=r"not finite in half precision \(--precision fp32"):
         check(task, overflowing)
+
+
+def test_a_teacher_whose_classes_are_not_in_the_batch_is_no_fault():
+    task, panel = make_task("fgd")
+    task.views["fgd"] = task.views["fgd"]._replace(labels=(7,))
+    check(task, panel)
+    task.views["fgd"] = task.views["fgd"]._replace(labels=(0, 1, 2))
+    replaced(task.methods["fgd"], lambda terms: terms | {"foreground": 0 * terms["foreground"]})
+    with pytest.raises(TeacherError, match="fgd/foreground is 0"):
+        check(task, panel)

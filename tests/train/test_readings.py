@@ -10,7 +10,14 @@ from tutelage.train import readings as module
 from tutelage.train.assemble import assemble
 from tutelage.train.calibrate import Reading
 from tutelage.train.plan import Plan, Position
-from tutelage.train.readings import SHOWN, Readings, batches_with_boxes, combine, due_steps
+from tutelage.train.readings import (
+    SHOWN,
+    Readings,
+    batches_with_boxes,
+    combine,
+    due_steps,
+    reading_batch,
+)
 
 COUNT = 16
 
@@ -106,3 +113,20 @@ def test_a_resumed_run_measures_what_is_left(parts):
     assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.plan.steps + 1))
     assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.plan.steps + 1))
     assert not Readings(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
+
+
+def test_the_balance_follows_the_rule_of_the_weight(parts):
+    readings = Readings(parts)
+    readings.history = [{"fgd": {"balance": [1.0, 0.5, 1e-4], "count": 2}}]
+    settled = readings._settle("fgd", [0.9, 1.0, 0.3])
+    first, second = 0.9 ** (1 / 3), (0.5**2 * 1.0) ** (1 / 3)
+    # The last map was clamped: what is read now replaces it.
+    assert settled == pytest.approx([1.0, second / first, 0.3 / first])
+
+
+def test_a_reading_takes_no_more_memory_than_a_step(parts):
+    class Many(SimpleNamespace):
+        config, accelerator = parts.config, SimpleNamespace(num_processes=2)
+
+    assert reading_batch(parts) == 4
+    assert reading_batch(Many()) == 2

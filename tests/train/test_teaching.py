@@ -7,7 +7,7 @@ import torch
 
 from tests.data.making import NAMES
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings, told
-from tutelage.config.schema import DistillConfig
+from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError
 from tutelage.models.build import build
@@ -17,7 +17,7 @@ from tutelage.train.assemble import assemble
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare
 from tutelage.train.readings import Readings
-from tutelage.train.teaching import sample, shared_classes, teach, worth
+from tutelage.train.teaching import class_map, sample, teach, worth
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,13 @@ def test_without_a_common_class_it_is_not_evaluated(data, tmp_path):
 
 
 def test_classes_are_shared_by_name():
-    assert shared_classes(("dog", "cow", "cat"), ("cat", "dog")) == {0: 1, 2: 0}
+    teacher, data = ("dog", "cow", "cat"), ("cat", "dog")
+    assert class_map(Config(), teacher, data) == {0: 1, 2: 0}
+
+
+def test_a_map_of_classes_holds_for_judging_a_teacher_too():
+    config = Config.model_validate({"distill": {"classes": {"cat": "puss"}}})
+    assert class_map(config, ("dog", "puss"), ("cat", "dog")) == {1: 0}
 
 
 def test_at_most_so_many_images_the_same_each_time(data):

@@ -235,7 +235,7 @@ class DistillConfig(Section):
     )
     images: str | None = Field(
         default=None,
-        description="Folder of images without labels, on which only the teacher speaks",
+        description="Folder of images without labels: the teacher alone says what is in them",
     )
     images_ratio: Positive = Field(
         default=0.5, description="Images without labels per labelled image of a batch"

@@ -77,7 +77,7 @@ def pair(
         for keys, menu in ((first, ours), (second, theirs))
     ]
     if known[0] is None and known[1] is None:
-        pairs = _by_level(faults, ours, theirs)
+        pairs = _by_level(faults, ours, theirs, resize=resize)
     elif known[1] is None:
         taps, partners = _by_stride(faults, STUDENT, known[0] or [], ours, theirs, "teacher")
         pairs = Pairs(taps, partners)
@@ -205,8 +205,13 @@ def _unknown(
             faults.add(f"{setting}: {', '.join(twice)} is given twice", "Name it once.", setting)
 
 
-def _by_level(faults: _Faults, ours: _Menu, theirs: _Menu) -> Pairs:
-    common = [level for level in ours.levels if level in theirs.levels]
+def _by_level(faults: _Faults, ours: _Menu, theirs: _Menu, *, resize: bool) -> Pairs:
+    common = [
+        level
+        for level, key in ours.levels.items()
+        if level in theirs.levels
+        and (resize or ours.taps[key].stride == theirs.taps[theirs.levels[level]].stride)
+    ]
     if not common:
         what = "student and teacher have no pyramid level in common"
         faults.add(what, f"{ours.listed_levels()} {theirs.listed_levels()} Name layers of both.")

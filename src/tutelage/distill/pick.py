@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from tutelage.distill.scores import candidate_scores
+from tutelage.distill.scores import candidate_scores, class_scores
 from tutelage.structures import Knowledge, Predictions, Targets
+
+BOXES = 32  # looked at at once: a candidate's corners for each take memory
 
 
 @torch.no_grad()
@@ -39,15 +41,27 @@ def worth_per_image(predictions: Predictions, columns: Sequence[int], targets: T
     if not len(targets.label):
         return empty
     column = targets.label.new_tensor(columns)[targets.label]
-    odds = predictions.logits[targets.image, :, column.clamp(min=0)].sigmoid()  # (boxes, n)
-    if predictions.objectness is not None:
-        odds = odds * predictions.objectness[targets.image].sigmoid()
-    boxes = targets.xyxy[:, None].to(predictions.xyxy)
-    overlap = torch.vmap(box_iou)(boxes, predictions.xyxy[targets.image]).squeeze(1)
-    found = (odds * overlap).amax(1) * (column >= 0)
+    scores = class_scores(predictions)
+    found = torch.cat(
+        [
+            _best(scores[image, :, wanted.clamp(min=0)], predictions.xyxy[image], xyxy)
+            for image, wanted, xyxy in zip(
+                targets.image.split(BOXES),
+                column.split(BOXES),
+                targets.xyxy.split(BOXES),
+                strict=True,
+            )
+        ]
+    ) * (column >= 0)
     count = torch.bincount(targets.image, minlength=images)
     total = found.new_zeros(images).index_add_(0, targets.image, found)
     return torch.where(count > 0, total / count.clamp(min=1), empty)
+
+
+def _best(scores: Tensor, candidates: Tensor, boxes: Tensor) -> Tensor:
+    """Return ``(k,)`` the best score × IoU of ``(k, n)`` candidates with ``(k, 4)`` boxes."""
+    overlap = torch.vmap(box_iou)(boxes[:, None].to(candidates), candidates).squeeze(1)
+    return (scores * overlap).amax(1)
 
 
 def only(

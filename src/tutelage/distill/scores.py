@@ -22,12 +22,17 @@ def class_scores(predictions: Predictions) -> Tensor:
     if predictions.objectness is None:
         return scores
     seen = at_least_float32(predictions.objectness).sigmoid()[..., None]
-    return seen if scores.shape[-1] == 1 else scores * seen
+    return scores * seen if classes_trained(predictions) else seen
 
 
 def candidate_scores(predictions: Predictions) -> Tensor:
     """Return ``(b, n)`` the score of the best class, see :func:`class_scores`."""
     return class_scores(predictions).amax(-1)
+
+
+def classes_trained(predictions: Predictions) -> bool:
+    """Whether the class outputs say anything; see :func:`class_scores`."""
+    return predictions.objectness is None or predictions.logits.shape[-1] > 1
 
 
 def level_counts(predictions: Predictions) -> list[int]:

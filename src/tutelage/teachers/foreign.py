@@ -60,7 +60,8 @@ class ForeignTeacher:
     ) -> None:
         self.title = title
         self.names: tuple[str, ...] = tuple(names)
-        self.record = dict(record or {})
+        images = {"mean": list(mean), "std": list(std), "bgr": bgr}
+        self.record = {**(record or {}), "images": images}
         self.network = network.eval().requires_grad_(False).to(device, torch.float32)
         self._look, self._bgr = look, bgr
         self._mean, self._std = (
@@ -106,7 +107,7 @@ class ForeignTeacher:
                 raise ConfigError(what, fix=f"{nearest(key, places)} Taps: {' '.join(places)}")
         self._chosen = [places[key] for key in keys]
         self.taps: tuple[Tap, ...] = tuple(self._all[number] for number in self._chosen)
-        self.stride = max([BASE_STRIDE, *(tap.stride for tap in self.taps)])
+        self.stride = math.lcm(BASE_STRIDE, *(tap.stride for tap in self.taps))
 
 
 def log_odds(score: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,13 +30,22 @@ class Panel:
     @property
     def stride(self) -> int:
         """Both sides of the images must be multiples of this for every teacher."""
-        return max(teacher.stride for teacher in self.teachers)
+        return math.lcm(*(teacher.stride for teacher in self.teachers))
 
-    def __call__(self, images: Tensor) -> tuple[Knowledge, ...]:
-        """Return what each teacher knows about ``(b, 3, h, w)`` images."""
+    def __call__(
+        self, images: Tensor, asked: Mapping[int, bool] | None = None
+    ) -> tuple[Knowledge, ...]:
+        """Return what each teacher knows about images.
+
+        Args:
+            images: ``(b, 3, h, w)``.
+            asked: The numbers of the teachers to ask, and whether for predictions; the others rest
+                and know nothing. None: all, for what is needed.
+        """
+        wanted = dict(enumerate(self._predictions)) if asked is None else asked
         return tuple(
-            teacher(images, predictions=wanted)
-            for teacher, wanted in zip(self.teachers, self._predictions, strict=True)
+            teacher(images, predictions=wanted[number]) if number in wanted else Knowledge(())
+            for number, teacher in enumerate(self.teachers)
         )
 
     def state(self) -> Iterator[tuple[str, Tensor]]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
@@ -38,8 +40,8 @@ def one_stage(
     anchors = model.anchor_generator(ImageList(images, [size] * len(images)), maps)
     coder = model.box_coder
     decode = coder.decode if isinstance(model, FCOS) else coder.decode_single
-    pairs = zip(out["bbox_regression"], anchors, strict=True)
-    boxes = torch.stack([decode(codes, places) for codes, places in pairs])
+    codes = out["bbox_regression"]
+    boxes = decode(codes.flatten(0, 1), torch.cat(anchors)).view_as(codes)
     raw = out["cls_logits"]
     if isinstance(model, RetinaNet):
         logits = raw
@@ -73,16 +75,12 @@ def two_stage(
     raw, regression = heads.box_predictor(pooled)
     counts = [len(boxes) for boxes in proposals]
     boxes = clip_boxes_to_image(heads.box_coder.decode(regression, proposals), size)
-    scores = raw.softmax(-1)[:, columns].split(counts)
-    xyxy = images.new_zeros(batch, CANDIDATES, 4)
+    scores = pad_sequence(raw.softmax(-1)[:, columns].split(counts), batch_first=True).flatten(1)
+    places = pad_sequence(boxes[:, columns].split(counts), batch_first=True).flatten(1, 2)
+    best, chosen = F.pad(scores, (0, CANDIDATES)).topk(CANDIDATES, 1)
+    xyxy = F.pad(places, (0, 0, 0, CANDIDATES)).gather(1, chosen[..., None].expand(-1, -1, 4))
     logits = images.new_full((batch, CANDIDATES, len(columns)), ABSENT)
-    for number, (score, box) in enumerate(
-        zip(scores, boxes[:, columns].split(counts), strict=True)
-    ):
-        best, place = score.flatten().topk(min(CANDIDATES, score.numel()))
-        xyxy[number, : len(best)] = box.flatten(0, 1)[place]
-        row = torch.arange(len(best), device=images.device)
-        logits[number, row, place % len(columns)] = log_odds(best)
+    logits.scatter_(2, (chosen % len(columns))[..., None], log_odds(best)[..., None])
     return Predictions(xyxy, logits, None, level_index([CANDIDATES], images.device))
 
 

@@ -179,11 +179,16 @@ def _spec(method: MethodConfig) -> str:
         for name, value in values.items()
     }
     texts = [
-        f"{name}={value:g}" if type(value) is float else f"{name}={value}"
+        f"{name}={_short(value)}" if type(value) is float else f"{name}={value}"
         for name, value in values.items()
         if (name, value) != ("weight", "auto")
     ]
     return method.name + (f":{','.join(texts)}" if texts else "")
+
+
+def _short(value: float) -> str:
+    """Write a number so that it reads back as the same one."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def _repeated(arms: Iterable[Arm]) -> list[ConfigError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tutelage.data import (
     open_splits,
     training_loader,
 )
+from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.losses.criterion import Criterion
@@ -100,7 +102,7 @@ def assemble(
     if config.distill.teacher:
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teaching = teach(config.distill, student, accelerator.device, origins, half=half)
-        stride = max(stride, teaching.panel.stride)  # it sees the student's very images
+        stride = math.lcm(stride, teaching.panel.stride)  # it sees the student's very images
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and not keep_threads:
@@ -288,6 +290,10 @@ def make_guide(
         pick=pick,
         labelled=labelled,
         pseudo_label=score,
+        listens={
+            name: (lesson.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
+            for name, lesson in teaching.lessons.items()
+        },
     )
 
 

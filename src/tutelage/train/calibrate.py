@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.distill.method import pairwise
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TrainingError
 from tutelage.structures import Batch, Knowledge, Losses, Output
 from tutelage.train.task import Task
 
@@ -97,6 +97,7 @@ def measure(
 
     Raises:
         ConfigError: All tapped layers are frozen.
+        TrainingError: A method has no gradient there, or none that is finite.
     """
     norms: dict[str, list[Norms]] = {name: [] for name in shares}
     training = task.training
@@ -126,7 +127,13 @@ def measure(
             balance[name] = after
         ratios[name], levels[name] = _rebalanced(norms[name], before, after)
         middle = float(reduce(torch.tensor(median(ratios[name]), dtype=torch.float64)))
-        weights[name] = min(max(share / middle, low), high) if middle > 0 else 1.0
+        if not 0 < middle < inf:
+            raise TrainingError(
+                f"The weight of {name} cannot be measured: beside the gradient of detection that "
+                f"of {name} is {middle:g} at the layers it looks at.",
+                fix="Give it a number:  --method NAME:weight=1  or leave it out.",
+            )
+        weights[name] = min(max(share / middle, low), high)
     return Reading(weights, ratios, levels, balance)
 
 

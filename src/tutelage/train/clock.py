@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -27,18 +28,20 @@ class Clocked:
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self._gib = sum(t.numel() * t.element_size() for _, t in panel.state()) / 2**30
 
-    def __call__(self, images: Tensor) -> tuple[Knowledge, ...]:
-        """Return what each teacher knows."""
+    def __call__(
+        self, images: Tensor, asked: Mapping[int, bool] | None = None
+    ) -> tuple[Knowledge, ...]:
+        """Return what each teacher knows, see :class:`~tutelage.teachers.Panel`."""
         self._calls += 1
         if self._device.type == "cuda":
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
-            knowledge = self._panel(images)
+            knowledge = self._panel(images, asked)
             end.record()
             self._events.append((start, end))
             return knowledge
         begun = time.perf_counter()
-        knowledge = self._panel(images)
+        knowledge = self._panel(images, asked)
         self._seconds += time.perf_counter() - begun
         return knowledge
 

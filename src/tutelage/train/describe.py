@@ -7,9 +7,10 @@ from platform import machine
 from typing import Any
 
 import torch
+from torch import nn
 
 from tutelage.config.load import describe_changes
-from tutelage.distill import Pairs
+from tutelage.distill import Method, Pairs
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
@@ -117,18 +118,28 @@ def _worth(record: Mapping[str, Any]) -> str:
 
 def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
     """Return one line per pair; methods and teachers that share their pairs share the lines."""
-    users: dict[Pairs, list[str]] = {}
+    users: dict[tuple[Pairs, tuple[str, ...]], list[str]] = {}
     for name, lesson in teaching.lessons.items():
-        users.setdefault(lesson.pairs, []).append(name)
+        connectors = _connectors(teaching.methods[name], len(lesson.pairs.student))
+        users.setdefault((lesson.pairs, connectors), []).append(name)
     rows = []
-    for pairs, names in users.items():
+    for (pairs, connectors), names in users.items():
         whose = "" if len(users) == 1 else f" of {', '.join(names)}"
-        for s, t in zip(pairs.student, pairs.teacher, strict=True):
-            connector = "1×1" if s.channels != t.channels else "none"
+        for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
             text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3}"
-            rows.append(("" if rows else "pairs", f"{text} connector {connector}{whose}"))
+            rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
             whose = ""
     return rows
+
+
+def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
+    """Tell the convolutions between the maps of each pair; nothing where there are none."""
+    found = getattr(method, "connectors", [None] * pairs)
+    sizes = [
+        [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in modules if isinstance(m, nn.Conv2d)]
+        for modules in ([] if each is None else each.modules() for each in found)
+    ]
+    return tuple(f" connector {' '.join(each)}" if each else "" for each in sizes)
 
 
 def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:

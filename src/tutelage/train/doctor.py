@@ -37,7 +37,7 @@ from tutelage.train.diagnosis import (
 from tutelage.train.outset import at_outset
 from tutelage.train.preflight import preflight
 from tutelage.train.prepare import scores_on_val
-from tutelage.train.readings import BATCH, batches_with_boxes
+from tutelage.train.readings import batches_with_boxes, reading_batch
 from tutelage.train.task import Task
 from tutelage.train.teaching import Lesson, Teaching, join, worth
 
@@ -74,8 +74,8 @@ def examine(
     parts = assemble(config, origins)
     if parts.teaching is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher")
-    size = min(config.train.batch, BATCH)
-    batches = [b.floating() for b in batches_with_boxes(parts, max(-(-IMAGES // size), 2))]
+    count = max(-(-IMAGES // reading_batch(parts)), 2)
+    batches = [b.floating() for b in batches_with_boxes(parts, count)]
     if not batches:
         raise DataError("No training batch holds a box: the teacher has nothing to point at.")
     yield Stage(STAGES[1], 1)
@@ -107,7 +107,16 @@ def examine(
     yield from levels
     yield Stage(STAGES[4], 4)
     shares = {name: candidate.share for name, candidate in methods.items()}
-    reading = measure(task, teacher, batches, shares) if shares else Reading({}, {})
+    balanced = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
+    reading = Reading({}, {})
+    if shares:
+        reading = measure(
+            task,
+            teacher,
+            batches,
+            shares,
+            settle=lambda name, found: found if name in balanced else [1.0] * len(found),
+        )
     yield Stage(STAGES[5], 5)
     yield _cost(task, teacher, batches[0], device)
     measured = [
@@ -161,6 +170,8 @@ def _wired(
         lesson = teaching.lessons[name]
         number = lesson.teacher + 1 if several else None
         config = lesson.config.model_copy(update={"teacher": number})
+        if name not in teaching.shares:
+            config = config.model_copy(update={"weight": teaching.weights[name]})
         share = teaching.shares.get(name, _wanted(parts, method))
         yield _fault(parts, teaching, name, batch, "error") or Candidate(config, share, own=True)
     own = {lesson.config.name for lesson in teaching.lessons.values()}

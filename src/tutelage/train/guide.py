@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from tutelage.distill import best_teacher
+from tutelage.distill.scores import class_scores
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
 from tutelage.train.clock import Clocked
 
@@ -42,6 +43,8 @@ class Guide:
         labelled: Images with an id from this on have no labels; None: all have.
         pseudo_label: Score from which detections count as boxes there; 1: never, so that these
             images take no part in the detection loss.
+        listens: Per method, the teacher to which it listens, and whether it needs predictions.
+            Teachers to which no active method listens rest. None: all are always asked.
 
     Attributes:
         panel: The teachers.
@@ -55,22 +58,26 @@ class Guide:
         pick: bool = False,
         labelled: int | None = None,
         pseudo_label: float = 1.0,
+        listens: Mapping[str, tuple[int, bool]] | None = None,
     ) -> None:
         self.panel, self._columns, self._pick = panel, columns, pick
         self._labelled, self._score = labelled, pseudo_label
+        self._listens = listens
 
-    def __call__(self, batch: Batch, *, speak: bool = True) -> Taught:
+    def __call__(self, batch: Batch, active: Sequence[str] | None = None) -> Taught:
         """Return a floating-point batch with what the teachers say of it.
 
         Args:
             batch: The labelled images stand before the others.
-            speak: Whether some method speaks at this step.
+            active: The methods that speak at this step; None: all.
         """
+        speak = active is None or bool(active)
         known = len(batch.ids)
         if self._labelled is not None:
             known = int((batch.ids < self._labelled).sum())
         boxes = known < len(batch.ids) and self._score < 1
-        knowledge = self.panel(batch.images) if speak or boxes else None
+        asked = None if boxes or self._pick or active is None else self._asked(active)
+        knowledge = self.panel(batch.images, asked) if speak or boxes else None
         if boxes and knowledge is not None:
             seen = [one.predictions for one in knowledge if one.predictions is not None]
             found = pseudo_boxes(seen, self._columns, self._score)
@@ -90,6 +97,16 @@ class Guide:
         detected = None if boxes or known == len(batch.ids) else known
         return Taught(batch, knowledge if speak else None, chosen, detected)
 
+    def _asked(self, active: Iterable[str]) -> dict[int, bool] | None:
+        """Return the teachers to which some method listens, and whether for predictions."""
+        if self._listens is None:
+            return None
+        asked: dict[int, bool] = {}
+        for name in active:
+            teacher, predictions = self._listens[name]
+            asked[teacher] = asked.get(teacher, False) or predictions
+        return asked
+
 
 @torch.no_grad()
 def pseudo_boxes(
@@ -108,12 +125,7 @@ def pseudo_boxes(
         if not known:
             continue
         index = torch.tensor(known, device=seen.logits.device)
-        odds = seen.logits.index_select(-1, index[:, 1]).float().sigmoid()
-        if seen.objectness is not None:
-            sure = seen.objectness.float().sigmoid()[..., None]
-            # A network of one class is taught objectness alone.
-            odds = sure.expand_as(odds) if seen.logits.shape[-1] == 1 else odds * sure
-        best, which = odds.max(-1)
+        best, which = class_scores(seen).index_select(-1, index[:, 1]).max(-1)
         image, candidate = torch.where(best > score)
         images.append(image)
         labels.append(index[which[image, candidate], 0])

@@ -73,7 +73,7 @@ def fit(
             if resize is not None:
                 batch = resize(batch, plan.step_at(epoch, step))
             active = plan.active(bare.methods, epoch, step)
-            taught = Taught(batch) if guide is None else guide(batch, speak=bool(active))
+            taught = Taught(batch) if guide is None else guide(batch, active)
             batch = taught.batch
             with accelerator.accumulate(task):
                 losses = task(

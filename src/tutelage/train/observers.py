@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
+
+Means = Mapping[str, float]
 
 CHECK_EVERY = 20  # steps between looks at the device; a look waits for it
 
@@ -18,30 +20,37 @@ class LossMeans:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = {}
+        self._steps = 0
         self._last: Losses | None = None
         self._added = 0
         self._share: float | None = None
 
     def add(self, losses: Losses) -> None:
         """Add the detached losses of one step."""
-        self._last, self._added = losses, self._added + 1
+        self._last, self._added, self._steps = losses, self._added + 1, self._steps + 1
         for group in losses:
             for name, value in group.items():
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-                self._steps[name] = self._steps.get(name, 0) + 1
 
-    def take(self, mean: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, float]:
-        """Return the means and start anew.
+    def take(
+        self, gather: Callable[[list[Means]], Sequence[Means]] = lambda x: x
+    ) -> dict[str, float]:
+        """Return the means over all steps and start anew.
+
+        A term that did not speak in a step counts as 0 there: a teacher to which no image of the
+        batch was left.
 
         Args:
-            mean: Averages a tensor over the processes.
+            gather: Returns what all processes give it. They may hold other terms, in another order.
         """
-        here = [total.float() / self._steps[name] for name, total in self._sums.items()]
-        means = mean(torch.stack(here)).tolist() if here else []
-        named = dict(zip(self._sums, means, strict=True))
-        self._sums, self._steps = {}, {}
-        return named
+        values = torch.stack([total.float() for total in self._sums.values()]) / self._steps
+        here = dict(zip(self._sums, values.tolist(), strict=True))
+        self._sums, self._steps = {}, 0
+        everywhere = gather([here])
+        names = dict.fromkeys(name for one in everywhere for name in one)
+        return {
+            name: sum(one.get(name, 0.0) for one in everywhere) / len(everywhere) for name in names
+        }
 
     def kd_share(self, factor: Callable[[str], float]) -> float:
         """Return the KD part of the total loss, read off the device every ten steps.

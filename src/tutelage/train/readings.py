@@ -72,11 +72,11 @@ class Readings:
             here = x.float().to(p.accelerator.device)  # where the processes can talk
             return cast("torch.Tensor", p.accelerator.reduce(here, "mean"))
 
-        size = min(p.config.train.batch, BATCH)
+        images = -(-IMAGES // p.accelerator.num_processes)
         reading = measure(
             p.bare,
             teaching.panel,
-            batches_with_boxes(p, -(-IMAGES // size), 1 + len(self.history)),
+            batches_with_boxes(p, -(-images // reading_batch(p)), 1 + len(self.history)),
             teaching.shares,
             mean,
             self._settle,
@@ -115,9 +115,11 @@ class Readings:
         past = self.history[-1][name] if self.history else None
         if past is None or not past.get("balance"):
             return found
-        count = past["count"]
-        pairs = zip(past["balance"], found, strict=True)
-        return [_averaged(old, new, count) for old, new in pairs]
+        means = [
+            combine(new, {"weight": old, "count": past["count"]})[0]
+            for old, new in zip(past["balance"], found, strict=True)
+        ]
+        return [mean / max(means) for mean in means]
 
 
 def describe_balance(balance: Sequence[float]) -> str:
@@ -156,6 +158,11 @@ def due_steps(plan: Plan) -> tuple[int, ...]:
     return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
 
 
+def reading_batch(parts: Parts) -> int:
+    """Return how many images a process looks at at once: no more than a training step does."""
+    return min(max(parts.config.train.batch // parts.accelerator.num_processes, 1), BATCH)
+
+
 def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Batch]:
     """Yield ``count`` training batches with boxes, other than those that the run trains on.
 
@@ -171,7 +178,7 @@ def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Ba
     loader = make_training_loader(
         config,
         parts.train,
-        batch=min(config.train.batch, BATCH),
+        batch=reading_batch(parts),
         workers=0,
         stride=parts.stride,
         seed=config.train.seed + OTHER_SEED + number * processes + rank,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
@@ -84,7 +85,7 @@ def run_training(
     yield from prepare(parts, readings, at)
     folder = Path(resume) if resume else _new_folder(parts, reuse=not dry_run)
     run = _Run(parts, origins or {}, folder, readings, at, progress)
-    if not resume:
+    if not resume and parts.accelerator.is_main_process:
         run.begin(command_line)
     yield run.planned()
     yield from at_outset(parts, readings.batches)
@@ -137,7 +138,10 @@ class _Run:
     def train(self, started: float) -> Iterator[Event]:
         """Run the loop, watch it, save."""
         p, means = self.parts, LossMeans()
-        metrics = Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch)
+        main = p.accelerator.is_main_process
+        metrics = (
+            Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch) if main else None
+        )
         clock = time.monotonic()
         for event in fit(
             p.accelerator,
@@ -162,13 +166,15 @@ class _Run:
                 continue
             self.guard.look()
             self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
-            row = {name: value for name, value in means.take(self._mean).items() if name != "off"}
+            row = {
+                name: value for name, value in means.take(gather_object).items() if name != "off"
+            }
             seconds = time.monotonic() - clock
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
             if self._evaluates(event.epoch):
                 found = scores_on_val(p, p.ema.module)
-                scores = {name: float(getattr(found, name)) for name in HEADLINE}
+                scores = self._agreed({name: float(getattr(found, name)) for name in HEADLINE})
                 improved = self.best.update(event.epoch, scores)
                 if improved or self._is_last(event.epoch, unsaved=True):
                     self._save_best(found, scores)
@@ -178,7 +184,8 @@ class _Run:
                 factors = {name: p.plan.kd(name, event.epoch, 0) for name in p.bare.methods}
                 kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
             timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
-            metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
+            if metrics is not None:
+                metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
             self._save_last(Position(event.epoch + 1, 0))
             self.guard.last_good_epoch = event.epoch + 1
             clock = time.monotonic()
@@ -203,8 +210,15 @@ class _Run:
         due = train.validate_runs and (epoch + 1) % train.eval_every == 0
         return due or self._is_last(epoch)
 
-    def _mean(self, values: torch.Tensor) -> torch.Tensor:
-        return cast("torch.Tensor", self.parts.accelerator.reduce(values, "mean"))
+    def _agreed(self, scores: dict[str, float]) -> dict[str, float]:
+        """Return the first process's scores: running statistics, and so networks, differ.
+
+        All must agree on which epoch is best and when patience has run out, or some would wait for
+        others that have stopped.
+        """
+        told = [scores]
+        broadcast_object_list(told)
+        return told[0]
 
     def _lr(self) -> float:
         return float(self.parts.optimizer.param_groups[-1]["lr"])
@@ -314,11 +328,29 @@ def _check_teacher(
 
 
 def _new_folder(parts: Parts, *, reuse: bool) -> Path:
-    """Make the run folder; ``reuse`` allows one that exists, if the settings do."""
+    """Make the run folder, one for all processes.
+
+    Args:
+        parts: The parts of the run.
+        reuse: Allows one that exists, if the settings do.
+
+    Raises:
+        ConfigError: It cannot be made; raised on all processes.
+    """
     config = parts.config
     data = Path(str(config.data)).stem.replace(":", "-")
     method = "-".join(parts.bare.methods) if parts.teaching else ""
     words = (data, parts.student.arch_name.replace("@", "-"), method)
     default = "-".join(word for word in words if word)
     run = config.run
-    return make_run_folder(Path(run.project), run.name, default, exist_ok=run.exist_ok and reuse)
+    told: list[Path | ConfigError | None] = [None]
+    if parts.accelerator.is_main_process:
+        try:
+            exist_ok = run.exist_ok and reuse
+            told = [make_run_folder(Path(run.project), run.name, default, exist_ok=exist_ok)]
+        except ConfigError as error:  # the others wait for a word, too
+            told = [error]
+    broadcast_object_list(told)
+    if isinstance(told[0], ConfigError):
+        raise told[0]
+    return cast("Path", told[0])

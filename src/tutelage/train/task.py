@@ -94,6 +94,9 @@ class Task(nn.Module):
             raw = tuple(level[:detected] for level in raw)
             targets = Targets(*(field[targets.image < detected] for field in targets))
         detection = self.criterion(raw, targets, size)
+        if detected is not None:  # the objective multiplies by all images: these add nothing
+            share = detected / len(batch.images)
+            detection = {name: share * value for name, value in detection.items()}
         distillation: dict[str, Tensor] = {}
         silent: list[nn.Parameter] = []
         student = None if teachers is None else self.knowledge(out, size)

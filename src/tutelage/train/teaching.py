@@ -30,7 +30,7 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.evaluation import evaluate
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
-from tutelage.teachers import NativeTeacher, Panel, Teacher, load_teacher
+from tutelage.teachers import FeatureTeacher, NativeTeacher, Panel, Teacher, load_teacher
 from tutelage.weights.store import atomic_write_text
 
 VAL_IMAGES = 200  # enough to tell a teacher from none
@@ -137,13 +137,15 @@ def join(
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
         }
-        built = build_methods(
-            [lesson.config for lesson in heard.values()],
-            [lesson.pairs.channels for lesson in heard.values()],
-            numbers=list(heard),
-            resize=config.resize,
-            origins=origins,
-        )
+        built: dict[str, Method] = {}
+        if heard or not config.methods:
+            built = build_methods(
+                [lesson.config for lesson in heard.values()],
+                [lesson.pairs.channels for lesson in heard.values()],
+                numbers=list(heard),
+                resize=config.resize,
+                origins=origins,
+            )
         for (name, method), lesson in zip(built.items(), heard.values(), strict=True):
             shared = columns[-1]
             if Need.CLASSES in method.needs and shared is not None and not shared[0]:
@@ -159,10 +161,8 @@ def join(
         )
         for number in range(len(teachers))
     ]
-    automatic = [name for name, lesson in lessons.items() if lesson.config.weight == "auto"]
-    everything = (config.combine == "pick" and len(teachers) > 1) or (
-        config.images is not None and config.pseudo_label < 1
-    )
+    picks = config.combine == "pick" and len(teachers) > 1
+    everything = picks or (config.images is not None and config.pseudo_label < 1)
     if everything and any(shared is not None and not shared[0] for shared in columns):
         raise ConfigError(
             "A teacher has no class in common with the data: it can draw no pseudo-boxes, and "
@@ -194,15 +194,38 @@ def join(
             )
             for name, lesson in lessons.items()
         },
-        weights={
-            name: 1.0 if lesson.config.weight == "auto" else float(lesson.config.weight)
-            for name, lesson in lessons.items()
-        },
-        shares={name: (config.ratio or methods[name].ratio) / len(automatic) for name in automatic},
+        weights=_weights(lessons, len(teachers), picks=picks),
+        shares=_shares(config, lessons, methods, picks=picks),
         taps=taps,
         columns=tuple(_column_of(found, len(student.names)) for found in columns),
         records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),
     )
+
+
+def _weights(lessons: Mapping[str, Lesson], teachers: int, *, picks: bool) -> dict[str, float]:
+    """Split a fixed weight between the teachers that an image hears; 1 where it is measured."""
+    weights: dict[str, float] = {}
+    for name, lesson in lessons.items():
+        given = lesson.config.weight
+        heard = teachers if lesson.config.teacher is None and not picks else 1
+        weights[name] = 1.0 if given == "auto" else given / heard
+    return weights
+
+
+def _shares(
+    config: DistillConfig,
+    lessons: Mapping[str, Lesson],
+    methods: Mapping[str, Method],
+    *,
+    picks: bool,
+) -> dict[str, float]:
+    """Split the ratio between the methods with ``weight: auto`` that an image hears."""
+    automatic = {name: found for name, found in lessons.items() if found.config.weight == "auto"}
+    return {
+        name: (config.ratio or methods[name].ratio)
+        / sum(not picks or other.teacher == lesson.teacher for other in automatic.values())
+        for name, lesson in automatic.items()
+    }
 
 
 def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
@@ -270,9 +293,20 @@ def _column_of(columns: Columns | None, classes: int) -> tuple[int, ...]:
     return tuple(known.get(number, -1) for number in range(classes))
 
 
-def shared_classes(teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
-    """Return teacher class → data class for the names that both know."""
-    return {number: data.index(name) for number, name in enumerate(teacher) if name in data}
+def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
+    """Return teacher class → data class, for judging a teacher.
+
+    As ``distill.classes`` says; where it leaves none, by name. Where all classes are treated as
+    one, so are the teacher's.
+
+    Raises:
+        ConfigError: A class of ``distill.classes`` does not exist.
+    """
+    if config.train.single_cls:
+        return dict.fromkeys(range(len(teacher)), 0)
+    columns = _column_of(shared_columns(config.distill.classes, data, teacher), len(data))
+    found = {theirs: ours for ours, theirs in enumerate(columns) if theirs >= 0}
+    return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
 
 
 def worth(
@@ -287,17 +321,14 @@ def worth(
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
     teacher, record = teaching.panel.teachers[number], teaching.records[number]
-    classes = {theirs: ours for ours, theirs in enumerate(teaching.columns[number]) if theirs >= 0}
-    classes = classes or shared_classes(teacher.names, index.names)
-    if config.train.single_cls:
-        classes = dict.fromkeys(range(len(teacher.names)), 0)
+    classes = class_map(config, teacher.names, index.names)
     if not classes:
         return None
     size = config.train.image_size
     scores, cache = None, None
-    if "sha256" in record:
-        names = "-".join(f"{theirs}.{ours}" for theirs, ours in sorted(classes.items()))
-        known = hashlib.sha256(names.encode()).hexdigest()[:8]
+    if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
+        told = f"{sorted(classes.items())} {record.get('images')}"
+        known = hashlib.sha256(told.encode()).hexdigest()[:8]
         key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
         cache = cache_root() / "teachers" / f"{key}.json"
         scores = _read(cache)

@@ -20,8 +20,8 @@ from tutelage.evaluation.difference import Values
 from tutelage.evaluation.validate import validate
 from tutelage.models.detector import check_image_size
 from tutelage.structures import Predictions
-from tutelage.teachers import Teacher, fingerprint
-from tutelage.train.teaching import shared_classes
+from tutelage.teachers import FeatureTeacher, Teacher, fingerprint
+from tutelage.train.teaching import class_map
 from tutelage.weights.store import identity
 
 BEST = "best.safetensors"
@@ -94,14 +94,13 @@ def teacher_detections(
     """
     size = config.train.image_size
     check_image_size(size, teacher.stride)
-    classes = shared_classes(teacher.names, index.names)
-    if config.train.single_cls:
-        classes = dict.fromkeys(range(len(teacher.names)), 0)
+    classes = class_map(config, teacher.names, index.names)
     if set(classes.values()) != set(range(len(index.names))):
         return None
     path = folder / f"{name}-{split}.npz"
-    key = f"{fingerprint(teacher.state())}-{index.fingerprint}-{size}"
-    kept = load_arrays(path, key)
+    told = f"{sorted(classes.items())} {teacher.record.get('images')}"
+    key = f"{fingerprint(teacher.state())}-{told}-{index.fingerprint}-{size}"
+    kept = None if isinstance(teacher, FeatureTeacher) else load_arrays(path, key)
     if kept is not None:
         return kept["table"]
     loader = evaluation_loader(

@@ -12,7 +12,7 @@ from tutelage.config.schema import NonNegative
 from tutelage.distill.method import Channels
 from tutelage.distill.overlap import overlap_loss
 from tutelage.distill.response import ResponseMethod
-from tutelage.distill.scores import class_scores
+from tutelage.distill.scores import class_scores, classes_trained
 from tutelage.structures import Predictions, Targets
 
 
@@ -73,7 +73,9 @@ class BCKD(ResponseMethod):
         use = scores.new_ones(()) if teacher.objectness is None else teacher.objectness.sigmoid()
         terms: dict[str, Tensor] = {}
         if self.classes:
-            losses = {"class": class_loss(s, t, use, factor, self.beta)}
+            losses = {}
+            if classes_trained(student):
+                losses["class"] = class_loss(s, t, use, factor, self.beta)
             if student.objectness is not None and teacher.objectness is not None:
                 seen = student.objectness[..., None], teacher.objectness[..., None]
                 every = scores.new_ones(())

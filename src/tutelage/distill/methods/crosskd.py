@@ -9,7 +9,8 @@ from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import Channels, Method, Need, at_least_float32
 from tutelage.distill.methods.bckd import box_loss, class_loss
-from tutelage.distill.scores import candidate_scores
+from tutelage.distill.methods.pkd import standardised
+from tutelage.distill.scores import candidate_scores, classes_trained
 from tutelage.structures import Knowledge, Targets
 
 
@@ -75,7 +76,8 @@ class CrossKD(Method):
             if known.objectness is not None:
                 use = known.objectness.sigmoid()
             if self.classes:
-                terms["class"] = class_loss(cross.logits, known.logits, use, factor, 1.0)
+                if classes_trained(known):
+                    terms["class"] = class_loss(cross.logits, known.logits, use, factor, 1.0)
                 if cross.objectness is not None and known.objectness is not None:
                     seen = cross.objectness[..., None], known.objectness[..., None]
                     terms["objectness"] = class_loss(*seen, every, factor, 1.0)
@@ -90,7 +92,5 @@ def aligned(s: Tensor, t: Tensor) -> Tensor:
 
     Both ``(b, c, h, w)``; statistics over images and cells, through which the gradient flows.
     """
-    over = (0, 2, 3)
-    scale, mean = torch.std_mean(s, over, keepdim=True)
-    wanted, centre = torch.std_mean(t, over, keepdim=True)
-    return (s - mean) / (scale + 1e-6) * wanted + centre
+    wanted, centre = torch.std_mean(t, (0, 2, 3), keepdim=True)
+    return standardised(s) * wanted + centre

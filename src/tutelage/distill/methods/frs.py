@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.method import Channels, Need
 from tutelage.distill.response import comparable
-from tutelage.distill.scores import ScoredMethod, candidate_scores, level_counts, weighted_mean
+from tutelage.distill.scores import (
+    ScoredMethod,
+    candidate_scores,
+    classes_trained,
+    level_counts,
+    weighted_mean,
+)
 from tutelage.structures import Knowledge, Targets
 
 
@@ -54,7 +60,7 @@ class FRS(ScoredMethod):
         """
         s, t = comparable(student, teacher)
         terms = super().forward(student, teacher, targets, image_size)
-        if not self.classes:
+        if not self.classes or not classes_trained(s):
             return terms
         with torch.autocast(s.logits.device.type, enabled=False):
             wanted = t.logits.sigmoid()

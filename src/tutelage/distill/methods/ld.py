@@ -62,7 +62,7 @@ class LD(ResponseMethod):
 def softmax_divergence(s: Tensor, t: Tensor, temperature: float) -> Tensor:
     """Return ``T² KL(t ‖ s)`` over the last dimension, divided by its length.
 
-    It serves for distributions over bins and, at positive candidates, over classes.
+    It serves for distributions over bins and over classes alike.
     """
     ours, theirs = (F.log_softmax(x / temperature, dim=-1) for x in (s, t))
     return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).mean(-1)

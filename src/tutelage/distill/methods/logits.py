@@ -8,7 +8,7 @@ from torch import Tensor
 from tutelage.config.schema import Positive
 from tutelage.distill.method import Channels
 from tutelage.distill.response import ResponseMethod
-from tutelage.distill.scores import candidate_scores, weighted_mean
+from tutelage.distill.scores import candidate_scores, classes_trained, weighted_mean
 from tutelage.structures import Predictions, Targets
 
 
@@ -39,8 +39,14 @@ class ClassLogits(ResponseMethod):
         targets: Targets,
         image_size: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """Return the term."""
+        """Return the term.
+
+        Raises:
+            ValueError: There is one class, which these heads tell by objectness.
+        """
         del targets, image_size
+        if not classes_trained(student):
+            raise ValueError("there is one class, and of one class objectness alone is compared")
         s, t = student.logits / self.temperature, teacher.logits / self.temperature
         divergence = sigmoid_divergence(s, t).sum(-1)
         value = weighted_mean(divergence, candidate_scores(teacher))

@@ -7,6 +7,7 @@ from torch import Tensor
 from tutelage.config.schema import NonNegative
 from tutelage.distill.method import Channels
 from tutelage.distill.response import ResponseMethod, both
+from tutelage.distill.scores import classes_trained
 from tutelage.structures import Predictions, Targets
 
 
@@ -56,16 +57,20 @@ class ObjectnessScaled(ResponseMethod):
         """Return the terms.
 
         Raises:
-            ValueError: The student has no objectness, or one of them no raw box outputs.
+            ValueError: The student has no objectness, one of them no raw box outputs, or there is
+                one class and nothing but classes is to be compared.
         """
         del targets, image_size
-        s_box, t_box = both(student.box_raw, teacher.box_raw, "has no raw box outputs")
         best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
         s_seen, t_seen = both(student.objectness, best, "has no objectness")
         scale = t_seen.sigmoid()[..., None]
-        terms = {
-            "objectness": (s_seen - t_seen).square().mean(),
-            "class": (scale * (student.logits - teacher.logits).square()).mean(),
-            "box": (scale * (s_box - t_box).square()).mean(),
-        }
-        return {name: self.weights[name] * terms[name] for name in terms if self.weights[name]}
+        terms = {"objectness": (s_seen - t_seen).square().mean()}
+        if classes_trained(student):
+            terms["class"] = (scale * (student.logits - teacher.logits).square()).mean()
+        if self.weights["box"]:
+            s_box, t_box = both(student.box_raw, teacher.box_raw, "has no raw box outputs")
+            terms["box"] = (scale * (s_box - t_box).square()).mean()
+        terms = {name: self.weights[name] * terms[name] for name in terms if self.weights[name]}
+        if not terms:
+            raise ValueError("there is one class, and of one class objectness alone is compared")
+        return terms
