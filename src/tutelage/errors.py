@@ -69,5 +69,7 @@ class TrainingError(UserError):
 
 def nearest(word: str, choices: Iterable[object]) -> str:
     """Return ``Did you mean 'x'?`` for the closest choice, or an empty string."""
-    found = get_close_matches(word, [str(choice) for choice in choices], n=1, cutoff=0.6)
+    known = [str(choice) for choice in choices]
+    begun = [choice for choice in known if len(word) > 2 and choice.startswith(word)]
+    found = begun[:1] or get_close_matches(word, known, n=1, cutoff=0.6)
     return f"Did you mean '{found[0]}'?" if found else ""

@@ -49,3 +49,9 @@ def test_the_refusal_shows_the_ways_out() -> None:
     )
     assert "distill.classes=by-name" in error.fix
     assert "by-name" not in refuse_classes("logits", ["a"], ["b"]).fix
+
+
+def test_a_teacher_that_names_no_classes_shares_features_only() -> None:
+    error = refuse_classes("bckd", ("a", "b"), ())
+    assert "'bckd' compares class scores, but the teacher shares features only" in str(error)
+    assert "feature method (fgd)" in error.fix

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.teachers.foreign import Net
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, load_teacher
 
@@ -93,3 +93,23 @@ def test_a_bare_network_is_no_teacher(module):
         load_teacher("my_teachers:build", CPU)
     with pytest.raises(ConfigError, match=r"no function 'bild'.*Did you mean 'build'"):
         load_teacher("my_teachers:bild", CPU)
+
+
+def test_names_without_predictions_are_of_no_use():
+    assert FeatureTeacher(Net(), {"p3": "stem"}, names=["a", "b"]).names == ()
+
+
+def test_a_function_of_the_user_that_fails_is_named(module):
+    def broken(out, size):
+        raise IndexError("no such thing")
+
+    module.build = lambda device: 1 / 0
+    with pytest.raises(TeacherError, match="my_teachers:build failed: ZeroDivisionError"):
+        load_teacher("my_teachers:build", CPU)
+    for predict, message in (
+        (broken, "failed: IndexError: no such"),
+        (lambda *_: None, "NoneType"),
+    ):
+        teacher = FeatureTeacher(Net(), {"p3": "stem"}, title="mine", names=["a"], predict=predict)
+        with pytest.raises(TeacherError, match=f"predict of mine .*{message}"):
+            teacher(torch.rand(1, 3, 64, 64), predictions=True)

@@ -246,3 +246,10 @@ def test_several_processes_are_refused(world, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="one process"):
         compare(plan(world, tmp_path))
+
+
+def test_the_wiring_of_every_arm_is_proven_before_anything_is_trained(world, tmp_path):
+    asked = plan(world, tmp_path / "runs", methods=["fgd", "ld"])
+    with pytest.raises(ConfigError, match="'ld' cannot compare"):
+        compare(asked, dry_run=True)
+    assert not (tmp_path / "runs").exists()

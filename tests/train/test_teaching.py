@@ -120,3 +120,20 @@ def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp
     )
     teaching = teach(config, build("yolov7-tiny@0.125", NAMES), CPU)
     assert teaching.shares == shares
+
+
+def test_predictions_that_are_not_finite_are_told(data, tmp_path):
+    teaching, index, config = taught(data, tmp_path, list(NAMES))
+    [teacher] = teaching.panel.teachers
+
+    def broken(images, *, predictions=False):
+        known = teacher(images, predictions=predictions)
+        return known._replace(
+            predictions=known.predictions._replace(xyxy=known.predictions.xyxy / 0)
+        )
+
+    broken.names, broken.title = teacher.names, "mine"
+    teaching.panel.teachers = (broken,)
+    teaching.records[0].pop("sha256", None)
+    with pytest.raises(TeacherError, match="predictions of mine are not finite"):
+        worth(teaching, 0, index, config, CPU)

@@ -73,6 +73,7 @@ def root(
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error becomes a message."""
+    sys.path.append(str(Path.cwd()))  # as for python -m: methods and teachers of your own
     try:
         legacy = translate(argv or ["--help"])
         command = typer.main.get_command(app)

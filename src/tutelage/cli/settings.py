@@ -49,8 +49,11 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         if value is None or value is False or value in ((), []):
             continue
         value = "ram" if option == "cache_images" else value
-        if option == "teacher_weights" and len(value) == 1:
-            value = value[0]
+        if option == "teacher_weights":
+            if "" in value:
+                fix = "Is a variable of the shell unset? To train without a teacher leave it out."
+                raise ConfigError("--teacher-weights is empty", fix=fix)
+            value = value[0] if len(value) == 1 else value
         found[setting] = (value, f"flag --{option.replace('_', '-')}")
     return found
 

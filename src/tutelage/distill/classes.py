@@ -45,6 +45,9 @@ def shared_columns(
 
 def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) -> ConfigError:
     """Return the error of a method that compares classes, of networks without common ones."""
+    if not teacher:
+        what = f"Method '{method}' compares class scores, but the teacher shares features only"
+        return ConfigError(what, fix="Use a feature method (fgd), or a teacher that predicts.")
     common = [name for name in student if name in teacher]
     what = (
         f"Method '{method}' compares class scores, but the teacher knows {len(teacher)} classes "

@@ -43,9 +43,9 @@ class Tapped(Protocol):
 def pair(
     student: Detector | Tapped,
     teacher: Detector | Tapped,
-    *,
     student_layers: Sequence[str | int] | None = None,
     teacher_layers: Sequence[str | int] | None = None,
+    *,
     resize: bool = False,
     origins: Mapping[str, str] | None = None,
 ) -> Pairs:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError, nearest
+from tutelage.errors import ConfigError, TeacherError, UserError, nearest
 from tutelage.structures import Predictions, Tap
 from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
 from tutelage.teachers.recorder import TapRecorder
@@ -65,13 +65,13 @@ class FeatureTeacher(ForeignTeacher):
             found, out = recorder(lambda: network(images), stop=not predictions)
             size = (int(images.shape[-2]), int(images.shape[-1]))
             maps = [found[module] for module in taps.values()]
-            return maps, predict(out, size) if predictions and predict else None
+            return maps, _predicted(title, predict, out, size) if predictions and predict else None
 
         super().__init__(
             network,
             look,
             title=title,
-            names=names,
+            names=names if predict else (),
             mean=mean,
             std=std,
             bgr=bgr,
@@ -92,6 +92,7 @@ def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:
 
     Raises:
         ConfigError: It cannot be imported, or does not return a teacher.
+        TeacherError: It fails.
     """
     module, _, member = path.partition(":")
     try:
@@ -105,12 +106,29 @@ def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:
     if not callable(build):
         what = f"'{module}' has no function '{member}'"
         raise ConfigError(what, fix=nearest(member, vars(content)))
-    teacher: Any = build(device)
+    try:
+        teacher: Any = build(device)
+    except UserError:
+        raise
+    except Exception as error:  # a user's function may fail in any way
+        raise TeacherError(f"{path} failed: {type(error).__name__}: {error}") from error
     if fault := _fault(teacher):
         fix = "See tutelage.teachers.Teacher, or return a tutelage.teachers.FeatureTeacher"
         raise ConfigError(f"{path} returned no teacher: {fault}", fix=fix)
     teacher.record = {**teacher.record, "source": path}
     return teacher
+
+
+def _predicted(title: str, predict: Predict, out: Any, size: tuple[int, int]) -> Predictions:
+    try:
+        found: Any = predict(out, size)
+    except Exception as error:  # a user's function may fail in any way
+        what = f"predict of {title} failed: {type(error).__name__}: {error}"
+        raise TeacherError(what) from error
+    if not isinstance(found, Predictions):
+        what = f"predict of {title} returned a {type(found).__name__}"
+        raise TeacherError(what, fix="It must return tutelage.structures.Predictions.")
+    return found
 
 
 def _fault(teacher: Any) -> str:

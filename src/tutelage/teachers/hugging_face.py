@@ -47,7 +47,11 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
     library = _library()
     library.utils.logging.disable_progress_bar()
     folder = _folder(library, source)
-    config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"hf:{source} has a config.json that is not read: {reason}") from error
     if config.model_type not in FAMILIES:
         raise ConfigError(
             f"hf:{source} is a {config.model_type}, which is not read.",
@@ -166,7 +170,10 @@ def _normalisation(folder: Path, usual: Normalisation) -> Normalisation:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return usual
-    told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is no JSON: {error}") from error
     factor = float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0
     mean, std = usual
     normalised = told.get("do_normalize")

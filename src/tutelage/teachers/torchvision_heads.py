@@ -75,8 +75,9 @@ def two_stage(
     raw, regression = heads.box_predictor(pooled)
     counts = [len(boxes) for boxes in proposals]
     boxes = clip_boxes_to_image(heads.box_coder.decode(regression, proposals), size)
-    scores = pad_sequence(raw.softmax(-1)[:, columns].split(counts), batch_first=True).flatten(1)
-    places = pad_sequence(boxes[:, columns].split(counts), batch_first=True).flatten(1, 2)
+    odds, placed = raw.softmax(-1)[:, columns], boxes[:, columns]
+    scores = pad_sequence(list(odds.split(counts)), batch_first=True).flatten(1)
+    places = pad_sequence(list(placed.split(counts)), batch_first=True).flatten(1, 2)
     best, chosen = F.pad(scores, (0, CANDIDATES)).topk(CANDIDATES, 1)
     xyxy = F.pad(places, (0, 0, 0, CANDIDATES)).gather(1, chosen[..., None].expand(-1, -1, 4))
     logits = images.new_full((batch, CANDIDATES, len(columns)), ABSENT)

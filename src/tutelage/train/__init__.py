@@ -1,1 +1,30 @@
 """Training: the task, the loop, the plan, and one run from settings to files."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tutelage.train.ema import make_ema
+    from tutelage.train.guide import Guide
+    from tutelage.train.loop import fit
+    from tutelage.train.optim import make_optimizer
+    from tutelage.train.plan import Plan, Position
+    from tutelage.train.task import Task
+
+_PARTS = {
+    "Guide": "guide",
+    "Plan": "plan",
+    "Position": "plan",
+    "Task": "task",
+    "fit": "loop",
+    "make_ema": "ema",
+    "make_optimizer": "optim",
+}
+__all__ = ["Guide", "Plan", "Position", "Task", "fit", "make_ema", "make_optimizer"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the parts when they are first used: some modules here need no torch."""
+    if name in _PARTS:
+        return getattr(import_module(f"tutelage.train.{_PARTS[name]}"), name)
+    raise AttributeError(f"module 'tutelage.train' has no attribute {name!r}")

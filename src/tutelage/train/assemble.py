@@ -368,4 +368,6 @@ def _notices(config: Config) -> list[str]:
         notes.append(f"student_kd_layers/teacher_kd_layers have no effect {without}")
     if distill.methods != DistillConfig().methods:
         notes.append(f"distill.methods (--method) has no effect {without}")
+    if distill.images is not None:
+        notes.append(f"distill.images has no effect {without}")
     return notes

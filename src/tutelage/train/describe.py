@@ -126,7 +126,8 @@ def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
     for (pairs, connectors), names in users.items():
         whose = "" if len(users) == 1 else f" of {', '.join(names)}"
         for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
-            text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{s.stride:<3}"
+            stride = f"{s.stride} → /{t.stride} resized" if s.stride != t.stride else f"{s.stride}"
+            text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{stride:<3}"
             rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
             whose = ""
     return rows

@@ -7,6 +7,7 @@ scores.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import nan
 from statistics import median
 from typing import Any, Literal, NamedTuple, cast
 
@@ -18,7 +19,7 @@ from tutelage.distill import METHODS, Method, Need
 from tutelage.distill.similarity import map_similarity
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
-from tutelage.structures import Batch, Output, Tap, Targets
+from tutelage.structures import Batch, Output, Tap
 from tutelage.teachers import Teacher, fingerprint
 from tutelage.train.advice import Case, suggestions
 from tutelage.train.assemble import Parts, assemble
@@ -37,12 +38,11 @@ from tutelage.train.diagnosis import (
 from tutelage.train.outset import at_outset
 from tutelage.train.preflight import preflight
 from tutelage.train.prepare import scores_on_val
-from tutelage.train.readings import batches_with_boxes, reading_batch
+from tutelage.train.readings import batches_with_boxes, few, reading_batch
 from tutelage.train.task import Task
 from tutelage.train.teaching import Lesson, Teaching, join, worth
 
 IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
-FEW = 4  # images on which the wiring is proven
 REPEATS = 2  # timed steps of each kind
 
 
@@ -83,13 +83,13 @@ def examine(
     yield from judged
     yield Stage(STAGES[2], 2)
     fitting: list[Candidate] = []
-    few = _few(batches[0])
-    for found in _wired(parts, parts.teaching, few, all_methods=all_methods):
+    first = few(batches[0])
+    for found in _wired(parts, parts.teaching, first, all_methods=all_methods):
         if isinstance(found, Finding):
             yield found
         else:
             fitting.append(found)
-    for notice in at_outset(parts, [few]):
+    for notice in at_outset(parts, [first]):
         yield Finding(notice.level, notice.text)
     if config.model.weights is None:
         yield Finding("info", "The student is untrained: a CKA near 0 is what to expect.")
@@ -130,14 +130,7 @@ def examine(
     ]
     yield from measured
     own = [found for found in measured if methods[found.name].own]
-    yield from suggestions(_case(parts, teaching, few, judged, levels, own))
-
-
-def _few(batch: Batch) -> Batch:
-    """Return the first images of a batch, but all if there is no box in them."""
-    targets = Targets(*(field[batch.targets.image < FEW] for field in batch.targets))
-    few = Batch(batch.images[:FEW], targets, batch.ids[:FEW])
-    return few if len(targets.label) else batch
+    yield from suggestions(_case(parts, teaching, first, judged, levels, own))
 
 
 def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
@@ -247,7 +240,10 @@ def _levels(
             maps = [known[lesson.teacher].features[there] for known in theirs]
             size = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
             values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
-            yield Level(mine, other, lesson.teacher + 1, size, float(np.nanmean(values)))
+            known = [value for value in values if np.isfinite(value)]
+            yield Level(
+                mine, other, lesson.teacher + 1, size, float(np.mean(known)) if known else nan
+            )
 
 
 def _cost(task: Task, teacher: Asked, batch: Batch, device: torch.device) -> StepCost:

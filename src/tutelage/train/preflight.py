@@ -84,6 +84,8 @@ def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None
 
 
 def _cure(task: Task, faults: Sequence[str]) -> str:
+    if all(fault.startswith("the teacher") or " is nan " in fault for fault in faults):
+        return "Mend the teacher, or use another one: it is broken before anything is compared."
     frozen = any(not parameter.requires_grad for parameter in task.student.parameters())
     if frozen and any(fault.endswith(UNREACHED) for fault in faults):
         return "Freeze fewer rows with --freeze, or tap later ones with --student-kd-layers."
@@ -129,6 +131,12 @@ def _trainable(value: object) -> Iterator[object]:
 
 
 def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:
+    for one in knowledge:
+        known = one.predictions
+        if known is not None and not all(
+            bool(x.isfinite().all()) for x in (known.xyxy, known.logits)
+        ):
+            yield "the teacher's predictions are not finite"
     features = [feature for one in knowledge for feature in one.features]
     for number, feature in enumerate(features):
         if not bool(torch.isfinite(feature).all()):

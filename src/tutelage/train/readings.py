@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from tutelage.structures import Batch
+from tutelage.structures import Batch, Targets
 from tutelage.train.assemble import Parts, make_training_loader
 from tutelage.train.calibrate import apply, measure
 from tutelage.train.events import Notice
@@ -156,6 +156,13 @@ def due_steps(plan: Plan) -> tuple[int, ...]:
     total, warm = plan.epochs * plan.steps, plan.warmup_steps
     later = (int(total * share) for share in LATER)
     return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
+
+
+def few(batch: Batch, count: int = 4) -> Batch:
+    """Return the first images of a batch, enough to prove wiring; all if they hold no box."""
+    targets = Targets(*(field[batch.targets.image < count] for field in batch.targets))
+    first = Batch(batch.images[:count], targets, batch.ids[:count])
+    return first if len(targets.label) else batch
 
 
 def reading_batch(parts: Parts) -> int:

@@ -16,8 +16,10 @@ from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError, WeightsError
 from tutelage.teachers import Teacher, fingerprint
 from tutelage.train.arms import BASELINE, Comparison, Run, origins_of
-from tutelage.train.assemble import assemble
+from tutelage.train.assemble import Parts, assemble
 from tutelage.train.costs import read_cost
+from tutelage.train.preflight import preflight
+from tutelage.train.readings import batches_with_boxes, few
 from tutelage.train.run import nothing_left
 from tutelage.train.state import read_state
 from tutelage.train.tested import BEST
@@ -106,7 +108,7 @@ def check_same(
 
 
 def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
-    """Build every kind of arm once, so that layers or classes that do not fit are told now.
+    """Build every kind of arm once, and prove its wiring, so that what cannot work is told now.
 
     Raises:
         UserError: What does not fit; faults of settings all together.
@@ -117,7 +119,7 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
         train = arm.config.train.model_copy(update={"cache_images": "none", "workers": 0})
         config = arm.config.model_copy(update={"train": train})
         try:
-            assemble(config, origins_of(arm, origins), keep_threads=True)
+            _prove(assemble(config, origins_of(arm, origins), keep_threads=True))
         except UserError as error:
             faults.setdefault(error.what, error)
     settings = [error for error in faults.values() if isinstance(error, ConfigError)]
@@ -125,6 +127,15 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
         raise combined(settings)
     if faults:
         raise next(iter(faults.values()))
+
+
+def _prove(parts: Parts) -> None:
+    """Run the pre-flight on a few images."""
+    batch = next(batches_with_boxes(parts, 1), None)
+    if parts.teaching is None or batch is None:
+        return
+    panel = parts.teaching.panel
+    preflight(parts.bare, panel, lambda: fingerprint(panel.state()), few(batch))
 
 
 def state_of(run: Run) -> str:

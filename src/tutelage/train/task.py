@@ -14,7 +14,7 @@ from tutelage.distill.pick import only
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
-from tutelage.structures import Batch, Knowledge, Losses, Output, Targets
+from tutelage.structures import Batch, Knowledge, Losses, Output, Tap, Targets
 
 
 class Task(nn.Module):
@@ -28,7 +28,7 @@ class Task(nn.Module):
         criterion: Its detection loss.
         methods: Distillation methods by name; empty for plain training.
         weights: One factor per method; may be changed between steps.
-        taps: Layer keys of the student that the methods look at.
+        taps: Layers of the student that the methods look at, or their keys.
         views: What each method sees; without an entry, all of the first teacher.
     """
 
@@ -38,7 +38,7 @@ class Task(nn.Module):
         criterion: Criterion,
         methods: Mapping[str, Method] | None = None,
         weights: Mapping[str, float] | None = None,
-        taps: Sequence[str] = (),
+        taps: Sequence[str | Tap] = (),
         views: Mapping[str, View] | None = None,
     ) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Task(nn.Module):
         self.methods = nn.ModuleDict(dict(methods or {}))
         self.weights = dict.fromkeys(self.methods, 1.0) | dict(weights or {})
         self.views = dict.fromkeys(self.methods, View()) | dict(views or {})
-        self.taps = tuple(taps)
+        self.taps = tuple(tap.key if isinstance(tap, Tap) else tap for tap in taps)
         self.needs_predictions = any(Need.PREDICTIONS in m.needs for m in (methods or {}).values())
 
     def forward(

@@ -167,7 +167,8 @@ def join(
         raise ConfigError(
             "A teacher has no class in common with the data: it can draw no pseudo-boxes, and "
             "nothing tells how well it finds the boxes of an image.",
-            fix="Say which classes mean the same:  --set distill.classes=by-name  or a map.",
+            fix="Say which classes mean the same:  --set distill.classes=by-name  or a map; or let "
+            "images without labels serve the methods alone:  --set distill.pseudo_label=1",
         )
     return Teaching(
         panel=Panel(
@@ -253,7 +254,8 @@ def _named(method: MethodConfig, columns: Columns | None) -> MethodConfig:
         return method
     if method.options:
         listed = ", ".join(method.options)
-        raise ConfigError(f"the method '{AUTO}' has no options, but is given {listed}")
+        what = f"the method '{AUTO}' has no options, but is given {listed}"
+        raise ConfigError(what, fix="Name the method:  --method fgd  (all: tutelage methods)")
     common = columns is None or bool(columns[0])
     return method.model_copy(update={"name": RESPONSES if common else FEATURES})
 
@@ -267,6 +269,9 @@ def _paired(
 ) -> Pairs:
     ours, theirs = method.student_kd_layers, method.teacher_kd_layers
     own = ours is not None or theirs is not None
+    if own:
+        origin = f"method {method.name}"
+        origins = {"distill.student_kd_layers": origin, "distill.teacher_kd_layers": origin}
     return pair(
         student,
         teacher.network if isinstance(teacher, NativeTeacher) else teacher,
@@ -336,7 +341,7 @@ def worth(
         chosen = sample(index, VAL_IMAGES)
         loader = evaluation_loader(chosen, image_size=size, batch=config.train.batch, workers=0)
         found = evaluate(
-            lambda images: cast("Predictions", teacher(images, predictions=True).predictions),
+            lambda images: _predicted(teacher, images),
             loader,
             chosen,
             device=device,
@@ -357,6 +362,19 @@ def worth(
             fix=f"{native}Or go on all the same:  --set distill.accept_teacher=true",
         )
     return scores
+
+
+def _predicted(teacher: Teacher, images: torch.Tensor) -> Predictions:
+    """Return what a teacher predicts.
+
+    Raises:
+        TeacherError: Not all of it is finite.
+    """
+    found = cast("Predictions", teacher(images, predictions=True).predictions)
+    if not bool(found.xyxy.isfinite().all() and found.logits.isfinite().all()):
+        what = f"The predictions of {teacher.title} are not finite"
+        raise TeacherError(what, fix="Mend it, or use another one.")
+    return found
 
 
 def sample(index: DatasetIndex, count: int, seed: int = 0) -> DatasetIndex:

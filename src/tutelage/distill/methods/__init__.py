@@ -54,6 +54,7 @@ __all__ = [
     "AttentionTransfer",
     "BoxKD",
     "ClassLogits",
+    "CrossKD",
     "DeFeat",
     "FitNet",
     "ObjectnessScaled",
