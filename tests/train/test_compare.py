@@ -59,9 +59,11 @@ def stored(comparison):
 
 @pytest.fixture(scope="module")
 def done(world, tmp_path_factory):
-    """Two methods, one of which cannot work."""
+    """Two methods, one of which fails in its run."""
     comparison = plan(world, tmp_path_factory.mktemp("done"), methods=("ld", "fgd:weight=1"))
-    return comparison, compare(comparison)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_module, "check_arms", lambda *_: None)
+        return comparison, compare(comparison)
 
 
 def test_every_arm_is_trained(done):

@@ -155,7 +155,8 @@ def test_two_processes_make_one_run(tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
     for line in lines:
-        assert line["fgd@1/relation"] + line["fgd@2/relation"] > 0
+        heard = [line.get(f"fgd@{number}/relation", 0.0) for number in (1, 2)]
+        assert sum(heard) > 0
         assert "off" not in line
 
 
