@@ -63,7 +63,8 @@ class Output(NamedTuple):
     """What a detector returns.
 
     Attributes:
-        raw: Logits ``(b, anchors, ny, nx, 5 + classes)`` per level; None: the head was not run.
+        raw: Logits ``(b, anchors, ny, nx, 5 + classes)`` per level; None: the head was not run. In
+            training, those of auxiliary levels follow, where the head has them.
         taps: The features asked for, ``(b, c, h, w)``, in the order asked for.
     """
 

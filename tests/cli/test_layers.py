@@ -19,6 +19,18 @@ def test_the_layers_of_a_network(cli) -> None:
     assert rows[57].split()[-3:] == ["8", "40×40", "p3"]
 
 
+def test_the_layers_of_a_network_with_four_levels(cli) -> None:
+    answer = cli("layers", "yolov7-w6@0.125", "--img-size", "128")
+    assert answer.code == 0, answer.err
+    title, _, *rows = answer.out.splitlines()
+    assert title.endswith("Default taps: p3 = 83  p4 = 93  p5 = 103  p6 = 113")
+    assert rows[113].split()[-3:] == ["64", "2×2", "p6"]
+    marked = [row.split()[0] for row in rows if row.endswith("auxiliary")]
+    assert marked == ["118", "119", "120", "121"]
+    refused = cli("layers", "yolov5n6", "--img-size", "160")
+    assert "--img-size 160 must be a multiple of 64" in refused.err
+
+
 def test_pairs_are_ready_to_paste(cli, tmp_path) -> None:
     pytest.importorskip("tutelage.distill.pairing").pair  # noqa: B018
     answer = cli("layers", "yolov7-tiny@0.25", "--teacher", "yolov7-tiny")

@@ -107,6 +107,7 @@ def test_what_typer_gets_to_parse(argv: list[str], parsed: list[str]) -> None:
         (["--cos-lr"], "optim.schedule", "cosine", "flag --cos-lr"),
         (["--label-smoothing", "0.1"], "loss.label_smoothing", "0.1", "flag --label-smoothing"),
         (["--label-smoothing=0.1"], "loss.label_smoothing", "0.1", "flag --label-smoothing"),
+        (["--noautoanchor"], "model.autoanchor", False, "flag --noautoanchor"),
         (["--notest"], "train.validate_runs", False, "flag --notest"),
         (["--noval"], "train.validate_runs", False, "flag --noval"),
         (["--cache"], "train.cache_images", "ram", "flag --cache"),

@@ -113,7 +113,7 @@ def test_a_yolov5_file_loads_as_it_is(hyp) -> None:
         0,
         32,
     )
-    assert "anchors (the anchors are the architecture's own)" in resolved.notices[0]
+    assert "anchors (their number is the architecture's own)" in resolved.notices[0]
     assert config.loss.assigner == "auto"
 
 

@@ -35,11 +35,12 @@ def criterion(
     classes: int = 3,
     scale_gains: bool = False,
     image_size: int = 128,
+    kind: type[Criterion] = Criterion,
     **config: float,
 ) -> Criterion:
     """Return the criterion of a named model."""
     table = ANCHORS[anchors]
-    return Criterion(
+    return kind(
         anchors=torch.tensor(table, dtype=torch.float32).view(len(table), -1, 2),
         strides=[8 * 2**level for level in range(len(table))],
         classes=classes,

@@ -23,6 +23,7 @@ def loop_candidates(
     strides: Sequence[int],
     grids: Sequence[tuple[int, int]],
     max_ratio: float,
+    reach: float = 0.5,
 ) -> list[tuple[int, int, int, int, int, int]]:
     """Return (level, image, anchor, row, column, target) of every candidate, in order."""
     found = []
@@ -37,10 +38,10 @@ def loop_candidates(
                     from_right, from_bottom = nx - x, ny - y
                     exists, dx, dy = {
                         "own": (True, 0, 0),
-                        "left": (x - math.floor(x) < 0.5 and x > 1, -0.5, 0),
-                        "up": (y - math.floor(y) < 0.5 and y > 1, 0, -0.5),
-                        "right": (from_right % 1 < 0.5 and from_right > 1, 0.5, 0),
-                        "down": (from_bottom % 1 < 0.5 and from_bottom > 1, 0, 0.5),
+                        "left": (x - math.floor(x) < reach and x > 1, -reach, 0),
+                        "up": (y - math.floor(y) < reach and y > 1, 0, -reach),
+                        "right": (from_right % 1 < reach and from_right > 1, reach, 0),
+                        "down": (from_bottom % 1 < reach and from_bottom > 1, 0, reach),
                     }[direction]
                     if exists:
                         column = min(max(int(x + dx), 0), nx - 1)

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.losses.cases import ANCHORS, criterion, random_raw, random_targets, targets_of
 from tests.losses.loops import loop_candidates, loop_simota
-from tutelage.losses.assign import Matches, anchor_candidates, simota
+from tutelage.losses.assign import AROUND, NEAREST, Matches, anchor_candidates, simota
 from tutelage.losses.boxes import centre_size
 from tutelage.structures import Targets
 
@@ -21,7 +21,9 @@ def rows(matches: Matches) -> list[tuple[int, ...]]:
     return [tuple(row) for row in torch.stack(matches[:6], dim=1).tolist()]
 
 
-def candidates(targets: Targets, size: tuple[int, int], max_ratio: float = 4.0) -> Matches:
+def candidates(
+    targets: Targets, size: tuple[int, int], max_ratio: float = 4.0, reach: float = NEAREST
+) -> Matches:
     table = ANCHORS["yolov7"]
     return anchor_candidates(
         centre_size(targets.xyxy),
@@ -30,6 +32,7 @@ def candidates(targets: Targets, size: tuple[int, int], max_ratio: float = 4.0) 
         strides=(8, 16, 32),
         grids=[(size[0] // s, size[1] // s) for s in (8, 16, 32)],
         max_ratio=max_ratio,
+        reach=reach,
     )
 
 
@@ -94,16 +97,17 @@ def test_a_box_without_area_has_no_candidates():
     st.integers(0, 12),
     st.sampled_from([(64, 64), (64, 128), (96, 32)]),
     st.sampled_from([1.5, 4.0, 9.0]),
+    st.sampled_from([NEAREST, AROUND]),
 )
-def test_candidates_equal_the_loop_in_order(seed, images, boxes, size, max_ratio):
+def test_candidates_equal_the_loop_in_order(seed, images, boxes, size, max_ratio, reach):
     generator = torch.Generator().manual_seed(seed)
     targets = random_targets(generator, images, boxes, size)
     # Corners on multiples of 4 put many centres on grid lines, where the duplicates are.
     targets = targets._replace(xyxy=(targets.xyxy.double() / 4).round() * 4)
-    found = candidates(targets, size, max_ratio)
+    found = candidates(targets, size, max_ratio, reach)
     anchors = torch.tensor(ANCHORS["yolov7"]).view(3, 3, 2)
     grids = [(size[0] // s, size[1] // s) for s in (8, 16, 32)]
-    expected = loop_candidates(targets, anchors, (8, 16, 32), grids, max_ratio)
+    expected = loop_candidates(targets, anchors, (8, 16, 32), grids, max_ratio, reach)
     assert rows(found) == expected
     assert found.counts == tuple(Counter(row[0] for row in expected)[level] for level in range(3))
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from tests.models.filling import GOLDEN
-from tests.models.graphs import YOLOV5N6, changed
+from tests.models.graphs import MENAGERIE, YOLOV5N6, changed
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models import GraphDetector, build, load, load_weights, transfer
 from tutelage.models.catalog import named
@@ -99,7 +99,7 @@ def test_a_mapping(trained: GraphDetector) -> None:
     assert narrow.arch["nc"] == 1
     with torch.device("meta"):
         assert (
-            build(changed(YOLOV5N6, anchors=tuple(YOLOV5N6["anchors"])), ["a"]).arch_name
+            build(changed(MENAGERIE, anchors=tuple(MENAGERIE["anchors"])), ["a"]).arch_name
             == "custom"
         )
         again = build(trained.arch, trained.names)

@@ -5,23 +5,51 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.graphs import MENAGERIE, YOLOV5N6, changed
+from tests.models.graphs import MENAGERIE, changed
 from tutelage.errors import ConfigError
 from tutelage.models import ARCHITECTURES, build, cost
 from tutelage.models.catalog import is_named, named, recognise
 
 COCO = [str(i) for i in range(80)]
 
-# name: parameters, parameters folded, GFLOPs folded, tensors in the state, default taps
+# name: parameters, parameters folded, GFLOPs folded, tensors in the state, default taps, lead rows
 SIZES = {
-    "yolov7-tiny": (6_228_762, 6_219_709, 13.7, 344, ["57", "65", "73"]),
-    "yolov7": (37_622_682, 36_905_341, 104.5, 566, ["75", "88", "101"]),
-    "yolov7x": (71_347_394, 71_311_741, 189.7, 644, ["87", "102", "117"]),
-    "yolov5n": (1_872_157, 1_867_405, 4.5, 349, ["17", "20", "23"]),
-    "yolov5s": (7_235_389, 7_225_885, 16.4, 349, ["17", "20", "23"]),
-    "yolov5m": (21_190_557, 21_172_173, 48.9, 481, ["17", "20", "23"]),
-    "yolov5l": (46_563_709, 46_533_693, 109.0, 613, ["17", "20", "23"]),
-    "yolov5x": (86_749_405, 86_705_005, 205.5, 745, ["17", "20", "23"]),
+    "yolov7-tiny": (6_228_762, 6_219_709, 13.7, 344, "57 65 73", "74 75 76"),
+    "yolov7": (37_622_682, 36_905_341, 104.5, 566, "75 88 101", "102 103 104"),
+    "yolov7x": (71_347_394, 71_311_741, 189.7, 644, "87 102 117", "118 119 120"),
+    "yolov7-w6": (
+        *(82_312_436, 70_394_300, 89.9, 668),
+        *("83 93 103 113", "114 115 116 117"),
+    ),
+    "yolov7-e6": (
+        *(111_898_292, 97_202_940, 128.6, 896),
+        *("99 111 123 135", "136 137 138 139"),
+    ),
+    "yolov7-d6": (
+        *(154_709_364, 133_757_052, 175.4, 1028),
+        *("115 129 143 157", "158 159 160 161"),
+    ),
+    "yolov7-e6e": (
+        *(166_408_884, 151_687_420, 210.5, 1490),
+        *("187 210 233 256", "257 258 259 260"),
+    ),
+    "yolov5n": (1_872_157, 1_867_405, 4.5, 349, "17 20 23", "17 20 23"),
+    "yolov5s": (7_235_389, 7_225_885, 16.4, 349, "17 20 23", "17 20 23"),
+    "yolov5m": (21_190_557, 21_172_173, 48.9, 481, "17 20 23", "17 20 23"),
+    "yolov5l": (46_563_709, 46_533_693, 109.0, 613, "17 20 23", "17 20 23"),
+    "yolov5x": (86_749_405, 86_705_005, 205.5, 745, "17 20 23", "17 20 23"),
+    "yolov5n6": (3_246_940, 3_239_884, 4.6, 459, "23 26 29 32", "23 26 29 32"),
+    "yolov5s6": (12_626_620, 12_612_508, 16.8, 459, "23 26 29 32", "23 26 29 32"),
+    "yolov5m6": (35_731_932, 35_704_908, 49.9, 627, "23 26 29 32", "23 26 29 32"),
+    "yolov5l6": (76_770_172, 76_726_332, 111.2, 795, "23 26 29 32", "23 26 29 32"),
+    "yolov5x6": (140_794_780, 140_730_220, 209.6, 963, "23 26 29 32", "23 26 29 32"),
+}
+# of those with auxiliary levels: parameters of the deploy yaml, auxiliary rows, what these read
+AUXILIARY = {
+    "yolov7-w6": (70_426_236, "118 119 120 121", "83 71 59 47"),
+    "yolov7-e6": (97_246_652, "140 141 142 143", "99 85 71 57"),
+    "yolov7-d6": (133_810_044, "162 163 164 165", "115 99 83 67"),
+    "yolov7-e6e": (151_757_244, "261 262 263 264", "186 161 136 112"),
 }
 
 
@@ -31,13 +59,16 @@ def test_the_table_covers_every_architecture() -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_published_sizes(name: str) -> None:
-    parameters, folded, gflops, tensors, levels = SIZES[name]
+    parameters, folded, gflops, tensors, taps, lead = SIZES[name]
     with torch.device("meta"):
         detector = build(name, COCO)
     assert sum(p.numel() for p in detector.parameters()) == parameters
     assert len(detector.state_dict()) == tensors
-    assert detector.levels == dict(zip(("p3", "p4", "p5"), levels, strict=True))
-    assert detector.strides == (8, 16, 32)
+    assert detector.levels == dict(zip(("p3", "p4", "p5", "p6"), taps.split(), strict=False))
+    assert detector.strides == (8, 16, 32, 64)[: len(taps.split())]
+    auxiliary = AUXILIARY.get(name, (0, "", ""))[1].split()
+    assert list(detector.layers[-1].sources) == lead.split() + auxiliary
+    assert sorted(detector.auxiliary) == [int(row) for row in auxiliary]
     assert detector.family == name[:6]
     assert detector.arch_name == name
     deploy = cost(detector.fused())
@@ -45,13 +76,19 @@ def test_published_sizes(name: str) -> None:
     assert deploy.gflops == pytest.approx(gflops, abs=0.06)
 
 
-def test_a_graph_of_one_s_own() -> None:
+@pytest.mark.parametrize("name", AUXILIARY)
+def test_the_deploy_yaml_of_a_graph_with_auxiliary_levels(name: str) -> None:
+    parameters, rows, sources = AUXILIARY[name]
+    graph = named(name)
+    head = graph["head"]
+    assert [row[0] for row in head[-5:-1]] == [int(source) for source in sources.split()]
+    graph["head"] = [*head[:-5], [head[-1][0][:4], 1, "Detect", ["nc", "anchors"]]]
     with torch.device("meta"):
-        detector = build(YOLOV5N6, COCO)
-    assert sum(p.numel() for p in detector.parameters()) == 3_246_940
-    assert len(detector.state_dict()) == 459
-    assert detector.levels == {"p3": "23", "p4": "26", "p5": "29", "p6": "32"}
-    assert detector.strides == (8, 16, 32, 64)
+        detector = build(graph, COCO)
+    assert sum(p.numel() for p in detector.parameters()) == parameters
+    assert detector.layers[-1].key == rows.split()[0]
+    assert detector.arch_name == name
+    assert detector.family == "yolov7"
 
 
 def test_width_in_the_name() -> None:

@@ -144,6 +144,6 @@ def test_a_graph_without_a_name_takes_the_file_s(monkeypatch: pytest.MonkeyPatch
 def test_heads_that_are_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = filled("yolov7-tiny@0.25")
     arch = changed(detector.arch)
-    arch["head"][-1] = [[74, 75, 76] * 2, 1, "IAuxDetect", ["nc", "anchors"]]
-    with pytest.raises(WeightsError, match=r"some\.pt cannot be used: .*auxiliary heads"):
+    arch["head"][-1] = [[74, 75, 76], 1, "IBin", ["nc", "anchors"]]
+    with pytest.raises(WeightsError, match=r"some\.pt cannot be used: .*only boxes by regression"):
         restore(read(monkeypatch, foreign(detector, yaml=arch)))

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from tests.models.filling import fill_normal
-from tutelage.models import GraphDetector, build
+from tutelage.models import ARCHITECTURES, GraphDetector, build
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.heads import Detect
 
-IMAGES = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+IMAGES = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.fixture(scope="module", params=["yolov7-tiny@0.25", "yolov7@0.125", "yolov5n"])
+@pytest.fixture(
+    scope="module", params=["yolov7-tiny@0.25", "yolov7@0.125", "yolov5n", "yolov7-w6@0.125"]
+)
 def detector(request: pytest.FixtureRequest) -> GraphDetector:
     found = build(request.param, ["a", "b"])
     fill_normal(found)
@@ -41,8 +43,20 @@ def test_it_gives_the_same_and_leaves_the_original_alone(detector: GraphDetector
     detector.train()
     for a, b in zip((*folded.raw, *folded.taps), (*mine.raw, *mine.taps), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    found, expected = deploy.decode(folded.raw, (64, 96)), detector.decode(mine.raw, (64, 96))
+    found, expected = deploy.decode(folded.raw, (64, 128)), detector.decode(mine.raw, (64, 128))
     torch.testing.assert_close(found.xyxy, expected.xyxy, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_every_architecture_gives_the_same_boxes(name: str) -> None:
+    whole = build(f"{name}@0.0625", ["a", "b"]).eval()
+    fill_normal(whole)
+    fused = whole.fused()
+    mine, folded = (each.decode(each(IMAGES).raw, (64, 128)) for each in (whole, fused))
+    for a, b in zip(folded, mine, strict=True):
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * b.abs().max().item())
 
 
 def test_it_is_the_deploy_form(detector: GraphDetector) -> None:
@@ -63,8 +77,10 @@ def test_it_is_the_deploy_form(detector: GraphDetector) -> None:
 
 def test_it_keeps_what_is_known_of_the_detector(detector: GraphDetector) -> None:
     deploy = detector.fused()
-    for name in ("names", "strides", "levels", "layers", "arch", "arch_name", "family"):
+    for name in ("names", "strides", "levels", "arch", "arch_name", "family"):
         assert getattr(deploy, name) == getattr(detector, name), name
+    for row, (mine, own) in enumerate(zip(deploy.layers, detector.layers, strict=True)):
+        assert mine == (own._replace(stride=0) if row in detector.auxiliary else own)
     assert torch.equal(deploy.anchors, detector.anchors)
     assert deploy.tap(["p4"]) == detector.tap(["p4"])
 

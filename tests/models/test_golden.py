@@ -15,7 +15,6 @@ from tests.models.filling import (
     hashed_image,
     normal_image,
 )
-from tests.models.graphs import YOLOV5N6
 from tutelage.models import GraphDetector, build
 
 CASES = ["yolov7-tiny", "yolov7", "yolov5s"]
@@ -122,6 +121,21 @@ TRAINING = {
         [-0.702, 0.056, -0.212, -0.114],
         [-1.465, -0.112, 0.232],
     ),
+    "yolov5s6": (
+        [(0.2012, 0.5678), (0.1991, 0.5752), (0.2036, 0.5658), (0.2120, 0.5480)],
+        [(-0.0283, 0.6058), (-0.0033, 0.6105), (0.0020, 0.5947), (0.0138, 0.6033)],
+        [-0.515, -0.195, -0.085, 0.065],
+        [0.424, -0.166, 0.932],
+    ),
+    "yolov7-w6": (
+        [(0.2014, 0.5707), (0.2010, 0.5658), (0.2054, 0.5618), (0.2116, 0.5484)],
+        [
+            *((-0.0112, 0.5972), (-0.0189, 0.6063), (-0.0099, 0.6036), (-0.0058, 0.5943)),
+            *((0.0104, 0.6024), (-0.0032, 0.5962), (0.0192, 0.5925), (0.0123, 0.5928)),
+        ],
+        [-0.680, 0.208, -0.235, -0.187],
+        [0.116, 0.034, -0.159],
+    ),
 }
 
 
@@ -129,7 +143,7 @@ TRAINING = {
 @torch.no_grad()
 def test_the_training_pass(name: str) -> None:
     features, heads, first, last = TRAINING[name]
-    detector = build(YOLOV5N6 if name == "yolov5n6" else name, COCO)
+    detector = build(name, COCO)
     fill_hashed(detector, gain=12)
     raw, maps = detector.train().forward_once(
         hashed_image(2), extra_features=list(detector.levels.values())
@@ -159,6 +173,11 @@ EVALUATION = {
         [111.5518, 111.5524, 485.4818, 356.7299, 0.4807, 0.5019],
         [54.5826, 0.49834, 0.49972],
     ),
+    "yolov7-w6": (
+        [3.9215, 3.7342, 16.7961, 31.1989, 0.5035, 0.5213],
+        [93.6965, 102.8307, 1126.105, 940.2269, 0.5249, 0.4970],
+        [70.3626, 0.49636, 0.49868],
+    ),
 }
 
 
@@ -171,7 +190,7 @@ def test_the_evaluation_pass(name: str) -> None:
     forms = [detector.eval(), detector.fused()] if name == "yolov7" else [detector.fused()]
     for form in forms:
         (decoded, _), _ = form.forward_once(hashed_image(1), profile=True)
-        assert decoded.shape == (1, 1008, 85)
+        assert decoded.shape == (1, 1020 if name == "yolov7-w6" else 1008, 85)
         assert decoded[0, 0, :6].tolist() == pytest.approx(first, rel=1e-4)
         assert decoded[0, -1, :6].tolist() == pytest.approx(last, rel=1e-4)
         parts = (decoded[..., :4], decoded[..., 4], decoded[..., 5:])

@@ -83,7 +83,7 @@ TRAIN: Mapping[str, Flag] = {
         "idle", "none", "best.safetensors and last.pt are always written, nothing else"
     ),
     "--noplots": Flag("idle", "none", "no plots are drawn during training"),
-    "--noautoanchor": Flag("idle", "none", "the architecture's anchors are always kept"),
+    "--noautoanchor": Flag("sets", "none", setting="model.autoanchor", value=False),
     "--save_period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--save-period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),

@@ -36,6 +36,10 @@ class ModelConfig(Section):
         default=None,
         description="Start from these weights: run folder, .safetensors or YOLOv7/v5 .pt",
     )
+    autoanchor: bool = Field(
+        default=True,
+        description="Find anchors for the training boxes where the model's reach less than 98 % of them",
+    )
 
 
 class TrainConfig(Section):

@@ -56,7 +56,7 @@ HYP: dict[str, Key] = {
 WITHOUT_EFFECT: dict[str, str] = {
     "copy_paste": "needs outlines, and boxes are trained here",
     "paste_in": "needs outlines, and boxes are trained here",
-    "anchors": "the anchors are the architecture's own",
+    "anchors": "their number is the architecture's own",
     "iou_t": "YOLOv7 and YOLOv5 do not use it either",
 }
 

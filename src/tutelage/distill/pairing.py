@@ -196,7 +196,8 @@ def _unknown(
         if missing:
             what = f"{setting}: {menu.name} has layers {menu.extent()}, not {', '.join(missing)}"
             if set(missing) <= set(menu.heads):
-                what = f"{setting}: {missing[0]} is the head of {menu.name}, it has no features"
+                kind = "the head" if missing[0] == menu.heads[-1] else "an auxiliary row"
+                what = f"{setting}: {missing[0]} is {kind} of {menu.name}, it has no features"
             hint = "Did you swap student and teacher? " if swapped else ""
             named = f" List: tutelage layers {menu.name}" if is_named(menu.name) else ""
             faults.add(what, f"{hint}{menu.listed_levels()}{named}", setting)

@@ -19,6 +19,9 @@ from tutelage.structures import Targets
 POOL = 10
 """A box gets at most this many predictions from SimOTA."""
 
+NEAREST, AROUND = 0.5, 1.0
+"""Reach in cells: the two nearest neighbours of the own cell, or all four."""
+
 _IOU_WEIGHT = 3.0
 _IOU_FLOOR = 1e-8
 _SCORE_FLOOR = 1e-7
@@ -61,13 +64,15 @@ def anchor_candidates(
     strides: Sequence[int],
     grids: Sequence[tuple[int, int]],
     max_ratio: float,
+    reach: float = NEAREST,
 ) -> Matches:
-    """Pair every box with the anchors of its shape, in its own cell and the two nearest cells.
+    """Pair every box with the anchors of its shape, in its own cell and the nearest cells.
 
     An anchor fits if neither its width nor its height differs from the box's by ``max_ratio`` or
     more. The neighbours are the nearer of left and right and the nearer of above and below, if they
-    exist. A centre exactly on a grid line is as near to both sides; the far one truncates to the
-    own cell, which is then listed again. YOLOv5 and YOLOv7 do so too, and it counts in the means.
+    exist; with ``reach`` 1 all four. A centre exactly on a grid line is as near to both sides; the
+    far one truncates to the own cell, which is then listed again. YOLOv5 and YOLOv7 do so too, and
+    it counts in the means.
 
     Args:
         cxcywh: ``(t, 4)`` boxes in pixels of the canvas.
@@ -76,9 +81,10 @@ def anchor_candidates(
         strides: Pixels per cell, per level.
         grids: ``(ny, nx)`` per level.
         max_ratio: Limit of the ratio test, above 1.
+        reach: ``NEAREST`` or ``AROUND``.
 
     Returns:
-        The candidates, about three per box and fitting anchor.
+        The candidates, about three (or five) per box and fitting anchor.
     """
     fits, near, cells = [], [], []
     for anchor, stride, (ny, nx) in zip(anchors, strides, grids, strict=True):
@@ -89,15 +95,15 @@ def anchor_candidates(
             torch.stack(
                 (
                     torch.ones_like(x, dtype=torch.bool),
-                    (x % 1 < 0.5) & (x > 1),
-                    (y % 1 < 0.5) & (y > 1),
-                    ((nx - x) % 1 < 0.5) & (nx - x > 1),
-                    ((ny - y) % 1 < 0.5) & (ny - y > 1),
+                    (x % 1 < reach) & (x > 1),
+                    (y % 1 < reach) & (y > 1),
+                    ((nx - x) % 1 < reach) & (nx - x > 1),
+                    ((ny - y) % 1 < reach) & (ny - y > 1),
                 )
             )
         )
-        columns = torch.stack((x, x - 0.5, x, x + 0.5, x)).long().clamp_(0, nx - 1)
-        rows = torch.stack((y, y, y - 0.5, y, y + 0.5)).long().clamp_(0, ny - 1)
+        columns = torch.stack((x, x - reach, x, x + reach, x)).long().clamp_(0, nx - 1)
+        rows = torch.stack((y, y, y - reach, y, y + reach)).long().clamp_(0, ny - 1)
         cells.append(torch.stack((rows, columns)))
     paired = torch.stack(near)[:, :, None] & torch.stack(fits)[:, None]
     counts = tuple(paired.flatten(1).sum(1).tolist())

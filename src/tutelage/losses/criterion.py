@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutelage.config.schema import LossConfig
-from tutelage.losses.assign import Matches, anchor_candidates, simota
+from tutelage.losses.assign import NEAREST, POOL, Matches, anchor_candidates, simota
 from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
 from tutelage.losses.pick import last_written, pick
 from tutelage.structures import Targets
@@ -49,6 +49,8 @@ class Criterion(nn.Module):
     Raises:
         ValueError: If anchors and strides do not describe the same one to five levels.
     """
+
+    pool: ClassVar[int] = POOL
 
     anchors: Tensor
     cell: Tensor
@@ -112,12 +114,13 @@ class Criterion(nn.Module):
         return {name: self.gains[name] * value for name, value in terms.items()}
 
     @torch.no_grad()
-    def match(self, raw: Sequence[Tensor], targets: Targets) -> Matches:
+    def match(self, raw: Sequence[Tensor], targets: Targets, *, reach: float = NEAREST) -> Matches:
         """Assign predictions to boxes.
 
         Args:
             raw: As in :meth:`forward`; the anchor assigner looks at the shapes only.
             targets: The boxes.
+            reach: Which cells around a box take part, as in :mod:`tutelage.losses.assign`.
 
         Returns:
             The matches of the batch.
@@ -130,6 +133,7 @@ class Criterion(nn.Module):
             strides=self.strides,
             grids=[(level.shape[2], level.shape[3]) for level in raw],
             max_ratio=self.config.anchor_t,
+            reach=reach,
         )
         if self.assigner == "anchor":
             return candidates
@@ -139,7 +143,7 @@ class Criterion(nn.Module):
         box[:, :2] += torch.stack((candidates.column, candidates.row), dim=1)
         box *= self.cell[candidates.level, None]
         scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
-        return simota(candidates, corners(box), scores, targets, images=len(raw[0]))
+        return simota(candidates, corners(box), scores, targets, images=len(raw[0]), pool=self.pool)
 
     @torch.no_grad()
     def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:

@@ -27,11 +27,9 @@ _KEYS = (
     "nc", "depth_multiple", "width_multiple", "channel_multiple", "anchors", "ch", "activation",
     "backbone", "head", "levels", "family",
 )  # fmt: skip
-_YOLOV7_BLOCKS = {"IDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
+_YOLOV7_BLOCKS = {"IDetect", "IAuxDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
 _UNSUPPORTED = {
-    "IAuxDetect": "auxiliary heads are not supported; use the deploy form of this graph: drop the "
-    "auxiliary rows and end with Detect on the lead rows",
-    "IBin": "only boxes by regression are supported: Detect or IDetect",
+    "IBin": "only boxes by regression are supported: Detect, IDetect or IAuxDetect",
     "IKeypoint": "keypoint heads are not supported",
     "Segment": "segmentation heads are not supported",
 }
@@ -88,6 +86,11 @@ class Architecture(NamedTuple):
     family: Family
     mapping: dict[str, Any]
 
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The rows that the head reads, one per level; auxiliary ones follow these."""
+        return self.rows[-1].sources[: len(self.anchors)]
+
     def scale(self, channels: int) -> int:
         """Scale a nominal width, rounded up to the unit.
 
@@ -128,7 +131,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
     channels = _integer(arch, "ch", 3, faults)
     activation = _default_activation(arch, faults)
     rows = _rows(arch, classes, depth, faults)
-    anchors = _anchors(arch.get("anchors"), len(rows[-1].sources) if rows else 0, faults)
+    anchors = _anchors(arch.get("anchors"), _level_count(rows), faults)
     levels = _named_levels(arch.get("levels") or {}, len(rows), faults)
     family = _family(arch.get("family"), rows, faults)
     if faults:
@@ -202,7 +205,10 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     if block in HEADS and parsed != (classes, "anchors"):
         raise ValueError("the arguments of a head are [nc, anchors]")
     count = max(round(number * depth), 1) if number > 1 else number
-    return Row(index, _sources(index, source), count, block, parsed, text)
+    sources = _sources(index, source)
+    if block in HEADS and len(sources) % HEADS[block].maps_per_level:
+        raise ValueError(f"{block} reads as many auxiliary rows as lead rows, got {len(sources)}")
+    return Row(index, sources, count, block, parsed, text)
 
 
 def _check_block(block: Any, *, last: bool) -> None:
@@ -267,6 +273,10 @@ def parse_argument(value: Any, classes: int) -> Any:
     return text
 
 
+def _level_count(rows: tuple[Row, ...]) -> int:
+    return len(rows[-1].sources) // HEADS[rows[-1].block].maps_per_level if rows else 0
+
+
 def _anchors(
     value: Any, levels: int, faults: list[str]
 ) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -283,7 +293,7 @@ def _anchors(
             faults.append(f"anchors of a level must be pairs of numbers, got {_shown(level)}")
         found.append(tuple(zip(numbers[::2], numbers[1::2], strict=False)))
     if levels and len(found) != levels:
-        faults.append(f"{len(found)} levels of anchors, but the head has {levels} inputs")
+        faults.append(f"{len(found)} levels of anchors, but the head has {levels} levels")
     if len({len(level) for level in found}) > 1:
         faults.append("every level needs the same number of anchors")
     return tuple(found)

@@ -13,7 +13,6 @@ import yaml
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.architecture import Architecture, read_architecture
-from tutelage.models.heads import HEADS
 
 
 class Variant(NamedTuple):
@@ -28,11 +27,20 @@ ARCHITECTURES: Mapping[str, Variant] = {
     "yolov7-tiny": Variant("yolov7-tiny.yaml"),
     "yolov7": Variant("yolov7.yaml"),
     "yolov7x": Variant("yolov7x.yaml"),
+    "yolov7-w6": Variant("yolov7-w6.yaml"),
+    "yolov7-e6": Variant("yolov7-e6.yaml"),
+    "yolov7-d6": Variant("yolov7-d6.yaml"),
+    "yolov7-e6e": Variant("yolov7-e6e.yaml"),
     "yolov5n": Variant("yolov5.yaml", 0.33, 0.25),
     "yolov5s": Variant("yolov5.yaml", 0.33, 0.50),
     "yolov5m": Variant("yolov5.yaml", 0.67, 0.75),
     "yolov5l": Variant("yolov5.yaml", 1.0, 1.0),
     "yolov5x": Variant("yolov5.yaml", 1.33, 1.25),
+    "yolov5n6": Variant("yolov5-p6.yaml", 0.33, 0.25),
+    "yolov5s6": Variant("yolov5-p6.yaml", 0.33, 0.50),
+    "yolov5m6": Variant("yolov5-p6.yaml", 0.67, 0.75),
+    "yolov5l6": Variant("yolov5-p6.yaml", 1.0, 1.0),
+    "yolov5x6": Variant("yolov5-p6.yaml", 1.33, 1.25),
 }
 
 MAX_WIDTH = 8.0
@@ -69,7 +77,8 @@ def named(text: str) -> dict[str, Any]:
 def recognise(arch: Mapping[str, Any]) -> str | None:
     """Name a graph mapping: the architecture with the same rows, or None.
 
-    Another width gives ``name@width``; the kind of the head is not compared.
+    Another width gives ``name@width``; the kind of the head is not compared, nor are the rows that
+    only auxiliary levels need: deploy files have neither.
     """
     try:
         given = read_architecture(arch, name="graph", classes=1)
@@ -78,18 +87,22 @@ def recognise(arch: Mapping[str, Any]) -> str | None:
     rows = _outline(given)
     alike: list[str] = []
     for name, variant in ARCHITECTURES.items():
-        if _outline(read_architecture(named(name), name=name, classes=1)) == rows:
+        if _known(name) == rows:
             if math.isclose(variant.width, given.width):
                 return name
             alike.append(name)
     return f"{alike[0]}@{given.width:g}" if alike else None
 
 
+@lru_cache
+def _known(name: str) -> list[tuple[Any, ...]]:
+    return _outline(read_architecture(named(name), name=name, classes=1))
+
+
 def _outline(arch: Architecture) -> list[tuple[Any, ...]]:
-    return [
-        (row.sources, row.count, "head" if row.block in HEADS else (row.block, row.args[:1]))
-        for row in arch.rows
-    ]
+    body = arch.rows[: max(arch.lead) + 1]  # auxiliary rows follow
+    rows = [(row.sources, row.count, row.block, row.args[:1]) for row in body]
+    return [*rows, (arch.lead, 1, "head", ())]
 
 
 def _width(text: str, width: str) -> float:

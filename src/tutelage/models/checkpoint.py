@@ -175,7 +175,8 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
     folded = is_folded(state)
     if folded:
         detector = detector.fused()
-        state = {k: v for k, v in state.items() if ".ia." not in k and ".im." not in k}
+        gone = (".ia.", ".im.", ".m2.", *(f"model.{row}." for row in detector.auxiliary))
+        state = {k: v for k, v in state.items() if not any(part in k for part in gone)}
     _require_same(detector, state, checkpoint.source)
     detector.load_state_dict(state, assign=True)
     return detector.to(memory_format=torch.channels_last) if folded else detector

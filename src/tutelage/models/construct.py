@@ -28,7 +28,7 @@ class LayerInfo(NamedTuple):
         key: The row index as a string.
         block: The block's yaml name.
         channels: Output channels (of the head: outputs per cell).
-        stride: Pixels per cell of the output (of the head: 0).
+        stride: Pixels per cell of the output (of the head, and of rows that are gone: 0).
         sources: Keys of the rows that it reads; "image" is the input.
         repeats: Depth-scaled repeat count.
     """
@@ -91,9 +91,16 @@ def _make_head(row: Row, arch: Architecture, inputs: list[Tensor]) -> Detect:
         if rest:
             raise ConfigError(f"{arch.name}, {row.text}: row {source} has no whole stride")
         strides.append(stride)
+    levels = len(arch.lead)
+    lead, auxiliary = strides[:levels], strides[levels:]
+    if auxiliary not in ([], lead):
+        raise ConfigError(
+            f"{arch.name}, {row.text}: the auxiliary rows have strides {auxiliary}, "
+            f"the lead rows {lead}"
+        )
     return HEADS[row.block](
         [x.shape[1] for x in inputs],
-        strides=strides,
+        strides=lead,
         anchors=arch.anchors,
         classes=arch.classes,
         family=arch.family,
@@ -113,13 +120,12 @@ def default_levels(arch: Architecture, parts: Parts) -> Mapping[str, str]:
     """
     if arch.levels:
         return {name: str(row) for name, row in arch.levels.items()}
-    head = arch.rows[-1]
     uses = [source for row in arch.rows for source in row.sources]
     names = [f"p{round(math.log2(stride))}" for stride in parts.head.strides]
     if len(set(names)) < len(names):
         names = [f"p{3 + place}" for place in range(len(names))]
     levels: dict[str, str] = {}
-    for name, source in zip(names, head.sources, strict=True):
+    for name, source in zip(names, arch.lead, strict=True):
         only_for_head = uses.count(source) == 1 and _widens(parts.body[source])
         tap = arch.rows[source].sources[0] if only_for_head else source
         levels[name] = str(tap)

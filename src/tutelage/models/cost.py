@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector
 from tutelage.models.meta import gflops, image
@@ -28,7 +30,8 @@ class LayerRow:
         channels: Output channels.
         stride: Pixels per cell (0 for the head).
         size: Height and width of its output at the image size asked for (of the head: 0, 0).
-        level: ``p3`` ... if it is the default tap of a level, else empty.
+        level: ``p3`` ... if it is the default tap of a level, ``auxiliary`` if only training runs
+            it, else empty.
     """
 
     index: int
@@ -53,7 +56,8 @@ def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> Cost:
     parameters = list(detector.parameters())
     channels = detector.arch.get("ch", 3) if isinstance(detector, GraphDetector) else 3
     x = image(_pair(image_size), channels).to(parameters[0].dtype)
-    return Cost(sum(p.numel() for p in parameters), gflops(detector, [x]))
+    two = torch.cat((x, x))  # a single value per channel would be too few for BatchNorm in training
+    return Cost(sum(p.numel() for p in parameters), gflops(detector, [two]) / 2)
 
 
 def describe(
@@ -70,6 +74,7 @@ def describe(
     """
     height, width = _pair(image_size)
     marks = {key: level for level, key in detector.levels.items()}
+    marks.update((str(row), "auxiliary") for row in detector.auxiliary)
     return tuple(
         LayerRow(
             index=int(info.key),

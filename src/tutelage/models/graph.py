@@ -13,7 +13,7 @@ from tutelage.models.architecture import IMAGE, Architecture
 from tutelage.models.construct import LayerInfo, construct, default_levels
 from tutelage.models.detector import Detector
 from tutelage.models.fuse import fuse
-from tutelage.models.heads import Detect, Family, decode, decode_rows
+from tutelage.models.heads import Detect, Family, IAuxDetect, decode, decode_rows
 from tutelage.models.profile import LayerCost, Profiler
 from tutelage.models.tta import augmented
 from tutelage.structures import Output, Predictions, Tap
@@ -45,6 +45,8 @@ class GraphDetector(Detector):
         arch: The yaml mapping, ``nc`` included: all that is needed to build it again.
         family: Whose conventions it follows.
         layers: One entry per row, the head last.
+        auxiliary: Rows that only the auxiliary levels of the head need: they run in training, or
+            where they are tapped, and the deploy form has none.
     """
 
     def __init__(self, arch: Architecture, names: Sequence[str]) -> None:
@@ -61,6 +63,9 @@ class GraphDetector(Detector):
         self.arch: dict[str, Any] = copy.deepcopy(arch.mapping)
         self.family: Family = arch.family
         self._steps, self._head_sources = _schedule(arch)
+        self._lead = arch.lead
+        needed = _needed(self._steps, self._lead)
+        self.auxiliary = frozenset(_needed(self._steps, self._head_sources) - needed)
         body = range(len(parts.body))
         self._rows: dict[Key, int] = {name: int(key) for name, key in self.levels.items()}
         self._rows.update({row: row for row in body} | {str(row): row for row in body})
@@ -76,8 +81,12 @@ class GraphDetector(Detector):
         return self.detect.pixels
 
     def set_anchors(self, pixels: Tensor) -> None:
-        """Replace the anchors by ``(levels, anchors, 2)`` widths and heights in pixels."""
+        """Replace the anchors by ``(levels, anchors, 2)`` widths and heights in pixels.
+
+        Those of the mapping too, from which the graph can be built again.
+        """
         self.detect.set_pixels(pixels.to(self.detect.anchors))
+        self.arch["anchors"] = self.anchors.flatten(1).tolist()
 
     @overload
     def forward(
@@ -178,7 +187,7 @@ class GraphDetector(Detector):
         return (answer, list(features), *table) if rows else (answer, *table)
 
     def decode(self, raw: tuple[Tensor, ...], image_size: tuple[int, int]) -> Predictions:
-        """Turn raw outputs into boxes in pixels of the canvas.
+        """Turn raw outputs into boxes in pixels of the canvas; auxiliary levels are left out.
 
         Args:
             raw: ``(b, a, ny, nx, 5 + c)`` per level.
@@ -188,10 +197,12 @@ class GraphDetector(Detector):
             Candidates ordered by level, anchor, row, column.
         """
         del image_size
-        return decode(raw, self.anchors, self.strides)
+        return decode(raw[: len(self.strides)], self.anchors, self.strides)
 
     def resume(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Run what follows layers whose outputs are given, and nothing else.
+
+        Auxiliary levels are left out.
 
         Args:
             features: Outputs by row or level name.
@@ -203,22 +214,17 @@ class GraphDetector(Detector):
         for row in self._following(frozenset(saved)):
             sources = [saved[source] for source in self._steps[row].sources]
             saved[row] = self.model[row](*sources)
-        return cast("tuple[Tensor, ...]", self.detect(*(saved[row] for row in self._head_sources)))
+        return cast("tuple[Tensor, ...]", self.detect(*(saved[row] for row in self._lead)))
 
     def _following(self, given: frozenset[int]) -> list[int]:
         """Return the rows that lie between the given ones and the head, in order."""
-        needed: set[int] = set()
-        open_ends = set(self._head_sources) - given
-        while open_ends:
-            row = open_ends.pop()
-            if row == IMAGE:
-                listed = ", ".join(str(key) for key in sorted(given))
-                raise ConfigError(
-                    f"the head of {self.arch_name} does not follow from layers {listed} alone",
-                    fix=f"Tap one layer on every way to the head: {', '.join(self.levels)}.",
-                )
-            needed.add(row)
-            open_ends |= set(self._steps[row].sources) - given - needed
+        needed = _needed(self._steps, self._lead, given)
+        if IMAGE in needed:
+            listed = ", ".join(str(key) for key in sorted(given))
+            raise ConfigError(
+                f"the head of {self.arch_name} does not follow from layers {listed} alone",
+                fix=f"Tap one layer on every way to the head: {', '.join(self.levels)}.",
+            )
         return sorted(needed)
 
     def tap(self, keys: Sequence[Key]) -> tuple[Tap, ...]:
@@ -231,8 +237,19 @@ class GraphDetector(Detector):
         return tuple(Tap(layer.key, layer.channels, layer.stride) for layer in layers)
 
     def fused(self) -> GraphDetector:
-        """Return a deploy copy: folded, in evaluation mode, frozen, channels-last."""
-        return fuse(self)
+        """Return a deploy copy: folded, in evaluation mode, frozen, channels-last.
+
+        Its auxiliary rows are gone (their stride is 0); the others keep their numbers.
+        """
+        deploy = fuse(self)
+        for row in self.auxiliary:
+            deploy.model[row] = nn.Identity()
+        deploy.layers = tuple(
+            info._replace(stride=0) if row in self.auxiliary else info
+            for row, info in enumerate(self.layers)
+        )
+        deploy._rows = {k: row for k, row in self._rows.items() if row not in self.auxiliary}
+        return deploy
 
     def _run(self, images: Tensor, rows: tuple[int, ...], head: bool, call: Call) -> Output:
         if not head and not rows:
@@ -240,7 +257,11 @@ class GraphDetector(Detector):
         saved: dict[int, Tensor] = {IMAGE: images}
         found: dict[int, Tensor] = {}
         wanted = len(set(rows))
+        auxiliary = self.training and isinstance(self.detect, IAuxDetect)
+        spared = auxiliary or not self.auxiliary.isdisjoint(rows)
         for row, (step, layer) in enumerate(zip(self._steps, self.model, strict=False)):
+            if row in self.auxiliary and not spared:
+                continue
             x: Tensor = call(self.layers[row], layer, [saved[source] for source in step.sources])
             if row in rows:
                 found[row] = x
@@ -250,12 +271,12 @@ class GraphDetector(Detector):
                 del saved[source]
             if step.kept:
                 saved[row] = x
-        inputs = [saved[source] for source in self._head_sources]
+        inputs = [saved[source] for source in (self._head_sources if auxiliary else self._lead)]
         raw: tuple[Tensor, ...] = call(self.layers[-1], self.detect, inputs)
         return Output(raw, tuple(found[key] for key in rows))
 
     def _decoded(self, raw: Sequence[Tensor]) -> Tensor:
-        return decode_rows(raw, self.anchors, self.strides)
+        return decode_rows(raw[: len(self.strides)], self.anchors, self.strides)
 
     def _predicted(self, images: Tensor) -> Tensor:
         raw = self._run(images, (), True, _call).raw
@@ -270,7 +291,11 @@ class GraphDetector(Detector):
     def _unknown(self, keys: Sequence[Key]) -> ConfigError:
         last = len(self.model) - 1
         listed = ", ".join(map(str, keys))
-        if all(str(key) == str(last) for key in keys):
+        if all(str(key) in map(str, self.auxiliary) for key in keys):
+            what = (
+                f"layers {listed} of {self.arch_name} are auxiliary: they exist in training only."
+            )
+        elif all(str(key) == str(last) for key in keys):
             what = f"layer {last} of {self.arch_name} is its head, it has no features to tap."
         else:
             what = f"{self.arch_name} has layers 0…{last}, not {listed}."
@@ -286,6 +311,20 @@ class GraphDetector(Detector):
 def _call(info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
     del info
     return layer(*inputs)
+
+
+def _needed(
+    steps: Sequence[_Step], ends: Iterable[int], given: frozenset[int] = frozenset()
+) -> set[int]:
+    """Return the rows on all ways to ``ends``: from ``given``, else from the image (IMAGE)."""
+    needed: set[int] = set()
+    left = set(ends) - given
+    while left:
+        row = left.pop()
+        needed.add(row)
+        if row != IMAGE:
+            left |= set(steps[row].sources) - given - needed
+    return needed
 
 
 def _schedule(arch: Architecture) -> tuple[tuple[_Step, ...], tuple[int, ...]]:

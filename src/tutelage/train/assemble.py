@@ -25,11 +25,13 @@ from tutelage.data import (
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
-from tutelage.losses.criterion import Criterion
+from tutelage.losses import AuxiliaryCriterion, Criterion
 from tutelage.models.build import build
 from tutelage.models.checkpoint import fill, read_checkpoint
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
+from tutelage.models.heads import IAuxDetect
+from tutelage.train.anchors import Anchors, settle_anchors
 from tutelage.train.clock import Clocked
 from tutelage.train.cores import choose_workers, set_threads
 from tutelage.train.ema import make_ema
@@ -53,6 +55,7 @@ class Parts:
     unlabelled: DatasetIndex | None
     student: GraphDetector
     start: str
+    anchors: str
     teaching: Teaching | None
     guide: Guide | None
     task: Any
@@ -69,7 +72,11 @@ class Parts:
 
 
 def assemble(
-    config: Config, origins: Mapping[str, str] | None = None, *, keep_threads: bool = False
+    config: Config,
+    origins: Mapping[str, str] | None = None,
+    *,
+    keep_threads: bool = False,
+    anchors: Anchors | None = None,
 ) -> Parts:
     """Build everything that a run needs.
 
@@ -77,6 +84,7 @@ def assemble(
         config: All settings.
         origins: Where each came from, for messages.
         keep_threads: Leave the number of CPU threads, so that a resumed run computes as before.
+        anchors: Those with which a resumed run began, see :func:`settle_anchors`.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
@@ -94,6 +102,7 @@ def assemble(
     student, start = make_student(config, train.names)
     check_image_size(config.train.image_size, max(student.strides))
     check_batchnorm(config.train, max(student.strides), len(train))
+    settled = settle_anchors(student, train, config, anchors)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -135,6 +144,7 @@ def assemble(
         unlabelled=unlabelled,
         student=student,
         start=start,
+        anchors=settled,
         teaching=teaching,
         guide=make_guide(config, teaching, accelerator.device, len(train) if unlabelled else None),
         task=prepared,
@@ -216,11 +226,22 @@ def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:
 
 
 def make_criterion(config: Config, student: GraphDetector) -> Criterion:
-    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5."""
+    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5.
+
+    Raises:
+        ConfigError: The student has auxiliary levels, which only OTA teaches.
+    """
     assigner = config.loss.assigner
     if assigner == "auto":
         assigner = "ota" if student.family == "yolov7" else "anchor"
-    return Criterion(
+    auxiliary = isinstance(student.detect, IAuxDetect)
+    if auxiliary and assigner != "ota":
+        raise ConfigError(
+            f"{student.arch_name} has auxiliary levels, which only OTA assigns, "
+            f"but loss.assigner is {assigner}.",
+            fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
+        )
+    return (AuxiliaryCriterion if auxiliary else Criterion)(
         anchors=student.anchors,
         strides=student.strides,
         classes=len(student.names),

@@ -32,6 +32,7 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
     rows = [
         ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
         ("student", f"{_size(parts.student, size)}   {parts.start}"),
+        ("anchors", parts.anchors),
     ]
     if parts.teaching is not None:
         rows += _teachers(parts.teaching, size)

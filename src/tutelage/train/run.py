@@ -65,7 +65,8 @@ def run_training(
         _check_unfinished(saved, config, str(resume))
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
-    parts = assemble(config, origins, keep_threads=saved is not None)
+    began = saved["progress"].get("anchors", ()) if saved is not None else None
+    parts = assemble(config, origins, keep_threads=saved is not None, anchors=began)
     yield from (Notice("warning", text) for text in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     at, progress = Position(), None
@@ -273,6 +274,7 @@ class _Run:
                     "best_scores": self.best.scores,
                     "readings": self.readings.history,
                     "threads": torch.get_num_threads(),
+                    "anchors": p.student.anchors.tolist(),
                     "teachers": [_identity(record) for record in self.records],
                 },
                 config=self.config_text,

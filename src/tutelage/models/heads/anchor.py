@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,13 @@ class Detect(nn.Module):
         family: Decides the class bias and whether the anchors in pixels are a second buffer.
 
     Attributes:
+        maps_per_level: How many inputs a level has in a graph.
         m: The convolutions.
         anchors: ``(levels, a, 2)`` width and height in cells.
         anchor_grid: ``(levels, 1, a, 1, 1, 2)`` in pixels, or None (YOLOv5).
     """
+
+    maps_per_level: ClassVar[int] = 1
 
     anchors: Tensor
     anchor_grid: Tensor | None
@@ -54,7 +57,7 @@ class Detect(nn.Module):
         grid = pixels.view(levels, 1, count, 1, 1, 2) if family == "yolov7" else None
         self.register_buffer("anchor_grid", grid)
         self.m = nn.ModuleList(nn.Conv2d(c, count * (5 + classes), 1) for c in channels)
-        self._start_biases(_SLACK[family])
+        self._start_biases(self.convolutions)
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
@@ -90,9 +93,10 @@ class Detect(nn.Module):
         return x.permute(0, 1, 3, 4, 2).contiguous()
 
     @torch.no_grad()
-    def _start_biases(self, slack: float) -> None:
+    def _start_biases(self, convolutions: Sequence[nn.Conv2d]) -> None:
         """Start from few objects: 8 per 640 px image, and classes at about 0.6 / count each."""
-        for conv, stride in zip(self.convolutions, self.strides, strict=True):
+        slack = _SLACK[self.family]
+        for conv, stride in zip(convolutions, self.strides, strict=True):
             bias = cast("Tensor", conv.bias).view(-1, 5 + self.classes)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.classes - slack))
