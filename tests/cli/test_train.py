@@ -233,7 +233,7 @@ def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
 
     def engine_call(config, **call):
         yield script[0]
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # to this thread: other libraries have threads, too
         yield script[1]
 
     sys.modules["tutelage.train.run"].run_training = engine_call  # type: ignore[attr-defined]

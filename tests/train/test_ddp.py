@@ -92,7 +92,7 @@ def work(rank, folder, kind):
 def whole(folder):
     """Train a whole run as one of two processes."""
     teachers = [f"{folder}/{name}.safetensors" for name in "ab"]
-    methods = [{"name": "fgd"}, {"name": "bckd", "teacher": 2}]
+    methods = [{"name": "fgd", "weight": 1}, {"name": "bckd", "teacher": 2, "weight": 1}]
     distill = {"teacher": teachers, "accept_teacher": True, "methods": methods, "combine": "pick"}
     train = {"epochs": 2, "patience": 1}
     run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", train=train, distill=distill))

@@ -35,6 +35,7 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
         WeightsError: The file is missing or cannot be read.
         ConfigError: It is no detector.
     """
+    record = {"source": f"ultralytics:{file}", **identity(file)}
     try:
         library: Any = import_module("ultralytics")
     except ImportError as error:
@@ -42,7 +43,6 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
             "ultralytics: teachers need the ultralytics package.",
             fix="pip install ultralytics  (its licence is AGPL-3.0: see what that means for you)",
         ) from error
-    record = {"source": f"ultralytics:{file}", **identity(file)}
     try:
         yolo = library.YOLO(file, verbose=False)
     except Exception as error:  # another package may fail in any way
