@@ -43,8 +43,9 @@ class LossMeans:
         Args:
             gather: Returns what all processes give it. They may hold other terms, in another order.
         """
-        values = torch.stack([total.float() for total in self._sums.values()]) / self._steps
-        here = dict(zip(self._sums, values.tolist(), strict=True))
+        sums = [total.float() for total in self._sums.values()]
+        values = (torch.stack(sums) / self._steps).tolist() if sums else []
+        here = dict(zip(self._sums, values, strict=True))
         self._sums, self._steps = {}, 0
         everywhere = gather([here])
         names = dict.fromkeys(name for one in everywhere for name in one)
