@@ -1,27 +1,18 @@
 """Tutelage distils YOLO detectors."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tutelage.deploy.bench import bench
-    from tutelage.deploy.export import export
-    from tutelage.deploy.predict import predict
     from tutelage.models.build import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "export", "load", "predict"]
-
-_HOMES = {
-    "bench": "tutelage.deploy.bench",
-    "export": "tutelage.deploy.export",
-    "load": "tutelage.models.build",
-    "predict": "tutelage.deploy.predict",
-}
+__all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used: ``import tutelage`` is instant."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name == "load":
+        from tutelage.models.build import load
+
+        return load
     raise AttributeError(f"module 'tutelage' has no attribute {name!r}")

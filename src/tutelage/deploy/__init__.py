@@ -1,1 +1,0 @@
-"""Models at work: exported, verified, run by other runtimes, measured, shown on pictures."""
