@@ -24,6 +24,10 @@ def test_recall(anchors, expected):
     assert recall(BOXES, np.array(anchors, float), 4.0) == pytest.approx(expected)
 
 
+def test_no_boxes_are_all_reached():
+    assert recall(np.zeros((0, 2)), np.array([[10.0, 10.0]]), 4.0) == 1.0
+
+
 def test_recall_is_that_of_the_definition():
     rng = np.random.default_rng(0)
     boxes, anchors = rng.uniform(2, 200, (300, 2)), rng.uniform(5, 100, (9, 2))

@@ -118,6 +118,19 @@ def test_a_teacher_that_says_nothing(spoil, message):
         check(task, spoilt)
 
 
+def test_the_cure_is_for_what_is_broken():
+    task, teacher = make_task()
+
+    def broken(images):
+        return (Knowledge(tuple(f * float("nan") for f in teacher(images)[0].features)),)
+
+    with pytest.raises(TeacherError, match="Mend the teacher"):
+        check(task, broken)
+    replaced(task.methods["fgd"], lambda terms: {k: v * float("nan") for k, v in terms.items()})
+    with pytest.raises(TeacherError, match=r"is nan .* Leave out the method's weight"):
+        check(task, teacher)
+
+
 def test_a_term_without_any_gradient():
     task, teacher = make_task()
     replaced(task.methods["fgd"], lambda terms: terms | {"attention": terms["attention"].detach()})

@@ -45,7 +45,12 @@ def recall(boxes: Floats, anchors: Floats, max_ratio: float) -> float:
         boxes: ``(n, 2)`` widths and heights.
         anchors: ``(..., 2)`` in the same unit.
         max_ratio: Limit of the ratio test, above 1.
+
+    Returns:
+        The share in 0..1; 1 of no boxes.
     """
+    if not len(boxes):
+        return 1.0
     return float((_likeness(boxes, anchors.reshape(-1, 2)) > 1 / max_ratio).mean())
 
 

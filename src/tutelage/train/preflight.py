@@ -84,7 +84,8 @@ def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None
 
 
 def _cure(task: Task, faults: Sequence[str]) -> str:
-    if all(fault.startswith("the teacher") or " is nan " in fault for fault in faults):
+    broken = [fault for fault in faults if fault.startswith("the teacher")]
+    if broken and all(fault in broken or " is nan " in fault for fault in faults):
         return "Mend the teacher, or use another one: it is broken before anything is compared."
     frozen = any(not parameter.requires_grad for parameter in task.student.parameters())
     if frozen and any(fault.endswith(UNREACHED) for fault in faults):
