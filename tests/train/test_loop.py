@@ -75,7 +75,7 @@ def test_accumulation_steps_every_other_batch():
 def test_kd_stops_and_the_teacher_rests():
     run = list(make_run(Plan(epochs=2, steps=4, batch=2, fades={"fgd": Fade(stop_epoch=1)})))
     calls, inner, panel = [], run[2], run[2].panel
-    inner.panel = lambda images: calls.append(1) or panel(images)
+    inner.panel = lambda images, asked=None: calls.append(1) or panel(images, asked)
     terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
     assert len(calls) == 4
     assert terms[4:] == [{"off"}] * 4
