@@ -6,10 +6,14 @@ NamedTuples, because DDP, Accelerate, pytree and torch.compile all understand th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from tutelage.errors import MissingExtraError
 
 
 class Targets(NamedTuple):
@@ -124,8 +128,30 @@ class Detections(NamedTuple):
         xyxy: ``(n, 4)`` corners in pixels of the original image.
         score: ``(n,)`` in 0..1, descending.
         label: ``(n,)`` int64 class.
+        names: The class names, where they are known.
     """
 
     xyxy: Tensor
     score: Tensor
     label: Tensor
+    names: tuple[str, ...] = ()
+
+    def to_supervision(self) -> Any:
+        """Return the same as ``supervision.Detections``, with the names as ``class_name``.
+
+        Raises:
+            MissingExtraError: The package is not installed.
+        """
+        try:
+            supervision: Any = import_module("supervision")
+        except ImportError as error:
+            raise MissingExtraError(
+                "supervision is not installed.", fix="pip install 'tutelage[supervision]'"
+            ) from error
+        label = self.label.cpu().numpy()
+        return supervision.Detections(
+            xyxy=self.xyxy.cpu().numpy(),
+            confidence=self.score.cpu().numpy(),
+            class_id=label,
+            data={"class_name": np.array(self.names, str)[label]} if self.names else {},
+        )

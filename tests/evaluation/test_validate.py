@@ -12,7 +12,8 @@ import torch
 from tests.evaluation.making import make_index
 from tutelage.errors import ConfigError, DataError, WeightsError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.validate import from_rows, match_classes, predictor, validate
+from tutelage.evaluation.runnable import from_rows, predictor
+from tutelage.evaluation.validate import match_classes, validate
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
 from tutelage.weights import save_best

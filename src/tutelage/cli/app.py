@@ -10,13 +10,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tutelage.cli.bench import bench
 from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
 from tutelage.cli.doctor import doctor
+from tutelage.cli.export import export
 from tutelage.cli.layers import layers
 from tutelage.cli.legacy import translate
 from tutelage.cli.methods import methods
+from tutelage.cli.predict import predict
 from tutelage.cli.problems import Interrupted, report
 from tutelage.cli.train import train
 from tutelage.cli.val import val
@@ -32,6 +35,10 @@ MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tu
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
+app.command(epilog="[dim]Example[/]  tutelage export runs/distilled --to onnx")(export)
+PHOTOS = "[dim]Example[/]  tutelage predict runs/distilled photos/ --save out/"
+app.command(epilog=PHOTOS)(predict)
+app.command(epilog="[dim]Example[/]  tutelage bench runs/distilled --runtime onnx")(bench)
 MANY = (
     "tutelage compare --data bccd.yaml --teacher-weights t.pt --method fgd --method pkd --seeds 3"
 )

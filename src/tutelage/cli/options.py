@@ -129,6 +129,17 @@ ImageSize = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--img-size",
+        "--img",
+        "--imgsz",
+        metavar="<px>",
+        help="[dim]\\[as trained][/]",
+        rich_help_panel=HOW,
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(

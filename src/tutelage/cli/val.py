@@ -31,7 +31,7 @@ def val(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
+        typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml"),
     ] = None,
     weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
     data: o.Data = None,
@@ -39,17 +39,7 @@ def val(
         Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
     ] = Split.val,
     single_cls: o.SingleClass = False,
-    img_size: Annotated[
-        int | None,
-        typer.Option(
-            "--img-size",
-            "--img",
-            "--imgsz",
-            metavar="<px>",
-            help="[dim]\\[as trained][/]",
-            rich_help_panel=o.HOW,
-        ),
-    ] = None,
+    img_size: o.Size = None,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -105,15 +95,17 @@ def val(
         raise ConfigError("No model is given.", fix="For example  tutelage val runs/distilled")
     data = data or stored_data(chosen)
     legacy = context.find_object(Translation)
+    from tutelage.deploy.runtime import open_model
     from tutelage.evaluation.validate import validate
 
+    where = natural("train.device", device or "auto")
     scores = validate(
-        chosen,
+        open_model(chosen, where, augment=augment) if is_exported(chosen) else chosen,
         data=data,
         split=split.value,
         image_size=img_size,
         batch=batch_size,
-        device=natural("train.device", device or "auto"),
+        device=where,
         conf=conf_thres,
         iou=iou_thres,
         augment=augment,
@@ -136,19 +128,21 @@ def stored_data(model: str) -> str:
         WeightsError: There is no such model.
         ConfigError: The model is not a run folder, or its settings name no data set.
     """
-    path = Path(model)
-    settings = (path if path.is_dir() else path.parent) / "config.yaml"
-    if settings.exists():
-        from tutelage.config import load_config
+    from tutelage.evaluation.runnable import data_of
 
-        data = load_config(config_file=settings).config.data
-        if data is not None:
-            return data
+    data = data_of(model)
+    if data is not None:
+        return data
     from tutelage.models.checkpoint import weight_file
     from tutelage.weights.files import existing_file
 
     existing_file(weight_file(model))
     raise ConfigError("No data set is given.", fix=f"tutelage val {model} --data data.yaml")
+
+
+def is_exported(model: str) -> bool:
+    """Tell by its suffix whether a model is the file of another runtime."""
+    return Path(model).suffix.lower() in (".onnx", ".xml", ".pt2")
 
 
 def score_table(scores: Scores) -> list[str]:

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
-
-import torch
-from torch import Tensor
 
 from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
+from tutelage.evaluation.runnable import Runnable, runnable
 from tutelage.evaluation.scores import Scores
-from tutelage.models.checkpoint import read_checkpoint, restore
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
-from tutelage.structures import Predictions
-from tutelage.weights.store import load_header
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_SIZE = 640
-_BEST = "best.safetensors"
-
 
 def validate(
-    model: str | Path | GraphDetector,
+    model: str | Path | GraphDetector | Runnable,
     *,
     data: str | Path,
     split: Literal["train", "val", "test"] = "val",
@@ -45,7 +37,7 @@ def validate(
     """Return the scores of a model on a split of a data set.
 
     Args:
-        model: Run folder, weight file, or a detector (which stays as it is).
+        model: Run folder, weight file, a detector (which stays as it is), or what runs one.
         data: Data set, as for training.
         split: ``train``, ``val`` or ``test``.
         image_size: Longer side of the images in pixels; None: that of the training, else 640.
@@ -64,17 +56,18 @@ def validate(
         DataError: The data set cannot be used.
         ConfigError: The device is absent, or the size does not fit the model's strides.
     """
-    where = choose_device(device)
-    detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
-    size = image_size if image_size is not None else _trained_size(model)
-    check_image_size(size, max(detector.strides))
+    found = model
+    if not isinstance(found, Runnable):
+        found = runnable(found, choose_device(device), augment=augment)
+    size = image_size if image_size is not None else found.image_size
+    check_image_size(size, found.stride)
     index = open_dataset(data, split, single_class=single_cls)
     for finding in index.findings:
         _log.warning("%s: %s", finding.severity, finding.message)
     if single_cls:
-        class_map: Mapping[int, int] | None = dict.fromkeys(range(len(detector.names)), 0)
+        class_map: Mapping[int, int] | None = dict.fromkeys(range(len(found.names)), 0)
     else:
-        class_map = match_classes(detector.names, index.names, model=_title(model), data=str(data))
+        class_map = match_classes(found.names, index.names, model=found.title, data=str(data))
     loader = evaluation_loader(
         index,
         image_size=size,
@@ -82,42 +75,18 @@ def validate(
         workers=workers,
         rect=rect,
         pad=0.5 if rect else 0.0,
-        stride=max(detector.strides),
+        stride=found.stride,
     )
-    deployed = detector.fused().eval().to(where)
     return evaluate(
-        predictor(deployed, augment=augment),
+        found.run,
         loader,
         index,
-        device=where,
+        device=found.device,
         conf=conf,
         iou=iou,
         class_map=class_map,
         letterbox=cast("EvaluationDataset", loader.dataset).letterbox,
     )
-
-
-def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Tensor], Predictions]:
-    """Return the function that maps images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
-
-    def plain(images: Tensor) -> Predictions:
-        raw = cast("tuple[Tensor, ...]", detector(images).raw)  # the head was run
-        return detector.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
-
-    def augmented(images: Tensor) -> Predictions:
-        rows, _ = detector(images, augment=True)
-        return from_rows(rows)
-
-    return augmented if augment else plain
-
-
-def from_rows(rows: Tensor) -> Predictions:
-    """Return decoded rows ``(b, n, 5 + c)``, cx, cy, w, h and probabilities, as predictions."""
-    half = rows[..., 2:4] / 2
-    xyxy = torch.cat([rows[..., :2] - half, rows[..., :2] + half], -1)
-    logits = torch.logit(rows[..., 4:].float(), eps=1e-7)
-    level = torch.zeros(rows.shape[1], dtype=torch.int64, device=rows.device)
-    return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)
 
 
 def match_classes(
@@ -153,17 +122,3 @@ def match_classes(
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _title(model: str | Path | GraphDetector) -> str:
-    return model.arch_name if isinstance(model, GraphDetector) else str(model)
-
-
-def _trained_size(model: str | Path | GraphDetector) -> int:
-    """The image size in a run's weights; the usual one for anything else."""
-    if isinstance(model, GraphDetector):
-        return DEFAULT_SIZE
-    path = Path(model)
-    path = path / _BEST if path.is_dir() else path
-    size = load_header(path).get("image_size") if path.suffix == ".safetensors" else None
-    return size if isinstance(size, int) else DEFAULT_SIZE

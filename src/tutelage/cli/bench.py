@@ -1,0 +1,121 @@
+"""``tutelage bench``."""
+
+from __future__ import annotations
+
+import json as json_format
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.tables import columns, say
+
+if TYPE_CHECKING:
+    from tutelage.deploy.bench import Measurement
+
+HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
+
+
+class Runtime(StrEnum):
+    """What can run a model."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Run folders, weights, .onnx, .xml")
+    ],
+    runtime: Annotated[
+        list[Runtime] | None,
+        typer.Option(
+            "--runtime",
+            help="Repeatable; checkpoints are exported for it [dim]\\[the file's][/]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+    device: o.Device = None,
+    img_size: o.Size = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size",
+            "--batch",
+            metavar="<n>",
+            min=1,
+            help="Images at a time",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 1,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", metavar="<n>", min=1, help="Batches measured", rich_help_panel=o.HOW
+        ),
+    ] = 50,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="<n>",
+            min=1,
+            help="On the CPU [dim]\\[its cores][/]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            "--json", metavar="<file>", help="Write them there, too", rich_help_panel=o.WHERE
+        ),
+    ] = None,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
+) -> None:
+    """Measure models: size, operations, latency, throughput and memory."""
+    from tutelage.config.layers import natural
+    from tutelage.deploy.bench import bench as run_bench
+    from tutelage.weights.store import atomic_write_text
+
+    measured = list(
+        run_bench(
+            models,
+            runtimes=[each.value for each in runtime] if runtime else None,
+            device=natural("train.device", device or "auto"),
+            image_size=img_size,
+            batch=batch_size,
+            repeats=repeats,
+            threads=threads,
+        )
+    )
+    say(*table(measured))
+    if json:
+        content = json_format.dumps([each._asdict() for each in measured], indent=1)
+        atomic_write_text(Path(json), content + "\n")
+
+
+def table(measured: list[Measurement]) -> list[str]:
+    """Return the measurements as lines."""
+    rows = [["model", *HEAD, "MiB"]]
+    for each in measured:
+        memory = "-" if each.memory_mib is None else f"{each.memory_mib:.0f}"
+        precision = "" if each.precision == "float32" else f" {each.precision}"
+        rows.append(
+            [
+                each.model,
+                f"{each.runtime}{precision}",
+                each.device,
+                f"{each.image_size}x{each.batch}",
+                f"{each.parameters / 1e6:.2f} M",
+                f"{each.gflops:.2f}",
+                f"{each.megabytes:.1f}",
+                f"{each.p50_ms:.1f}",
+                f"{each.p95_ms:.1f}",
+                f"{each.images_per_second:.1f}",
+                memory,
+            ]
+        )
+    return columns(rows, left=3)

@@ -1,0 +1,178 @@
+"""``tutelage export``."""
+
+from __future__ import annotations
+
+import json as json_format
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.numbers import score
+from tutelage.cli.tables import say
+
+if TYPE_CHECKING:
+    from tutelage.deploy.export import Exported
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    onnx = "onnx"
+    openvino = "openvino"
+    pt2 = "pt2"
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt")
+    ],
+    to: Annotated[
+        Format, typer.Option("--to", help="What to write", rich_help_panel=o.WHAT)
+    ] = Format.onnx,
+    nms: Annotated[
+        bool,
+        typer.Option(
+            "--nms",
+            metavar="",
+            help="Put the suppression into the file",
+            rich_help_panel=o.WHAT,
+            show_default=False,
+        ),
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            metavar="",
+            help="Eight-bit integers, with their AP",
+            rich_help_panel=o.WHAT,
+            show_default=False,
+        ),
+    ] = False,
+    img_size: o.Size = None,
+    conf: Annotated[
+        float,
+        typer.Option(
+            "--conf",
+            "--conf-thres",
+            metavar="<x>",
+            min=0,
+            max=1,
+            help="With --nms: least score",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 0.25,
+    iou: Annotated[
+        float,
+        typer.Option(
+            "--iou",
+            "--iou-thres",
+            metavar="<x>",
+            min=0,
+            max=1,
+            help="With --nms: overlap limit",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 0.45,
+    max_det: Annotated[
+        int,
+        typer.Option(
+            "--max-det",
+            metavar="<n>",
+            min=1,
+            help="With --nms: per image and class",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 300,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="<path>",
+            help="For verifying and --int8 [dim]\\[the run's][/]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="<path>",
+            help="Verify on these [dim]\\[val images][/]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+    calibration: Annotated[
+        int,
+        typer.Option(
+            "--calibration",
+            metavar="<n>",
+            min=1,
+            help="With --int8: training images",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 128,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="<path>",
+            help="File or folder [dim]\\[beside the weights][/]",
+            rich_help_panel=o.WHERE,
+        ),
+    ] = None,
+    json: o.Json = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
+) -> None:
+    """Export a model for another runtime, verified against its checkpoint."""
+    from tutelage.deploy.export import export as run_export
+
+    done = run_export(
+        model,
+        to.value,
+        out=out,
+        image_size=img_size,
+        nms=nms,
+        conf=conf,
+        iou=iou,
+        max_detections=max_det,
+        int8=int8,
+        data=data,
+        images=images,
+        calibration=calibration,
+    )
+    if json:
+        content = {**done._asdict(), "path": str(done.path)}
+        content["metadata"] = done.metadata.model_dump(mode="json")
+        content["ways"] = [way._asdict() for way in done.ways]
+        print(json_format.dumps(content))
+    else:
+        say(*lines_of(done))
+
+
+def lines_of(done: Exported) -> list[str]:
+    """Return what there is to say of an export."""
+    about = done.metadata
+    size = sum(
+        part.stat().st_size
+        for part in (done.path, done.path.with_suffix(".bin"))
+        if part == done.path or done.path.suffix == ".xml"
+    )
+    facts = [f"{size / 1e6:.1f} MB", f"{about.parameters / 1e6:.2f} M parameters", about.precision]
+    facts += ["NMS inside"] if about.nms else []
+    shown = " and ".join(
+        f"{way.canvas_hw[1]}x{way.canvas_hw[0]} by {way.batch}" for way in done.ways
+    )
+    floats = "" if done.int8_ap is None else " of the floats"
+    lines = [
+        f"{done.path}  {' · '.join(facts)}",
+        f" verified{floats}  max |Δ| {done.difference:.1g} on {done.images} images, "
+        f"{done.source}, at {shown}",
+    ]
+    if done.float_ap is not None and done.int8_ap is not None:
+        lines.append(f" AP  floats {score(done.float_ap)}  int8 {score(done.int8_ap)}")
+    if done.path.suffix != ".pt2":
+        lines.append(f" next  tutelage predict {done.path} photos/ --save out/")
+    return lines

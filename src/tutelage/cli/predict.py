@@ -1,0 +1,179 @@
+"""``tutelage predict``."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tutelage.cli import options as o
+from tutelage.cli.tables import say
+
+if TYPE_CHECKING:
+    from tutelage.deploy.predict import Seen
+    from tutelage.deploy.saving import Saver
+
+
+def predict(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
+    ],
+    source: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos")
+    ],
+    conf: Annotated[
+        float,
+        typer.Option(
+            "--conf",
+            "--conf-thres",
+            metavar="<x>",
+            min=0,
+            max=1,
+            help="Least score",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 0.25,
+    iou: Annotated[
+        float,
+        typer.Option(
+            "--iou",
+            "--iou-thres",
+            metavar="<x>",
+            min=0,
+            max=1,
+            help="Overlap limit of the NMS",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 0.45,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="<list>",
+            help="Names or numbers, e.g. RBC,WBC [dim]\\[all][/]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+    max_det: Annotated[
+        int,
+        typer.Option("--max-det", metavar="<n>", min=1, help="Per picture", rich_help_panel=o.HOW),
+    ] = 300,
+    img_size: o.Size = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size",
+            "--batch",
+            metavar="<n>",
+            min=1,
+            help="Pictures at a time",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 8,
+    device: o.Device = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save", metavar="<folder>", help="Annotated pictures", rich_help_panel=o.WHERE
+        ),
+    ] = None,
+    save_txt: Annotated[
+        str | None,
+        typer.Option(
+            "--save-txt", metavar="<folder>", help="YOLO label files", rich_help_panel=o.WHERE
+        ),
+    ] = None,
+    save_conf: Annotated[
+        bool,
+        typer.Option(
+            "--save-conf",
+            metavar="",
+            help="With --save-txt: scores too",
+            rich_help_panel=o.WHERE,
+            show_default=False,
+        ),
+    ] = False,
+    save_json: Annotated[
+        str | None,
+        typer.Option(
+            "--save-json", metavar="<file>", help="One COCO file", rich_help_panel=o.WHERE
+        ),
+    ] = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
+) -> None:
+    """Find objects on pictures and videos."""
+    from tutelage.config.layers import natural
+    from tutelage.deploy.predict import predict_each
+
+    seen = predict_each(
+        model,
+        source,
+        conf=conf,
+        iou=iou,
+        image_size=img_size,
+        classes=None if classes is None else [each.strip() for each in classes.split(",")],
+        max_detections=max_det,
+        device=natural("train.device", device or "auto"),
+        batch=batch_size,
+    )
+    total: Counter[str] = Counter()
+    pictures = 0
+    with ExitStack() as stack:
+        savers = _savers(save, save_txt, save_json, scores=save_conf)
+        for saver in savers:
+            stack.callback(saver.close)
+        for each in seen:
+            for saver in savers:
+                saver.add(each)
+            pictures += 1
+            found = Counter(each.detections.names[i] for i in each.detections.label.tolist())
+            total += found
+            if json:
+                print(json_format.dumps(object_of(each)), flush=True)
+            elif not quiet:
+                say(f"{title(each)}  {counts(found)}")
+    if not (json or quiet):
+        places = [place for place in (save, save_txt, save_json) if place]
+        where = f" · saved in {', '.join(places)}" if places else ""
+        say(f"{pictures} picture{'s' * (pictures != 1)}: {counts(total)}{where}")
+
+
+def title(seen: Seen) -> str:
+    """Return the name of a picture, and its size."""
+    frame = seen.frame
+    height, width = frame.image.shape[:2]
+    number = "" if frame.number is None else f" frame {frame.number}"
+    return f"{frame.path}{number}  {width}x{height}"
+
+
+def counts(found: Counter[str]) -> str:
+    """Return ``3 RBC, 1 WBC``, the most frequent class first."""
+    return ", ".join(f"{count} {name}" for name, count in found.most_common()) or "nothing"
+
+
+def object_of(seen: Seen) -> dict[str, Any]:
+    """Return what was seen as plain values."""
+    frame, found = seen
+    height, width = frame.image.shape[:2]
+    rows = zip(found.xyxy.tolist(), found.score.tolist(), found.label.tolist(), strict=True)
+    detections = [
+        {"xyxy": xyxy, "score": score, "label": label, "name": found.names[label]}
+        for xyxy, score, label in rows
+    ]
+    place = {"path": str(frame.path), "frame": frame.number, "width": width, "height": height}
+    return {**place, "detections": detections}
+
+
+def _savers(
+    save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
+) -> list[Saver]:
+    from tutelage.deploy.saving import CocoFile, Labels, Pictures
+
+    savers: list[Saver] = [Pictures(save)] if save else []
+    savers += [Labels(save_txt, scores=scores)] if save_txt else []
+    return savers + ([CocoFile(save_json)] if save_json else [])

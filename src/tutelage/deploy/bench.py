@@ -1,0 +1,188 @@
+"""What models cost: size, operations, latency, throughput and memory, each in its own process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from tutelage.deploy.export import export
+from tutelage.deploy.extras import require
+from tutelage.deploy.runtime import read_metadata
+from tutelage.errors import ConfigError, UserError
+from tutelage.evaluation.device import choose_device
+from tutelage.evaluation.runnable import trained_size
+from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
+from tutelage.models.cost import cost
+from tutelage.models.detector import check_image_size
+
+Runtime = Literal["torch", "onnx", "openvino"]
+NATIVE: Mapping[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
+TORCH: tuple[Runtime] = ("torch",)
+PACKAGES: Mapping[Runtime, tuple[str, ...]] = {
+    "torch": (),
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+}
+
+
+class Measurement(NamedTuple):
+    """What a model costs in one runtime, suppression left out unless the file holds it.
+
+    Attributes:
+        model: The model asked for.
+        runtime: ``torch``, ``onnx`` or ``openvino``.
+        device: Where it ran; the name of a GPU.
+        precision: ``float32`` or ``int8``.
+        image_size: Side of the square images in pixels.
+        batch: Images at a time.
+        threads: Threads on the CPU.
+        parameters: Of the folded network.
+        gflops: Operations per image in 1e9.
+        megabytes: Size of the file.
+        p50_ms: Median time per batch.
+        p95_ms: What 95 of 100 batches stay below.
+        images_per_second: By the median.
+        memory_mib: Peak of what loading and running added to the process, or on a GPU was
+            allocated by torch; None where the system does not tell.
+    """
+
+    model: str
+    runtime: Runtime
+    device: str
+    precision: str
+    image_size: int
+    batch: int
+    threads: int
+    parameters: int
+    gflops: float
+    megabytes: float
+    p50_ms: float
+    p95_ms: float
+    images_per_second: float
+    memory_mib: float | None
+
+
+def bench(
+    models: Sequence[str | Path],
+    *,
+    runtimes: Sequence[Runtime] | None = None,
+    device: str = "auto",
+    image_size: int | None = None,
+    batch: int = 1,
+    repeats: int = 50,
+    threads: int | None = None,
+) -> Iterator[Measurement]:
+    """Measure models one after the other, each in a process of its own.
+
+    Args:
+        models: Run folders, weight files, ``.onnx`` and OpenVINO ``.xml`` files.
+        runtimes: ``torch``, ``onnx``, ``openvino``; a checkpoint is exported for the last two.
+            None: torch for checkpoints, else that of the file.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        image_size: Side of the images in pixels; None: that of each model.
+        batch: Images at a time.
+        repeats: Batches measured.
+        threads: Threads on the CPU; None: torch's own choice.
+
+    Yields:
+        One measurement per model and runtime.
+
+    Raises:
+        WeightsError: A model cannot be read.
+        ConfigError: A file is not for the runtime, or the device or image size does not fit.
+        MissingExtraError: A runtime is not installed.
+    """
+    choose_device(device)
+    pairs: list[tuple[str, Runtime]] = [
+        (str(model), each) for model in models for each in _runtimes(str(model), runtimes)
+    ]
+    for model, runtime in pairs:
+        yield _measurement(model, runtime, device, image_size, batch, repeats, threads)
+
+
+def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
+    native = NATIVE.get(Path(model).suffix.lower())
+    if native is None:
+        return wanted or TORCH
+    able: tuple[Runtime, ...] = ("onnx", "openvino") if native == "onnx" else (native,)
+    unable = [each for each in wanted or () if each not in able]
+    if unable:
+        raise ConfigError(f"--runtime {unable[0]} cannot run {model}.", fix="Give its checkpoint.")
+    return wanted or (native,)
+
+
+def _measurement(
+    model: str,
+    runtime: Runtime,
+    device: str,
+    image_size: int | None,
+    batch: int,
+    repeats: int,
+    threads: int | None,
+) -> Measurement:
+    require(*PACKAGES[runtime])
+    exported = Path(model).suffix.lower() in NATIVE
+    if exported:
+        metadata = read_metadata(Path(model))
+        size = image_size or metadata.image_size
+        check_image_size(size, metadata.stride)
+        parameters, precision = metadata.parameters, metadata.precision
+        gflops = metadata.gflops * (size / metadata.image_size) ** 2
+    else:
+        detector = restore(read_checkpoint(model)).fused()
+        size = image_size or trained_size(model)
+        check_image_size(size, max(detector.strides))
+        (parameters, gflops), precision = cost(detector, size), "float32"
+    with tempfile.TemporaryDirectory(prefix="tutelage-bench-") as folder:
+        file = Path(model) if exported else weight_file(model)
+        if not exported and runtime != "torch":
+            file = export(model, runtime, out=folder).path
+        order = {
+            "file": str(file),
+            "runtime": runtime,
+            "device": device,
+            "size": size,
+            "batch": batch,
+            "repeats": repeats,
+            "threads": threads or torch.get_num_threads(),
+        }
+        found = _in_a_process(order)
+        parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+        megabytes = sum(part.stat().st_size for part in parts) / 1e6
+    return Measurement(
+        model=model,
+        runtime=runtime,
+        device=found["hardware"],
+        precision=precision,
+        image_size=size,
+        batch=batch,
+        threads=order["threads"],
+        parameters=parameters,
+        gflops=gflops,
+        megabytes=megabytes,
+        p50_ms=found["p50_ms"],
+        p95_ms=found["p95_ms"],
+        images_per_second=1e3 * batch / found["p50_ms"],
+        memory_mib=found["memory_mib"],
+    )
+
+
+def _in_a_process(order: Mapping[str, object]) -> dict:
+    """Measure in a fresh process, where neither threads nor memory of others are left."""
+    command = [sys.executable, "-m", "tutelage.deploy.measure", json.dumps(order)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        reason = done.stderr.strip().splitlines() or ["it ended without a word"]
+        raise UserError(f"Measuring {order['file']} failed: {reason[-1]}") from None
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer

@@ -1,0 +1,63 @@
+"""Measure one model in this process and print the result: the other side of ``bench``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage.deploy.bench import PACKAGES
+from tutelage.deploy.runtime import open_model
+from tutelage.errors import UserError
+from tutelage.evaluation.speed import timed
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure(order: dict[str, Any]) -> dict[str, Any]:
+    """Return latency, peak memory and the device's name.
+
+    Args:
+        order: ``file``, ``runtime``, ``device``, ``size``, ``batch``, ``repeats``, ``threads``.
+    """
+    torch.set_num_threads(order["threads"])
+    # What a runtime itself takes is no property of the model, nor is what importing torch took.
+    for package in PACKAGES[order["runtime"]]:
+        import_module(package)
+    with contextlib.suppress(OSError):
+        RESET.write_text("5")
+    before = _resident("VmRSS")
+    model = open_model(order["file"], order["device"], openvino=order["runtime"] == "openvino")
+    images = torch.rand(order["batch"], 3, order["size"], order["size"])
+    images = images.to(model.device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        latency = timed(
+            lambda: model.network(images), device=model.device, repeats=order["repeats"]
+        )
+    after, peak = _resident("VmHWM"), None
+    if model.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(model.device) / 2**20
+    elif model.hardware == "cpu" and before is not None and after is not None:
+        peak = after - before
+    return {**latency._asdict(), "memory_mib": peak, "hardware": model.hardware}
+
+
+def _resident(field: str) -> float | None:
+    """MiB that this process has (``VmRSS``) or had at most (``VmHWM``) in memory, on Linux."""
+    if not STATUS.exists():
+        return None
+    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else None
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(measure(json.loads(sys.argv[1]))))
+    except UserError as error:
+        print(json.dumps({"error": str(error)}))

@@ -1,0 +1,199 @@
+"""Opening models of any kind, each with the runtime that its file is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tutelage.deploy.extras import require
+from tutelage.deploy.metadata import MARK, Metadata
+from tutelage.errors import ConfigError, WeightsError
+from tutelage.evaluation.device import choose_device
+from tutelage.evaluation.runnable import Runnable, hardware, runnable
+from tutelage.models.graph import GraphDetector
+from tutelage.structures import Predictions
+from tutelage.weights.files import existing_file
+
+Arrays = Sequence[NDArray[Any]]
+Session = Callable[[NDArray[np.float32]], Arrays]
+
+ONNX, OPENVINO, PT2 = ".onnx", ".xml", ".pt2"
+GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def open_model(
+    model: str | Path | GraphDetector | Runnable,
+    device: str = "auto",
+    *,
+    augment: bool = False,
+    openvino: bool = False,
+) -> Runnable:
+    """Open a run folder, a weight file, an ``.onnx`` or an OpenVINO ``.xml``.
+
+    Args:
+        model: The model; a detector stays as it is.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        augment: Three views of each image; not with exported files.
+        openvino: Run an ``.onnx`` by OpenVINO, too.
+
+    Raises:
+        WeightsError: The model cannot be read, or was not exported by this program.
+        MissingExtraError: Its runtime is not installed.
+        ConfigError: The device is absent, or not one of the file's runtime.
+    """
+    if isinstance(model, Runnable):
+        return model
+    suffix = "" if isinstance(model, GraphDetector) else Path(model).suffix.lower()
+    if suffix == PT2:
+        raise WeightsError(
+            f"Refused to read {model}: torch.export's files can run code while they are read.",
+            fix="Give the checkpoint, an .onnx or an OpenVINO .xml; if you trust the file, use "
+            "torch.export.load.",
+        )
+    if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO):
+        return runnable(model, choose_device(device), augment=augment)
+    if augment:
+        raise ConfigError(f"--augment needs a checkpoint, not {model}.")
+    path = existing_file(model)
+    by_openvino = openvino or suffix == OPENVINO
+    return _openvino(path, device) if by_openvino else _onnx_runtime(path, device)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read what an ``.onnx`` or OpenVINO ``.xml`` says of itself.
+
+    Raises:
+        WeightsError: The file is damaged or was not exported by this program.
+        MissingExtraError: Its runtime is not installed.
+    """
+    return (_onnx_session if path.suffix.lower() == ONNX else _openvino_model)(path, "cpu")[1]
+
+
+def as_predictions(xyxy: Tensor, scores: Tensor) -> Predictions:
+    """Return boxes ``(b, n, 4)`` and scores ``(b, n, c)`` as predictions without objectness."""
+    level = torch.zeros(xyxy.shape[1], dtype=torch.int64, device=xyxy.device)
+    return Predictions(xyxy, torch.logit(scores), None, level)
+
+
+def _onnx_runtime(path: Path, device: str) -> Runnable:
+    session, metadata = _onnx_session(path, device)
+    name = session.get_inputs()[0].name
+    where = torch.device("cuda" if GPU in session.get_providers() else "cpu")
+    return _wrapped(
+        path, metadata, lambda images: session.run(None, {name: images}), hardware(where)
+    )
+
+
+def _onnx_session(path: Path, device: str) -> tuple[Any, Metadata]:
+    require("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(path, options, _providers(device))
+    except ConfigError:
+        raise
+    except Exception as error:  # its errors have no common base
+        raise _damaged(path, "ONNX Runtime", error) from error
+    strings = session.get_modelmeta().custom_metadata_map
+    return session, Metadata.read(strings, str(path))
+
+
+def _providers(device: str) -> list[Any]:
+    """The execution providers for a device, the best one first."""
+    import onnxruntime
+
+    kind, _, number = device.partition(":")
+    able = GPU in onnxruntime.get_available_providers()
+    if kind == "cuda" and not able:
+        raise ConfigError(
+            f"--device {device}: this ONNX Runtime has no CUDA.",
+            fix="pip install onnxruntime-gpu, or --device cpu",
+        )
+    if kind == "cuda" or (kind == "auto" and able):
+        return [(GPU, {"device_id": int(number or 0)}), CPU]
+    choose_device("cpu" if kind == "auto" else device)
+    return [CPU]
+
+
+def _openvino(path: Path, device: str) -> Runnable:
+    import openvino
+
+    model, metadata = _openvino_model(path, device)
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "f32",  # some processors would round to bfloat16
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    return _wrapped(path, metadata, lambda images: list(request.infer(images).values()), "cpu")
+
+
+def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
+    require("openvino")
+    import openvino
+
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"--device {device}: OpenVINO runs on the CPU here.", fix="--device cpu")
+    try:
+        model = openvino.Core().read_model(path)
+    except Exception as error:  # its errors have no common base
+        raise _damaged(path, "OpenVINO", error) from error
+    if path.suffix.lower() == ONNX:
+        return model, _onnx_session(path, "cpu")[1]
+    known = [key for key in Metadata.model_fields if model.has_rt_info([MARK, key])]
+    strings = {key: model.get_rt_info([MARK, key]).astype(str) for key in known}
+    return model, Metadata.read(strings, str(path))
+
+
+def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return WeightsError(f"{path} cannot be read by {runtime}: {reason[-1]}", fix="Export it again.")
+
+
+def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) -> Runnable:
+    """Make a runtime's session look like a model of ours; it copies between host and device."""
+
+    def network(images: Tensor) -> Arrays:
+        return session(np.ascontiguousarray(images.cpu().numpy()))
+
+    def run(images: Tensor) -> Predictions:
+        outputs = [torch.from_numpy(np.array(output)) for output in network(images)]
+        if metadata.nms is not None:
+            return _spread(outputs[0], len(images), len(metadata.names))
+        return as_predictions(*outputs)
+
+    return Runnable(
+        title=str(path),
+        names=metadata.names,
+        stride=metadata.stride,
+        image_size=metadata.image_size,
+        device=torch.device("cpu"),
+        hardware=hardware,
+        run=run,
+        network=network,
+    )
+
+
+def _spread(detections: Tensor, batch: int, classes: int) -> Predictions:
+    """Turn detections ``(m, 7)`` of a batch into candidates that have a score in one class only."""
+    image = detections[:, 0].long()
+    counts = image.bincount(minlength=batch)
+    most = int(counts.max()) if len(detections) else 0
+    order = image.argsort(stable=True)
+    place = torch.arange(len(image)) - (counts.cumsum(0) - counts)[image[order]]
+    xyxy = detections.new_zeros(batch, most, 4)
+    logits = detections.new_full((batch, most, classes), -torch.inf)
+    image, detections = image[order], detections[order]
+    xyxy[image, place] = detections[:, 1:5]
+    logits[image, place, detections[:, 5].long()] = torch.logit(detections[:, 6])
+    return Predictions(xyxy, logits, None, torch.zeros(most, dtype=torch.int64))

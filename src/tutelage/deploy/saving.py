@@ -1,0 +1,164 @@
+"""Detections as files: annotated pictures and videos, YOLO label files, COCO JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.deploy.draw import annotate
+from tutelage.deploy.predict import Seen
+from tutelage.errors import ConfigError
+from tutelage.weights.store import atomic_write, atomic_write_text
+
+VIDEO = ".mp4"
+
+
+class Saver(Protocol):
+    """Writes what was seen."""
+
+    def add(self, seen: Seen) -> None:
+        """Write a picture's detections, or keep them for :meth:`close`."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class Pictures:
+    """Annotated pictures and videos in a folder.
+
+    Args:
+        folder: The folder; made where it does not exist.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._writer: cv2.VideoWriter | None = None
+        self._source: Path | None = None
+
+    def add(self, seen: Seen) -> None:
+        """Write a picture, or a frame of a video.
+
+        Raises:
+            ConfigError: The picture itself would be overwritten.
+        """
+        frame = seen.frame
+        target = self.folder / frame.name
+        if target.resolve() == frame.path.resolve() and frame.path.exists():
+            raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture = cv2.cvtColor(annotate(frame.image, seen.detections), cv2.COLOR_RGB2BGR)
+        if frame.number is None:
+            self.close()
+            _write_picture(target, np.asarray(picture, np.uint8))
+        else:
+            self._film(frame.path, target.with_suffix(VIDEO), picture, frame.rate)
+
+    def close(self) -> None:
+        """Finish the video that is being written."""
+        if self._writer is not None:
+            self._writer.release()
+            self._hidden.replace(self._target)
+            self._writer = self._source = None
+
+    def _film(self, source: Path, target: Path, picture: Any, rate: float) -> None:
+        if source != self._source:
+            self.close()
+            self._source, self._target = source, target
+            self._hidden = target.with_name(f".{target.stem}.tmp{VIDEO}")
+            height, width = picture.shape[:2]
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._hidden), code, rate, (width, height))
+        if self._writer is not None:
+            self._writer.write(picture)
+
+
+class Labels:
+    """One YOLO label file per picture or frame: class, cx, cy, w, h as shares of the picture.
+
+    Args:
+        folder: The folder; made where it does not exist.
+        scores: Add the score as a sixth column.
+    """
+
+    def __init__(self, folder: str | Path, *, scores: bool = False) -> None:
+        self.folder, self.scores = Path(folder), scores
+
+    def add(self, seen: Seen) -> None:
+        """Write a label file; an empty one where nothing was found."""
+        frame, found = seen
+        height, width = frame.image.shape[:2]
+        x1, y1, x2, y2 = (found.xyxy.cpu().numpy() / [width, height, width, height]).T
+        columns = [found.label.cpu().numpy(), (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+        columns += [found.score.cpu().numpy()] if self.scores else []
+        lines = [
+            " ".join([f"{int(label)}", *(f"{value:.6f}" for value in values)]) + "\n"
+            for label, *values in zip(*columns, strict=True)
+        ]
+        stem = frame.name.stem if frame.number is None else f"{frame.name.stem}_{frame.number:06d}"
+        target = self.folder / frame.name.with_name(f"{stem}.txt")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(target, "".join(lines))
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class CocoFile:
+    """All detections as one COCO file, which ``pycocotools.coco.COCO`` reads.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._names: tuple[str, ...] = ()
+
+    def add(self, seen: Seen) -> None:
+        """Keep a picture's detections."""
+        frame, found = seen
+        height, width = frame.image.shape[:2]
+        image: dict[str, Any] = {"id": len(self._images), "file_name": frame.name.as_posix()}
+        image |= {"width": width, "height": height}
+        self._images.append(image if frame.number is None else image | {"frame": frame.number})
+        self._names = found.names
+        rows = zip(found.xyxy.tolist(), found.score.tolist(), found.label.tolist(), strict=True)
+        for (x1, y1, x2, y2), score, label in rows:
+            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": image["id"],
+                    "category_id": label,
+                    "bbox": box,
+                    "area": round(box[2] * box[3], 3),
+                    "iscrowd": 0,
+                    "score": round(score, 6),
+                }
+            )
+
+    def close(self) -> None:
+        """Write the file."""
+        categories = [{"id": number, "name": name} for number, name in enumerate(self._names)]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": categories,
+        }
+        atomic_write_text(self.path, json.dumps(content))
+
+
+def _write_picture(target: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a BGR picture in the format of its name, or as PNG where that cannot be written."""
+    if not cv2.haveImageWriter(str(target)):
+        target = target.with_suffix(".png")
+    encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
+    atomic_write(target, lambda file: file.write(encoded))

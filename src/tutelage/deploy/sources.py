@@ -1,0 +1,162 @@
+"""What can be looked at: images, folders, glob patterns, videos; read one frame at a time."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.data import read_image
+from tutelage.data.image import SUFFIXES, is_image
+from tutelage.errors import DataError, nearest
+
+_log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+One = str | Path | NDArray[np.uint8]
+Source = One | Sequence[One]
+
+
+class File(NamedTuple):
+    """A file to look at, and its place below what was asked for."""
+
+    path: Path
+    name: Path
+
+
+class Frame(NamedTuple):
+    """One picture.
+
+    Attributes:
+        path: Its file; a picture given as an array has the name ``image-<number>``.
+        name: Its file's place below what was asked for.
+        number: Which frame of a video, from 0; None for a picture.
+        image: ``(h, w, 3)`` uint8 RGB, upright.
+        rate: Frames per second of a video, else 0.
+    """
+
+    path: Path
+    name: Path
+    number: int | None
+    image: NDArray[np.uint8]
+    rate: float = 0.0
+
+
+def read_frames(source: Source) -> Iterator[Frame]:
+    """Yield the pictures of a source, one at a time; a file that cannot be read is told, skipped.
+
+    Args:
+        source: An image, a video, a folder (searched with those below it), a glob pattern, an RGB
+            array ``(h, w, 3)`` uint8, or several of these.
+
+    Raises:
+        DataError: There is nothing to look at, or nothing of it can be read.
+    """
+    sources = [source] if isinstance(source, str | Path | np.ndarray) else source
+    files = [each if isinstance(each, np.ndarray) else list_files(each) for each in sources]
+    read, reason = 0, "there is nothing to look at"
+    for number, found in enumerate(files):
+        for frame in _arrays(found, number) if isinstance(found, np.ndarray) else _frames(found):
+            if isinstance(frame, DataError):
+                reason = str(frame)
+                _log.warning("%s. Skipped.", reason.rstrip("."))
+            else:
+                read += 1
+                yield frame
+    if not read:
+        raise DataError(f"Nothing could be read: {reason.rstrip('.')}.")
+
+
+def list_files(source: str | Path) -> list[File]:
+    """Return the images and videos of a source, sorted.
+
+    Raises:
+        DataError: There is no such thing, or no image or video in it.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        names = sorted(_below(path))
+        if not names:
+            raise DataError(f"{source} holds no image and no video.", fix=_known())
+        return [File(path / name, name) for name in names]
+    if path.is_file():
+        if not _is_known(path.name):
+            raise DataError(f"{source} is neither an image nor a video.", fix=_known())
+        return [File(path, Path(path.name))]
+    if glob.has_magic(str(path)):
+        found = sorted(Path(each) for each in glob.iglob(str(path), recursive=True))  # noqa: PTH207  (absolute, too)
+        chosen = [each for each in found if each.is_file() and _is_known(each.name)]
+        if not chosen:
+            raise DataError(f"No image or video fits the pattern {source}.", fix=_known())
+        root = os.path.commonpath([each.parent for each in chosen])
+        return [File(each, each.relative_to(root)) for each in chosen]
+    if "://" in str(source):
+        raise DataError(f"{source} is an address.", fix="Download it first; nothing is fetched.")
+    folder = path.parent
+    siblings = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    raise DataError(f"{source} does not exist.", fix=nearest(path.name, siblings))
+
+
+def is_video(name: str) -> bool:
+    """Tell by its suffix whether a file is to be taken for a video."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if not each.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and _is_known(name):
+                yield (Path(place) / name).relative_to(folder)
+
+
+def _is_known(name: str) -> bool:
+    return is_image(name) or is_video(name)
+
+
+def _known() -> str:
+    return f"Known endings: {' '.join((*SUFFIXES, *VIDEO_SUFFIXES))}."
+
+
+def _arrays(image: NDArray[np.uint8], number: int) -> Iterator[Frame]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"Expected an RGB array (h, w, 3) of uint8, but got {image.shape} {image.dtype}."
+        )
+    name = Path(f"image-{number}.png")
+    yield Frame(name, name, None, image)
+
+
+def _frames(files: Iterable[File]) -> Iterator[Frame | DataError]:
+    for file in files:
+        if is_video(file.name.name):
+            yield from _video(file)
+            continue
+        try:
+            image = read_image(file.path)
+        except DataError as error:
+            yield error
+        else:
+            yield Frame(file.path, file.name, None, image)
+
+
+def _video(file: File) -> Iterator[Frame | DataError]:
+    capture = cv2.VideoCapture(str(file.path))
+    try:
+        rate, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0
+        while (read := capture.read())[0]:
+            image = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+            yield Frame(file.path, file.name, number, np.asarray(image, np.uint8), rate)
+            number += 1
+    finally:
+        capture.release()
+    if not number:
+        yield DataError(f"{file.path} cannot be read: it holds no frame that can be decoded")

@@ -1,0 +1,113 @@
+"""A model that is ready to find objects, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from tutelage.config import load_config
+from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
+from tutelage.models.graph import GraphDetector
+from tutelage.structures import Predictions
+from tutelage.weights.store import load_header
+
+DEFAULT_SIZE = 640
+
+
+class Runnable(NamedTuple):
+    """A model that is ready to find objects, whatever runs it: torch or another runtime.
+
+    Attributes:
+        title: What it is called in messages.
+        names: Class names.
+        stride: Both sides of the images must be multiples of it.
+        image_size: The size it was made for, in pixels.
+        device: Where it expects its images.
+        hardware: Where it runs, for people: ``cpu``, or the name of a GPU.
+        run: Maps images ``(b, 3, h, w)`` in 0..1 to predictions in pixels of that canvas.
+        network: What of this the runtime does, for timing.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    stride: int
+    image_size: int
+    device: torch.device
+    hardware: str
+    run: Callable[[Tensor], Predictions]
+    network: Callable[[Tensor], object]
+
+
+def runnable(
+    model: str | Path | GraphDetector, device: torch.device, *, augment: bool = False
+) -> Runnable:
+    """Make a checkpoint ready: folded, in evaluation mode, on its device.
+
+    Args:
+        model: Run folder, weight file, or a detector (which stays as it is).
+        device: Where it is to run.
+        augment: Three views of each image.
+
+    Raises:
+        WeightsError: The model cannot be read.
+    """
+    detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
+    run = predictor(detector.fused().eval().to(device), augment=augment)
+    return Runnable(
+        title=detector.arch_name if isinstance(model, GraphDetector) else str(model),
+        names=detector.names,
+        stride=max(detector.strides),
+        image_size=trained_size(model),
+        device=device,
+        hardware=hardware(device),
+        run=run,
+        network=run,
+    )
+
+
+def hardware(device: torch.device) -> str:
+    """Return the name of a GPU, else the kind of device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def trained_size(model: str | Path | GraphDetector) -> int:
+    """Return the image size in a run's weights; the usual one for anything else."""
+    if isinstance(model, GraphDetector):
+        return DEFAULT_SIZE
+    path = weight_file(model)
+    size = load_header(path).get("image_size") if path.suffix == ".safetensors" else None
+    return size if isinstance(size, int) else DEFAULT_SIZE
+
+
+def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Tensor], Predictions]:
+    """Return the function that maps images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
+
+    def plain(images: Tensor) -> Predictions:
+        raw = cast("tuple[Tensor, ...]", detector(images).raw)  # the head was run
+        return detector.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
+
+    def augmented(images: Tensor) -> Predictions:
+        rows, _ = detector(images, augment=True)
+        return from_rows(rows)
+
+    return augmented if augment else plain
+
+
+def from_rows(rows: Tensor) -> Predictions:
+    """Return decoded rows ``(b, n, 5 + c)``, cx, cy, w, h and probabilities, as predictions."""
+    half = rows[..., 2:4] / 2
+    xyxy = torch.cat([rows[..., :2] - half, rows[..., :2] + half], -1)
+    logits = torch.logit(rows[..., 4:].float(), eps=1e-7)
+    level = torch.zeros(rows.shape[1], dtype=torch.int64, device=rows.device)
+    return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)
+
+
+def data_of(model: str | Path) -> str | None:
+    """Return the data set that a run was trained on; None if that is not known."""
+    path = Path(model)
+    settings = (path if path.is_dir() else path.parent) / "config.yaml"
+    return load_config(config_file=settings).config.data if settings.is_file() else None

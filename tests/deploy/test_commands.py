@@ -1,0 +1,97 @@
+"""The commands themselves."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+from tests.deploy.conftest import SIZE
+
+
+def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    answer = cli("export", "run", "--nms", "--conf", "0.1")
+    assert answer.code == 0, answer.err
+    first, second, third = answer.out.splitlines()
+    assert first.startswith("run/best.onnx  0.1 MB · 0.01 M parameters · float32 · NMS inside")
+    assert second.startswith(" verified  max |Δ| ")
+    assert second.endswith(f", at {SIZE}x{SIZE} by 1 and {SIZE + 16}x{SIZE} by 3")
+    assert third == " next  tutelage predict run/best.onnx photos/ --save out/"
+    facts = json.loads(cli("export", "run", "--json").out)
+    assert (facts["path"], facts["metadata"]["nms"]) == ("run/best.onnx", None)
+    assert facts["difference"] < 1e-4
+
+    pictures = "d/images/val"
+    for model in ("run", "run/best.onnx"):
+        answer = cli("predict", model, pictures, "--conf", "0.1", "--device", "cpu")
+        assert answer.code == 0, answer.err
+        assert answer.out.splitlines()[0].startswith("d/images/val/0.png  64x48  ")
+        assert answer.out.splitlines()[-1].startswith("3 pictures: ")
+    answer = cli(
+        "predict", "run", pictures, "--save", "out", "--save-txt", "txt", "--save-conf",
+        "--save-json", "found.json", "--json", "--classes", "cell,1", "--conf-thres", "0.1",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    seen = [json.loads(line) for line in answer.out.splitlines()]
+    count = sum(len(each["detections"]) for each in seen)
+    assert count > 3
+    assert len(json.loads((run.parent / "found.json").read_text())["annotations"]) == count
+    lines = [(run.parent / "txt" / f"{i}.txt").read_text().splitlines() for i in range(3)]
+    assert sum(map(len, lines)) == count
+    assert all((run.parent / "out" / f"{i}.png").exists() for i in range(3))
+
+    scores = [cli("val", model, "--json", "--device", "cpu") for model in ("run", "run/best.onnx")]
+    assert [each.code for each in scores] == [0, 0], scores
+    assert json.loads(scores[0].out)["AP"] == pytest.approx(json.loads(scores[1].out)["AP"])
+
+    answer = cli("bench", "run/best.onnx", "--repeats", "2", "--device", "cpu", "--json", "b.json")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[1].startswith("run/best.onnx  onnx     cpu")
+    [row] = json.loads((run.parent / "b.json").read_text())
+    assert row["runtime"] == "onnx"
+
+
+def test_integers_are_shown_beside_floats(cli, graph, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    answer = cli("export", "run", "--int8", "--calibration", "2")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[0].startswith("run/best-int8.onnx  ")
+    assert " verified of the floats  max" in answer.out
+    assert "\n AP  floats .000  int8 .000\n" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["export", "none.pt"], 4, "none.pt does not exist"),
+        (["export", "run", "--to", "pt2", "--nms"], 2, "--nms needs --to onnx"),
+        (["export", "run", "--to", "tflite"], 2, "'tflite' is not one of"),
+        (["predict", "run", "none.jpg"], 3, "none.jpg does not exist"),
+        (["predict", "run", "d.yaml"], 3, "neither an image nor a video"),
+        (["predict", "run", "d", "--classes", "cel"], 2, "Did you mean 'cell'?"),
+        (["predict", "run.pt2", "d"], 4, "Refused to read run.pt2"),
+        (["bench", "none.pt"], 4, "none.pt does not exist"),
+        (["bench", "run", "--device", "cuda:9"], 2, "--device cuda:9: this machine has"),
+        (["val", "none.onnx", "--data", "d.yaml"], 4, "none.onnx does not exist"),
+    ],
+)
+def test_what_cannot_work(argv, code, message, cli, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    answer = cli(*argv)
+    assert (answer.code, message in answer.err) == (code, True), answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
+def test_a_missing_extra_has_its_command_and_code_5(cli, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    monkeypatch.setattr(
+        "tutelage.deploy.extras.find_spec", lambda name: None if name == "openvino" else name
+    )
+    answer = cli("export", "run", "--to", "openvino")
+    assert (answer.code, answer.err) == (
+        5,
+        "Error: OpenVINO is not installed:\n  pip install 'tutelage[openvino]'\n",
+    )

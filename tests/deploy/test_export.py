@@ -1,0 +1,217 @@
+"""Exports: equal to the checkpoint at any batch and size, or refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.deploy.conftest import NAMES, SIZE
+from tutelage.deploy.export import KINDS, export
+from tutelage.deploy.network import DeployedNetwork
+from tutelage.deploy.runtime import open_model, read_metadata
+from tutelage.errors import ConfigError, ExportError, MissingExtraError, WeightsError
+from tutelage.evaluation.nms import nms
+from tutelage.evaluation.runnable import predictor
+from tutelage.models import GraphDetector
+
+FORMATS = [
+    "onnx",
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino"),
+    ),
+]
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir() if each.name.startswith(".export-")]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
+    done = export(run, to)
+    assert done.path == run / f"best{KINDS[to].suffix}"
+    assert 0 < done.difference < 1e-4
+    assert (done.images, done.source) == (3, f"val of {run.parent / 'd.yaml'}")
+    assert len({way.batch for way in done.ways}) == len({way.canvas_hw for way in done.ways}) == 2
+    about = read_metadata(done.path)
+    assert about == done.metadata
+    assert (about.names, about.stride, about.image_size, about.nms) == (NAMES, 16, SIZE, None)
+    assert about.parameters == sum(p.numel() for p in detector.fused().parameters())
+    with torch.no_grad():
+        expected = predictor(detector)(images)
+        found = open_model(done.path, "cpu").run(images)
+    torch.testing.assert_close(found.xyxy, expected.xyxy, rtol=1e-4, atol=1e-3)
+    scores = expected.logits.sigmoid() * expected.objectness.sigmoid()[..., None]
+    torch.testing.assert_close(found.logits.sigmoid(), scores, rtol=1e-4, atol=1e-5)
+    assert leftovers(run) == []
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_suppression_inside_is_ours(to, detector, graph, run, images) -> None:
+    settings = {"conf": 0.1, "iou": 0.3}
+    done = export(run, to, nms=True, max_detections=500, **settings)
+    assert done.metadata.nms is not None
+    assert done.metadata.nms.model_dump() == {**settings, "max_detections": 500}
+    network = open_model(done.path, "cpu")
+    with torch.no_grad():
+        expected = nms(predictor(detector)(images), max_detections=500, **settings)
+        found = nms(network.run(images), max_detections=500, **settings)
+    assert [len(x.score) for x in found] == [len(x.score) for x in expected]
+    assert min(len(x.score) for x in found) > 3
+    assert {int(label) for x in found for label in x.label} == {0, 1}
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine.xyxy, theirs.xyxy, rtol=1e-4, atol=1e-2)
+        assert torch.equal(mine.label, theirs.label)
+    blank = open_model(export(run, to, nms=True, conf=1.0).path, "cpu").run(images)
+    assert blank.xyxy.shape == (2, 0, 4)
+
+
+def test_one_that_differs_is_refused_and_kept_aside(detector, graph, run) -> None:
+    good = export(run).path.read_bytes()
+    weight = next(x for x in graph.graph.initializer if len(x.dims) == 4)
+    changed = np.frombuffer(weight.raw_data, np.float32).copy()
+    changed *= 1.05
+    weight.raw_data = changed.tobytes()
+    with pytest.raises(ExportError, match="The ONNX model disagrees with the checkpoint") as caught:
+        export(run)
+    assert caught.value.exit_code == 5
+    assert "3 images, val of" in caught.value.what
+    assert "(limit 0.001)" in caught.value.what
+    assert caught.value.fix == "Kept as best.onnx.rejected; please report it."
+    assert (run / "best.onnx").read_bytes() == good
+    assert (run / "best.onnx.rejected").exists()
+    assert leftovers(run) == []
+
+
+def test_lost_weights_are_noticed(graph, run) -> None:
+    convolution = next(node for node in graph.graph.node if node.op_type == "Conv")
+    convolution.op_type = "ConvTranspose"
+    with pytest.raises(ExportError, match="parameters, but the model has"):
+        export(run)
+    assert not (run / "best.onnx").exists()
+
+
+def test_a_bias_of_zeros_may_be_left_out(graph) -> None:
+    from tutelage.deploy.onnx import count_parameters
+
+    count = count_parameters(graph)
+    convolution = next(node for node in graph.graph.node if node.op_type == "Conv")
+    del convolution.input[2]
+    assert count_parameters(graph) == count
+
+
+def test_torch_export(detector, program, run, images, monkeypatch) -> None:
+    monkeypatch.setattr("tutelage.deploy.export.traced", lambda network: program)
+    done = export(run, "pt2", out=run / "away")
+    assert done.path == run / "away" / "best.pt2"
+    assert done.difference < 1e-4
+    extra = {"tutelage.json": ""}
+    again = torch.export.load(done.path, extra_files=extra).module()
+    assert json.loads(extra["tutelage.json"])["names"] == list(NAMES)
+    with torch.no_grad():
+        expected = DeployedNetwork(detector)(images)
+        torch.testing.assert_close(again(images)[1], expected[1])
+    with pytest.raises(WeightsError, match=r"Refused to read .*best\.pt2: .* can run code"):
+        open_model(done.path)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_integers_are_scored_beside_floats(to, graph, run, images) -> None:
+    if to == "openvino":
+        pytest.importorskip("nncf")
+    done = export(run, to, int8=True, nms=to == "onnx", conf=0.1)
+    assert done.path.name == f"best-int8{KINDS[to].suffix}"
+    assert read_metadata(done.path).precision == "int8"
+    assert 0 <= done.float_ap <= 1
+    assert 0 <= done.int8_ap <= 1
+    assert open_model(done.path, "cpu").run(images).xyxy.shape[0] == 2
+
+
+def test_the_last_convolutions_stay_in_floats(graph) -> None:
+    from tutelage.deploy.quantise import tail
+
+    kept = set(tail(graph))
+    weights = {
+        node.input[1] for node in graph.graph.node if node.name in kept and node.op_type == "Conv"
+    }
+    assert weights == {"detector.model.7.m.0.weight", "detector.model.7.m.1.weight"}
+    produced = {x for node in graph.graph.node if node.name in kept for x in node.output}
+    assert {x.name for x in graph.graph.output} <= produced
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "pt2", "nms": True}, "--nms needs --to onnx or openvino"),
+        ({"to": "pt2", "int8": True}, "--int8 needs --to onnx or openvino"),
+        ({"to": "openvino", "int8": True, "nms": True}, "--nms with --int8 needs --to onnx"),
+        ({"image_size": 63}, "must be a multiple of 16"),
+        ({"out": "x.xml"}, "must end in .onnx"),
+    ],
+)
+def test_contradictions(options, message, graph, run) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(run, **options)
+
+
+def test_integers_need_data(graph, run) -> None:
+    (run / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match="needs training images"):
+        export(run, int8=True)
+
+
+def test_a_missing_package_is_named_before_anything_is_done(run, monkeypatch) -> None:
+    absent = {"openvino", "onnxslim"}
+    monkeypatch.setattr(
+        "tutelage.deploy.extras.find_spec", lambda name: None if name in absent else name
+    )
+    with pytest.raises(MissingExtraError) as caught:
+        export(run, "openvino")
+    assert str(caught.value) == (
+        "onnxslim and OpenVINO are not installed: pip install 'tutelage[export,openvino]'"
+    )
+    absent.remove("onnxslim")
+    with pytest.raises(MissingExtraError) as caught:
+        export(run, "openvino")
+    assert str(caught.value) == "OpenVINO is not installed: pip install 'tutelage[openvino]'"
+    assert caught.value.exit_code == 5
+
+
+def test_foreign_and_damaged_files(converted: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    foreign = tmp_path / "foreign.onnx"
+    stripped = copy.deepcopy(converted)
+    del stripped.metadata_props[:]
+    foreign.write_bytes(stripped.SerializeToString())
+    with pytest.raises(WeightsError, match="not exported by tutelage"):
+        open_model(foreign)
+    foreign.write_bytes(foreign.read_bytes()[:500])
+    with pytest.raises(WeightsError, match="cannot be read by ONNX Runtime"):
+        open_model(foreign)
+    with pytest.raises(WeightsError, match="does not exist"):
+        open_model(tmp_path / "none.onnx")
+
+
+def test_without_data_or_digits_images_are_asked_for(graph, run, monkeypatch) -> None:
+    (run / "config.yaml").unlink()
+    monkeypatch.setattr("tutelage.deploy.real.BUILT_IN", None)
+    with pytest.raises(ExportError, match="no real image"):
+        export(run)
+    done = export(run, images=run.parent / "d" / "images")
+    assert done.images == 7
+
+
+def test_a_detector_stays_as_it_is(detector: GraphDetector, graph, run) -> None:
+    before = copy.deepcopy(detector.state_dict())
+    done = export(detector, out=run / "x.onnx", images=run.parent / "d", image_size=SIZE)
+    assert done.path == run / "x.onnx"
+    assert all(torch.equal(x, before[key]) for key, x in detector.state_dict().items())

@@ -1,0 +1,212 @@
+"""Predicting on whatever can be looked at."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.deploy.conftest import NAMES, SIZE
+from tutelage import predict
+from tutelage.deploy.predict import predict_each
+from tutelage.deploy.sources import list_files, read_frames
+from tutelage.errors import ConfigError, DataError, MissingExtraError
+from tutelage.models import GraphDetector
+from tutelage.structures import Detections
+
+PICTURE = np.random.default_rng(3).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+SETTINGS = {"image_size": SIZE, "device": "cpu", "conf": 0.1}
+
+
+def same(one: Detections, other: Detections) -> None:
+    torch.testing.assert_close(one.xyxy, other.xyxy, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(one.score, other.score, atol=1e-5, rtol=1e-4)
+    assert torch.equal(one.label, other.label)
+
+
+@pytest.fixture
+def expected(detector: GraphDetector) -> Detections:
+    [found] = predict(detector, PICTURE, **SETTINGS)
+    return found
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Seven frames, the picture in ever darker shades."""
+    path = tmp_path / "film.avi"
+    code = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), code, 10, (60, 40))
+    for shade in range(7):
+        writer.write(np.ascontiguousarray(PICTURE[..., ::-1] // (shade + 1)))
+    writer.release()
+    return path
+
+
+def test_detections_lie_in_the_picture(expected: Detections) -> None:
+    assert len(expected.score) > 3
+    assert expected.names == NAMES
+    assert expected.score.min() > 0.1
+    assert (expected.score.diff() <= 0).all()
+    assert expected.xyxy.min() >= 0
+    assert (expected.xyxy <= torch.tensor([60, 40, 60, 40])).all()
+
+
+def test_a_run_folder_knows_its_size(detector, run) -> None:
+    [found] = predict(run, PICTURE, device="cpu", conf=0.1)
+    same(found, predict(detector, PICTURE, **SETTINGS)[0])
+
+
+def test_batches_change_nothing(detector) -> None:
+    pictures = [PICTURE, PICTURE[:, ::-1].copy(), PICTURE[:, :30].copy(), PICTURE // 2, PICTURE]
+    one_by_one = [predict(detector, each, **SETTINGS)[0] for each in pictures]
+    for batch in (2, 8):
+        together = predict(detector, pictures, batch=batch, **SETTINGS)
+        assert len(together) == 5
+        for mine, theirs in zip(together, one_by_one, strict=True):
+            same(mine, theirs)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_an_exported_file_finds_the_same(to, graph, run, expected) -> None:
+    if to == "openvino":
+        pytest.importorskip("openvino")
+    from tutelage import export
+
+    for nms in (False, True):
+        path = export(run, to, nms=nms, conf=0.1).path
+        [found] = predict(path, PICTURE, device="cpu", conf=0.1)
+        same(found, expected)
+        assert found.names == NAMES
+
+
+def test_settings(detector, expected) -> None:
+    [one] = predict(detector, PICTURE, classes=["platelet"], **SETTINGS)
+    assert set(one.label.tolist()) == {1}
+    same(one, predict(detector, PICTURE, classes=[1], **SETTINGS)[0])
+    [three] = predict(detector, PICTURE, max_detections=3, **SETTINGS)
+    assert torch.equal(three.score, expected.score[:3])
+    [few] = predict(detector, PICTURE, iou=0.01, **SETTINGS)
+    assert 0 < len(few.score) < len(expected.score)
+    with pytest.raises(ConfigError, match="--classes platelets") as caught:
+        predict(detector, PICTURE, classes=["platelets"], **SETTINGS)
+    assert "Did you mean 'platelet'?" in caught.value.fix
+    with pytest.raises(ConfigError, match="must be a multiple of 16"):
+        predict(detector, PICTURE, image_size=70)
+    with pytest.raises(ConfigError, match="is not a device"):
+        predict(detector, PICTURE, device="gpu")
+
+
+def test_unusual_pictures_look_as_they_should(tmp_path: Path) -> None:
+    grey = PICTURE[..., 0]
+    deep = grey.astype(np.uint16) * 257
+    alpha = np.dstack([PICTURE, np.zeros_like(grey)])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(PICTURE).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    cv2.imwrite(str(tmp_path / "grey16.png"), deep)
+    cv2.imwrite(str(tmp_path / "colour16.tif"), PICTURE[..., ::-1].astype(np.uint16) * 257)
+    found = {frame.path.stem: frame.image for frame in read_frames(tmp_path)}
+    threefold = np.dstack([grey] * 3)
+    wanted = {
+        "turned": np.rot90(PICTURE, -1),
+        "alpha": PICTURE,
+        "grey": threefold,
+        "grey16": threefold,
+        "colour16": PICTURE,
+    }
+    assert sorted(found) == sorted(wanted)
+    for name, image in wanted.items():
+        assert np.array_equal(found[name], image), name
+
+
+def test_folders_patterns_and_lists(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "deep/c.png", ".hidden/d.png", ".e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), PICTURE)
+    (tmp_path / "note.txt").write_text("no picture")
+
+    def names(source) -> list[str]:
+        return [file.name.as_posix() for file in list_files(source)]
+
+    assert names(tmp_path) == ["a.jpg", "b.png", "deep/c.png"]
+    assert names(str(tmp_path / "*.png")) == ["b.png"]
+    assert names(str(tmp_path / "**" / "*.png")) == ["b.png", "deep/c.png"]
+    assert names(tmp_path / "a.jpg") == ["a.jpg"]
+    several = [tmp_path / "a.jpg", PICTURE, tmp_path / "deep"]
+    assert [x.name.as_posix() for x in read_frames(several)] == ["a.jpg", "image-1.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("none.png", r"none.png does not exist. Did you mean 'one.png'"),
+        ("*.gif", "No image or video fits the pattern"),
+        ("note.txt", "neither an image nor a video"),
+        ("empty", "holds no image and no video"),
+        ("https://example.org/a.jpg", "is an address"),
+        ("broken.png", "Nothing could be read: broken.png cannot be read"),
+        ("broken.mp4", "Nothing could be read: broken.mp4 cannot be read"),
+        (np.zeros((4, 4), np.uint8), "Expected an RGB array"),
+        ([], "there is nothing to look at"),
+    ],
+)
+def test_bad_sources(source, message, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("one.png", PICTURE)
+    (tmp_path / "empty").mkdir()
+    for name in ("note.txt", "broken.png", "broken.mp4"):
+        (tmp_path / name).write_text("text")
+    with pytest.raises(DataError, match=message):
+        list(read_frames(source))
+
+
+def test_one_bad_file_costs_no_other(detector, tmp_path, caplog) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    cv2.imwrite(str(tmp_path / "b.png"), PICTURE)
+    with caplog.at_level(logging.WARNING):
+        found = predict(detector, tmp_path, **SETTINGS)
+    assert len(found) == 1
+    assert caplog.messages == [f"{tmp_path / 'a.png'} cannot be read: the file is empty. Skipped."]
+
+
+def test_a_video_is_not_held_in_memory(detector, film, monkeypatch) -> None:
+    frames = list(read_frames(film))
+    assert [frame.number for frame in frames] == list(range(7))
+    assert {frame.rate for frame in frames} == {10}
+    drawn: list[int] = []
+
+    def counted(source):
+        for frame in read_frames(source):
+            drawn.append(frame.number)
+            yield frame
+
+    monkeypatch.setattr("tutelage.deploy.predict.read_frames", counted)
+    seen = predict_each(detector, film, batch=2, **SETTINGS)
+    numbers = []
+    for each in seen:
+        numbers.append(each.frame.number)
+        assert len(drawn) <= len(numbers) + 2  # what is seen, the batch, the one after it
+    assert numbers == drawn == list(range(7))
+
+
+def test_supervision(expected: Detections, monkeypatch) -> None:
+    sv = pytest.importorskip("supervision")
+    found = expected.to_supervision()
+    assert isinstance(found, sv.Detections)
+    assert np.array_equal(found.xyxy, expected.xyxy.numpy())
+    assert found.data["class_name"].tolist() == [NAMES[i] for i in expected.label]
+    nothing = Detections(*(x[:0] for x in expected[:3]), NAMES).to_supervision()
+    assert len(nothing) == 0
+
+
+def test_supervision_is_asked_for(expected: Detections, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "supervision", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tutelage\[supervision\]'"):
+        expected.to_supervision()

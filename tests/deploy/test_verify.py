@@ -1,0 +1,70 @@
+"""Comparing two networks: what counts as a difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tutelage.deploy.metadata import Suppression
+from tutelage.deploy.verify import Check, checks, difference
+from tutelage.structures import Predictions
+
+IMAGES = [np.zeros((20, 30, 3), np.uint8)] * 3
+WAYS = (Check(2, (32, 64)),)
+XYXY = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 11]])
+SCORES = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+
+
+def network(xyxy: Tensor = XYXY, scores: Tensor = SCORES):
+    """The same answer for every picture."""
+
+    def run(images: Tensor) -> Predictions:
+        shown = (len(images), 1, 1)
+        level = torch.zeros(len(xyxy), dtype=torch.int64)
+        return Predictions(xyxy.repeat(shown), torch.logit(scores).repeat(shown), None, level)
+
+    return run
+
+
+def changed(values: Tensor, row: int, column: int, by: float) -> Tensor:
+    mine = values.clone()
+    mine[row, column] += by
+    return mine
+
+
+def test_boxes_are_shares_of_the_canvas_and_scores_as_they_are() -> None:
+    same = difference(network(), network(), IMAGES, WAYS)
+    box = difference(network(), network(changed(XYXY, 1, 2, 6.4)), IMAGES, WAYS)
+    score = difference(network(), network(scores=changed(SCORES, 2, 0, 0.25)), IMAGES, WAYS)
+    assert (same, box, score) == pytest.approx((0, 0.1, 0.25), abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_number_is_no_agreement(value: float) -> None:
+    broken = network(changed(XYXY, 0, 0, value))
+    assert difference(network(), broken, IMAGES, WAYS) == float("inf")
+
+
+def test_another_number_of_candidates() -> None:
+    fewer = network(XYXY[:2], SCORES[:2])
+    assert difference(network(), fewer, IMAGES, WAYS) == float("inf")
+
+
+def test_survivors() -> None:
+    settings = Suppression(conf=0.25, iou=0.5, max_detections=10)
+
+    def apart(*others: Tensor) -> float:
+        return difference(network(), network(*others), IMAGES, WAYS, suppression=settings)
+
+    order = torch.tensor([2, 0, 1])
+    assert apart(XYXY[order], SCORES[order]) == pytest.approx(0, abs=1e-6)
+    assert apart(XYXY, changed(SCORES, 1, 0, -0.1)) == pytest.approx(0.1, abs=1e-6)
+    assert apart(XYXY[:2], SCORES[:2]) >= 0.9  # the partner of the lost one has another class
+    assert apart(XYXY, SCORES * 0.01) == float("inf")
+    assert apart(XYXY, changed(SCORES, 2, 1, -0.6)) >= 0.2
+
+
+def test_checks_differ_in_batch_shape_and_size() -> None:
+    assert checks(64, 32) == (Check(1, (64, 64)), Check(3, (64, 96)))
