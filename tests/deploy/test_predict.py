@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -82,6 +84,22 @@ def test_an_exported_file_finds_the_same(to, graph, run, expected) -> None:
         [found] = predict(path, PICTURE, device="cpu", conf=0.1)
         same(found, expected)
         assert found.names == NAMES
+
+
+def test_signals_find_a_stack_after_openvino(graph, run) -> None:
+    pytest.importorskip("openvino")
+    from tutelage import export
+
+    file = str(export(run, "openvino").path)
+    code = (
+        "import gc, signal, sys; from tutelage.deploy.runtime import open_model\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "first = open_model(sys.argv[1]); second = open_model(sys.argv[1])\n"
+        "del first; gc.collect(); del second; gc.collect()\n"
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
 
 
 def test_settings(detector, expected) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 from tutelage.errors import MissingExtraError
 
@@ -32,3 +34,18 @@ def require(*packages: str) -> None:
             f"{' and '.join(TITLES[package] for package in missing)} {verb} not installed:",
             fix=f"pip install 'tutelage[{','.join(extras)}]'",
         )
+
+
+@cache
+def openvino_core() -> Any:
+    """Return the one OpenVINO core of this process, its CPU plugin loaded.
+
+    Each core's plugin gives the thread an alternative signal stack and takes it away with itself
+    (openvino#11894). When two go in the order in which they came, the thread is left with memory
+    that is gone, and the next signal kills the process.
+    """
+    import openvino
+
+    core = openvino.Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it
+    return core

@@ -15,6 +15,7 @@ import openvino
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from tutelage.deploy.extras import openvino_core
 from tutelage.deploy.metadata import MARK, Metadata
 from tutelage.deploy.quantise import inputs, tail
 
@@ -51,7 +52,7 @@ def write_int8_openvino(
 
 def _converted(model: ModelProto) -> Any:
     # The core reads ONNX itself; OpenVINO's converter would do the same and report its use.
-    return openvino.Core().read_model(model.SerializeToString())
+    return openvino_core().read_model(model.SerializeToString())
 
 
 def _write(model: Any, path: Path, metadata: Metadata) -> None:

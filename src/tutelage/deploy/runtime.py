@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tutelage.deploy.extras import require
+from tutelage.deploy.extras import openvino_core, require
 from tutelage.deploy.metadata import MARK, Metadata
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
@@ -125,27 +125,23 @@ def _providers(device: str) -> list[Any]:
 
 
 def _openvino(path: Path, device: str) -> Runnable:
-    import openvino
-
     model, metadata = _openvino_model(path, device)
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32",  # some processors would round to bfloat16
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    compiled = openvino_core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     return _wrapped(path, metadata, lambda images: list(request.infer(images).values()), "cpu")
 
 
 def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
     require("openvino")
-    import openvino
-
     if device not in ("auto", "cpu"):
         raise ConfigError(f"--device {device}: OpenVINO runs on the CPU here.", fix="--device cpu")
     try:
-        model = openvino.Core().read_model(path)
+        model = openvino_core().read_model(path)
     except Exception as error:  # its errors have no common base
         raise _damaged(path, "OpenVINO", error) from error
     if path.suffix.lower() == ONNX:
