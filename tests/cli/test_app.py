@@ -18,6 +18,7 @@ COMMANDS = (
     "compare",
     "layers",
     "doctor",
+    "weights",
     "methods",
     "demo",
     "config",

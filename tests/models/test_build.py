@@ -208,10 +208,13 @@ def test_files_that_are_not_what_they_say(
 def test_files_without_an_architecture(trained: GraphDetector, tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_best(path, trained.state_dict(), {"names": list(trained.names)})
-    with pytest.raises(WeightsError, match="not written by tutelage"):
+    assert same(load(path), trained)  # the tensors tell which architecture it is
+    assert (load(path).arch_name, load(path).names) == (trained.arch_name, trained.names)
+    save_best(path, {"fc.weight": torch.zeros(2, 2)}, {})
+    with pytest.raises(WeightsError, match="no architecture and class names in its header"):
         load(path)
     save_best(path, trained.state_dict(), {"names": ["a"], "arch": {"nc": 1}})
-    with pytest.raises(WeightsError, match="cannot be used: other is not a usable model"):
+    with pytest.raises(WeightsError, match="cannot be used: its yaml has 0 rows, but"):
         load(path)
 
 
@@ -269,6 +272,9 @@ def test_what_a_transfer_reports(trained: GraphDetector, best: Path) -> None:
     assert (report.matched, report.total) == (342 - 9, 342)
     assert sorted(report.skipped)[0] == "model.77.im.0.implicit"
     assert len(report.skipped) == 9
+    assert set(report.left) == set(report.skipped)
+    words = report.in_words("model.77.", 2, 1)
+    assert words == "333 of 342 tensors (head is new: 2 → 1 classes)"
     full = build("yolov7-tiny@0.25", trained.names)
     assert transfer(full, trained.state_dict(), anchors=True).matched == 344
     assert same(full, trained)
@@ -284,5 +290,13 @@ def test_a_plain_head_meets_a_head_with_implicit_vectors(trained: GraphDetector)
     student = build(trained.arch, trained.names)
     report = transfer(student, plain.state_dict(), anchors=True)
     assert {key.split(".")[2] for key in report.skipped} == {"ia", "im"}
+    assert report.in_words("model.77.", 2, 2) == "338 of 344 tensors (6 new in the head)"
+    more = {**plain.state_dict(), "model.78.conv.weight": torch.zeros(1)}
+    del more["model.0.conv.weight"]
+    report = transfer(student, more)
+    assert report.left == ("model.78.conv.weight",)
+    assert report.in_words("model.77.", 2, 2).endswith(
+        "(6 new in the head, 1 new elsewhere, 1 of the file left)"
+    )
     for a, b in zip(student.eval()(IMAGES).raw, plain.eval()(IMAGES).raw, strict=True):
         torch.testing.assert_close(a, b)

@@ -14,12 +14,10 @@ from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
 from tutelage.weights.convert import (
     Form,
-    anchors_px,
     block_names,
     form,
     normalise_names,
     plain_mapping,
-    with_anchor_grid,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
@@ -140,32 +138,12 @@ def test_no_anchor_head(bad: dict[str, Tensor]) -> None:
         form(bad, {}, "DualDDetect")
 
 
-def test_anchors_in_pixels_with_and_without_the_grid() -> None:
-    assert torch.equal(anchors_px(state(), "9", STRIDES), ANCHORS)
-    assert torch.equal(anchors_px(state(grid=False), "9", STRIDES), ANCHORS)
-    assert torch.equal(anchors_px(state(), "9", ()), ANCHORS)
-    with pytest.raises(WeightsError, match="2 levels but 3 strides"):
-        anchors_px(state(grid=False), "9", (8, 16, 32))
-
-
-def test_anchor_grid_is_derived_as_yolov7_stores_it() -> None:
-    derived = with_anchor_grid(state("model.9.m.0.weight", grid=False), "9", STRIDES)
-    stored = state("model.9.m.0.weight")
-    assert list(derived) == list(stored)
-    assert all(torch.equal(derived[key], stored[key]) for key in stored)
-    again = with_anchor_grid(derived, "9", STRIDES)
-    assert list(again) == list(derived)
-
-
 def test_published_checkpoint() -> None:
     found = read_foreign(GOLDEN / "yolov7-tiny-w025-stripped.pt")
     made = form(found.state, found.yaml, found.head)
     assert made == Form(
-        "yolov7", "77", 3, 3, implicit=True, auxiliary=False, fused=False, reparameterised=False
+        "yolov7", "77", 3, 3, 3, implicit=True, auxiliary=False, fused=False, reparameterised=False
     )
-    pixels = anchors_px(found.state, "77", found.strides)
-    without = {key: value for key, value in found.state.items() if "anchor_grid" not in key}
-    assert torch.equal(pixels, anchors_px(without, "77", found.strides))
     assert block_names(found.yaml)[:2] == ["Conv", "Conv"]
     assert len(block_names(found.yaml)) == 78
 
@@ -175,11 +153,6 @@ def test_yolov5_of_2022() -> None:
     found = read_foreign(SHARED / "real-yolov5n-ppe.pt")
     made = form(found.state, found.yaml, found.head)
     assert (made.family, made.head_key, made.levels, made.deploy) == ("yolov5", "24", 3, False)
-    assert anchors_px(found.state, "24", found.strides)[0].tolist() == [
-        [10, 13],
-        [16, 30],
-        [33, 23],
-    ]
 
 
 @pytest.mark.parametrize(

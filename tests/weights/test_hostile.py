@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import random
+import re
 import time
 import zipfile
 from collections.abc import Callable
@@ -173,14 +172,30 @@ def test_getattr_chain_ends_at_its_first_link(tmp_path: Path) -> None:
 
 
 def test_model_classes_are_inert(tmp_path: Path) -> None:
-    """A class path below ``models`` or ``torch.nn`` may say anything; it is only text."""
-    proof = tmp_path / "proof"
-    trick = call("torch.nn.modules.module", "os.system", f"touch {proof}")
-    found = read(
-        {"model": model(tensor(), extra=trick, layer=call("utils.x", "system", "y"))}, tmp_path
-    )
-    assert found.state["weight"].shape == (2, 3)
-    assert not proof.exists()
+    """A class path below ``models`` may say anything; it is only text."""
+    content = {"model": model(tensor(), layer=call("utils.x", "system", "y"))}
+    assert read(content, tmp_path).state["weight"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("torch.nn.modules.module", "os.system"),
+        ("torch.nn.modules.module", "_load"),
+        ("torch.nn.functional", "torch.hub.load"),
+        ("torch.nn.init", "kaiming_normal_"),
+        ("torch.nn.modules.conv", "Conv2d.__init__.__globals__"),
+        ("torch.nn.modules.conv", "__builtins__"),
+        ("models", "common.Conv.__class__"),
+        ("models.common", "__loader__"),
+        ("models..common", "x"),
+        ("utils", "os.system"),
+    ],
+)
+def test_gadgets_below_allowed_packages(tmp_path: Path, module: str, name: str) -> None:
+    content = {"model": model(tensor(), extra=call(module, name, "x"))}
+    with pytest.raises(WeightsError, match=re.escape(f"would call {module}.{name}")):
+        read(content, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -353,38 +368,6 @@ def test_small_files_that_describe_much(tmp_path: Path, bomb: Any, match: str) -
     with pytest.raises(WeightsError, match=match):
         read(bomb, tmp_path, {"data/0": bytes(size)})
     assert time.monotonic() - start < 60
-
-
-def test_random_damage_never_escapes(tmp_path: Path) -> None:
-    """Whatever bytes change, the answer is a checkpoint or one of our errors."""
-    whole = save({"model": trained(), "epoch": 1}, tmp_path / "whole.pt").read_bytes()
-    with zipfile.ZipFile(io.BytesIO(whole)) as file:
-        pickled = file.read("whole/data.pkl")
-        rest = {
-            n.removeprefix("whole/"): file.read(n) for n in file.namelist() if "data.pkl" not in n
-        }
-    rest.pop("version")
-    generator = random.Random(0)
-    outcomes = {"read": 0, "refused": 0}
-    for trial in range(400):
-        if trial % 2:
-            damaged = bytearray(pickled)
-            for _ in range(generator.randint(1, 3)):
-                damaged[generator.randrange(len(damaged))] = generator.randrange(256)
-            path = archive(bytes(damaged), tmp_path / "evil.pt", rest)
-        else:
-            damaged = bytearray(whole)
-            start = generator.choice([0, len(whole) - 3000])
-            damaged[generator.randrange(start, start + 3000)] ^= 1 << generator.randrange(8)
-            path = tmp_path / "evil.pt"
-            path.write_bytes(damaged)
-        try:
-            read_foreign(path)
-            outcomes["read"] += 1
-        except WeightsError:
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 100, outcomes
-    assert outcomes["read"] > 10, outcomes
 
 
 def test_every_truncation_point_is_told(tmp_path: Path) -> None:

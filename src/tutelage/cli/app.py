@@ -23,6 +23,7 @@ from tutelage.cli.predict import predict
 from tutelage.cli.problems import Interrupted, report
 from tutelage.cli.train import train
 from tutelage.cli.val import val
+from tutelage.cli.weights import weights
 
 app = typer.Typer(
     name="tutelage",
@@ -48,6 +49,7 @@ DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"
 )
 app.command(epilog=DOCTOR)(doctor)
+app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
 app.command()(methods)
 app.command()(demo)
 app.command(epilog="[dim]Example[/]  tutelage config run.yaml --set optim.lr=0.005")(config)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,15 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError, WeightsError
-from tutelage.models.architecture import read_architecture
+from tutelage.models.architecture import Architecture, read_architecture
+from tutelage.models.blocks import BLOCKS
 from tutelage.models.catalog import is_named, recognise
+from tutelage.models.forms import fitted, fold_as, head_of, plain_head
 from tutelage.models.graph import GraphDetector
+from tutelage.models.heads import HEADS
+from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, matching, transfer
+from tutelage.weights.convert import block_names, form, normalise_names
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 BEST = "best.safetensors"
@@ -24,8 +30,8 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         source: Path, for messages.
-        state: Tensors under ``model.<row>.<...>``, floating ones in float32.
-        arch: Yaml mapping.
+        state: Tensors under ``model.<row>.<...>``, in the precision of the file.
+        arch: Yaml mapping; empty for a state dict of a graph that is not known.
         arch_name: Name of the architecture.
         names: Class names.
         strides: Strides as stored, or empty.
@@ -77,34 +83,56 @@ def _own(path: Path) -> Checkpoint:
     from tutelage.weights import load_best, require_finite
 
     state, meta = load_best(path)
+    require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
-        raise WeightsError(
-            f"{path} has no architecture and class names in its header: not written by tutelage.",
-            fix="Give a best.safetensors of a run, or a YOLOv7/YOLOv5 .pt.",
-        )
+        return _bare(path, state, names)
     name = str(meta.get("arch_name") or recognise(arch) or path.stem)
-    floats = {key: x.float() if x.is_floating_point() else x for key, x in state.items()}
-    require_finite(floats, path)
-    return Checkpoint(
-        str(path), floats, dict(arch), name, tuple(map(str, names)), (), "EMA weights of a run"
-    )
+    note = str(meta.get("note") or "EMA weights of a run")
+    return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
+
+
+def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
+    """A state dict that another program put into a ``.safetensors``."""
+    try:
+        found = form(state, {})
+    except WeightsError as error:
+        raise WeightsError(
+            f"{path} has no architecture and class names in its header, and its tensors are of no "
+            "YOLOv7/YOLOv5 detector.",
+            fix="Give a best.safetensors of a run, or a YOLOv7/YOLOv5 .pt.",
+        ) from error
+    known = normalise_names(names, found.classes)
+    return _evened(path, state, {}, known, (), "a bare state dict")
 
 
 def _foreign(path: Path) -> Checkpoint:
     from tutelage.weights import read_foreign
 
     found = read_foreign(path)
-    state, arch = dict(found.state), dict(found.yaml)
-    arch["nc"] = found.nc
-    head = f"model.{_row_count(arch) - 1}"
-    if not any(key.startswith(f"{head}.ia.") for key in state):
-        _use_plain_head(arch)
-    _use_stored_anchors(arch, state, head, found.strides)
+    kind = "EMA weights" if found.source == "ema" else "plain weights"
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
-    note = f"{'EMA weights' if found.source == 'ema' else 'plain weights'}, {found.note}"
-    arch_name = recognise(arch) or path.stem
-    return Checkpoint(str(path), state, arch, arch_name, names, found.strides, note)
+    note = f"{kind}, {found.note}"
+    return _evened(path, dict(found.state), dict(found.yaml), names, found.strides, note)
+
+
+def _evened(
+    path: Path,
+    state: dict[str, Tensor],
+    arch: dict[str, Any],
+    names: tuple[str, ...],
+    strides: tuple[int, ...],
+    note: str,
+) -> Checkpoint:
+    """Even out what differs between releases: the form of the head and where anchors are."""
+    arch = arch or identify(state, len(names)) or {}
+    if arch:
+        arch["nc"] = len(names)
+        if not any(".ia." in key for key in state):
+            arch = plain_head(arch)
+        _use_stored_anchors(arch, state, f"model.{_row_count(arch) - 1}", strides)
+    name = recognise(arch) or path.stem
+    return Checkpoint(str(path), state, arch, name, names, strides, note)
 
 
 def _row_count(arch: Mapping[str, Any]) -> int:
@@ -112,31 +140,21 @@ def _row_count(arch: Mapping[str, Any]) -> int:
     return sum(len(part) for part in parts if isinstance(part, list))
 
 
-def _use_plain_head(arch: dict[str, Any]) -> None:
-    """Name the head Detect if the file has no implicit vectors: they are folded already."""
-    match arch.get("head"):
-        case [*rows, [source, number, "IDetect", args]]:
-            arch["head"] = [*rows, [source, number, "Detect", args]]
-            arch.setdefault("family", "yolov7")
-        case _:
-            pass
-
-
 def _use_stored_anchors(
     arch: dict[str, Any], state: Mapping[str, Tensor], head: str, strides: Sequence[int]
 ) -> None:
     """Take anchors from the buffers where the yaml has another number of them, or only a count."""
     cells, pixels = state.get(f"{head}.anchors"), state.get(f"{head}.anchor_grid")
-    if cells is None:
+    if cells is None or cells.dim() != 3:
         return
     written = arch.get("anchors")
     shape = [2 * cells.shape[1]] * len(cells)
-    if isinstance(written, list) and [len(level) for level in written] == shape:
+    if isinstance(written, list) and [_length(level) for level in written] == shape:
         return
     if pixels is not None:
         arch["anchors"] = pixels.reshape(len(cells), -1).tolist()
     elif len(strides) == len(cells):
-        scaled = [a * s for a, s in zip(cells, strides, strict=True)]
+        scaled = [a.float() * s for a, s in zip(cells, strides, strict=True)]
         arch["anchors"] = torch.stack(scaled).flatten(1).tolist()
 
 
@@ -148,38 +166,116 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
         names: Other class names. With another number of them the head starts anew.
 
     Returns:
-        The model; a folded one if the file is folded.
+        The model in float32; a folded one if the file is folded.
 
     Raises:
         WeightsError: The graph is not usable, or its tensors are not those of the file.
     """
     chosen = tuple(names or checkpoint.names)
-    try:
-        arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=len(chosen))
-        if len(chosen) != len(checkpoint.names):
-            detector = GraphDetector(arch, chosen)
-            fill(detector, checkpoint, anchors=True)
-            return detector
-        with torch.device("meta"):
-            detector = GraphDetector(arch, chosen)
-    except ConfigError as error:
-        raise WeightsError(
-            f"{checkpoint.source} cannot be used: {error.what}", fix=error.fix
-        ) from error
+    if len(chosen) != len(checkpoint.names):
+        return begin(checkpoint, chosen)[0]
+    detector, state = _proven(checkpoint, chosen)
+    folded = is_folded(state)
+    # Copies: the state may be a part of the mapped file, which someone may write to later.
+    own = {key: x.to(_usual_type(x), copy=True) for key, x in state.items()}
+    detector.load_state_dict(own, assign=True)
+    return detector.to(memory_format=torch.channels_last) if folded else detector
+
+
+def _usual_type(value: Tensor) -> torch.dtype:
+    return torch.float32 if value.is_floating_point() else value.dtype
+
+
+def begin(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[GraphDetector, TransferReport]:
+    """Build the model of a checkpoint for training on other classes.
+
+    Returns:
+        The model, unfolded, and what it took over.
+
+    Raises:
+        WeightsError: As :func:`restore`, or the file is folded.
+    """
+    require_usable(checkpoint)  # so that a small file cannot ask for a huge model
+    with _its_own_fault(checkpoint):
+        detector = GraphDetector(_architecture(checkpoint, len(names)), names)
+    return detector, fill(detector, checkpoint, anchors=True)
+
+
+def require_usable(checkpoint: Checkpoint) -> None:
+    """Check that a checkpoint can be restored, without the memory that this takes.
+
+    Raises:
+        WeightsError: As :func:`restore`.
+    """
+    _proven(checkpoint, checkpoint.names)
+
+
+def _proven(
+    checkpoint: Checkpoint, names: Sequence[str]
+) -> tuple[GraphDetector, dict[str, Tensor]]:
+    """The model on the meta device and its state: the graph has exactly the file's tensors."""
+    with _its_own_fault(checkpoint), torch.device("meta"):
+        detector = GraphDetector(_architecture(checkpoint, len(names)), names)
     if checkpoint.strides and checkpoint.strides != detector.strides:
         raise WeightsError(
             f"{checkpoint.source} says strides {list(checkpoint.strides)}, but its graph has "
             f"{list(detector.strides)}."
         )
     state = _with_anchors(detector, checkpoint.state)
-    folded = is_folded(state)
-    if folded:
+    if is_folded(state):
         detector = detector.fused()
         gone = (".ia.", ".im.", ".m2.", *(f"model.{row}." for row in detector.auxiliary))
         state = {k: v for k, v in state.items() if not any(part in k for part in gone)}
+    else:
+        fold_as(detector, state)
     _require_same(detector, state, checkpoint.source)
-    detector.load_state_dict(state, assign=True)
-    return detector.to(memory_format=torch.channels_last) if folded else detector
+    return detector, state
+
+
+@contextlib.contextmanager
+def _its_own_fault(checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise WeightsError(
+            f"{checkpoint.source} cannot be used: {error.what}", fix=error.fix
+        ) from error
+
+
+def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
+    """Check the yaml of a checkpoint: its blocks, and that it is not larger than the file.
+
+    Raises:
+        ConfigError: It cannot be used.
+        WeightsError: The file has no yaml and none is known for its tensors.
+    """
+    if not checkpoint.arch:
+        raise WeightsError(
+            f"{checkpoint.source} holds tensors without a yaml, and no known architecture has "
+            "tensors like these.",
+            fix="Give the yaml of the model too:  --cfg model.yaml --weights FILE",
+        )
+    unknown: dict[str, list[str]] = {}
+    for row, block in enumerate(block_names(checkpoint.arch)[:-1]):
+        if block not in BLOCKS and block not in HEADS:
+            unknown.setdefault(block, []).append(str(row))
+    if unknown:
+        listed = ", ".join(
+            f"{block[:40]} (row {', '.join(rows[:5])}{'…' if len(rows) > 5 else ''})"
+            for block, rows in list(unknown.items())[:8]
+        )
+        raise ConfigError(
+            f"its graph has blocks that are not known here: {listed}.",
+            fix="A block is one file and one line: see docs/architecture.md.",
+        )
+    rows, head = _row_count(checkpoint.arch), head_of(checkpoint.state)
+    if head is None or head.row != rows - 1:
+        place = "no anchors" if head is None else f"its anchors in row {head.row}"
+        raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.")
+    arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=classes)
+    if sum(row.count for row in arch.rows) > rows + len(checkpoint.state):
+        raise ConfigError("its yaml repeats blocks more often than the file has tensors.")
+    return arch
 
 
 def fill(
@@ -200,18 +296,28 @@ def fill(
             f"{checkpoint.source} is a folded deploy file: without BatchNorm it cannot be trained.",
             fix="Use the file from before folding.",
         )
-    report = matching(detector, checkpoint.state, anchors=anchors)
+    state = fitted(checkpoint.state, detector.state_dict())
+    report = matching(detector, state, anchors=anchors)
     if 2 * report.matched < report.total:
-        rows = _row_count(checkpoint.arch)
-        name, ours = checkpoint.arch_name, detector.arch_name
-        way = f"Use  --cfg {name}" if is_named(name) else "Leave out --cfg to train that one."
-        fix = f"It looks like {name} ({rows} layers). {way}" if name != ours else ""
         raise WeightsError(
-            f"{checkpoint.source} does not fit {ours}: "
+            f"{checkpoint.source} does not fit {detector.arch_name}: "
             f"{report.matched} of {report.total} tensors match.",
-            fix=fix,
+            fix=_likeness(checkpoint, detector),
         )
-    return transfer(detector, checkpoint.state, anchors=anchors)
+    return transfer(detector, state, anchors=anchors)
+
+
+def _likeness(checkpoint: Checkpoint, detector: GraphDetector) -> str:
+    """Name the architecture that a file looks like, if it is another one."""
+    name = checkpoint.arch_name
+    if not checkpoint.arch or name == detector.arch_name:
+        return ""
+    way = f"Use  --cfg {name}" if is_named(name) else "Leave out --cfg to train that one."
+    return f"It looks like {name} ({_row_count(checkpoint.arch)} layers). {way}"
+
+
+def _length(level: object) -> int:
+    return len(level) if isinstance(level, list) else -1
 
 
 def is_folded(state: Mapping[str, Tensor]) -> bool:
@@ -227,7 +333,7 @@ def _with_anchors(detector: GraphDetector, state: Mapping[str, Tensor]) -> dict[
     if detector.detect.anchor_grid is None:
         completed.pop(key, None)
     elif key not in completed and cells is not None and len(cells) == len(detector.strides):
-        pixels = torch.stack([a * s for a, s in zip(cells, detector.strides, strict=True)])
+        pixels = torch.stack([a.float() * s for a, s in zip(cells, detector.strides, strict=True)])
         completed[key] = pixels.view(len(cells), 1, -1, 1, 1, 2)
     return completed
 

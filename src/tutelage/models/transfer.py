@@ -17,12 +17,33 @@ class TransferReport(NamedTuple):
     Attributes:
         matched: Tensors taken over.
         total: Tensors of the model that were looked for.
-        skipped: Keys of those that were not found or have another shape.
+        skipped: Keys of those that were not found or have another shape: they are new.
+        left: Keys of the checkpoint that found no place, anchors that were not asked for aside.
     """
 
     matched: int
     total: int
     skipped: tuple[str, ...]
+    left: tuple[str, ...] = ()
+
+    def in_words(self, head: str, before: int, after: int) -> str:
+        """Say what was taken, what is new and what was left.
+
+        Args:
+            head: Prefix of the head's keys, e.g. ``model.77.``.
+            before: Classes of the checkpoint.
+            after: Classes of the model.
+        """
+        outputs = sum(key.startswith(head) for key in self.skipped)
+        others, left = len(self.skipped) - outputs, len(set(self.left) - set(self.skipped))
+        notes = [
+            f"head is new: {before} → {after} classes" * bool(outputs and before != after),
+            f"{outputs} new in the head" * bool(outputs and before == after),
+            f"{others} new elsewhere" * bool(others),
+            f"{left} of the file left" * bool(left),
+        ]
+        text = f"{self.matched} of {self.total} tensors"
+        return f"{text} ({', '.join(filter(None, notes))})" if any(notes) else text
 
 
 def matching(
@@ -35,7 +56,9 @@ def matching(
     skipped = tuple(
         key for key, value in wanted.items() if key not in state or state[key].shape != value.shape
     )
-    return TransferReport(len(wanted) - len(skipped), len(wanted), skipped)
+    taken = wanted.keys() - set(skipped)
+    left = tuple(key for key in state if key not in taken and (anchors or "anchor" not in key))
+    return TransferReport(len(taken), len(wanted), skipped, left)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.losses import AuxiliaryCriterion, Criterion
 from tutelage.models.build import build
-from tutelage.models.checkpoint import fill, read_checkpoint
+from tutelage.models.checkpoint import begin, fill, read_checkpoint
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.models.heads import IAuxDetect
@@ -204,12 +204,14 @@ def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector,
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"
     checkpoint = read_checkpoint(weights)
-    student = build(arch or checkpoint.arch, names)
-    report = fill(student, checkpoint, anchors=arch is None)
+    if arch is None:
+        student, report = begin(checkpoint, names)
+    else:
+        student = build(arch, names)
+        report = fill(student, checkpoint)
     head = f"model.{len(student.model) - 1}."
-    new = any(key.startswith(head) for key in report.skipped)
-    note = f" (head is new: {len(checkpoint.names)} → {len(names)} classes)" if new else ""
-    return student, f"{weights}: {report.matched} of {report.total} tensors{note}"
+    taken = report.in_words(head, len(checkpoint.names), len(names))
+    return student, f"{weights}: {taken}"
 
 
 def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:

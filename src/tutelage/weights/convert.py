@@ -8,11 +8,10 @@ anchors the true ones are in the buffers alone, so the yaml's are never trusted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from tutelage.errors import WeightsError
@@ -32,6 +31,7 @@ class Form:
         head_key: Graph row of the head, for example ``"77"``.
         levels: Number of pyramid levels, from the anchor buffer.
         anchors_per_level: Anchors of each level, from the anchor buffer.
+        classes: Number of classes, from the outputs of the head; 0 if they do not say.
         implicit: The head has its implicit parameters (IDetect, IAuxDetect), not yet folded.
         auxiliary: The head has auxiliary convolutions.
         fused: BatchNorm is folded into the convolutions, somewhere or everywhere.
@@ -42,6 +42,7 @@ class Form:
     head_key: str
     levels: int
     anchors_per_level: int
+    classes: int
     implicit: bool
     auxiliary: bool
     fused: bool
@@ -81,11 +82,18 @@ def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -
         head_key=row,
         levels=shape[0],
         anchors_per_level=shape[1],
+        classes=_classes(state.get(f"model.{row}.m.0.weight"), shape[1]),
         implicit="ia" in own or "im" in own,
         auxiliary="m2" in own,
         fused=any(name[-2:] == ["conv", "bias"] for name in parts),
         reparameterised=any("rbr_reparam" in name for name in parts),
     )
+
+
+def _classes(kernel: Tensor | None, anchors: int) -> int:
+    """How many classes the first convolution of a head has outputs for."""
+    outputs, rest = divmod(len(kernel), anchors) if kernel is not None and kernel.dim() else (0, 0)
+    return max(outputs - 5, 0) if not rest else 0
 
 
 def _family(head_parts: set[str], yaml: Mapping[str, Any], head: str) -> Family:
@@ -100,42 +108,6 @@ def block_names(yaml: Mapping[str, Any]) -> list[str]:
     """Return the block of every row of a model yaml, ``[from, number, block, args]``, in order."""
     rows = [*(yaml.get("backbone") or ()), *(yaml.get("head") or ())]
     return [str(row[2]) for row in rows if isinstance(row, list | tuple) and len(row) > 2]
-
-
-def anchors_px(state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]) -> Tensor:
-    """Return the true anchors ``(levels, anchors, 2)``, width and height in pixels, float32.
-
-    Taken from ``anchor_grid`` if there is one, else ``anchors`` (grid units) times the stride.
-
-    Raises:
-        WeightsError: The strides do not fit the buffer.
-    """
-    anchors = state[f"model.{head_key}.anchors"].float()
-    grid = state.get(f"model.{head_key}.anchor_grid")
-    if grid is not None and grid.numel() == anchors.numel():
-        return grid.float().reshape(anchors.shape).clone()
-    if len(strides) != len(anchors):
-        raise WeightsError(f"The head has {len(anchors)} levels but {len(strides)} strides.")
-    return anchors * torch.tensor(strides, dtype=torch.float32).view(-1, 1, 1)
-
-
-def with_anchor_grid(
-    state: Mapping[str, Tensor], head_key: str, strides: Sequence[int]
-) -> dict[str, Tensor]:
-    """Return the state with ``anchor_grid`` ``(levels, 1, anchors, 1, 1, 2)`` beside ``anchors``.
-
-    YOLOv5 from 6.0 on derives it at run time instead of storing it. Key order is that of YOLOv7.
-    """
-    name = f"model.{head_key}.anchor_grid"
-    pixels = anchors_px(state, head_key, strides)
-    grid = pixels.view(pixels.shape[0], 1, pixels.shape[1], 1, 1, 2)
-    result: dict[str, Tensor] = {}
-    for key, value in state.items():
-        if key != name:
-            result[key] = value
-        if key == f"model.{head_key}.anchors":
-            result[name] = grid
-    return result
 
 
 def normalise_names(names: object, nc: int) -> tuple[str, ...]:

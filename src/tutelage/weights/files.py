@@ -8,9 +8,10 @@ from typing import Literal
 
 from tutelage.errors import WeightsError, nearest
 
-Kind = Literal["zip", "safetensors"]
+Kind = Literal["zip", "legacy", "safetensors"]
 
 _HEAD = 512
+_TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before 1.6 begins with this number
 _SAFETENSORS_HEADER_LIMIT = 100 << 20
 
 
@@ -36,6 +37,8 @@ def existing_file(path: str | Path) -> Path:
         return path
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, not a checkpoint file.")
+    if path.exists():
+        raise WeightsError(f"{path} is no regular file.")
     folder = path.parent
     if not folder.is_dir():
         raise WeightsError(f"{path} does not exist.", fix=f"There is no folder {folder} either.")
@@ -50,11 +53,12 @@ def sniff(path: str | Path) -> Kind:
     """Return the container of a weight file.
 
     Returns:
-        ``"zip"`` for what ``torch.save`` writes, ``"safetensors"``, by content and not by suffix.
+        ``"zip"`` for what ``torch.save`` writes, ``"legacy"`` for what it wrote before 1.6,
+        ``"safetensors"``; by content and not by suffix.
 
     Raises:
-        WeightsError: The file is missing, empty, an HTML page, a Git LFS pointer, a pickle of the
-            old kind, or anything else that is no checkpoint.
+        WeightsError: The file is missing, empty, an HTML page, a Git LFS pointer, a bare pickle, a
+            tar, or anything else that is no checkpoint.
     """
     path = existing_file(path)
     size = path.stat().st_size
@@ -82,10 +86,17 @@ def sniff(path: str | Path) -> Kind:
     length = int.from_bytes(head[:8], "little")
     if len(head) > 8 and head[8:9] == b"{" and length < _SAFETENSORS_HEADER_LIMIT:
         return "safetensors"
+    if head[0] == 0x80 and _TORCH_MAGIC in head[:32]:
+        return "legacy"
     if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
         raise WeightsError(
-            f"{path} is a plain pickle, as torch wrote before 1.6; such files are not read.",
-            fix="Load it once with the program that wrote it and torch.save it again.",
+            f"{path} is a bare pickle, not a checkpoint: torch.save did not write it.",
+            fix="Load it once with the program that wrote it and torch.save its model.",
+        )
+    if head[257:262] == b"ustar":
+        raise WeightsError(
+            f"{path} is a tar archive; the tars that torch wrote before 2017 are not read.",
+            fix="If it was packed for a download, unpack it first.",
         )
     what = f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
     raise WeightsError(

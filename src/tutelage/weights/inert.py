@@ -1,15 +1,17 @@
 """A pickle read as data: the stream becomes a tree of plain values and named records.
 
-``pickletools`` only splits the stream into opcodes. Here they build lists, dicts, tuples and
-:class:`Record` objects; a name in the stream is a string and is never imported, looked up or
-called. What a record means is decided by whoever reads the tree.
+The opcodes only build lists, dicts, tuples and :class:`Record` objects; a name in the stream is a
+string and is never imported, looked up or called. What a record means is decided by whoever reads
+the tree. Python's own unpickler would be faster, but a stream can crash it (a deep tuple as a key)
+or have it reserve gigabytes (a large number of a memo).
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 
@@ -40,182 +42,195 @@ class Record:
         path: Dotted path of its class or function.
         args: What it would have been called with.
         state: What its ``__setstate__`` or ``__dict__`` would have received.
-        items: What would have been appended or set (pairs) on it.
     """
 
     path: str
     args: tuple[Any, ...]
     state: Any = None
-    items: list[Any] = field(default_factory=list)
 
 
 Make = Callable[[str, tuple[Any, ...]], Any]
 
-_SCALARS = (str, int, float, bool, type(None))
-_PUSHED = frozenset(  # opcodes whose decoded argument is the value itself
-    [
-        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    ]
-)
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_IGNORED = frozenset({"PROTO", "FRAME"})
-_EMPTY: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_SET": set,
-}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+MAX_STREAM = 4 << 20
+"""Bytes of a pickle: four times the largest known; objects take up to 200 times as much memory."""
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def parse(
-    stream: bytes, *, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]
-) -> Any:
+    stream: bytes,
+    *,
+    admit: Callable[[str, str], object],
+    make: Make,
+    persistent: Callable[[Any], Any],
+    start: int = 0,
+) -> tuple[Any, int]:
     """Return the value that a pickle describes, without running any of it.
 
     Args:
-        stream: The pickle, any protocol.
-        admit: Called with every dotted name in the stream; raises :class:`RefusedError` to stop.
+        stream: Bytes with a pickle in them, of any binary protocol.
+        admit: Called with every module and name in the stream; raises :class:`RefusedError` to
+            stop.
         make: ``(path, args)`` → the value to put in the place of that call, usually a record.
         persistent: Persistent id → the value to put in its place.
+        start: Where the pickle begins.
+
+    Returns:
+        The value, and where the pickle ends.
 
     Raises:
         RefusedError: ``admit`` or ``make`` refused a name.
         DamagedError: The stream is no well-formed pickle, or has an opcode that no checkpoint has.
     """
-    machine = _Machine(admit, make, persistent)
+    machine = _Machine(stream, start, admit, make, persistent)
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, argument)
+        return machine.run()
     except (RefusedError, DamagedError):
         raise
-    except (ValueError, TypeError, LookupError, OverflowError, UnicodeError) as error:
+    except IndexError as error:
+        raise DamagedError(
+            "malformed pickle: it ends early or takes from an empty stack"
+        ) from error
+    except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
         raise DamagedError(f"malformed pickle: {error}") from error
-    raise DamagedError("the pickle has no end")
 
 
 class _Machine:
+    """The stack and the memo. Each mark begins a stack of its own, so no value is taken beyond."""
+
     def __init__(
-        self, admit: Callable[[str], object], make: Make, persistent: Callable[[Any], Any]
+        self,
+        stream: bytes,
+        start: int,
+        admit: Callable[[str, str], object],
+        make: Make,
+        persistent: Callable[[Any], Any],
     ) -> None:
+        self.stream, self.at = stream, start
         self.admit, self.make, self.persistent = admit, make, persistent
         self.stack: list[Any] = []
-        self.marks: list[int] = []
+        self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
-    def pop(self) -> Any:
-        if not self.stack or (self.marks and len(self.stack) <= self.marks[-1]):
-            raise DamagedError("the stack is empty")
-        return self.stack.pop()
+    def run(self) -> tuple[Any, int]:
+        stream, steps, memo, at = self.stream, _STEPS, self.memo, self.at
+        while True:
+            opcode = stream[at]
+            if opcode == _GET:  # half of a stream are the first three: spelt out, twice as fast
+                self.stack.append(memo[stream[at + 1]])
+                at += 2
+            elif opcode == _PUT:
+                memo[int.from_bytes(stream[at + 1 : at + 5], "little")] = self.stack[-1]
+                at += 5
+            elif opcode == _EMPTY_TUPLE:
+                self.stack.append(())
+                at += 1
+            elif opcode == _STOP:
+                return self.stack.pop(), at + 1
+            else:
+                step = steps.get(opcode) or _unknown(opcode)
+                self.at = at + 1
+                step(self)
+                at = self.at
 
-    def top(self) -> Any:
-        value = self.pop()
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        if end > len(self.stream):
+            raise DamagedError("malformed pickle: it ends early")
+        taken, self.at = self.stream[self.at : end], end
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def line(self) -> str:
+        end = self.stream.index(b"\n", self.at)
+        return self.take(end + 1 - self.at)[:-1].decode()
+
+    def push(self, value: Any) -> None:
         self.stack.append(value)
-        return value
 
-    def popped_to_mark(self) -> list[Any]:
-        if not self.marks:
-            raise DamagedError("a mark is missing")
-        start = self.marks.pop()
-        values = self.stack[start:]
-        del self.stack[start:]
+    def to_mark(self) -> list[Any]:
+        values, self.stack = self.stack, self.marked.pop()
         return values
 
-    def step(self, opcode: str, argument: Any) -> None:
-        push = self.stack.append
-        if opcode in _PUSHED:
-            push(argument)
-        elif opcode in _CONSTANTS:
-            push(_CONSTANTS[opcode])
-        elif opcode in _EMPTY:
-            push(_EMPTY[opcode]())
-        elif opcode in _TUPLES:
-            push(tuple(reversed([self.pop() for _ in range(_TUPLES[opcode])])))
-        elif opcode in ("BINGET", "LONG_BINGET", "GET"):
-            push(self.memo[int(argument)])
-        elif opcode in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self.memo[int(argument)] = self.top()
-        elif opcode == "MEMOIZE":
-            self.memo[len(self.memo)] = self.top()
-        elif opcode == "MARK":
-            self.marks.append(len(self.stack))
-        elif opcode not in _IGNORED:
-            self.compose(opcode, argument)
+    # --- the opcodes that take more than a line -------------------------------------------------
 
-    def compose(self, opcode: str, argument: Any) -> None:
-        """The opcodes that join values, or name things."""
-        push = self.stack.append
-        match opcode:
-            case "TUPLE":
-                push(tuple(self.popped_to_mark()))
-            case "LIST":
-                push(self.popped_to_mark())
-            case "DICT":
-                target: dict[Any, Any] = {}
-                _set_items(target, self.popped_to_mark())
-                push(target)
-            case "FROZENSET":
-                push(frozenset(_scalar(value) for value in self.popped_to_mark()))
-            case "APPEND":
-                value = self.pop()
-                _append(self.top(), [value])
-            case "APPENDS" | "ADDITEMS":
-                values = self.popped_to_mark()
-                _append(self.top(), values)
-            case "SETITEM":
-                value, key = self.pop(), self.pop()
-                _set_items(self.top(), [key, value])
-            case "SETITEMS":
-                values = self.popped_to_mark()
-                _set_items(self.top(), values)
-            case "GLOBAL":
-                push(self.named(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                name, module = self.pop(), self.pop()
-                push(self.named(module, name))
-            case "INST":
-                name = self.named(*argument.split(" ", 1))
-                push(self.make(name.path, tuple(self.popped_to_mark())))
-            case "REDUCE" | "NEWOBJ":
-                args, callee = self.pop(), self.pop()
-                push(self.call(callee, args))
-            case "NEWOBJ_EX":
-                keywords, args, callee = self.pop(), self.pop(), self.pop()
-                if keywords:
-                    raise DamagedError("an object is made with keyword arguments")
-                push(self.call(callee, args))
-            case "BUILD":
-                state = self.pop()
-                _build(self.top(), state)
-            case "BINPERSID":
-                push(self.persistent(self.pop()))
-            case "POP":
-                if self.marks and len(self.stack) == self.marks[-1]:
-                    self.marks.pop()
-                else:
-                    self.pop()
-            case "POP_MARK":
-                self.popped_to_mark()
-            case "DUP":
-                push(self.top())
-            case _:
-                _unknown(opcode)
+    def mark(self) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
 
-    def named(self, module: object, name: object) -> Name:
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.to_mark()
+
+    def tuple_of(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise IndexError
+        self.stack[-count:] = [tuple(self.stack[-count:])]
+
+    def dictionary(self) -> None:
+        target: dict[Any, Any] = {}
+        _set_items(target, self.to_mark())
+        self.push(target)
+
+    def append(self) -> None:
+        value = self.stack.pop()
+        _append(self.stack[-1], [value])
+
+    def appends(self) -> None:
+        values = self.to_mark()
+        _append(self.stack[-1], values)
+
+    def set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        _set_items(self.stack[-1], [key, value])
+
+    def set_items(self) -> None:
+        values = self.to_mark()
+        _set_items(self.stack[-1], values)
+
+    def named(self) -> None:
+        self.push(self.name(self.line(), self.line()))
+
+    def stack_named(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self.push(self.name(module, name))
+
+    def instance(self) -> NoReturn:
+        self.name(self.line(), self.line())
+        raise DamagedError("opcode INST, which no checkpoint needs")
+
+    def name(self, module: object, name: object) -> Name:
         if not isinstance(module, str) or not isinstance(name, str):
             raise DamagedError("a name is not text")
-        path = f"{module}.{name}"
-        self.admit(path)
-        return Name(path)
+        self.admit(module, name)
+        return Name(f"{module}.{name}")
 
-    def call(self, callee: object, args: object) -> Any:
-        if not isinstance(callee, Name) or not isinstance(args, tuple):
+    def call(self) -> None:
+        args, callee = self.stack.pop(), self.stack.pop()
+        if type(callee) is not Name or type(args) is not tuple:
             raise DamagedError("something that is no class is called")
-        return self.make(callee.path, args)
+        self.stack.append(self.make(callee.path, args))
+
+    def call_with_keywords(self) -> None:
+        if self.stack.pop():
+            raise DamagedError("an object is made with keyword arguments")
+        self.call()
+
+    def build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Record):
+            if target.state is not None:
+                raise DamagedError("an object is given its state twice")
+            target.state = state
+        elif not isinstance(target, dict):  # the attributes of an OrderedDict are not needed
+            raise DamagedError("state for something that has none")
+
+    def persistent_id(self) -> None:
+        self.push(self.persistent(self.stack.pop()))
 
 
 def _append(target: object, values: list[Any]) -> None:
@@ -223,33 +238,20 @@ def _append(target: object, values: list[Any]) -> None:
         target.extend(values)
     elif isinstance(target, set):
         target.update(_scalar(value) for value in values)
-    elif isinstance(target, Record):
-        target.items.extend(values)
-    else:
+    elif not isinstance(target, Record):  # what a record would collect is not needed
         raise DamagedError("appending to something that is no list")
 
 
 def _set_items(target: object, flat: list[Any]) -> None:
     if len(flat) % 2:
         raise DamagedError("a key has no value")
-    pairs = zip(flat[::2], flat[1::2], strict=True)
     if isinstance(target, dict):
-        target.update((_scalar(key), value) for key, value in pairs)
-    elif isinstance(target, Record):
-        target.items.extend(pairs)
-    else:
+        keys = flat[::2]
+        if not _SCALARS.issuperset(map(type, keys)):
+            keys = [_scalar(key) for key in keys]
+        target.update(zip(keys, flat[1::2], strict=True))
+    elif not isinstance(target, Record):
         raise DamagedError("setting an item of something that is no dict")
-
-
-def _build(target: object, state: object) -> None:
-    if isinstance(target, Record):
-        if target.state is not None:
-            raise DamagedError("an object is given its state twice")
-        target.state = state
-    elif not isinstance(
-        target, dict
-    ):  # an OrderedDict's attributes (state_dict metadata): not needed
-        raise DamagedError("state for something that has none")
 
 
 def is_scalar(value: object) -> bool:
@@ -264,5 +266,64 @@ def _scalar(key: object) -> Any:
     raise DamagedError(f"a key of type {type(key).__name__}")
 
 
-def _unknown(opcode: str) -> NoReturn:
-    raise DamagedError(f"opcode {opcode}, which no checkpoint needs")
+def _unknown(opcode: int) -> NoReturn:
+    names = (known.name for known in pickletools.opcodes if known.code == chr(opcode))
+    name = f"opcode {next(names, f'{opcode:#04x}')}"
+    raise DamagedError(f"malformed pickle: {name}, which no checkpoint needs")
+
+
+_GET, _PUT, _EMPTY_TUPLE, _STOP = b"hr)."
+_STEPS: Mapping[int, Callable[[_Machine], object]] = {
+    # the memo
+    ord("j"): lambda m: m.push(m.memo[m.number(4)]),
+    ord("q"): lambda m: m.memo.__setitem__(m.number(1), m.stack[-1]),
+    0x94: lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    # values
+    ord("N"): lambda m: m.push(None),
+    0x88: lambda m: m.push(True),
+    0x89: lambda m: m.push(False),
+    ord("K"): lambda m: m.push(m.number(1)),
+    ord("M"): lambda m: m.push(m.number(2)),
+    ord("J"): lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),
+    0x8A: lambda m: m.push(int.from_bytes(m.take(m.number(1)), "little", signed=True)),
+    0x8B: lambda m: m.push(int.from_bytes(m.take(m.number(4)), "little", signed=True)),
+    ord("G"): lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
+    0x8C: lambda m: m.push(m.take(m.number(1)).decode("utf-8", "surrogatepass")),
+    ord("X"): lambda m: m.push(m.take(m.number(4)).decode("utf-8", "surrogatepass")),
+    0x8D: lambda m: m.push(m.take(m.number(8)).decode("utf-8", "surrogatepass")),
+    ord("C"): lambda m: m.push(m.take(m.number(1))),
+    ord("B"): lambda m: m.push(m.take(m.number(4))),
+    0x8E: lambda m: m.push(m.take(m.number(8))),
+    # containers
+    ord("}"): lambda m: m.push({}),
+    ord("]"): lambda m: m.push([]),
+    0x8F: lambda m: m.push(set()),
+    ord("("): _Machine.mark,
+    ord("t"): lambda m: m.push(tuple(m.to_mark())),
+    0x85: lambda m: m.push((m.stack.pop(),)),
+    0x86: lambda m: m.tuple_of(2),
+    0x87: lambda m: m.tuple_of(3),
+    ord("l"): lambda m: m.push(m.to_mark()),
+    ord("d"): _Machine.dictionary,
+    0x91: lambda m: m.push(frozenset(map(_scalar, m.to_mark()))),
+    ord("a"): _Machine.append,
+    ord("e"): _Machine.appends,
+    0x90: _Machine.appends,
+    ord("s"): _Machine.set_item,
+    ord("u"): _Machine.set_items,
+    # names and objects
+    ord("c"): _Machine.named,
+    0x93: _Machine.stack_named,
+    ord("i"): _Machine.instance,
+    ord("R"): _Machine.call,
+    0x81: _Machine.call,
+    0x92: _Machine.call_with_keywords,
+    ord("b"): _Machine.build,
+    ord("Q"): _Machine.persistent_id,
+    # the stack and the stream
+    ord("0"): _Machine.pop,
+    ord("1"): _Machine.to_mark,
+    ord("2"): lambda m: m.push(m.stack[-1]),
+    0x80: lambda m: m.take(1),
+    0x95: lambda m: m.take(8),
+}

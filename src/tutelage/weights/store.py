@@ -26,6 +26,19 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.weights.files import existing_file, sniff
 
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
 
 class Identity(TypedDict):
     """Which file was used."""
@@ -107,6 +120,24 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {key: file.get_tensor(key) for key in file.keys()}, _header(file)  # noqa: SIM118
 
 
+def load_outline(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read names, shapes and types of a ``.safetensors`` file and its header, but no values.
+
+    Returns:
+        The tensors on the meta device, and the header; see :func:`load_best`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or something else.
+    """
+    with _opened(path) as file:
+        outline: dict[str, Tensor] = {}
+        for key in file.keys():  # noqa: SIM118
+            part = file.get_slice(key)
+            dtype = _DTYPES.get(part.get_dtype(), torch.uint8)
+            outline[key] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
+        return outline, _header(file)
+
+
 def load_header(path: str | Path) -> dict[str, Any]:
     """Read only the header of a ``.safetensors`` file; see :func:`load_best`.
 
@@ -143,7 +174,8 @@ def load_last(path: str | Path) -> dict[str, Any]:
     except WeightsError as error:
         raise WeightsError(error.what, where=error.where, fix=instead) from error
     if kind != "zip":
-        raise WeightsError(f"{path} is a .safetensors file; it holds no training state to resume.")
+        what = "a .safetensors file" if kind == "safetensors" else "of an old kind"
+        raise WeightsError(f"{path} is {what}; it holds no training state to resume.", fix=instead)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

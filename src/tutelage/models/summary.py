@@ -1,0 +1,180 @@
+"""What is in a weight file, told without building the model; and its conversion to ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tutelage.errors import ConfigError, WeightsError
+from tutelage.models.blocks import BLOCKS
+from tutelage.models.catalog import recognise
+from tutelage.models.checkpoint import read_checkpoint, require_usable, weight_file
+from tutelage.models.heads import HEADS
+from tutelage.models.identify import identify
+from tutelage.weights.convert import block_names, form, normalise_names
+from tutelage.weights.files import sniff
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in a weight file.
+
+    Attributes:
+        path: The file.
+        bytes: Its size.
+        kind: What kind of file it is.
+        architecture: Name of the graph; empty if it is neither known nor described.
+        rows: Rows of the graph, or 0.
+        unknown_blocks: Blocks of its yaml that cannot be built here.
+        form: Family and form of the weights.
+        names: Class names.
+        strides: Pixels per cell of each level, as stored, or empty.
+        tensors: Number of tensors of the model.
+        parameters: Number of trained values: without statistics and anchors.
+        precision: Number of values by type, the most frequent first.
+        date: When it was written, as stored, or empty.
+        epoch: The last finished epoch, -1 after stripping, or None.
+        holds: The entries of the file, each in a few words.
+    """
+
+    path: str
+    bytes: int
+    kind: str
+    architecture: str
+    rows: int
+    unknown_blocks: tuple[str, ...]
+    form: str
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    tensors: int
+    parameters: int
+    precision: dict[str, int]
+    date: str
+    epoch: int | None
+    holds: dict[str, str]
+
+
+def summarise(source: str | Path) -> Summary:
+    """Look into a run folder, a ``.safetensors``, a ``last.pt`` or a foreign ``.pt``.
+
+    Raises:
+        WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
+    """
+    path = weight_file(source)
+    if sniff(path) == "safetensors":
+        from tutelage.weights.store import load_outline
+
+        state, meta = load_outline(path)
+        own = isinstance(meta.get("arch"), dict)
+        kind = str(meta.get("note") or "weights of a run") if own else "tensors of another program"
+        training = meta.get("training")
+        epoch = training.get("epochs") if isinstance(training, dict) else None
+        return _summary(
+            path, state, kind, meta["arch"] if own else {}, names=meta.get("names"),
+            strides=tuple(meta.get("strides") or ()), epoch=epoch,
+            holds={key: _short(value) for key, value in meta.items()},
+        )  # fmt: skip
+    from tutelage.weights import read_foreign
+
+    found = read_foreign(path, values=False)
+    kind = f"{found.note}{': its EMA' if found.source == 'ema' else ''}"
+    return _summary(
+        path, found.state, kind, found.yaml, head=found.head, names=list(found.names),
+        strides=found.strides, date=found.date, epoch=found.epoch, holds=found.holds,
+    )  # fmt: skip
+
+
+def _summary(
+    path: Path,
+    state: Mapping[str, Tensor],
+    kind: str,
+    arch: Mapping[str, Any],
+    *,
+    names: object,
+    strides: tuple[int, ...],
+    holds: dict[str, str],
+    head: str = "",
+    date: str = "",
+    epoch: int | None = None,
+) -> Summary:
+    words, classes = _form(state, arch, head)
+    arch = arch or identify(state, classes) or {}
+    count = len(names) if isinstance(names, list) else classes
+    blocks = block_names(arch)
+    values = Counter[str]()
+    for value in state.values():
+        values[str(value.dtype).removeprefix("torch.")] += value.numel()
+    return Summary(
+        path=str(path),
+        bytes=path.stat().st_size,
+        kind=kind,
+        architecture=recognise(arch) or ("a graph of its own" if arch else ""),
+        rows=len(blocks),
+        unknown_blocks=tuple(dict.fromkeys(b for b in blocks if b not in {*BLOCKS, *HEADS})),
+        form=words,
+        names=normalise_names(names, count),
+        strides=strides,
+        tensors=len(state),
+        parameters=sum(v.numel() for k, v in state.items() if not k.endswith(_STATISTICS)),
+        precision=dict(values.most_common()),
+        date=date,
+        epoch=epoch,
+        holds=holds,
+    )
+
+
+def _form(state: Mapping[str, Tensor], arch: Mapping[str, Any], head: str) -> tuple[str, int]:
+    """The family and form in words, and the number of classes of the head."""
+    try:
+        found = form(state, arch, head)
+    except WeightsError:
+        return f"no anchor head{f': {head}' if head else ''}", 0
+    words = [found.family]
+    if found.family == "yolov7":
+        words.append("deploy form: implicit vectors folded" if found.deploy else "training form")
+    words += ["auxiliary head"] * found.auxiliary + ["BatchNorm folded"] * found.fused
+    words += ["RepConv re-parameterised"] * found.reparameterised
+    return ", ".join(words), found.classes
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping | list):
+        return f"{len(value)} entries"
+    text = str(value)
+    return text if len(text) <= 60 else f"text of {len(text)} letters"
+
+
+def convert(source: str | Path, target: str | Path, *, force: bool = False) -> None:
+    """Write the weights of any file as a ``.safetensors`` of ours, in the precision they have.
+
+    Raises:
+        ConfigError: The target has another suffix or no folder, or exists and ``force`` is False.
+        WeightsError: The source cannot be used; nothing is written.
+    """
+    path = Path(target)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"--to {path}: only .safetensors is written.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--to {path}: there is no folder {path.parent}.")
+    if path.exists() and not force:
+        raise ConfigError(f"--to {path}: the file exists.", fix="Replace it with  --force")
+    checkpoint = read_checkpoint(source)
+    require_usable(checkpoint)
+    from tutelage.weights import save_best
+
+    meta = {
+        "format": "tutelage-1",
+        "arch": checkpoint.arch,
+        "arch_name": checkpoint.arch_name,
+        "names": list(checkpoint.names),
+        "strides": list(checkpoint.strides),
+        "note": f"{checkpoint.note}, converted from {Path(checkpoint.source).name}",
+    }
+    save_best(path, checkpoint.state, meta)

@@ -1,0 +1,218 @@
+"""Finding the model in what a checkpoint holds: its tensors by name, and what it says of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tutelage.errors import WeightsError
+from tutelage.weights.inert import DamagedError, Record
+from tutelage.weights.names import Layout, printable, shown
+from tutelage.weights.plain import MAX_DEPTH
+
+_MAX_MODULES = 100_000
+_MAX_KEY = 200  # letters; the longest known has 60
+_PART = re.compile(r"[A-Za-z0-9_]+")
+_WRAPPERS = ("torch.nn.parallel.",)
+_CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.weight")
+_STATES = ("ema", "model", "state_dict", "model_state_dict")
+
+
+class Contents(NamedTuple):
+    """A model as a file holds it.
+
+    Attributes:
+        layouts: Its tensors by their official keys, in the order of ``state_dict``.
+        fields: The attributes of the model object, or those beside a bare state dict.
+        source: Whether the weights are the file's EMA or its model.
+        head: Class name of the head, empty for a bare state dict.
+        note: What kind of file it is, for a person.
+    """
+
+    layouts: dict[str, Layout]
+    fields: Mapping[Any, Any]
+    source: Literal["ema", "model"]
+    head: str
+    note: str
+
+
+def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
+    """Find the model: the EMA if there is one, else the model, else a state dict.
+
+    Args:
+        content: What the file holds.
+        path: The file, for messages.
+        resumable: Take the training state of a run of ours too.
+
+    Raises:
+        WeightsError: There is none, or another kind of network.
+        DamagedError: It is nested without end.
+    """
+    if isinstance(content, Record):
+        return _of_model(content, path, "model", "a bare model")
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a model.")
+    for source in ("ema", "model"):
+        found = content.get(source)
+        if isinstance(found, Record):
+            stripped = content.get("optimizer") is None
+            epoch = shown(content.get("epoch"))
+            note = "stripped" if stripped else f"training checkpoint of epoch {epoch}"
+            return _of_model(found, path, source, note)
+    if _is_training_state(content):
+        average = content.get("ema")
+        if resumable and isinstance(average, dict):
+            inside = {key: value for key, value in average.items() if key != "n_averaged"}
+            return Contents(_of_state(inside), {}, "ema", "", "the training state of a run")
+        raise WeightsError(
+            f"{path} is the training state of a run, to be continued with --resume.",
+            fix=f"Its weights are beside it: {path.with_name('best.safetensors')}",
+        )
+    for source, state in (("model", content), *((key, content.get(key)) for key in _STATES)):
+        layouts = _of_state(state) if isinstance(state, dict) else {}
+        if layouts:
+            _require_detector(layouts, path)
+            fields = {} if state is content else content
+            kind: Literal["ema", "model"] = "ema" if source == "ema" else "model"
+            return Contents(layouts, fields, kind, "", "a bare state dict")
+    keys = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
+    raise WeightsError(
+        f"{path} holds no model (found: {keys}).",
+        fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
+    )
+
+
+def _is_training_state(content: Any) -> bool:
+    """Whether this is a ``last.pt`` of a run of ours."""
+    kind = content.get("format") if isinstance(content, dict) else None
+    return isinstance(kind, str) and kind.startswith("tutelage")
+
+
+def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: str) -> Contents:
+    if model.path.startswith(_WRAPPERS):
+        inner = _parts(model, "_modules").get("module")
+        model = inner if isinstance(inner, Record) else model
+    fields, head = model.state, _head(model)
+    if not isinstance(fields, dict) or "_modules" not in fields:
+        raise WeightsError(f"{path} holds a {printable(model.path)}, which is no model.")
+    if head == "Classify" or model.path.endswith("ClassificationModel"):
+        raise WeightsError(
+            f"{path} is a classifier ({printable(model.path)}): it finds no objects.",
+            fix="Expected a YOLOv7/YOLOv5 detector.",
+        )
+    layouts = dict(_limited(_tensors(model)))
+    if not layouts:
+        raise WeightsError(f"{path} holds a model without weights.")
+    return Contents(layouts, fields, source, head, note)
+
+
+def _of_state(state: dict[Any, Any]) -> dict[str, Layout]:
+    """The tensors of a state dict, without the prefix that a data-parallel wrapper adds."""
+    layouts = {
+        key: value
+        for key, value in state.items()
+        if isinstance(key, str) and isinstance(value, Layout)
+    }
+    if any(len(key) > _MAX_KEY for key in layouts):
+        raise DamagedError("a tensor has an unreasonably long name")
+    if all(key.startswith("module.") for key in layouts):
+        layouts = {key.removeprefix("module."): value for key, value in layouts.items()}
+    return layouts
+
+
+def _require_detector(layouts: Mapping[str, Layout], path: Path) -> None:
+    """Refuse tensors of another kind of network; a head is known by its anchors."""
+    if any(re.fullmatch(r"model\.\d+\.anchors", key) for key in layouts):
+        return
+    last = next((key for key in layouts if _CLASSIFIERS.fullmatch(key)), None)
+    first = ", ".join(printable(key) for key in list(layouts)[:3])
+    what = f"the tensors of a classifier ({last})" if last else f"bare tensors (found: {first})"
+    raise WeightsError(
+        f"{path} holds {what}, no YOLOv7/YOLOv5 detector.",
+        fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
+    )
+
+
+def _limited(tensors: Iterator[tuple[str, Layout]]) -> Iterator[tuple[str, Layout]]:
+    for count, pair in enumerate(tensors):
+        if count > _MAX_MODULES:
+            raise DamagedError("the model has more tensors than any")
+        yield pair
+
+
+def _parts(module: Record, group: str) -> dict[Any, Any]:
+    """One of the dicts (``_parameters``, ``_buffers``, ``_modules``) of a module's state."""
+    found = module.state.get(group) if isinstance(module.state, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _tensors(module: Record) -> Iterator[tuple[str, Layout]]:
+    """Yield a module's tensors in the order of ``state_dict``."""
+    pending = [("", module, 0)]
+    for _ in range(_MAX_MODULES):
+        if not pending:
+            return
+        prefix, module, depth = pending.pop()
+        fields: Any = module.state if isinstance(module.state, dict) else {}
+        volatile = fields.get("_non_persistent_buffers_set")
+        skipped: Any = volatile if isinstance(volatile, set) else set()
+        for group in ("_parameters", "_buffers"):
+            for name, value in _parts(module, group).items():
+                if isinstance(value, Layout) and (group == "_parameters" or name not in skipped):
+                    yield _joined(prefix, name), value
+        children = _parts(module, "_modules")
+        if depth > MAX_DEPTH or len(pending) + len(children) > _MAX_MODULES:
+            break
+        pending += [
+            (f"{_joined(prefix, name)}.", child, depth + 1)
+            for name, child in reversed(children.items())
+            if isinstance(child, Record)
+        ]
+    raise DamagedError("its modules are nested without end")
+
+
+def _joined(prefix: str, name: object) -> str:
+    if not isinstance(name, str) or not _PART.fullmatch(name) or len(prefix + name) > _MAX_KEY:
+        raise DamagedError(f"a part of the model has the name {shown(name)!r}")
+    return prefix + name
+
+
+def _head(model: Record) -> str:
+    """Class name of the last row of the graph."""
+    rows = _parts(model, "_modules").get("model")
+    last = list(_parts(rows, "_modules").values())[-1:] if isinstance(rows, Record) else []
+    name = last[0].path.rpartition(".")[2] if last and isinstance(last[0], Record) else ""
+    return printable(name)
+
+
+def entries(content: Any, plain: Callable[[Any], Any]) -> dict[str, str]:
+    """Say in a few words what each entry of a checkpoint's dict is; None is left out."""
+    if not isinstance(content, dict):
+        return {}
+    return {
+        shown(key): _in_words(value, plain) for key, value in content.items() if value is not None
+    }
+
+
+def _in_words(value: Any, plain: Callable[[Any], Any]) -> str:
+    match value:
+        case str() if len(value) > 60:
+            return f"text of {len(value)} letters"
+        case dict() if {"state", "param_groups"} <= value.keys():
+            groups = value["param_groups"]
+            return f"state of an optimizer, {len(groups) if isinstance(groups, list) else 0} groups"
+        case dict():
+            return f"{len(value)} entries"
+        case Layout():
+            return f"tensor {list(value.size)}"
+        case list() | tuple():
+            return f"list of {len(value)}"
+        case Record() if value.path.startswith("numpy."):
+            number = plain(value)
+            return shown(number[0] if isinstance(number, list) and len(number) == 1 else number)
+        case Record():
+            return printable(value.path)
+        case _:
+            return shown(value).strip()
