@@ -7,8 +7,8 @@ import pytest
 
 from tutelage.demo import TEACHER, run_demo, settings, shipped_teacher
 from tutelage.models.build import load
-from tutelage.train.comparison import Outcome, Stage
 from tutelage.train.events import Finished, Planned
+from tutelage.train.side_by_side import Outcome, Stage
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from typing import Any
 
 from tutelage.config.load import Resolved, load_config
 from tutelage.errors import WeightsError
-from tutelage.train.comparison import Arm, Outcome, Stage, concluded, measured
 from tutelage.train.events import Event, Finished
 from tutelage.train.folder import write_json
 from tutelage.train.run import run_training
+from tutelage.train.side_by_side import Arm, Outcome, Stage, concluded, measured
 
 DATA, SIZE = "digits", 128
 STUDENT, TEACHER = "yolov7-tiny@0.25", "yolov7-tiny@0.45"
@@ -85,7 +85,7 @@ def run_demo(
         train_teacher: Train the teacher first instead of using the one in the package.
 
     Yields:
-        Stages, the events of each run, and the :class:`~tutelage.train.comparison.Outcome`.
+        Stages, the events of each run, and the :class:`~tutelage.train.side_by_side.Outcome`.
     """
     started = time.monotonic()
     if train_teacher:

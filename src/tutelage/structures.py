@@ -83,7 +83,8 @@ class Predictions(NamedTuple):
         xyxy: ``(b, n, 4)`` corners in pixels of the canvas.
         logits: ``(b, n, c)`` class logits.
         objectness: ``(b, n)`` objectness logits, or None for heads without objectness.
-        level: ``(n,)`` int64, the pyramid level of each candidate.
+        level: ``(n,)`` int64, the pyramid level of each candidate; on the CPU, where counting them
+            does not wait for the accelerator.
         box_raw: ``(b, n, 4)`` the head's own box outputs before decoding, or None.
         bins: ``(b, n, 4, r)`` distribution logits, or None.
     """

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.data.making import make_scenes
 from tutelage.structures import Tap
 from tutelage.train import doctor as engine
 from tutelage.train.advice import Suggestion
@@ -82,6 +83,8 @@ def test_an_error_is_told_and_ends_with_a_status(cli, examined):
         ("yolov7-tiny@0.25", "yolov7-tiny@0.25", None),
         ("mine.yaml", "mine.yaml", None),
         ("runs/base", None, "runs/base"),
+        ("base.pt", None, "base.pt"),
+        ("yolov7-tny@0.5", "yolov7-tny@0.5", None),
     ],
 )
 def test_options_reach_the_settings(cli, examined, student, arch, weights):
@@ -94,6 +97,13 @@ def test_options_reach_the_settings(cli, examined, student, arch, weights):
     assert (config.train.image_size, config.distill.ratio) == (320, 1)
     assert examined["all_methods"]
     assert examined["origins"]["distill.teacher"] == "flag --teacher"
+
+
+def test_a_mistyped_student(cli, tmp_path):
+    flags = ("--teacher", "t.pt", "--device", "cpu", "--data")
+    make_scenes(tmp_path / "d", 1)
+    answer = cli("doctor", "--student", "yolov7-tny", *flags, "d/data.yaml")
+    assert (answer.code, "Did you mean 'yolov7-tiny'?" in answer.err) == (2, True), answer.err
 
 
 def test_json(cli, examined):

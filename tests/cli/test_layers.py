@@ -73,3 +73,22 @@ def test_pairs_with_another_library(cli, tmp_path) -> None:
     assert lines[-1] == "teacher_kd_layers: [p3, p4, p5]"
     assert lines[-2] == "student_kd_layers: [57, 65, 73]"
     assert ["p3", "32", "8", "40×40"] in [line.split() for line in lines]
+
+
+def test_the_layers_of_another_library(cli, tmp_path) -> None:
+    hugging_face_detector("rt_detr").save_pretrained(tmp_path / "hf")
+    answer = cli("layers", f"hf:{tmp_path / 'hf'}", "--img", "320")
+    assert answer.code == 0, answer.err
+    title, head, *rows = answer.out.splitlines()
+    assert title.startswith("teacher ")
+    assert head.split() == ["layer", "channels", "stride", "at", "320", "px"]
+    assert [row.split() for row in rows] == [
+        ["p3", "32", "8", "40×40"],
+        ["p4", "32", "16", "20×20"],
+        ["p5", "32", "32", "10×10"],
+    ]
+    found = json.loads(cli("layers", f"hf:{tmp_path / 'hf'}", "--img", "320", "--json").out)
+    assert found["teacher"][0] == {"key": "p3", "channels": 32, "stride": 8, "size": [40, 40]}
+    refused = cli("layers", "hf:x", "--teacher", "yolov7-tiny")
+    assert (refused.code, "cannot be a student" in refused.err) == (2, True)
+    assert "names no network" in cli("layers", "hf:").err

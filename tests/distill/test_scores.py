@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tutelage.distill.scores import candidate_scores, score_maps, weighted_mean
+from tutelage.distill.scores import candidate_scores, level_counts, score_maps, weighted_mean
 from tutelage.models.heads.decode import decode
 from tutelage.structures import Predictions
 
@@ -15,6 +15,12 @@ def predictions(objectness: bool = True) -> tuple[Predictions, list[torch.Tensor
     raw = [torch.randn(2, 3, *grid, 5 + 4) for grid in GRIDS]
     found = decode(raw, torch.ones(2, 3, 2), (8, 16))
     return found if objectness else found._replace(objectness=None), raw
+
+
+def test_counting_candidates_asks_no_accelerator() -> None:
+    raw = [torch.empty(2, 3, *grid, 5 + 4, device="meta") for grid in GRIDS]
+    found = decode(raw, torch.ones(2, 3, 2, device="meta"), (8, 16))
+    assert level_counts(found) == [18, 6]
 
 
 @pytest.mark.parametrize("objectness", [True, False])

@@ -5,11 +5,11 @@ import torch
 from tests.train.parts import make_task
 from tests.train.tiny import told
 from tutelage.cli.demo import outcome_lines
-from tutelage.train import comparison
+from tutelage.train import side_by_side
 from tutelage.train.clock import Clocked
-from tutelage.train.comparison import starts
 from tutelage.train.events import EpochDone
 from tutelage.train.plan import Plan
+from tutelage.train.side_by_side import starts
 from tutelage.train.watch import Ended
 from tutelage.weights.store import load_header
 
@@ -56,10 +56,10 @@ def test_kd60_a_comparison_says_how_both_started():
 def test_kd60_a_run_remembers_how_it_started_and_the_table_ends_with_it(distilled):
     header = load_header(distilled.folder / "best.safetensors")
     assert header["training"]["start"] == "from scratch"
-    arm = comparison.measured(
+    arm = side_by_side.measured(
         "distilled", distilled.folder, data=distilled.data, split="val", image_size=64
     )
     assert arm.start == "from scratch"
     arms = tuple(arm._replace(title=title) for title in ("teacher", "baseline", "distilled"))
-    outcome = comparison.concluded(*arms, data=distilled.data, split="val")
+    outcome = side_by_side.concluded(*arms, data=distilled.data, split="val")
     assert outcome_lines(outcome)[-1] == "Both students started from scratch."

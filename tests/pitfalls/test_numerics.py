@@ -1,12 +1,18 @@
 """KD-35 to KD-40: numerics."""
 
+from math import inf
 from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import nn
 
 from tests.train.parts import make_batch, make_task
+from tests.train.tiny import CHECKPOINT, settings
 from tutelage.structures import Losses
+from tutelage.train.assemble import assemble, make_accelerator
+from tutelage.train.describe import plan_rows
 from tutelage.train.events import EpochDone, StepDone
 from tutelage.train.outset import at_outset, dead_channels
 from tutelage.train.watch import Skipped
@@ -16,11 +22,17 @@ STEP = StepDone(0, 1, Losses({}, {}), 0.01, None)
 
 def skipping(skipped, steps, *, every=1):
     """Return what is said of an epoch in which the scaler left out the first steps."""
-    accelerator, optimizer = SimpleNamespace(), SimpleNamespace()
+    accelerator, _ = make_accelerator("cpu", "fp32")
+    accelerator.gradient_accumulation_steps = every
+    net, scaler = nn.Linear(1, 1), torch.amp.GradScaler("cpu")
+    optimizer = AcceleratedOptimizer(torch.optim.SGD(net.parameters(), 0.0), scaler=scaler)
     watcher = Skipped(SimpleNamespace(accelerator=accelerator, optimizer=optimizer))
     for number in range(steps * every):
-        accelerator.sync_gradients = number % every == every - 1
-        optimizer.step_was_skipped = number < skipped * every
+        with accelerator.accumulate(net):
+            overflowing = inf if number < skipped * every else 1.0
+            scaler.scale(net.bias.sum() * overflowing).backward()
+            optimizer.step()
+            optimizer.zero_grad()
         assert watcher.see(STEP) is None
     said = watcher.see(EpochDone(3, {}, 1.0, 0.01))
     assert watcher.see(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
@@ -72,5 +84,17 @@ def test_kd39_dead_channels_at_a_tap_are_told():
     assert "--teacher-kd-layers" in text
 
 
-def test_kd40_the_plan_says_the_precision(distilled):
-    assert dict(distilled.plan)["run"].endswith(" · fp32")
+@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_kd40_a_teacher_changes_no_precision(distilled, tmp_path, precision, taught):
+    methods = [{"name": "fgd", "weight": 1.0}]
+    distill = {"teacher": str(CHECKPOINT), "methods": methods} if taught else {}
+    train = {"precision": precision}
+    parts = assemble(settings(distilled.data, tmp_path, train=train, distill=distill))
+    assert dict(plan_rows(parts, {}, "x"))["run"].endswith(f" · {precision}")
+    seen = []
+    parts.student.model[0].conv.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    batch = next(iter(parts.loader)).floating()
+    losses = parts.task(batch, parts.guide(batch).knowledge if taught else None)
+    assert bool(losses.distillation) == taught
+    assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]

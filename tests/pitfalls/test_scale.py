@@ -42,6 +42,13 @@ def test_kd28_kd30_a_measured_weight_is_judged_once_it_is_frozen(share):
     assert see(share, 5, fixed=False).level == "warning"
 
 
+@pytest.mark.parametrize("share", [0.005, 30.0])
+def test_kd30_a_measured_weight_may_make_another_share(share):
+    """Its gradient is what was asked for; how large the loss then is, the formula decides."""
+    assert see(share, 5, fixed=False) is None
+    assert see(share, 5).level == "warning"
+
+
 def test_kd30_it_is_told_once_per_method_of_the_sum_of_its_terms():
     watcher = Shares({"a": 1.0, "b": 1.0}, {"a", "b"}, PLAN)
     losses = {"box": 1.0, "a/x": 6.0, "a/y": 6.0, "b/x": 1.0}

@@ -17,6 +17,8 @@ CPU = torch.device("cpu")
         ("runs/none", WeightsError, "does not exist"),
         ("torchvision:retinanet_resnet50", ConfigError, "Did you mean 'retinanet_resnet50_fpn'"),
         ("torchvision:", ConfigError, "Detectors: fasterrcnn"),
+        ("hf:", ConfigError, "'hf:' names no network.*hf:FOLDER"),
+        ("ultralytics: ", ConfigError, "names no network.*ultralytics:FILE.pt"),
         ("ultralytics:none.pt", WeightsError, "does not exist"),
         ("hf:nobody/nothing", WeightsError, "hf download nobody/nothing"),
     ],

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.train.tiny import CHECKPOINT, make_data, make_teacher, settings
 from tutelage.config.schema import Config, TrainConfig
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
 from tutelage.train import assemble as module
 from tutelage.train import cores
@@ -85,6 +85,21 @@ def test_the_student_repeats_with_its_seed():
     key = "model.0.conv.weight"
     assert torch.equal(states[0][key], states[1][key])
     assert not torch.equal(states[0][key], states[2][key])
+
+
+@pytest.mark.parametrize("setting", ["model.weights", "distill.teacher"])
+def test_a_file_that_is_not_there_is_told_with_its_setting(setting, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section, key = setting.split(".")
+    config = settings(make_data(tmp_path / "data"), tmp_path, **{section: {key: "nope.pt"}})
+    make_teacher(tmp_path / "mine.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        assemble(config, {setting: "flag --x"})
+    assert caught.value.what == "nope.pt does not exist."
+    assert caught.value.where == f"{setting}, flag --x"
+    assert caught.value.fix == "Beside it: mine.safetensors"
+    with pytest.raises(WeightsError, match=rf"\({setting}\)"):
+        assemble(config)
 
 
 def test_an_architecture_with_weights_keeps_its_own_anchors(tmp_path):

@@ -1,5 +1,7 @@
 """The doctor on tiny graphs: what it finds, and what it would try."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,9 +10,10 @@ from tutelage.distill import METHODS
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
 from tutelage.structures import Knowledge, Tap
-from tutelage.train import clock
+from tutelage.train import clock, prepare
 from tutelage.train import doctor as module
 from tutelage.train.advice import Case, suggestions
+from tutelage.train.assemble import assemble
 from tutelage.train.clock import Asked
 from tutelage.train.diagnosis import STAGES, Finding, Level, Measured, Stage, StepCost, Worth
 from tutelage.train.doctor import examine
@@ -139,6 +142,18 @@ def test_faults_are_findings_not_the_end(data, tmp_path):
     assert any("reaches no parameter of the student" in text for text in told)
     assert not of(found, Measured)
     assert of(found, StepCost)
+
+
+def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, monkeypatch):
+    scores = iter([0.5])  # of the student, once for both teachers
+    monkeypatch.setattr(prepare, "scores_on_val", lambda *_: SimpleNamespace(AP=next(scores)))
+    monkeypatch.setattr(module, "worth", lambda _, number, *__: {"AP": 0.4 + 0.2 * number})
+    teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
+    weights = {"arch": None, "weights": str(CHECKPOINT)}
+    parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
+    [first, *rest] = of(module._judged(parts, parts.teaching), Finding)
+    assert f"The teacher {teachers[0]} scores AP 0.400 on your val split" in first.text
+    assert not rest
 
 
 def test_without_a_teacher_there_is_nothing_to_examine(data, tmp_path):

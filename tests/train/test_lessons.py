@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.data.making import NAMES, make_scenes
-from tests.train.tiny import last, make_data, make_teacher, run, settings
+from tests.train.tiny import last, make_data, make_teacher, run, settings, told
 from tutelage.errors import ConfigError
 from tutelage.models.build import build
 from tutelage.train.events import Finished, Planned, StepDone
@@ -98,7 +98,26 @@ def test_images_without_labels(data, tmp_path, score):
     more = {"images": str(tmp_path / "more"), "images_ratio": 0.5, "pseudo_label": score}
     events = run(config(data, tmp_path, methods=[{"name": "fgd"}], **more))
     assert len(steps(events)) == 2  # as many as without them
-    assert "without labels" in dict(last(events, Planned).rows)["data"]
+    plan = dict(last(events, Planned).rows)["data"]
+    assert f"3 without labels in {tmp_path / 'more'}, 0.5 per labelled image (" in plan
+    assert " · 0 warnings" in plan
+
+
+def test_images_that_judge_the_run_are_told_among_those_without_labels(data, tmp_path):
+    """Links do not hide them; val of these data is train, and test is half of it."""
+    held = sorted((tmp_path / "data" / "images" / "train").iterdir())
+    (tmp_path / "test.txt").write_text("\n".join(map(str, held[:4])))
+    Path(data).write_text(Path(data).read_text() + f"\ntest: {tmp_path / 'test.txt'}\n")
+    (tmp_path / "more").mkdir()
+    for number in range(3, 6):
+        (tmp_path / "more" / f"{number}.png").symlink_to(held[number])
+    given = config(data, tmp_path, methods=[{"name": "fgd"}], images=str(tmp_path / "more"))
+    events = run(given, dry_run=True)
+    assert "3 validation images among the unlabelled" in told(events)
+    assert "1 test image among the unlabelled" in told(events)
+    plan = dict(last(events, Planned).rows)["data"]
+    assert ", 3 of them validation images, 1 of them test images, 0.5 per" in plan
+    assert " · 2 warnings" in plan
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import torch
 
 from tests.train.parts import make_batch, make_task
+from tutelage.distill import View, response
 from tutelage.distill.match import NOTHING, matched
-from tutelage.structures import Predictions
+from tutelage.structures import Knowledge, Predictions
+from tutelage.train.task import Task
 
 
 def test_methods_are_inside_and_the_teacher_is_outside():
@@ -42,19 +44,41 @@ def test_plain_task_has_no_distillation_terms():
     assert plain(make_batch()).distillation == {}
 
 
+def drawn(batch):
+    """Return the boxes of a batch as the predictions of a head of another kind."""
+    images, targets = len(batch.images), batch.targets
+    own = torch.arange(images)[:, None] == targets.image
+    hot = torch.nn.functional.one_hot(targets.label, 3) * own[..., None]
+    xyxy = targets.xyxy.expand(images, -1, -1)
+    level = torch.zeros(len(targets.label), dtype=torch.int64)
+    return Predictions(xyxy, (0.9 * hot).logit(1e-6), None, level)
+
+
 def test_detections_of_another_head_go_where_the_loss_would_assign_drawn_boxes():
     task, _ = make_task()
     task.needs_predictions = True
     batch = make_batch()
     out = task.student(batch.images)
     student = task.knowledge(out, (64, 64))
-    images, targets = len(batch.images), batch.targets
-    classes = len(task.student.names)
-    xyxy = targets.xyxy.expand(images, -1, -1)
-    own = torch.arange(images)[:, None] == targets.image
-    hot = torch.nn.functional.one_hot(targets.label, classes) * own[..., None]
-    seen = Predictions(xyxy, (0.9 * hot).logit(1e-6), None, torch.zeros(len(targets.label)))
-    found = matched(student.predictions, seen, student.answers)
+    found = matched(student.predictions, drawn(batch), student.answers)
     kept = found.objectness > NOTHING
-    assert torch.equal(kept, task.criterion.answers(out.raw, targets) >= 0)
+    assert torch.equal(kept, task.criterion.answers(out.raw, batch.targets) >= 0)
     assert kept.any()
+
+
+def test_detections_of_one_teacher_are_matched_once_for_all_methods(monkeypatch):
+    (task, _), (other, _) = make_task("bckd"), make_task("logits")
+    methods = {**task.methods, **other.methods}
+    views = {"box": View(columns=((0, 1), (0, 1)))}  # sees less, so that it shares nothing
+    methods["box"] = make_task("box")[0].methods["box"]
+    task = Task(task.student, task.criterion, methods, None, task.taps, views)
+    calls = []
+    monkeypatch.setattr(response, "matched", lambda *args: calls.append(args) or matched(*args))
+    batch = make_batch()
+    known, out = (Knowledge((), drawn(batch)),), task.student(batch.images, task.taps)
+    together = task.losses(out, batch, known).distillation
+    assert len(calls) == 2
+    for name in methods:
+        student = task.knowledge(out, (64, 64))
+        for term, value in task.compared(name, student, known, batch.targets, (64, 64)).items():
+            assert torch.equal(together[f"{name}/{term}"], value)

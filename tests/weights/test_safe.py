@@ -210,6 +210,7 @@ def refused(path: Path, *parts: str) -> str:
 def test_missing_file_offers_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "yolov7-tiny.pt").write_bytes(b"x")
     refused(tmp_path / "yolov7_tiny.pt", "does not exist", "Did you mean 'yolov7-tiny.pt'?")
+    refused(tmp_path / "teacher.pt", "does not exist", "Beside it: yolov7-tiny.pt")
     refused(tmp_path / "nowhere" / "a.pt", "does not exist", "no folder")
     refused(tmp_path, "is a folder")
 

@@ -15,6 +15,7 @@ from tutelage.cli.legacy import Translation
 from tutelage.cli.tables import columns, say
 from tutelage.cli.train import follow
 from tutelage.errors import TrainingError
+from tutelage.plain import plain
 
 if TYPE_CHECKING:
     from tutelage.train.compare import Compared, RunBegins, Surveyed
@@ -164,7 +165,6 @@ class CompareDisplay:
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
         from tutelage.train.compare import Compared, RunBegins, RunFailed, Surveyed
-        from tutelage.train.verdicts import plain, row_values
 
         match event:
             case Surveyed():
@@ -179,8 +179,7 @@ class CompareDisplay:
             case Compared():
                 self._inner.close()
                 self.failed = event.failed
-                values = {**event._asdict(), "rows": [row_values(row) for row in event.rows]}
-                self._tell("compared", plain(values), "", *result_lines(event))
+                self._tell("compared", plain(event), "", *result_lines(event))
             case _:
                 self._inner.show(event)
 

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from tutelage.cli.numbers import clock as clock_text
 from tutelage.cli.numbers import duration, loss, score
+from tutelage.plain import plain
 
 if TYPE_CHECKING:
     from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Planned, StepDone
@@ -90,9 +91,7 @@ class JsonDisplay:
                 return
             self._shown = self._now()
             values["losses"] = {name: group for name, group in _items(event).items() if group}
-        if isinstance(event, e.Planned):
-            values["rows"] = [list(row) for row in event.rows]
-        row = {"event": EVENT_NAMES[type(event).__name__], **_finite(values)}
+        row = {"event": EVENT_NAMES[type(event).__name__], **plain(values)}
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._stream.flush()
 
@@ -346,12 +345,3 @@ def _losses(event: StepDone) -> Text:
     share = "" if event.kd_share is None else f"kd/total {100 * event.kd_share:.0f} %  "
     text = " │ ".join([part for part in parts if part] + [f"{share}lr {loss(event.lr)}"])
     return Text(f"   {text}", no_wrap=True, overflow="ellipsis")
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinity as None, which JSON can write."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -15,7 +15,7 @@ from tutelage.cli.tables import columns, say
 from tutelage.cli.train import follow
 
 if TYPE_CHECKING:
-    from tutelage.train.comparison import Outcome
+    from tutelage.train.side_by_side import Outcome
 
 
 def demo(
@@ -72,7 +72,7 @@ class DemoDisplay:
     def show(self, event: Any) -> None:
         """Show an event, a stage or the outcome."""
         from tutelage.demo import summary
-        from tutelage.train.comparison import Outcome, Stage
+        from tutelage.train.side_by_side import Outcome, Stage
 
         match event:
             case Stage():

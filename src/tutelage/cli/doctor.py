@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from tutelage.cli import options as o
 from tutelage.cli.numbers import score
 from tutelage.cli.tables import columns, say
 from tutelage.errors import TeacherError
+from tutelage.plain import plain
 
 if TYPE_CHECKING:
     from tutelage.train.diagnosis import Entry, Finding, Level, Measured
@@ -71,11 +73,14 @@ def doctor(
     given = locals()
     from tutelage.cli.settings import resolve
     from tutelage.models.catalog import is_named
+    from tutelage.models.checkpoint import SUFFIXES
 
     named: dict[str, tuple[Any, str]] = {}
     if student is not None:
-        yaml = student.endswith((".yaml", ".yml"))
-        key = "model.arch" if yaml or is_named(student) else "model.weights"
+        path, yamls = Path(student), (".yaml", ".yml")
+        file = path.exists() or path.name != student or path.suffix in SUFFIXES
+        arch = is_named(student) or path.suffix in yamls or not file
+        key = "model.arch" if arch else "model.weights"  # a mistyped name is one of the former
         named[key] = (student, "flag --student")
     if teacher:
         who = teacher[0] if len(teacher) == 1 else teacher
@@ -86,7 +91,7 @@ def doctor(
     entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
     found = list(entries if json else with_bar(entries))
     if json:
-        print(json_format.dumps(plain(found)))
+        print(json_format.dumps(by_kind(found)))
     else:
         say(*report_lines(found))
     if errors(found):
@@ -119,13 +124,13 @@ def errors(found: Sequence[Entry]) -> list[Finding]:
     return [entry for entry in found if isinstance(entry, Finding) and entry.level == "error"]
 
 
-def plain(found: Sequence[Entry]) -> dict[str, Any]:
+def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
     """Return everything that was found as plain values, by kind."""
     from tutelage.train.advice import Suggestion
     from tutelage.train.diagnosis import Finding, Level, Measured, StepCost, Worth
 
     def of(kind: type) -> list[dict[str, Any]]:
-        return [_plain(entry) for entry in found if isinstance(entry, kind)]
+        return [plain(entry) for entry in found if isinstance(entry, kind)]
 
     return {
         "ok": not errors(found),
@@ -198,14 +203,3 @@ def _method_rows(levels: Sequence[Level], methods: Sequence[Measured]) -> list[l
         ratios = [f"{method.levels[tap]:.2g}" if tap in method.levels else "" for tap in taps]
         rows.append([method.name, weight, ratio, *ratios, f"{method.milliseconds:.0f}"])
     return rows
-
-
-def _plain(value: Any) -> Any:
-    """Return named tuples as dicts, all the way down; NaN as null."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if value != value else value

@@ -10,6 +10,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import columns, say
+from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.distill.pairing import Pairs
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def layers(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, or weights")
+        str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, weights, or a teacher")
     ],
     teacher: Annotated[
         str | None,
@@ -37,7 +38,17 @@ def layers(
     """List the layers that can be tapped, and with a teacher the pairs of both networks."""
     from tutelage.models.build import load
     from tutelage.models.detector import check_image_size
+    from tutelage.teachers import is_native
 
+    if not is_native(model):
+        if teacher is not None:
+            raise ConfigError(
+                f"{model} is a network of another library, which cannot be a student.",
+                fix=f"tutelage layers yolov7-tiny --teacher {model}",
+            )
+        _, rows, lines = teacher_of(model, img_size)
+        show({"teacher": rows}, lines, json=json)
+        return
     student = load(model)
     check_image_size(img_size, max(student.strides))
     if teacher is None:
@@ -61,6 +72,11 @@ def layers(
             "",
             *pair_lines(student, pairs),
         ]
+    show(listing, lines, json=json)
+
+
+def show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
+    """Print the lists as one JSON object or as lines."""
     if json:
         print(json_format.dumps(listing))
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tutelage.config.describe import Leaf, leaves
 from tutelage.config.methods import parse_method
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, UserError
 
 DEFAULT = "default"
 METHODS = "distill.methods"
@@ -140,3 +141,19 @@ def origin_of(key: str, origins: Mapping[str, str]) -> str:
             return origins[key]
         key = key.rpartition(".")[0]
     return DEFAULT
+
+
+@contextmanager
+def blamed(key: str, origins: Mapping[str, str] | None) -> Iterator[None]:
+    """Name the setting in user faults raised inside, and what set it, unless they do so.
+
+    Args:
+        key: The dotted key of the setting.
+        origins: Where each setting came from.
+    """
+    try:
+        yield
+    except UserError as error:
+        origin = origin_of(key, origins or {})
+        where = key if origin == DEFAULT else f"{key}, {origin}"
+        raise type(error)(error.what, where=error.where or where, fix=error.fix) from error

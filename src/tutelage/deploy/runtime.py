@@ -77,7 +77,7 @@ def read_metadata(path: Path) -> Metadata:
 
 def as_predictions(xyxy: Tensor, scores: Tensor) -> Predictions:
     """Return boxes ``(b, n, 4)`` and scores ``(b, n, c)`` as predictions without objectness."""
-    level = torch.zeros(xyxy.shape[1], dtype=torch.int64, device=xyxy.device)
+    level = torch.zeros(xyxy.shape[1], dtype=torch.int64)
     return Predictions(xyxy, torch.logit(scores), None, level)
 
 

@@ -102,7 +102,7 @@ def from_rows(rows: Tensor) -> Predictions:
     half = rows[..., 2:4] / 2
     xyxy = torch.cat([rows[..., :2] - half, rows[..., :2] + half], -1)
     logits = torch.logit(rows[..., 4:].float(), eps=1e-7)
-    level = torch.zeros(rows.shape[1], dtype=torch.int64, device=rows.device)
+    level = torch.zeros(rows.shape[1], dtype=torch.int64)
     return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)
 
 

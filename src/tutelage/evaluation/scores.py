@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from tutelage.data.index import DatasetIndex
 from tutelage.evaluation.coco import METRICS, CocoEvaluation, Table
+from tutelage.plain import plain
 
 Rows = Table | Sequence[Mapping[str, Any]]
 
@@ -85,13 +85,10 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the detections as JSON values; undefined numbers are None."""
         return {
-            **{name: _json(value) for name, value in self.metrics.items()},
+            **plain(self.metrics),
             "images": self.images,
             "instances": self.instances,
-            "per_class": {
-                name: {"AP": _json(each.AP), "AP50": _json(each.AP50), "instances": each.instances}
-                for name, each in self.per_class.items()
-            },
+            "per_class": plain(self.per_class),
             **self.diagnostics,
         }
 
@@ -156,7 +153,3 @@ def _unique(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
         f"{name} ({number})" if name in twice else name
         for name, number in zip(names, numbers, strict=True)
     ]
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -115,10 +115,9 @@ def log_odds(score: Tensor) -> Tensor:
     return score.float().logit(EPSILON)
 
 
-def level_index(sizes: Sequence[int], device: torch.device) -> Tensor:
+def level_index(sizes: Sequence[int]) -> Tensor:
     """Return ``(n,)`` int64, the level of each candidate, for so many candidates per level."""
-    levels = torch.arange(len(sizes), device=device)
-    return levels.repeat_interleave(torch.tensor(sizes, device=device))
+    return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
 
 
 def _taps(

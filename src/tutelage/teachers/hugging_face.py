@@ -41,9 +41,12 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
 
     Raises:
         MissingExtraError: transformers is not installed, or a package that the model asks for.
-        ConfigError: It is of another family.
+        ConfigError: It is of another family, or none is named.
         WeightsError: It is not on this machine, cannot be read, or is no trained detector.
     """
+    if not source.strip():
+        fix = "Give hf:FOLDER, as save_pretrained writes it, or hf:ID of one in the local cache."
+        raise ConfigError("'hf:' names no network.", fix=fix)
     library = _library()
     library.utils.logging.disable_progress_bar()
     folder = _folder(library, source)
@@ -137,7 +140,7 @@ def _predictions(out: Any, classes: int, size: tuple[int, int]) -> Predictions:
     logits = log_odds(raw.softmax(-1)[..., :-1]) if softmax else raw
     scale = raw.new_tensor([width, height, width, height])
     xyxy = box_convert(out.pred_boxes, "cxcywh", "xyxy") * scale
-    return Predictions(xyxy, logits, None, level_index([raw.shape[1]], raw.device))
+    return Predictions(xyxy, logits, None, level_index([raw.shape[1]]))
 
 
 def _library() -> Any:

@@ -55,7 +55,7 @@ def one_stage(
         clip_boxes_to_image(boxes, size),
         logits[..., columns],
         None,
-        level_index(sizes, images.device),
+        level_index(sizes),
     )
 
 
@@ -82,7 +82,7 @@ def two_stage(
     xyxy = F.pad(places, (0, 0, 0, CANDIDATES)).gather(1, chosen[..., None].expand(-1, -1, 4))
     logits = images.new_full((batch, CANDIDATES, len(columns)), ABSENT)
     logits.scatter_(2, (chosen % len(columns))[..., None], log_odds(best)[..., None])
-    return Predictions(xyxy, logits, None, level_index([CANDIDATES], images.device))
+    return Predictions(xyxy, logits, None, level_index([CANDIDATES]))
 
 
 DECODERS: Mapping[type[nn.Module], Decoder] = {

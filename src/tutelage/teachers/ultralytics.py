@@ -33,8 +33,10 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
     Raises:
         MissingExtraError: The package is not installed.
         WeightsError: The file is missing or cannot be read.
-        ConfigError: It is no detector.
+        ConfigError: It is no detector, or none is named.
     """
+    if not file.strip():
+        raise ConfigError("'ultralytics:' names no network.", fix="Give ultralytics:FILE.pt")
     record = {"source": f"ultralytics:{file}", **identity(file)}
     try:
         library: Any = import_module("ultralytics")
@@ -74,9 +76,9 @@ def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
     if raw.shape[1] == 4 + classes:
         xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
         cells = [feature.shape[-2] * feature.shape[-1] for feature in maps]
-        level = level_index(cells, raw.device)
+        level = level_index(cells)
         return Predictions(box_convert(xywh, "cxcywh", "xyxy"), log_odds(scores), None, level)
     xyxy, score, label = raw.split([4, 1, 1], -1)
     logits = score.new_full((*score.shape[:2], classes), ABSENT)
     logits.scatter_(-1, label.long(), log_odds(score))
-    return Predictions(xyxy, logits, None, level_index([raw.shape[1]], raw.device))
+    return Predictions(xyxy, logits, None, level_index([raw.shape[1]]))

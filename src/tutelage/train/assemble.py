@@ -14,11 +14,11 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from tutelage.config.layers import blamed
 from tutelage.config.schema import Config, DistillConfig, MethodConfig, TrainConfig
 from tutelage.data import (
     DatasetIndex,
     evaluation_loader,
-    open_images,
     open_splits,
     training_loader,
 )
@@ -40,6 +40,7 @@ from tutelage.train.optim import freeze_rows, make_optimizer
 from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
+from tutelage.train.unlabelled import open_unlabelled
 
 DEFAULT_ARCH = "yolov7-tiny"
 
@@ -99,7 +100,7 @@ def assemble(
         raise DataError(
             f"No training image of {config.data} has a box.", fix="Check the label files."
         )
-    student, start = make_student(config, train.names)
+    student, start = make_student(config, train.names, origins)
     check_image_size(config.train.image_size, max(student.strides))
     check_batchnorm(config.train, max(student.strides), len(train))
     settled = settle_anchors(student, train, config, anchors)
@@ -118,7 +119,7 @@ def assemble(
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
-    unlabelled = open_unlabelled(config, train.names)
+    unlabelled = open_unlabelled(config, val)
     loader = make_training_loader(
         config, train, batch=batch, workers=workers, stride=stride, unlabelled=unlabelled
     )
@@ -191,7 +192,9 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
     return accelerator, precision
 
 
-def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector, str]:
+def make_student(
+    config: Config, names: tuple[str, ...], origins: Mapping[str, str] | None = None
+) -> tuple[GraphDetector, str]:
     """Build the student with the data set's classes, from its architecture and weights.
 
     With weights alone, their architecture and their anchors are kept.
@@ -203,7 +206,8 @@ def make_student(config: Config, names: tuple[str, ...]) -> tuple[GraphDetector,
     arch, weights = config.model.arch, config.model.weights
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"
-    checkpoint = read_checkpoint(weights)
+    with blamed("model.weights", origins):
+        checkpoint = read_checkpoint(weights)
     if arch is None:
         student, report = begin(checkpoint, names)
     else:
@@ -281,22 +285,6 @@ def make_training_loader(
         unlabelled=unlabelled,
         extra=extra if unlabelled is not None else 0,
     )
-
-
-def open_unlabelled(config: Config, names: tuple[str, ...]) -> DatasetIndex | None:
-    """Open the images without labels of a distilled run, if there are any.
-
-    Raises:
-        DataError: The folder cannot be used.
-        ConfigError: They cannot be mixed into such batches.
-    """
-    if config.distill.images is None or not config.distill.teachers:
-        return None
-    if config.train.rect:
-        raise ConfigError(
-            "distill.images cannot be mixed into batches of similar shape.", fix="Drop --rect."
-        )
-    return open_images(config.distill.images, names)
 
 
 def make_guide(

@@ -17,6 +17,7 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
+from tutelage.plain import plain
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.train.arms import Comparison, Run, origins_of
 from tutelage.train.costs import peak_mib, read_cost, reset_peak, write_cost
@@ -40,7 +41,7 @@ from tutelage.train.tested import (
     student_detections,
     teacher_detections,
 )
-from tutelage.train.verdicts import Result, Row, judge, markdown, plain, row_values
+from tutelage.train.verdicts import Result, Row, judge, markdown
 from tutelage.weights.store import atomic_write_text
 
 REPORT = "comparison.md"
@@ -237,7 +238,7 @@ class _Comparing:
         notes = tuple(self._notes(rows, teachers))
         self._write(
             teachers={name: {"AP": s.AP, "AP50": s.AP50} for name, s in scores.items()},
-            arms=[row_values(row) for row in rows],
+            arms=rows,
             notes=notes,
         )
         atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))

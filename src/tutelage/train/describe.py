@@ -18,6 +18,7 @@ from tutelage.train.assemble import Parts
 from tutelage.train.plan import Plan
 from tutelage.train.readings import describe_balance
 from tutelage.train.teaching import Teaching
+from tutelage.train.unlabelled import HELD_OUT
 
 
 def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tuple[str, str], ...]:
@@ -61,12 +62,20 @@ def data_warnings(parts: Parts) -> list[str]:
 
 
 def _unlabelled(parts: Parts) -> str:
-    distill = parts.config.distill
-    if distill.images is None or parts.teaching is None:
+    distill, index = parts.config.distill, parts.unlabelled
+    if index is None:
         return ""
     score = distill.pseudo_label
     boxes = f"detections from {score:g} on count as boxes" if score < 1 else "methods only"
-    return f" · without labels {distill.images}, {distill.images_ratio:g} per image ({boxes})"
+    held_out = "".join(
+        f", {found.count} of them {HELD_OUT[found.code]} images"
+        for found in index.findings
+        if found.code in HELD_OUT
+    )
+    return (
+        f" · {len(index)} without labels in {index.source}{held_out}, "
+        f"{distill.images_ratio:g} per labelled image ({boxes})"
+    )
 
 
 def _schedule(parts: Parts) -> str:

@@ -37,7 +37,7 @@ from tutelage.train.diagnosis import (
 )
 from tutelage.train.outset import at_outset
 from tutelage.train.preflight import preflight
-from tutelage.train.prepare import scores_on_val
+from tutelage.train.prepare import outdone
 from tutelage.train.readings import batches_with_boxes, few, reading_batch
 from tutelage.train.task import Task
 from tutelage.train.teaching import Lesson, Teaching, join, worth
@@ -135,7 +135,7 @@ def examine(
 
 def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
     """Yield what each teacher is worth on val, and whether a trained student is better already."""
-    start = None
+    known: dict[str, float] = {}
     for number, record in enumerate(teaching.records):
         source = str(record["source"])
         try:
@@ -146,11 +146,9 @@ def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
         yield Worth(source, scores)
         if scores is None:
             yield Finding("warning", f"{source} and the data share no class name.")
-        elif parts.config.model.weights is not None:
-            start = scores_on_val(parts, parts.bare.student).AP if start is None else start
-            if start > scores["AP"]:
-                text = f"The student starts at AP {start:.3f}, above {source}'s {scores['AP']:.3f}."
-                yield Finding("warning", text, "Fine-tune the teacher on this data first.")
+        else:
+            known[source] = scores["AP"]
+    yield from (Finding("warning", text) for text in outdone(parts, known))
 
 
 def _wired(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tutelage.errors import ConfigError
+from tutelage.plain import plain
 from tutelage.weights.store import atomic_write_text
 
 PACKAGES = (
@@ -104,6 +105,5 @@ class Metrics:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
-        plain = {key: None if value != value else value for key, value in row.items()}
         with self._path.open("a") as file:
-            file.write(json.dumps(plain) + "\n")
+            file.write(json.dumps(plain(row)) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -38,14 +38,17 @@ def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
         return
     if not readings.batches:
         raise DataError("No training batch holds a box: the teacher has nothing to point at.")
+    known: dict[str, float] = {}
     for number, record in enumerate(teaching.records):
         scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
         record["scores"] = scores
         if scores is None:
             text = f"The teacher {record['source']} shares no class with the data: not evaluated."
             yield Notice("info", text)
-        elif parts.config.model.weights is not None and at == Position():
-            yield from _compared(parts, str(record["source"]), scores["AP"])
+        else:
+            known[str(record["source"])] = scores["AP"]
+    if at == Position():
+        yield from (Notice("warning", text) for text in outdone(parts, known))
     preflight(
         parts.bare,
         teaching.panel,
@@ -56,17 +59,24 @@ def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
         yield from readings.take(teaching, at, "before the first step")
 
 
-def _compared(parts: Parts, source: str, teacher_ap: float) -> Iterator[Event]:
+def outdone(parts: Parts, teachers: Mapping[str, float]) -> Iterator[str]:
+    """Name the teachers above which a student with weights starts.
+
+    Args:
+        parts: The parts of the run.
+        teachers: AP of each teacher on val, by its source.
+    """
+    if parts.config.model.weights is None or not teachers:
+        return
     start = scores_on_val(parts, parts.bare.student).AP
-    if teacher_ap < start:
-        teacher = shlex.quote(source)
-        data = shlex.quote(str(parts.config.data))
-        yield Notice(
-            "warning",
-            f"The teacher scores AP {teacher_ap:.3f} on your val split, the student starts at "
-            f"{start:.3f}. Distillation will pull it down. Fine-tune the teacher first: "
-            f"tutelage train --weights {teacher} --data {data}",
-        )
+    for source, ap in teachers.items():
+        if ap < start:
+            teacher, data = shlex.quote(source), shlex.quote(str(parts.config.data))
+            yield (
+                f"The teacher {source} scores AP {ap:.3f} on your val split, the student starts at "
+                f"{start:.3f}. Distillation will pull it down. Fine-tune the teacher first: "
+                f"tutelage train --weights {teacher} --data {data}"
+            )
 
 
 def scores_on_val(parts: Parts, network: Any) -> Scores:

@@ -9,12 +9,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from tutelage.distill.classes import Columns
 from tutelage.distill.method import Method, Need, pairwise
 from tutelage.distill.pick import only
+from tutelage.distill.response import ResponseMethod, comparable
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
-from tutelage.structures import Batch, Knowledge, Losses, Output, Tap, Targets
+from tutelage.structures import Batch, Knowledge, Losses, Output, Predictions, Tap, Targets
+
+# What the response methods compare, by teacher and columns: those of one teacher share it.
+Matches = dict[tuple[int, Columns | None], tuple[Predictions, Predictions]]
 
 
 class Task(nn.Module):
@@ -100,10 +105,11 @@ class Task(nn.Module):
         distillation: dict[str, Tensor] = {}
         silent: list[nn.Parameter] = []
         student = None if teachers is None else self.knowledge(out, size)
+        matches: Matches = {}
         for name, method in self.methods.items():
             terms = None
             if student is not None and teachers and (active is None or name in active):
-                terms = self._terms(name, student, teachers, batch.targets, size, chosen)
+                terms = self._terms(name, student, teachers, batch.targets, size, chosen, matches)
             if terms is None:
                 silent += method.parameters()
                 continue
@@ -139,7 +145,7 @@ class Task(nn.Module):
         Raises:
             ValueError: It cannot compare these two networks.
         """
-        terms = self._terms(name, student, teachers, targets, image_size, None)
+        terms = self._terms(name, student, teachers, targets, image_size, None, {})
         return terms if terms is not None else {}
 
     def knowledge(self, out: Output, image_size: tuple[int, int]) -> Knowledge:
@@ -160,15 +166,22 @@ class Task(nn.Module):
         targets: Targets,
         size: tuple[int, int],
         chosen: Tensor | None,
+        matches: Matches,
     ) -> dict[str, Tensor] | None:
         view, method = self.views[name], cast("Method", self.methods[name])
         s, t = view.of_student(student), view.of_teacher(teachers)
-        boxes = view.of_targets(targets)
-        if chosen is None:
-            return method(s, t, boxes, size)
-        images = torch.where(chosen == view.teacher)[0]
-        if not len(images):
-            return None
-        share = len(images) / len(chosen)
-        terms = method(*only(images, s, t, boxes), size)
-        return {term: share * value for term, value in terms.items()}
+        boxes, share = view.of_targets(targets), 1.0
+        if chosen is not None:
+            images = torch.where(chosen == view.teacher)[0]
+            if not len(images):
+                return None
+            share = len(images) / len(chosen)
+            s, t, boxes = only(images, s, t, boxes)
+        if isinstance(method, ResponseMethod):
+            key = view.teacher, view.columns
+            if key not in matches:
+                matches[key] = comparable(s, t)
+            ours, theirs = matches[key]
+            s, t = s._replace(predictions=ours), t._replace(predictions=theirs)
+        terms = method(s, t, boxes, size)
+        return terms if chosen is None else {term: share * v for term, v in terms.items()}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from tutelage.config.layers import blamed
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.cache import cache_root
@@ -101,7 +102,8 @@ def teach(
     """
     dtype = torch.float16 if half else torch.float32
     _check_numbers(config.methods, len(config.teachers))
-    teachers = [load_teacher(source, device, dtype) for source in config.teachers]
+    with blamed("distill.teacher", origins):
+        teachers = [load_teacher(source, device, dtype) for source in config.teachers]
     return join(config, student, teachers, origins)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tutelage.evaluation import Difference, difference_of, gap_closed, sentence
 from tutelage.evaluation.difference import Values
@@ -220,21 +220,6 @@ def markdown(rows: Sequence[Row], teachers: Mapping[str, float], notes: Sequence
     parts = [_pipes(table_cells(rows, teachers)), *([_pipes(each)] if len(each) > 1 else [])]
     told = [row.sentence for row in rows if row.sentence]
     return "\n\n".join([*parts, *told, "\n".join(f"- {note}" for note in notes)]) + "\n"
-
-
-def row_values(row: Row) -> dict[str, Any]:
-    """Return a row as JSON values; what is undefined is null."""
-    difference = row.difference._asdict() if row.difference else None
-    return plain({**row._asdict(), "difference": difference})
-
-
-def plain(value: Any) -> Any:
-    """Return nested values as JSON knows them: NaN becomes null, a tuple a list."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pipes(cells: Sequence[Sequence[str]]) -> str:

@@ -96,9 +96,10 @@ class Constant:
 class Shares:
     """Watches how much each method adds to the loss.
 
-    With ``weight: auto`` the ratio of the gradients is what was asked for, the share of the loss
-    a consequence: it is judged once the weight is frozen, and never ends a run. A fixed weight is
-    judged after warm-up. A decay by schedule is wanted and left out.
+    A fixed weight is judged after warm-up. With ``weight: auto`` the ratio of the gradients is what
+    was asked for, and the share of the loss follows from how steep the method's formula is: once
+    the weight is frozen, only a share is told that would end a run with a fixed one. A decay by
+    schedule is wanted and left out.
 
     Args:
         weights: The weight per method, as it is at any time.
@@ -140,13 +141,13 @@ class Shares:
                     fix=f"Let it be measured:  --method {method}  without a weight. Published "
                     "weights belong to their own reduction:  tutelage methods",
                 )
-            if method not in self._told and not USUAL[0] <= share <= USUAL[1]:
-                said.append(what)
+            low, high = USUAL if fixed else HOPELESS
+            if method not in self._told and not low <= share <= high:
+                said.append(f"{what}; {low:g} to {high:g} times is usual")
                 self._told.add(method)
         if not said:
             return None
-        usual = f"{USUAL[0]:g} to {USUAL[1]:g} times is usual"
-        return Notice("warning", f"{', '.join(said)}; {usual}. See  --set distill.ratio=…")
+        return Notice("warning", f"{', '.join(said)}. tutelage doctor  measures what suits.")
 
 
 class Passed:

@@ -10,6 +10,7 @@ from tutelage.errors import WeightsError, nearest
 
 Kind = Literal["zip", "legacy", "safetensors"]
 
+LISTED = 5  # files that a message names at most
 _HEAD = 512
 _TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before 1.6 begins with this number
 _SAFETENSORS_HEADER_LIMIT = 100 << 20
@@ -30,7 +31,7 @@ def existing_file(path: str | Path) -> Path:
     """Return ``path`` if it is a file.
 
     Raises:
-        WeightsError: There is no such file; the nearest name in the folder is offered.
+        WeightsError: There is no such file; the nearest names in the folder are offered.
     """
     path = Path(path)
     if path.is_file():
@@ -43,9 +44,11 @@ def existing_file(path: str | Path) -> Path:
     if not folder.is_dir():
         raise WeightsError(f"{path} does not exist.", fix=f"There is no folder {folder} either.")
     files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    hint = nearest(path.name, files) or nearest(
-        path.name, (name for name in files if name.endswith((".pt", ".safetensors")))
+    weights = [name for name in files if name.endswith((".pt", ".pth", ".safetensors"))]
+    known = (
+        f"Beside it: {', '.join(weights[:LISTED])}" if weights else "Give a run folder or a file."
     )
+    hint = nearest(path.name, files) or nearest(path.name, weights) or known
     raise WeightsError(f"{path} does not exist.", fix=hint)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import pickle
 import secrets
@@ -24,6 +23,7 @@ from safetensors.torch import save as encode_safetensors
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.plain import plain
 from tutelage.weights.files import existing_file, sniff
 
 _DTYPES = {
@@ -98,7 +98,7 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
     Raises:
         TypeError: A header value is no JSON value.
     """
-    header = {key: json.dumps(_finite(value), allow_nan=False) for key, value in meta.items()}
+    header = {key: json.dumps(plain(value), allow_nan=False) for key, value in meta.items()}
     # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
     tensors = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()
@@ -231,17 +231,6 @@ def _opened(path: str | Path) -> Iterator[Any]:
 
 def _header(file: Any) -> dict[str, Any]:
     return {key: _decode(value) for key, value in (file.metadata() or {}).items()}
-
-
-def _finite(value: object) -> object:
-    """JSON has no NaN: a score that is undefined is null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _own(tensor: Tensor) -> Tensor:

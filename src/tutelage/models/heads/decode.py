@@ -85,9 +85,5 @@ def _corners(box: Tensor) -> Tensor:
 
 
 def _levels(raw: Sequence[Tensor]) -> Tensor:
-    return torch.cat(
-        [
-            torch.full((x.shape[1] * x.shape[2] * x.shape[3],), i, device=x.device)
-            for i, x in enumerate(raw)
-        ]
-    )
+    sizes = [x.shape[1] * x.shape[2] * x.shape[3] for x in raw]
+    return torch.cat([torch.full((size,), i, device="cpu") for i, size in enumerate(sizes)])

@@ -1,0 +1,58 @@
+"""The images without labels of a distilled run, and which of them it is judged on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from tutelage.config.schema import Config
+from tutelage.data import DatasetIndex, open_dataset, open_images
+from tutelage.data.index import Finding
+from tutelage.errors import ConfigError, DataError
+
+HELD_OUT = {"unlabelled-val": "validation", "unlabelled-test": "test"}  # findings and splits
+
+
+def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
+    """Open the images without labels of a distilled run, if there are any.
+
+    Args:
+        config: All settings.
+        val: The validation images; those of the test split, if there is one, are looked up.
+
+    Returns:
+        The images, with a warning for every split that is to judge the run and is among them.
+
+    Raises:
+        DataError: The folder cannot be used.
+        ConfigError: They cannot be mixed into such batches.
+    """
+    if config.distill.images is None or not config.distill.teachers:
+        return None
+    if config.train.rect:
+        raise ConfigError(
+            "distill.images cannot be mixed into batches of similar shape.", fix="Drop --rect."
+        )
+    index = open_images(config.distill.images, val.names)
+    return replace(index, findings=(*index.findings, *_held_out(index, config, val)))
+
+
+def _held_out(index: DatasetIndex, config: Config, val: DatasetIndex) -> Iterator[Finding]:
+    splits = [val]
+    with suppress(DataError):  # there is none, or it is told when it is asked for
+        splits.append(open_dataset(str(config.data), "test", strict=False))
+    ours = _files(index)
+    for (code, name), other in zip(HELD_OUT.items(), splits, strict=False):
+        if count := len(ours & _files(other)):
+            text = (
+                f"{count} {name} image{'s' * (count > 1)} among the unlabelled of {index.source}: "
+                f"{name} scores will flatter. Take them out of  distill.images"
+            )
+            yield Finding(code, "warning", text, (), count)
+
+
+def _files(index: DatasetIndex) -> set[str]:
+    """Return the image files, links followed."""
+    return {os.path.realpath(index.path(position)) for position in range(len(index))}
