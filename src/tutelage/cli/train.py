@@ -97,6 +97,7 @@ def follow(
         UserError: Anything the user can mend.
     """
     from tutelage.train.events import Notice, Planned, StepDone
+    from tutelage.train.stopping import Stopped
 
     folder, place = "", ""
     try:
@@ -111,8 +112,10 @@ def follow(
             display.show(
                 Notice("info", f"Dry run: everything was built and one step taken; see {folder}.")
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         display.close()
+        if isinstance(stop, Stopped):
+            place = f"{stop.at.in_words()}; saved"
         raise _interrupted(folder, place, again) from None
     except UserError:
         raise
@@ -123,13 +126,12 @@ def follow(
 
 
 def _interrupted(folder: str, place: str, again: str) -> Interrupted:
-    what = f"Stopped by Ctrl-C{f' at {place}' if place else ' before the first step'}."
+    what = f"Stopped by Ctrl-C{f' after {place}' if place else ' before the first step'}."
     if again:
         return Interrupted(what, fix=again)
     if folder and (Path(folder) / "last.pt").exists():
-        return Interrupted(
-            what, fix=f"Continue from the last save:  tutelage train --resume {folder}"
-        )
+        where = "exactly where it was" if place.endswith("saved") else "from the last save"
+        return Interrupted(what, fix=f"Continue {where}:  tutelage train --resume {folder}")
     return Interrupted(what, fix="Nothing was saved yet.")
 
 

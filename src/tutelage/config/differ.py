@@ -10,7 +10,13 @@ from tutelage.config.layers import at
 from tutelage.config.schema import Config
 
 # what a continued run may change: where it runs, not what it computes
-FREE_ON_RESUME = ("train.device", "train.workers", "train.cache_images", "train.cache_gib")
+FREE_ON_RESUME = (
+    "train.device",
+    "train.workers",
+    "train.cache_images",
+    "train.cache_gib",
+    "train.save_minutes",
+)
 
 
 class Differing(NamedTuple):

@@ -85,6 +85,9 @@ class TrainConfig(Section):
         default="none", description="Keep decoded images in RAM"
     )
     cache_gib: Positive = Field(default=4.0, description="Budget of the image cache in GiB")
+    save_minutes: NonNegative = Field(
+        default=10.0, description="Save also within an epoch, this often (0: between epochs only)"
+    )
     eval_every: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Evaluate on val every so many epochs (and after the last)"
     )

@@ -14,7 +14,6 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.layers import blamed
 from tutelage.config.schema import Config, DistillConfig, MethodConfig, TrainConfig
 from tutelage.data import (
     DatasetIndex,
@@ -26,23 +25,20 @@ from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.losses import AuxiliaryCriterion, Criterion
-from tutelage.models.build import build
-from tutelage.models.checkpoint import begin, fill, read_checkpoint
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.models.heads import IAuxDetect
-from tutelage.train.anchors import Anchors, settle_anchors
+from tutelage.train.anchors import settle_anchors
 from tutelage.train.clock import Clocked
 from tutelage.train.cores import choose_workers, set_threads
 from tutelage.train.ema import make_ema
 from tutelage.train.guide import Guide
 from tutelage.train.optim import freeze_rows, make_optimizer
 from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
+from tutelage.train.student import Began, make_student
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
 from tutelage.train.unlabelled import open_unlabelled
-
-DEFAULT_ARCH = "yolov7-tiny"
 
 
 @dataclass(frozen=True)
@@ -76,16 +72,15 @@ def assemble(
     config: Config,
     origins: Mapping[str, str] | None = None,
     *,
-    keep_threads: bool = False,
-    anchors: Anchors | None = None,
+    began: Began | None = None,
 ) -> Parts:
     """Build everything that a run needs.
 
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        keep_threads: Leave the number of CPU threads, so that a resumed run computes as before.
-        anchors: Those with which a resumed run began, see :func:`settle_anchors`.
+        began: With what a resumed run began. The number of CPU threads is left as it is then, so
+            that it computes as before.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
@@ -100,10 +95,10 @@ def assemble(
         raise DataError(
             f"No training image of {config.data} has a box.", fix="Check the label files."
         )
-    student, start = make_student(config, train.names, origins)
+    student, start = make_student(config, train.names, origins, began)
     check_image_size(config.train.image_size, max(student.strides))
     check_batchnorm(config.train, max(student.strides), len(train))
-    settled = settle_anchors(student, train, config, anchors)
+    settled = settle_anchors(student, train, config, began.anchors if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -115,7 +110,7 @@ def assemble(
         stride = math.lcm(stride, teaching.panel.stride)  # it sees the student's very images
         check_image_size(config.train.image_size, stride)
 
-    if accelerator.device.type == "cpu" and not keep_threads:
+    if accelerator.device.type == "cpu" and began is None:
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)
@@ -190,32 +185,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
-
-
-def make_student(
-    config: Config, names: tuple[str, ...], origins: Mapping[str, str] | None = None
-) -> tuple[GraphDetector, str]:
-    """Build the student with the data set's classes, from its architecture and weights.
-
-    With weights alone, their architecture and their anchors are kept.
-
-    Returns:
-        The student, and where its weights come from, in words.
-    """
-    torch.manual_seed(config.train.seed)
-    arch, weights = config.model.arch, config.model.weights
-    if weights is None:
-        return build(arch or DEFAULT_ARCH, names), "from scratch"
-    with blamed("model.weights", origins):
-        checkpoint = read_checkpoint(weights)
-    if arch is None:
-        student, report = begin(checkpoint, names)
-    else:
-        student = build(arch, names)
-        report = fill(student, checkpoint)
-    head = f"model.{len(student.model) - 1}."
-    taken = report.in_words(head, len(checkpoint.names), len(names))
-    return student, f"{weights}: {taken}"
 
 
 def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TrainingError
 from tutelage.plain import plain
+from tutelage.train.plan import Position
 from tutelage.weights.store import atomic_write_text
 
 PACKAGES = (
@@ -64,6 +65,24 @@ def make_run_folder(
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as json, atomically."""
     atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def unwritable(error: OSError, folder: Path, saved: Position | None) -> TrainingError:
+    """Return what to tell when a file of a run cannot be written.
+
+    Args:
+        error: What the system said.
+        folder: The run folder.
+        saved: What its ``last.pt`` holds; None: there is none.
+    """
+    if not folder.is_dir():
+        return TrainingError(f"The run folder {folder} is gone; nothing more can be saved there.")
+    kept = f"Its last.pt is whole, from {saved.in_words()}." if saved else "Nothing was saved yet."
+    goes_on = f", then  tutelage train --resume {folder}" if saved else ""
+    return TrainingError(
+        f"{error.filename or folder} cannot be written: {error.strerror or error}. {kept}",
+        fix=f"Make room, or make it writable{goes_on}",
+    )
 
 
 def environment(command_line: str) -> str:

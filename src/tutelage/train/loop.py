@@ -65,7 +65,7 @@ def fit(
         loader.set_epoch(epoch)
         task.train()
         accelerator.step = start  # the same accumulation phase after a resume
-        batches = accelerator.skip_first_batches(loader, start) if start else loader
+        batches = _from(accelerator, loader, start, plan.steps)
         for step, raw in enumerate(batches, start):
             set_seed(plan.seed_at(epoch, step), device_specific=True)
             plan.apply(optimizer, accelerator, epoch, step)
@@ -113,6 +113,13 @@ def multi_scale(image_size: int, stride: int, seed: int) -> Callable[[Batch, int
         return batch._replace(images=images, targets=targets)
 
     return resize
+
+
+def _from(accelerator: Accelerator, loader: Any, start: int, steps: int) -> Any:
+    """Return the batches of an epoch from a position on; none are left where only its end is."""
+    if start == 0:
+        return loader
+    return () if start >= steps else accelerator.skip_first_batches(loader, start)
 
 
 def _detached(losses: Losses) -> Losses:

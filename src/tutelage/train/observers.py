@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
+from tutelage.train.plan import Position
 
 Means = Mapping[str, float]
 
@@ -31,6 +33,14 @@ class LossMeans:
         for group in losses:
             for name, value in group.items():
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+
+    def state(self) -> dict[str, object]:
+        """Return what an epoch has added up so far, to be saved."""
+        return {"steps": self._steps, "sums": dict(self._sums)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with what :meth:`state` returned."""
+        self._steps, self._sums = state["steps"], dict(state["sums"])
 
     def take(
         self, gather: Callable[[list[Means]], Sequence[Means]] = lambda x: x
@@ -86,7 +96,7 @@ class FiniteGuard:
         self._bad: dict[str, Tensor] = {}
         self._last: tuple[Losses, int, int] | None = None
         self._steps = 0
-        self.last_good_epoch: int | None = None
+        self.saved: Position | None = None
 
     def watch(self, losses: Losses, epoch: int, step: int) -> None:
         """Take in one step's losses.
@@ -132,9 +142,9 @@ class FiniteGuard:
             raise TrainingError(what + self._kept(), fix=_cures([]))
 
     def _kept(self) -> str:
-        if self.last_good_epoch is None:
-            return f"Stopped. No epoch was finished; {self._folder} holds the settings."
-        return f"Stopped. The files in {self._folder} are from epoch {self.last_good_epoch}."
+        if self.saved is None:
+            return f"Stopped. Nothing was saved yet; {self._folder} holds the settings."
+        return f"Stopped. The files in {self._folder} are from {self.saved.in_words()}."
 
 
 def _cures(names: list[str]) -> str:

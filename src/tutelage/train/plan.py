@@ -27,6 +27,10 @@ class Position(NamedTuple):
     epoch: int = 0
     batch: int = 0
 
+    def in_words(self) -> str:
+        """Return ``epoch 2`` after its end, ``epoch 3 step 7`` within the next."""
+        return f"epoch {self.epoch + 1} step {self.batch}" if self.batch else f"epoch {self.epoch}"
+
 
 class Fade(NamedTuple):
     """How the weight of a method moves over the run.

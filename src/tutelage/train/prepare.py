@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from tutelage.errors import DataError
 from tutelage.evaluation import Scores, evaluate
 from tutelage.models.graph import GraphDetector
-from tutelage.structures import Predictions
+from tutelage.structures import Batch, Predictions
 from tutelage.teachers import fingerprint
 from tutelage.train.assemble import Parts
 from tutelage.train.events import Event, Notice
@@ -79,8 +79,14 @@ def outdone(parts: Parts, teachers: Mapping[str, float]) -> Iterator[str]:
             )
 
 
-def scores_on_val(parts: Parts, network: Any) -> Scores:
-    """Return the scores of a network on the val split, as it would be deployed."""
+def scores_on_val(parts: Parts, network: Any, batches: Iterable[Batch] | None = None) -> Scores:
+    """Return the scores of a network on the val split, as it would be deployed.
+
+    Args:
+        parts: The parts of the run.
+        network: The network.
+        batches: Those of the val loader, if they are to be watched.
+    """
     fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
 
     def predict(images: torch.Tensor) -> Predictions:
@@ -89,7 +95,7 @@ def scores_on_val(parts: Parts, network: Any) -> Scores:
 
     return evaluate(
         predict,
-        parts.val_loader,
+        parts.val_loader if batches is None else batches,
         parts.val,
         device=parts.accelerator.device,
         letterbox=parts.val_loader.dataset.letterbox,

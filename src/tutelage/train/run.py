@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -13,21 +14,24 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError, TeacherError
+from tutelage.errors import ConfigError
 from tutelage.evaluation import Scores
 from tutelage.models.graph import GraphDetector
 from tutelage.train.assemble import Parts, assemble
 from tutelage.train.describe import data_warnings, plan_rows
 from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
-from tutelage.train.folder import Metrics, environment, make_run_folder, write_json
+from tutelage.train.folder import Metrics, environment, make_run_folder, unwritable, write_json
 from tutelage.train.loop import EpochEnded, fit, multi_scale
 from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans
 from tutelage.train.outset import at_outset
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare, scores_on_val
 from tutelage.train.readings import SHOWN, Readings
+from tutelage.train.resume import check_teachers, check_unfinished, identity, records
 from tutelage.train.samples import save_batch, save_detections
 from tutelage.train.state import read_state, restore, save_state
+from tutelage.train.stopping import Interval, Stop, Stopped
+from tutelage.train.student import Began
 from tutelage.train.watch import watched
 from tutelage.weights.store import atomic_write_text, save_best
 
@@ -62,17 +66,17 @@ def run_training(
     started = time.monotonic()
     saved = read_state(Path(resume) / "last.pt") if resume else None
     if saved is not None:
-        _check_unfinished(saved, config, str(resume))
+        check_unfinished(saved, config, str(resume))
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
-    began = saved["progress"].get("anchors", ()) if saved is not None else None
-    parts = assemble(config, origins, keep_threads=saved is not None, anchors=began)
+    began = Began.read(saved["progress"]) if saved is not None else None
+    parts = assemble(config, origins, began=began)
     yield from (Notice("warning", text) for text in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     at, progress = Position(), None
     if saved is not None:
         progress = saved["progress"]
-        _check_teacher(progress, _records(parts), str(resume))
+        check_teachers(progress, records(parts), str(resume))
         at = restore(
             saved,
             accelerator=parts.accelerator,
@@ -108,15 +112,19 @@ class _Run:
     ) -> None:
         self.parts, self.config, self.origins = parts, parts.config, origins
         self.folder, self.readings, self.at = folder, readings, at
-        self.records = _records(parts)
+        self.records = records(parts)
         self.config_text = dump(self.config, origins)
-        self.best = Best(self.config.train.patience)
+        self.best, self.means = Best(self.config.train.patience), LossMeans()
+        self.saved: Position | None = None
+        self.interval = Interval(self.config.train.save_minutes)
         on_cpu = parts.accelerator.device.type == "cpu"
         self.guard = FiniteGuard(str(folder), every=1 if on_cpu else CHECK_EVERY)
         if progress is not None:
             self.best.value, self.best.epoch = progress["best"], progress["best_epoch"]
             self.best.scores = dict(progress["best_scores"])
-            self.guard.last_good_epoch = at.epoch
+            self.saved = self.guard.saved = at
+            if "means" in progress:
+                self.means.restore(progress["means"])
 
     def begin(self, command: str) -> None:
         """Write what is known before the first step."""
@@ -137,8 +145,18 @@ class _Run:
     # --- training --------------------------------------------------------------------------
 
     def train(self, started: float) -> Iterator[Event]:
-        """Run the loop, watch it, save."""
-        p, means = self.parts, LossMeans()
+        """Run the loop, watch it, save.
+
+        Raises:
+            Stopped: By Ctrl-C or SIGTERM, after a save.
+        """
+        with Stop(self.parts.accelerator) as stop:
+            yield from self._epochs(stop)
+        seconds = time.monotonic() - started
+        yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
+
+    def _epochs(self, stop: Stop) -> Iterator[Event]:
+        p, means = self.parts, self.means
         main = p.accelerator.is_main_process
         metrics = (
             Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch) if main else None
@@ -164,9 +182,12 @@ class _Run:
                 if p.teaching and self.readings.due(epoch, step):
                     when = f"at epoch {epoch + 1} step {step}"
                     yield from self.readings.take(p.teaching, Position(epoch, step), when)
+                if p.accelerator.sync_gradients:  # gradients that still add up are not saved
+                    self._save_between(Position(epoch, step), stop)
                 continue
             self.guard.look()
             self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
+            before = means.state()
             row = {
                 name: value for name, value in means.take(gather_object).items() if name != "off"
             }
@@ -174,7 +195,7 @@ class _Run:
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
             if self._evaluates(event.epoch):
-                found = scores_on_val(p, p.ema.module)
+                found = self._judged(Position(event.epoch, p.plan.steps), before, stop)
                 scores = self._agreed({name: float(getattr(found, name)) for name in HEADLINE})
                 improved = self.best.update(event.epoch, scores)
                 if improved or self._is_last(event.epoch, unsaved=True):
@@ -186,16 +207,35 @@ class _Run:
                 kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
             timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
             if metrics is not None:
-                metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
+                with self._writing():
+                    metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
             self._save_last(Position(event.epoch + 1, 0))
-            self.guard.last_good_epoch = event.epoch + 1
             clock = time.monotonic()
             if self.best.exhausted(event.epoch) and not self._is_last(event.epoch):
                 text = f"Stopped early: no better AP for {self.best.patience} epochs."
                 yield Notice("info", text)
                 break
-        seconds = time.monotonic() - started
-        yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
+
+    def _save_between(self, at: Position, stop: Stop) -> None:
+        """Save within an epoch when it is time, or when the run is asked to stop."""
+        stops = stop.agreed()
+        if stops or self.interval.due():
+            self.guard.look()
+            self.guard.weights((self.parts.bare, self.parts.ema.module), at.epoch + 1)
+            self._save_last(at)
+        if stops:
+            raise Stopped(at)
+
+    def _judged(self, at: Position, means: Mapping[str, Any], stop: Stop) -> Scores:
+        """Evaluate at the end of an epoch; it takes long, so it can be stopped and taken up."""
+        p = self.parts
+        if self.interval.due():
+            self._save_last(at, means)
+        try:
+            return scores_on_val(p, p.ema.module, stop.between(p.val_loader, at))
+        except Stopped:
+            self._save_last(at, means)
+            raise
 
     def _resize(self) -> Any:
         if not self.config.train.multi_scale:
@@ -258,75 +298,41 @@ class _Run:
         write_json(self.folder / "predictions.json", found.detections)
         save_detections(self.folder / "samples", self.parts.val, found.detections)
 
-    def _save_last(self, at: Position) -> None:
+    def _save_last(self, at: Position, means: Mapping[str, Any] | None = None) -> None:
+        """Write ``last.pt``; ``means`` are those of the epoch, if they were taken already."""
         p = self.parts
+        began = Began.of(p.student, p.start)
         if p.accelerator.is_main_process:
-            save_state(
-                self.folder / "last.pt",
-                accelerator=p.accelerator,
-                task=p.task,
-                optimizer=p.optimizer,
-                ema=p.ema,
-                at=at,
-                progress={
-                    "best": self.best.value,
-                    "best_epoch": self.best.epoch,
-                    "best_scores": self.best.scores,
-                    "readings": self.readings.history,
-                    "threads": torch.get_num_threads(),
-                    "anchors": p.student.anchors.tolist(),
-                    "teachers": [_identity(record) for record in self.records],
-                },
-                config=self.config_text,
-            )
+            with self._writing():
+                save_state(
+                    self.folder / "last.pt",
+                    accelerator=p.accelerator,
+                    task=p.task,
+                    optimizer=p.optimizer,
+                    ema=p.ema,
+                    at=at,
+                    progress={
+                        "best": self.best.value,
+                        "best_epoch": self.best.epoch,
+                        "best_scores": self.best.scores,
+                        "readings": self.readings.history,
+                        "threads": torch.get_num_threads(),
+                        "teachers": [identity(record) for record in self.records],
+                        "means": self.means.state() if means is None else means,
+                        **began._asdict(),
+                    },
+                    config=self.config_text,
+                )
+        self.guard.saved = self.saved = at
+        self.interval.restart()
 
-
-def nothing_left(saved: Mapping[str, Any], config: Config) -> str:
-    """Return why a run has nothing left to do, or an empty text.
-
-    Args:
-        saved: Its ``last.pt``.
-        config: Its settings.
-    """
-    done, epochs, patience = saved["position"][0], config.train.epochs, config.train.patience
-    best = Best(patience)
-    best.epoch = saved["progress"]["best_epoch"]
-    if done >= epochs:
-        return f"is already finished ({done}/{epochs} epochs)"
-    if best.exhausted(done - 1):
-        return f"stopped early after {done} of {epochs} epochs: no better AP for {patience}"
-    return ""
-
-
-def _check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None:
-    """Refuse to go on with a run that has nothing left to do."""
-    why = nothing_left(saved, config)
-    if why:
-        fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
-        raise ConfigError(f"{folder} {why}.", fix=fix)
-
-
-def _records(parts: Parts) -> tuple[dict[str, Any], ...]:
-    return parts.teaching.records if parts.teaching else ()
-
-
-def _identity(record: Mapping[str, Any]) -> str:
-    """Return what tells a teacher from another: the hash of its file, or its name elsewhere."""
-    return str(record.get("sha256", record["source"]))
-
-
-def _check_teacher(
-    progress: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: str
-) -> None:
-    """Refuse to go on with other teachers than before."""
-    began = progress.get("teachers", ())  # runs of the first versions do not say
-    for record, before in zip(records, began, strict=False):
-        if _identity(record) != before:
-            raise TeacherError(
-                f"The teacher {record['source']} is not the one with which {folder} began.",
-                where=f"sha256 {_identity(record)[:12]}…, before {before[:12]}…",
-                fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
-            )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what is left when a file cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(error, self.folder, self.saved) from error
 
 
 def _new_folder(parts: Parts, *, reuse: bool) -> Path:
