@@ -215,7 +215,7 @@ def test_ctrl_c_says_how_to_go_on(cli, engine, script, tmp_path) -> None:
     engine.script = [*script[:6], KeyboardInterrupt()]
     answer = cli("train", "--data", "d.yaml")
     assert answer.code == 130
-    assert "Stopped by Ctrl-C at epoch 2 step 1." in answer.err
+    assert "Stopped by Ctrl-C after epoch 2 step 1." in answer.err
     assert "Nothing was saved yet." in answer.err
     assert "Error" not in answer.err
     (tmp_path / "runs" / "d-01").mkdir(parents=True)

@@ -11,9 +11,9 @@ from tutelage.data import open_splits
 from tutelage.models.build import build, load
 from tutelage.train import anchors as module
 from tutelage.train.anchors import settle_anchors
-from tutelage.train.assemble import make_student
 from tutelage.train.events import Planned, StepDone
 from tutelage.train.run import run_training
+from tutelage.train.student import make_student
 from tutelage.weights.store import load_header
 
 ARCH = "yolov7-tiny@0.125"

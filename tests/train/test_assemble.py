@@ -14,8 +14,8 @@ from tutelage.train.assemble import (
     assemble,
     check_batchnorm,
     make_criterion,
-    make_student,
 )
+from tutelage.train.student import make_student
 from tutelage.weights.store import load_header, save_best
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

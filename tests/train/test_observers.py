@@ -4,6 +4,7 @@ import torch
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
 from tutelage.train.observers import Best, FiniteGuard, LossMeans
+from tutelage.train.plan import Position
 
 
 def losses(box=1.0, kd=2.0):
@@ -27,7 +28,7 @@ def test_kd_share():
 
 def test_guard_names_the_term_and_where():
     guard = FiniteGuard("runs/x")
-    guard.last_good_epoch = 2
+    guard.saved = Position(2)
     guard.watch(losses(), 3, 119)
     with pytest.raises(
         TrainingError, match=r"fgd/relation became inf at epoch 3 step 120.*from epoch 2"
@@ -36,7 +37,7 @@ def test_guard_names_the_term_and_where():
 
 
 def test_guard_says_when_nothing_was_saved():
-    with pytest.raises(TrainingError, match=r"all terms became nan.*No epoch was finished"):
+    with pytest.raises(TrainingError, match=r"all terms became nan.*Nothing was saved yet"):
         FiniteGuard("runs/x").watch(losses(float("nan"), float("nan")), 0, 1)
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.tiny import CHECKPOINT, last, make_data, make_teacher, run, settings, told
+from tests.train.tiny import (
+    CHECKPOINT,
+    interrupted,
+    last,
+    make_data,
+    make_teacher,
+    run,
+    settings,
+    told,
+)
 from tutelage.errors import ConfigError, TeacherError, WeightsError
 from tutelage.models.build import load
 from tutelage.train import run as run_module
@@ -113,16 +122,6 @@ def test_evaluations_are_as_often_as_asked(data, tmp_path):
     assert [e.epoch for e in events if isinstance(e, Evaluated)] == [1, 2]
     events = run(settings(data, tmp_path, train={"epochs": 2, "validate_runs": False}))
     assert [e.epoch for e in events if isinstance(e, Evaluated)] == [1]
-
-
-def interrupted(config):
-    """Return the folder of a run that was stopped in its second epoch."""
-    folder = ""
-    for event in run_module.run_training(config):
-        folder = event.folder if isinstance(event, Planned) else folder
-        if isinstance(event, StepDone) and event.epoch == 1:
-            break
-    return folder
 
 
 def test_a_resumed_run_uses_as_many_threads_as_before(data, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.data.making import NAMES, make_scenes
 from tutelage.config.schema import Config
 from tutelage.models.build import build
-from tutelage.train.events import Notice
+from tutelage.train.events import Notice, Planned, StepDone
 from tutelage.train.run import run_training
 from tutelage.weights.store import save_best
 
@@ -63,3 +63,13 @@ def last(events, kind):
 def told(events):
     """Return all notices as one text."""
     return "\n".join(event.text for event in events if isinstance(event, Notice))
+
+
+def interrupted(config, epoch=1, step=1):
+    """Return the folder of a run that died after a step, before anything was saved for it."""
+    folder = ""
+    for event in run_training(config):
+        folder = event.folder if isinstance(event, Planned) else folder
+        if isinstance(event, StepDone) and (event.epoch, event.step) == (epoch, step):
+            break
+    return folder

@@ -73,14 +73,15 @@ def assemble(
     origins: Mapping[str, str] | None = None,
     *,
     began: Began | None = None,
+    keep_threads: bool = False,
 ) -> Parts:
     """Build everything that a run needs.
 
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        began: With what a resumed run began. The number of CPU threads is left as it is then, so
-            that it computes as before.
+        began: With what a resumed run began. It computes with as many CPU threads as are set.
+        keep_threads: Leave their number for other reasons.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
@@ -110,7 +111,7 @@ def assemble(
         stride = math.lcm(stride, teaching.panel.stride)  # it sees the student's very images
         check_image_size(config.train.image_size, stride)
 
-    if accelerator.device.type == "cpu" and began is None:
+    if accelerator.device.type == "cpu" and began is None and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
     batch = max(config.train.batch // accelerator.num_processes, 1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from tutelage.config.differ import differing
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError, TeacherError
+from tutelage.errors import ConfigError, TeacherError, WeightsError
 from tutelage.train.assemble import Parts
 from tutelage.train.observers import Best
 
@@ -34,6 +38,22 @@ def check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None
     if why:
         fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
         raise ConfigError(f"{folder} {why}.", fix=fix)
+
+
+def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None:
+    """Refuse a ``last.pt`` that was written with other settings: two runs used one folder.
+
+    Raises:
+        WeightsError: It was.
+    """
+    before = Config.model_validate(yaml.safe_load(saved["config"]))
+    other = [each.key for each in differing(before, config, free=("run",))]
+    if other:
+        raise WeightsError(
+            f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "
+            "they are of different runs.",
+            fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
+        )
 
 
 def records(parts: Parts) -> tuple[dict[str, Any], ...]:

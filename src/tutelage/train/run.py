@@ -27,7 +27,13 @@ from tutelage.train.outset import at_outset
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare, scores_on_val
 from tutelage.train.readings import SHOWN, Readings
-from tutelage.train.resume import check_teachers, check_unfinished, identity, records
+from tutelage.train.resume import (
+    check_settings,
+    check_teachers,
+    check_unfinished,
+    identity,
+    records,
+)
 from tutelage.train.samples import save_batch, save_detections
 from tutelage.train.state import read_state, restore, save_state
 from tutelage.train.stopping import Interval, Stop, Stopped
@@ -66,6 +72,7 @@ def run_training(
     started = time.monotonic()
     saved = read_state(Path(resume) / "last.pt") if resume else None
     if saved is not None:
+        check_settings(saved, config, Path(str(resume)) / "last.pt")
         check_unfinished(saved, config, str(resume))
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
@@ -199,7 +206,8 @@ class _Run:
                 scores = self._agreed({name: float(getattr(found, name)) for name in HEADLINE})
                 improved = self.best.update(event.epoch, scores)
                 if improved or self._is_last(event.epoch, unsaved=True):
-                    self._save_best(found, scores)
+                    with self._writing():
+                        self._save_best(found, scores)
                 yield Evaluated(event.epoch, scores, improved)
             kd: dict[str, Any] = p.guide.panel.take() if p.guide else {}
             if p.guide:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (clusters): the step that is under way ends and is saved, then the run stops."""
+"""Ctrl-C and SIGTERM: the step that is under way ends and is saved, then the run stops."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Listens, as a context, whether the run is asked to stop.
 
-    The first SIGINT or SIGTERM is noted. The second one raises KeyboardInterrupt wherever the
-    program is: the last save stays. Outside the main thread nothing is heard.
+    The first SIGINT or SIGTERM (clusters send it) is noted. The second one raises KeyboardInterrupt
+    wherever the program is: the last save stays. Outside the main thread nothing is heard.
 
     Args:
         accelerator: Joins the processes.

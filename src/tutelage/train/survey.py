@@ -20,7 +20,7 @@ from tutelage.train.assemble import Parts, assemble
 from tutelage.train.costs import read_cost
 from tutelage.train.preflight import preflight
 from tutelage.train.readings import batches_with_boxes, few
-from tutelage.train.run import nothing_left
+from tutelage.train.resume import nothing_left
 from tutelage.train.state import read_state
 from tutelage.train.tested import BEST
 

@@ -1,0 +1,134 @@
+"""Kill runs at random moments, let them go on, and compare them with one that nobody killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.data.making import make_scenes
+from tests.train.tiny import make_teacher
+from tutelage.train.state import read_state
+from tutelage.weights.store import load_best
+
+RUN = ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4", "--device", "cpu"]
+OFTEN = ["train.nominal_batch=8", "train.save_minutes=0.008", "train.threads=1", "train.patience=0"]
+# The weights are measured on fewer images than usual, which would take most of the time.
+TUTELAGE = [
+    sys.executable,
+    "-c",
+    "import sys; from tutelage.train import readings; readings.IMAGES = 16\n"
+    "from tutelage.cli.app import run; sys.exit(run(sys.argv[1:]))",
+]
+
+
+class Killed(NamedTuple):
+    """What became of a run that was killed again and again.
+
+    Attributes:
+        kills: How often it was.
+        within: How many of the saves from which it went on lay within an epoch.
+        differences: Which parts of its end differ from those of the run that nobody killed.
+    """
+
+    kills: int
+    within: int
+    differences: list[str]
+
+
+def distilled(folder: Path, epochs: int, seed: int = 0) -> list[str]:
+    """Make data and two teachers in a folder; return the options of a run with random masks."""
+    options = ["--data", str(make_scenes(folder / "data", 24)), "--seed", str(seed)]
+    options += ["--epochs", str(epochs), "--set", "distill.accept_teacher=true"]
+    for number in range(2):
+        teacher = make_teacher(folder / f"teacher{number}.safetensors")
+        options += ["--teacher-weights", teacher, "--method", ("fgd", "mgd")[number]]
+    return options
+
+
+def begin(project: Path, name: str, options: list[str]) -> list[str]:
+    """Return the command of a small run that saves about twice a second."""
+    sets = [word for each in OFTEN for word in ("--set", each)]
+    where = ["--project", str(project), "--name", name]
+    return [*TUTELAGE, "train", *RUN, *options, *sets, *where, "--json"]
+
+
+def kill_often(
+    project: Path, options: list[str], *, kills: int, seconds: float, rng: random.Random
+) -> Killed:
+    """Train once undisturbed and once with SIGKILL at random moments, each run by ``options``.
+
+    Args:
+        project: An empty folder.
+        options: Of ``tutelage train``: data, epochs, teachers, methods.
+        kills: How often to kill at most; then the run may end.
+        seconds: A run is killed at most so long after its plan was shown.
+        rng: Chooses the moments, and the number of loader processes of each attempt.
+    """
+    whole, broken = project / "whole", project / "broken"
+    subprocess.run(begin(project, "whole", [*options, "--workers", "0"]), check=True, stdout=-3)
+    command, done, within = begin(project, "broken", options), 0, 0
+    while True:
+        wait = rng.uniform(0, seconds) if done < kills else None
+        if _ends([*command, "--workers", str(rng.randrange(3))], wait):
+            return Killed(done, within, differences(whole, broken))
+        done += 1
+        if (broken / "last.pt").exists():
+            within += bool(read_state(broken / "last.pt")["position"][1])
+            command = [*TUTELAGE, "train", "--resume", str(broken), "--json"]
+        else:  # killed before its first save: it begins anew
+            shutil.rmtree(broken)
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Name the parts of two finished runs that are not equal to the last bit."""
+    states = [read_state(folder / "last.pt") for folder in (one, other)]
+    found = [
+        key
+        for key in ("task", "ema", "weights", "balance", "position")
+        if _bits(states[0][key]) != _bits(states[1][key])
+    ]
+    best = [load_best(folder / "best.safetensors")[0] for folder in (one, other)]
+    if _bits(best[0]) != _bits(best[1]):
+        found.append("best.safetensors")
+    if len((one / "metrics.jsonl").read_text().splitlines()) != states[0]["position"][0]:
+        found.append("metrics.jsonl")
+    return found
+
+
+def _bits(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _bits(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bits(item) for item in value]
+    numpy = getattr(value, "numpy", None)
+    return numpy().tobytes() if callable(numpy) else value
+
+
+def _ends(command: list[str], seconds: float | None) -> bool:
+    """Run a command to its end, or kill it so long after its plan; say whether it ended.
+
+    Raises:
+        RuntimeError: It failed by itself.
+    """
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if seconds is not None and '"event": "plan"' in line:
+                break
+        try:
+            _, told = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its loader processes, too
+            process.communicate()
+            return False
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{told}")
+    return True
