@@ -15,7 +15,9 @@ from tests.train.parts import make_batch, make_task
 from tests.train.tiny import make_data, make_teacher, run, settings
 from tutelage.distill.view import View
 from tutelage.teachers import Panel, fingerprint
+from tutelage.train.assemble import assemble
 from tutelage.train.guide import Guide, Taught
+from tutelage.train.prepare import scores_on_val
 from tutelage.train.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,19 @@ def whole(folder):
     run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", train=train, distill=distill))
 
 
+def judged(rank, folder):
+    """Evaluate as one of two processes whose BatchNorm differ; write down what came out."""
+    config = settings(f"{folder}/data/data.yaml", f"{folder}/runs", train={"batch": 3})
+    parts = assemble(config)
+    network = parts.ema.module
+    if rank:
+        network.model[0].bn.running_mean += 1.0
+    scores = scores_on_val(parts, network)
+    seen = [int(number) for batch in parts.val_loader for number in batch.ids]
+    torch.save({"seen": seen, "found": scores.detections}, f"{folder}/{rank}.pt")
+    parts.accelerator.end_training()
+
+
 def both(folder, kind):
     """Run this file in two processes to their end."""
     with socket.socket() as free:
@@ -160,8 +175,27 @@ def test_two_processes_make_one_run(tmp_path, monkeypatch):
         assert "off" not in line
 
 
+@pytest.mark.slow
+def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    data = make_data(tmp_path / "data")
+    both(tmp_path, "judged")
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert sorted(first["seen"] + second["seen"]) == list(range(8))
+    assert first["seen"]
+    assert second["seen"]
+    parts = assemble(settings(data, tmp_path / "runs", train={"batch": 3}))
+    alone = scores_on_val(parts, parts.ema.module).detections
+    key = lambda one: (one["image_id"], -one["score"], one["bbox"])  # noqa: E731
+    assert alone
+    for found in (first["found"], second["found"]):
+        assert sorted(found, key=key) == sorted(alone, key=key)
+
+
 if __name__ == "__main__":
     if sys.argv[3] == "whole":
         whole(sys.argv[2])
+    elif sys.argv[3] == "judged":
+        judged(int(sys.argv[1]), sys.argv[2])
     else:
         work(int(sys.argv[1]), *sys.argv[2:])

@@ -99,6 +99,7 @@ def evaluation_loader(
     rect: bool = False,
     pad: float = 0.0,
     stride: int = 32,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Loaded]:
     """Make a loader that shows every image once, letterboxed, without augmentation.
 
@@ -114,14 +115,18 @@ def evaluation_loader(
         rect: Batches of similar shape on the smallest canvas, instead of squares.
         pad: Margin of rect canvases in strides before rounding up (YOLOv7 evaluates with 0.5).
         stride: Canvas sides of rect batches are multiples of it.
+        share: Of several processes, the number of this one and their count: each sees every
+            so-manieth batch, and all of them together see every image once.
     """
     batch = min(batch, len(index))
     plan = None
     if rect:
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride, pad=pad)
     dataset = EvaluationDataset(index, image_size=image_size, rect=plan)
-    order = plan.order if plan is not None else None
-    sampler = EpochSampler(len(index), shuffle=False, order=order)
+    order = plan.order if plan is not None else np.arange(len(index))
+    mine, processes = share
+    order = order[np.arange(len(order)) // batch % processes == mine]
+    sampler = EpochSampler(len(order), shuffle=False, order=order)
     return _loader(dataset, sampler, batch=batch, workers=workers)
 
 

@@ -156,6 +156,7 @@ def assemble(
             workers=workers,
             rect=config.train.rect,
             stride=stride,
+            share=(accelerator.process_index, accelerator.num_processes),
         ),
         plan=plan,
         stride=stride,

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
+from accelerate.utils import broadcast, gather_object
 
 from tutelage.errors import DataError
-from tutelage.evaluation import Scores, evaluate
+from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Predictions
 from tutelage.teachers import fingerprint
@@ -82,21 +83,31 @@ def outdone(parts: Parts, teachers: Mapping[str, float]) -> Iterator[str]:
 def scores_on_val(parts: Parts, network: Any, batches: Iterable[Batch] | None = None) -> Scores:
     """Return the scores of a network on the val split, as it would be deployed.
 
+    Several processes look at a share of the images each, and all return the scores of all images.
+    BatchNorm has seen other images in each process: the first one's running statistics are taken.
+
     Args:
         parts: The parts of the run.
         network: The network.
         batches: Those of the val loader, if they are to be watched.
     """
+    several = parts.accelerator.num_processes > 1
+    if several:
+        for buffer in network.buffers():
+            broadcast(buffer)
     fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
 
     def predict(images: torch.Tensor) -> Predictions:
         raw = cast("tuple[torch.Tensor, ...]", fused(images).raw)  # the head was run
         return fused.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
 
-    return evaluate(
+    found = collect(
         predict,
         parts.val_loader if batches is None else batches,
         parts.val,
         device=parts.accelerator.device,
         letterbox=parts.val_loader.dataset.letterbox,
     )
+    if several:
+        found = merge(gather_object([found]))
+    return score(parts.val, found.table)
