@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from tests.data.making import make_scenes
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_dataset, training_loader
+from tutelage.data.dataset import UnreadableError
 from tutelage.data.sample import GREY, letterbox, letterbox_geometry
 from tutelage.structures import Batch
 
@@ -242,7 +243,7 @@ class TestEvaluation:
 
 class TestBrokenImages:
     @pytest.mark.parametrize("workers", [0, 2])
-    def test_skipped_and_told_once(
+    def test_skipped_and_remembered(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, workers: int
     ) -> None:
         index = open_dataset(make_scenes(tmp_path, 6), "train")
@@ -255,11 +256,25 @@ class TestBrokenImages:
         assert made.dataset.unreadable == (index.path(2),)
         again = loader(index, batch=3, augment=AugmentConfig(mosaic=0.5))
         assert_same([*epoch(again, 0), *epoch(again, 1)], [*first, *second])
-        if workers == 0:
-            told = [record for record in caplog.records if record.levelno == logging.WARNING]
-            assert len(told) == 2  # one by each loader
-            assert f"{index.path(2)} cannot be read" in told[0].getMessage()
-            assert "Another image is used in its place." in told[0].getMessage()
+        assert not caplog.records  # a run tells it, as a notice
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_too_many(self, tmp_path: Path, workers: int) -> None:
+        index = open_dataset(make_scenes(tmp_path, 14), "train")
+        for position in range(10):
+            index.path(position).write_bytes(b"broken")
+        made = loader(index, batch=7, workers=workers)
+        assert len(epoch(made)) == 2  # ten may be lost of any number
+        index.path(13).unlink()
+        made = loader(index, batch=7, workers=workers)
+        with pytest.raises(UnreadableError) as caught:
+            epoch(made)
+        assert re.fullmatch(
+            r"11 of 14 training images cannot be read any more, e\.g\. .* cannot be read: .*\.",
+            caught.value.what,
+        )
+        assert caught.value.fix == "Put the files back, then go on with  tutelage train --resume"
+        assert caught.value.exit_code == 3
 
     def test_a_changed_size_is_not_trusted(self, tmp_path: Path) -> None:
         index = open_dataset(make_scenes(tmp_path, 2, ((64, 48), (32, 32))), "train")

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tutelage.cli.bench import bench
+from tutelage.cli.check import check
 from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
@@ -35,6 +36,7 @@ app = typer.Typer(
 MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tutelage config --all"
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
+app.command(epilog="[dim]Example[/]  tutelage check bccd.yaml --html atlas.html")(check)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
 app.command(epilog="[dim]Example[/]  tutelage export runs/distilled --to onnx")(export)
 PHOTOS = "[dim]Example[/]  tutelage predict runs/distilled photos/ --save out/"

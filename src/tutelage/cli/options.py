@@ -14,7 +14,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="<path>",
-        help="YOLO data yaml, or digits (built in)",
+        help="Data yaml, COCO json, COCO or VOC folder, or digits",
         rich_help_panel=WHAT,
     ),
 ]

@@ -2,9 +2,10 @@
 
 from tutelage.data.cache import cache_root
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset
+from tutelage.data.findings import Finding
 from tutelage.data.formats.images import open_images
 from tutelage.data.image import read_image
-from tutelage.data.index import DatasetIndex, Finding, Item
+from tutelage.data.index import DatasetIndex, Item
 from tutelage.data.loader import evaluation_loader, training_loader
 from tutelage.data.opening import open_dataset, open_splits
 from tutelage.data.sample import Letterbox, Sample, fitted_canvas, letterbox, letterbox_geometry

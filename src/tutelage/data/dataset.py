@@ -20,6 +20,8 @@ from tutelage.data.sampling import Key, RectPlan, sample_rng
 from tutelage.errors import DataError
 
 _log = logging.getLogger(__name__)
+_BEARABLE, _BEARABLE_SHARE = 10, 0.01
+_PUT_BACK = "Put the files back, then go on with  tutelage train --resume"
 
 
 class Loaded(NamedTuple):
@@ -36,17 +38,32 @@ class Loaded(NamedTuple):
     canvas_hw: tuple[int, int]
 
 
+class UnreadableError(DataError):
+    """Too many images cannot be read any more.
+
+    Torch hands on what a worker process raises as the text of a traceback: its last line is kept.
+    """
+
+    def __init__(self, what: str) -> None:
+        last = what.rpartition(f"{type(self).__name__}: ")[2].strip()
+        super().__init__(last.removesuffix(_PUT_BACK).strip(), fix=_PUT_BACK)
+
+
 class _Unreadable:
-    """Remembers, across worker processes, which images could not be read; tells each once."""
+    """Remembers, across worker processes, which images could not be read.
+
+    Args:
+        index: The data set.
+    """
 
     def __init__(self, index: DatasetIndex) -> None:
         self.index = index
         self.seen = torch.zeros(len(index), dtype=torch.bool).share_memory_()
 
-    def report(self, position: int, error: DataError, consequence: str) -> None:
-        if not self.seen[position]:
-            self.seen[position] = True
-            _log.warning("%s %s", error, consequence)
+    def new(self, position: int) -> bool:
+        new = not self.seen[position]
+        self.seen[position] = True
+        return new
 
     def paths(self) -> tuple[Path, ...]:
         return tuple(self.index.path(int(i)) for i in self.seen.nonzero().flatten())
@@ -55,7 +72,8 @@ class _Unreadable:
 class DetectionDataset(Dataset[Loaded]):
     """Augmented training samples, each a pure function of the seed and its key.
 
-    An image that cannot be read is replaced by the next readable one and reported once.
+    An image that cannot be read any more is replaced by the next readable one, and is listed in
+    ``unreadable``. More than 10 of them that are more than 1 % of all end the run.
 
     Args:
         index: The data set.
@@ -109,8 +127,15 @@ class DetectionDataset(Dataset[Loaded]):
             try:
                 return candidate, self._load(candidate)
             except DataError as error:
-                self._unreadable.report(candidate, error, "Another image is used in its place.")
-        raise DataError(f"None of the {total} training images can be read any more.")
+                if self._unreadable.new(candidate):
+                    self._bear(error)
+        raise UnreadableError(f"None of the {total} training images can be read any more.")
+
+    def _bear(self, error: DataError) -> None:
+        lost, total = int(self._unreadable.seen.sum()), len(self.index)
+        if lost > max(_BEARABLE, _BEARABLE_SHARE * total):
+            what = f"{lost} of {total} training images cannot be read any more, e.g. {error.what}"
+            raise UnreadableError(f"{what}.")
 
     def _load(self, position: int) -> Sample:
         cached = self.cache.get(position) if self.cache is not None else None
@@ -149,7 +174,8 @@ class EvaluationDataset(Dataset[Loaded]):
         try:
             image = resize(read_image(item.path, item.size_wh), geometry.new_wh, smooth=True)
         except DataError as error:
-            self._unreadable.report(key.index, error, "It is evaluated as an empty grey image.")
+            if self._unreadable.new(key.index):
+                _log.warning("%s It is evaluated as an empty grey image.", error)
             image = np.full((geometry.new_wh[1], geometry.new_wh[0], 3), GREY, np.uint8)
         sample = Sample(image, geometry.resized(item.xyxy), item.label)
         return Loaded(sample, key.index, canvas_hw)

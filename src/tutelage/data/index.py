@@ -8,33 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Severity = Literal["error", "warning", "info"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something noticed in a data set; all cases of one kind together.
-
-    Attributes:
-        code: Stable short name, e.g. ``label-pixels``.
-        severity: ``error``: training would crash or learn garbage; ``warning``: it likely suffers.
-        message: What is wrong, with one example.
-        examples: The first cases, e.g. ``labels/train/044.txt:3 "0 312 205 96 88"``.
-        count: The number of cases.
-        fix: Something to do or to paste, or empty.
-    """
-
-    code: str
-    severity: Severity
-    message: str
-    examples: tuple[str, ...]
-    count: int
-    fix: str = ""
+from tutelage.data.findings import Finding
 
 
 class Item(NamedTuple):

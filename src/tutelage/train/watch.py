@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from tutelage.errors import TrainingError
+from tutelage.data import read_image
+from tutelage.data.dataset import DetectionDataset
+from tutelage.data.mixed import MixedDataset
+from tutelage.errors import DataError, TrainingError
 from tutelage.teachers import fingerprint
 from tutelage.train.assemble import Parts
 from tutelage.train.events import EpochDone, Evaluated, Event, Notice, StepDone
@@ -27,6 +31,7 @@ USUAL = (0.01, 10.0)
 HOPELESS = (1e-4, 100.0)
 HOPELESS_STEPS = 100  # of all steps done, before a run is ended for it
 SKIPPED = 0.05  # of the steps of an epoch
+LISTED = 10  # images that cannot be read any more, in one line
 SEARCHING = 8  # steps that a gradient scaler may need to find its first scale
 
 
@@ -47,7 +52,7 @@ def watched(events: Iterator[Event], parts: Parts) -> Iterator[Event]:
     Raises:
         TrainingError: The run would teach nothing, or its processes have drifted apart.
     """
-    watchers: list[Watcher] = [Skipped(parts)]
+    watchers: list[Watcher] = [Skipped(parts), Lost(parts.loader.dataset)]
     if parts.teaching is not None:
         fixed = set(parts.bare.methods) - set(parts.teaching.shares)
         watchers += [
@@ -233,6 +238,30 @@ class Skipped:
         )
 
 
+class Lost:
+    """Tells of each image that cannot be read any more, once.
+
+    Args:
+        dataset: The training images.
+    """
+
+    def __init__(self, dataset: DetectionDataset | MixedDataset) -> None:
+        self._dataset = dataset
+        self._told: set[Path] = set()
+
+    def see(self, event: Event) -> Notice | None:
+        """Look whether there are more than before."""
+        if not isinstance(event, StepDone | EpochDone):
+            return None
+        new = [path for path in self._dataset.unreadable if path not in self._told]
+        if not new:
+            return None
+        self._told.update(new)
+        more = f"; and {len(new) - LISTED} more" if new[LISTED:] else ""
+        reasons = "; ".join(map(_why_unreadable, new[:LISTED]))
+        return Notice("warning", f"{reasons}{more}. Other images are used instead.")
+
+
 class Ranks:
     """Proves after every epoch that all processes hold the same methods.
 
@@ -271,6 +300,14 @@ def check_ranks(accelerator: Accelerator, methods: nn.Module, when: str) -> None
             f"The parameters of the methods differ between processes {when}.",
             fix="A method must not change its parameters other than by their gradients.",
         )
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        read_image(path)
+    except DataError as error:
+        return error.what
+    return f"{path} is not as it was when it was scanned"
 
 
 def _terms(event: EpochDone) -> dict[str, tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Data set formats: each a function from a path and a split to an index, found by the suffix."""
+"""Data set formats: each a function from a path and a split to what is there, by the suffix."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tutelage.data.formats.yolo import open_yolo
-from tutelage.data.index import DatasetIndex
+from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.described import open_described
+from tutelage.data.formats.folder import open_folder, open_json
 
 
 class Opener(Protocol):
     """What a format is."""
 
-    def __call__(self, path: Path, split: str, *, single_class: bool = False) -> DatasetIndex:
-        """Index one split; findings are collected, not raised."""
+    def __call__(self, path: Path, split: str, *, single_class: bool = False) -> Opened:
+        """Open one split; findings are collected, not raised."""
         ...
 
 
+FOLDER = "/"
 FORMATS: Mapping[str, Opener] = {
-    ".yaml": open_yolo,
-    ".yml": open_yolo,
+    ".yaml": open_described,
+    ".yml": open_described,
+    ".json": open_json,
+    FOLDER: open_folder,
 }

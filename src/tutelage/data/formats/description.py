@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -12,16 +11,36 @@ from typing import Any, NamedTuple, cast
 import yaml
 
 from tutelage.config.source import yaml_problem
+from tutelage.data.formats.listing import images_of, named_twice, normal
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, MissingSplitError, nearest
 
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 
 
+class Named(NamedTuple):
+    """What a data yaml says of one split, before any image is looked for.
+
+    Attributes:
+        path: The yaml.
+        names: Class names; empty if they may come from the jsons that are named for the split.
+        root: The folder named by ``path``, else the yaml's own.
+        bases: The folders that paths in the yaml may be relative to, in this order.
+        sources: The folders, lists and jsons that were named for the split.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    root: Path
+    bases: tuple[Path, ...]
+    sources: tuple[Path, ...]
+
+
 class Description(NamedTuple):
     """One split of a data yaml.
 
     Attributes:
+        path: The yaml.
         names: Class names.
         root: The folder named by ``path``, else the yaml's own.
         sources: The folders and lists that were named for the split.
@@ -30,6 +49,7 @@ class Description(NamedTuple):
         repeated: Images that were named more than once.
     """
 
+    path: Path
     names: tuple[str, ...]
     root: Path
     sources: tuple[Path, ...]
@@ -37,35 +57,51 @@ class Description(NamedTuple):
     repeated: tuple[str, ...]
 
 
-def read_description(path: Path, split: str) -> Description:
+def read_named(path: Path, split: str) -> Named:
     """Read a data yaml with ``path``, ``train``, ``val``, ``test``, ``names`` and ``nc``.
 
-    ``path`` is relative to the yaml; a split is a folder, a text file with one image per line or a
-    list of these, relative to ``path``, else to the yaml, else to the working directory. Other keys
-    are ignored; nothing is ever downloaded or executed.
+    ``path`` is relative to the yaml; a split is a folder, a text file with one image per line, a
+    COCO json or a list of these, relative to ``path``, else to the yaml, else to the working
+    directory. Other keys are ignored; nothing is ever downloaded or executed.
 
     Raises:
         DataError: The yaml or something that it names cannot be used.
     """
     document = _load(path)
-    names = _names(path, document)
-    home = _normal(path.parent)
-    root = _normal(home / str(document.get("path") or ""))
-    bases = tuple(dict.fromkeys((root, home, _normal(Path()))))
-    sources = _locate(path, split, document, bases)
+    given = document.get(split)
+    entries = cast("list[object]", given) if isinstance(given, list) else [given]
+    self_named = all(str(entry).lower().endswith(".json") for entry in entries)
+    names = () if self_named and "names" not in document else _names(path, document)
+    home = normal(path.parent)
+    root = normal(home / str(document.get("path") or ""))
+    bases = tuple(dict.fromkeys((root, home, normal(Path()))))
+    return Named(path, names, root, bases, _locate(path, split, document, bases))
+
+
+def describe(named: Named, split: str) -> Description:
+    """List the images of a split.
+
+    Raises:
+        DataError: There are none.
+    """
     images: list[str] = []
-    for source in sources:
-        images += images_in(source) if source.is_dir() else _images_listed(source, bases)
+    for source in named.sources:
+        images += images_of(source, named.bases)
     unique = sorted(set(images))
     if not unique:
         wanted = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         raise DataError(
-            f"{split}: no images in {', '.join(map(str, sources))}",
-            where=path.name,
+            f"{split}: no images in {', '.join(map(str, named.sources))}",
+            where=named.path.name,
             fix=f"Images are files ending in: {wanted}.",
         )
-    repeated = _repeated(images) if len(unique) < len(images) else ()
-    return Description(names, root, sources, tuple(unique), repeated)
+    repeated = named_twice(images) if len(unique) < len(images) else ()
+    return Description(named.path, named.names, named.root, named.sources, tuple(unique), repeated)
+
+
+def read_description(path: Path, split: str) -> Description:
+    """Read a data yaml and list the images of a split; see :func:`read_named`."""
+    return describe(read_named(path, split), split)
 
 
 def _load(path: Path) -> Mapping[str, object]:
@@ -172,52 +208,10 @@ def _locate(
         elif hit.is_file() and is_image(hit.name):
             missing.append(f"{split}: {value} is an image; expected a folder or a text file")
         else:
-            found.append(_normal(hit))
+            found.append(normal(hit))
     if missing:
         raise DataError("\n".join(missing), where=path.name, fix="\n".join(dict.fromkeys(hints)))
     return tuple(found)
-
-
-def images_in(folder: Path) -> Iterator[str]:
-    """Yield all image files below a folder, links followed, hidden files left out."""
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        state = Path(place).stat()
-        if (state.st_dev, state.st_ino) in seen:  # a link back to a folder above
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        for name in files:
-            if not name.startswith(".") and is_image(name):
-                yield f"{place}{os.sep}{name}"
-
-
-def _images_listed(source: Path, bases: Sequence[Path]) -> list[str]:
-    try:
-        lines = [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} is not a list of image files: {error}") from error
-    named = [line for line in lines if is_image(line)]
-    loose = next((line for line in named if not line.startswith("./")), None)
-    places = (*bases, source.parent)
-    # One base for the whole list: a look-up per line would cost four stats for each of its images.
-    base = next((b for b in places if loose is not None and (b / loose).exists()), bases[0])
-    own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
-    return [
-        os.path.normpath(
-            line if line.startswith(os.sep) else (own if line[:2] == "./" else other) + line
-        )
-        for line in named
-    ]
-
-
-def _repeated(images: Iterable[str]) -> tuple[str, ...]:
-    return tuple(image for image, count in Counter(images).items() if count > 1)
-
-
-def _normal(path: Path) -> Path:
-    # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
-    return Path(os.path.normpath(Path.cwd() / path.expanduser()))
 
 
 def _neighbour(path: Path) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tutelage.data.formats.description import images_in
+from tutelage.data.findings import Finding
+from tutelage.data.formats.listing import images_in
 from tutelage.data.formats.scan import scan
-from tutelage.data.index import DatasetIndex, Finding
+from tutelage.data.index import DatasetIndex
 from tutelage.errors import DataError
 
 

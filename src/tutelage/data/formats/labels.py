@@ -6,6 +6,8 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
+from tutelage.data.findings import printable
+
 TOLERANCE = 1e-3  # writers round; what is this little outside is clipped
 _BOX, _SHORTEST_POLYGON = 5, 7
 _SURELY_PIXELS = 2.0
@@ -13,7 +15,7 @@ _LARGEST_CLASS = 2**31 - 1
 
 
 class Fault(IntEnum):
-    """What can be wrong with a label line."""
+    """What can be wrong with a label line, or with an object of another format."""
 
     SHAPE = 0
     NUMBER = 1
@@ -22,18 +24,24 @@ class Fault(IntEnum):
     PIXELS = 4
     DUPLICATE = 5
     EMPTY = 6
+    CLIPPED = 7
+    IGNORED = 8
+    SIZE = 9
 
 
 class Row(NamedTuple):
-    """A box: class, normalised corners clipped to the image, and the line it stands on (from 1)."""
+    """A box: class, normalised corners clipped to the image, and the line it stands on (from 1).
 
-    label: int
+    The class is a name where the format has names only.
+    """
+
+    label: int | str
     xyxy: tuple[float, float, float, float]
     line: int
 
 
 class BadLine(NamedTuple):
-    """A line that gives no box."""
+    """A line that gives no box, or not the one that it names."""
 
     line: int
     fault: Fault
@@ -70,13 +78,8 @@ def parse_labels(text: str) -> tuple[list[Row], list[BadLine]]:
                 seen.add(found)
                 rows.append(Row(label, xyxy, number))
                 continue
-        bad.append(BadLine(number, found, _printable(line.strip()[:80])))
+        bad.append(BadLine(number, found, printable(line.strip()[:80])))
     return rows, bad
-
-
-def _printable(text: str) -> str:
-    """A line of any file may end up on a terminal: keep control characters out of it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _parse_line(

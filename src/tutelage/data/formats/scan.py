@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import cache
-from tutelage.data.formats.labels import BadLine, Row, parse_labels
+from tutelage.data.formats.labels import BadLine, Fault, Row, parse_labels
 from tutelage.data.image import read_size
 from tutelage.errors import DataError
 
-FORMAT_VERSION = "tutelage-labels-1"
+FORMAT_VERSION = "tutelage-labels-2"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CHUNK = 64
+
+Objects = tuple[list[Row], list[BadLine]]
+Reader = Callable[[str, str, tuple[int, int]], Objects | None]
+"""From image, label file and size of the image to its objects; None: there is no label file."""
 
 
 class Scan(NamedTuple):
@@ -32,7 +36,8 @@ class Scan(NamedTuple):
         labelled: ``(n,)`` bool, whether there is a label file.
         counts: ``(n,)`` int64 boxes per image.
         boxes: ``(m, 4)`` float32 corners in pixels.
-        labels: ``(m,)`` int64 class.
+        labels: ``(m,)`` int64 class; where the format has names, a position in ``words``.
+        words: ``(w,)`` str, the class names that occur, sorted; empty where classes are numbers.
         lines: ``(m,)`` int32 line of each box in its label file.
         bad_image: ``(k,)`` int64, the image of each unusable line.
         bad_line: ``(k,)`` int32, its line number.
@@ -47,6 +52,7 @@ class Scan(NamedTuple):
     counts: NDArray[np.int64]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
+    words: NDArray[np.str_]
     lines: NDArray[np.int32]
     bad_image: NDArray[np.int64]
     bad_line: NDArray[np.int32]
@@ -72,7 +78,32 @@ def label_path(image: str) -> str:
     return f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt"
 
 
-def scan(images: Sequence[str], sources: Sequence[Path]) -> Scan:
+def read_yolo(_: str, label_file: str, _size_wh: tuple[int, int]) -> Objects | None:
+    """Read one YOLO label file; see :data:`Reader`."""
+    content = read_labels(label_file)
+    return None if content is None else parse_labels(content.decode("utf-8-sig", "replace"))
+
+
+def read_labels(label_file: str) -> bytes | None:
+    """Return the content of a label file, or None if there is none.
+
+    Raises:
+        DataError: It is there but cannot be read.
+    """
+    try:
+        return Path(label_file).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+
+
+def scan(
+    images: Sequence[str],
+    sources: Sequence[Path],
+    label_files: Sequence[str] | None = None,
+    read: Reader = read_yolo,
+) -> Scan:
     """Read the headers and labels of ``images``, or take them from the cache if nothing changed.
 
     The cache lies beside the label folder of the first image and is keyed by the paths, sizes and
@@ -81,16 +112,20 @@ def scan(images: Sequence[str], sources: Sequence[Path]) -> Scan:
     Args:
         images: At least one image file; files may be missing.
         sources: The folders or lists that the images come from; they name the cache.
+        label_files: One per image; none: where YOLO's labels are.
+        read: How a label file is read.
     """
-    label_files = [label_path(image) for image in images]
+    if label_files is None:
+        label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
     folder = Path(label_files[0]).parent
-    name = hashlib.sha256(b"\0".join(map(os.fsencode, sources))).hexdigest()[:8]
+    named = (read.__name__, *sources) if read is not read_yolo else sources
+    name = hashlib.sha256(b"\0".join(map(os.fsencode, named))).hexdigest()[:8]
     store = folder.with_name(f"{folder.name}.tutelage-{name}.npz")
     stored = cache.load_arrays(store, key)
     if stored is not None and set(stored) == set(Scan._fields):
         return Scan(**stored)
-    found = _scan(images, label_files)
+    found = _scan(images, label_files, read)
     cache.save_arrays(store, key, found._asdict())
     return found
 
@@ -111,16 +146,16 @@ def _stat(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _scan(images: Sequence[str], label_files: Sequence[str]) -> Scan:
+def _scan(images: Sequence[str], label_files: Sequence[str], read: Reader) -> Scan:
     pairs = list(zip(images, label_files, strict=True))
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        parts = pool.map(lambda chunk: [_read(*pair) for pair in chunk], chunks)
+        parts = pool.map(lambda chunk: [_read(*pair, read=read) for pair in chunk], chunks)
         found = [one for part in parts for one in part]
     return _columns(found)
 
 
-def _read(image: str, label_file: str) -> _One:
+def _read(image: str, label_file: str, *, read: Reader) -> _One:
     file_size = _stat(image)[0]
     try:
         size = read_size(Path(image))
@@ -128,12 +163,10 @@ def _read(image: str, label_file: str) -> _One:
         reason = error.what.removeprefix(f"{image} ")
         return _One((0, 0), file_size, reason, _stat(label_file)[0] >= 0, [], [])
     try:
-        text = Path(label_file).read_text("utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return _One(size, file_size, "", False, [], [])
-    except OSError as error:
-        raise DataError(f"{label_file} cannot be read: {error.strerror}") from error
-    return _One(size, file_size, "", True, *parse_labels(text))
+        objects = read(image, label_file, size)
+    except DataError as error:
+        objects = [], [BadLine(1, Fault.SHAPE, error.what[-80:])]
+    return _One(size, file_size, "", objects is not None, *(objects or ([], [])))
 
 
 def _columns(found: Sequence[_One]) -> Scan:
@@ -143,6 +176,8 @@ def _columns(found: Sequence[_One]) -> Scan:
     counts = np.array([len(one.rows) for one in found], np.int64)
     corners = np.array([row.xyxy for row in rows], np.float64).reshape(-1, 4)
     scale = np.tile(np.repeat(sizes, counts, axis=0), 2)
+    words = sorted({row.label for row in rows if isinstance(row.label, str)})
+    number: dict[int | str, int] = {word: i for i, word in enumerate(words)}
     return Scan(
         sizes=sizes,
         file_sizes=np.array([one.file_size for one in found], np.int64),
@@ -150,7 +185,8 @@ def _columns(found: Sequence[_One]) -> Scan:
         labelled=np.array([one.labelled for one in found], np.bool_),
         counts=counts,
         boxes=(corners * scale).astype(np.float32),
-        labels=np.array([row.label for row in rows], np.int64),
+        labels=np.array([number.get(row.label, row.label) for row in rows], np.int64),
+        words=_strings(words),
         lines=np.array([row.line for row in rows], np.int32),
         bad_image=np.array([image for image, _ in bad], np.int64),
         bad_line=np.array([line.line for _, line in bad], np.int32),

@@ -1,0 +1,157 @@
+"""``tutelage check``."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tutelage.cli import options as o
+from tutelage.cli.tables import say
+from tutelage.cli.val import Split
+from tutelage.errors import DataError
+
+if TYPE_CHECKING:
+    from tutelage.data.check import Noticed, Report
+
+EXAMPLES = 3
+ORDER = ("error", "warning", "info")
+
+
+def check(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Data yaml, COCO json, COCO or VOC folder, digits")
+    ],
+    split: Annotated[
+        list[Split] | None,
+        typer.Option("--split", "--task", help="Only these images (repeatable)"),
+    ] = None,
+    img_size: Annotated[
+        int,
+        typer.Option(
+            "--img-size",
+            "--img",
+            "--imgsz",
+            metavar="<px>",
+            min=32,
+            help="At which boxes may be tiny",
+        ),
+    ] = 640,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="<dir>", help="Write a cleaned copy of the labels"),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="<file>", help="Write a page with pictures")
+    ] = None,
+    json: o.Json = False,
+    debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
+) -> None:
+    """Examine a data set: files, labels, boxes, leaks between the splits. Changes nothing in it."""
+    from tutelage.data.check import SPLITS, examine
+
+    wanted = [str(word) for word in split or SPLITS]
+    with progress_bar() as progress:
+        report = examine(
+            data,
+            [word for word in SPLITS if wanted.count(word)],
+            image_size=img_size,
+            progress=progress,
+        )
+    written: list[str] = []
+    if fix is not None:
+        from tutelage.data.check.fix import LEFT_OUT, write_fixed
+
+        fixed = write_fixed(report, fix)
+        written.append(
+            f"wrote {fixed.yaml}: {fixed.images} images, {fixed.boxes} boxes; "
+            f"{fixed.left_out} images left out ({LEFT_OUT})"
+        )
+    if html is not None:
+        from tutelage.data.check.atlas import atlas
+        from tutelage.weights.store import atomic_write_text
+
+        atomic_write_text(html, atlas(report, image_size=img_size))
+        written.append(f"wrote {html}")
+    if json:
+        print(json_format.dumps(plain(report)))
+    else:
+        say(*report_lines(report), *written)
+    if report.errors:
+        raise typer.Exit(DataError.exit_code)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what takes the progress of an examination, shown on a terminal until its end."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        tasks = {}
+
+        def advance(split: str, more: int, total: int) -> None:
+            if split not in tasks:
+                tasks[split] = bar.add_task(split, total=total)
+            bar.advance(tasks[split], more)
+
+        yield advance
+
+
+def plain(report: Report) -> dict[str, object]:
+    """Return a report as plain values."""
+    return {
+        "ok": not report.errors,
+        "data": report.data,
+        "splits": [
+            {
+                "split": index.split,
+                "images": len(index),
+                "boxes": len(index.boxes),
+                "classes": dict(zip(index.names, index.class_counts.tolist(), strict=True)),
+            }
+            for index in (opened.index for opened in report.splits)
+        ],
+        "findings": [{"split": split} | asdict(found) for split, found in report.noticed],
+    }
+
+
+def report_lines(report: Report) -> list[str]:
+    """Return a report as lines: what there is, the findings by severity, how many of each."""
+    from tutelage.data.findings import printable
+
+    indices = [opened.index for opened in report.splits]
+    parts = [f"{i.split} {len(i):,} images {len(i.boxes):,} boxes" for i in indices]
+    kinds = dict.fromkeys(opened.listed.kind for opened in report.splits)
+    lines = [f"{report.data} ({', '.join(kinds)}): {' · '.join(parts)}"]
+    lines.append(f"{len(indices[0].names)} classes: {', '.join(indices[0].names)}"[:200])
+    for severity in ORDER:
+        for split, found in report.noticed:
+            if found.severity == severity:
+                where = f" ({split})" if split else ""
+                lines += ["", *f"{severity} {found.code}{where}: {found.message}".splitlines()]
+                lines += [f"    {example}" for example in found.examples[1:EXAMPLES]]
+                lines += [f"  {line}" for line in found.fix.splitlines()]
+    return [*map(printable, lines), "", f"{_counts(report.noticed)}."]
+
+
+def _counts(noticed: Sequence[Noticed]) -> str:
+    found = [one.finding.severity for one in noticed]
+    counts = [(found.count(severity), severity) for severity in ORDER]
+    words = {"error": "errors", "warning": "warnings", "info": "facts"}
+    return ", ".join(
+        f"{count} {words[severity] if count != 1 else words[severity][:-1]}"
+        for count, severity in counts
+    )

@@ -1,0 +1,90 @@
+"""Boxes and classes: too small to learn, missing, out of balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tutelage.data.findings import Finding, Severity, first_cases, gather, printable
+from tutelage.data.formats.assembly import Opened
+
+TINY = 2.0  # pixels at the training size; augmentation drops what is smaller
+IMBALANCE = 10.0
+MUCH_BACKGROUND = 0.5
+
+
+def notice_tiny(opened: Opened, image_size: int) -> Iterator[Finding]:
+    """Yield boxes with a side under 2 pixels at the training size."""
+    found, owner = opened.found, opened.image_of_box
+    scale = image_size / np.maximum(found.sizes.max(axis=1), 1)
+    sides = (found.boxes[:, 2:] - found.boxes[:, :2]) * scale[owner, None]
+    tiny = np.flatnonzero((sides.min(axis=1) < TINY) & opened.kept).tolist()
+    if tiny:
+        cases = (
+            f"{opened.listed.place(int(owner[i]), int(found.lines[i]))} "
+            f"{sides[i, 0]:.2g}x{sides[i, 1]:.2g} px"
+            for i in tiny
+        )
+        fix = "Train at a larger size, or remove them: they cannot be learnt."
+        what = f"Boxes with a side under {TINY:g} px at {image_size} px"
+        yield gather("box-tiny", "warning", what, cases, len(tiny), fix)
+
+
+def notice_balance(opened: Opened) -> Iterator[Finding]:
+    """Yield classes without a box, very unequal classes, and the share of background."""
+    index = opened.index
+    counts, names = index.class_counts, index.names
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty and len(index.boxes):
+        fix = "Remove them from the names, or add images." if index.split == "train" else ""
+        what, cases = "Classes without a box", map(printable, empty)
+        yield gather("class-empty", "warning", what, cases, len(empty), fix)
+    present = np.flatnonzero(counts)
+    if len(present) > 1:
+        least, most = (int(present[pick(counts[present])]) for pick in (np.argmin, np.argmax))
+        ratio = counts[most] / counts[least]
+        if ratio >= IMBALANCE:
+            message = f"{printable(names[most])} has {ratio:.0f} times the boxes of "
+            message += f"{printable(names[least])} ({counts[most]} and {counts[least]})."
+            yield Finding("class-imbalance", "info", message, (), len(present))
+    without = np.flatnonzero(index.counts == 0).tolist()
+    if without:
+        share = len(without) / len(index)
+        severity: Severity = "warning" if share > MUCH_BACKGROUND else "info"
+        cases = (index.name(i) for i in without)
+        what, count = "Images without a box", len(without)
+        yield gather("image-background", severity, what, cases, count, of=len(index))
+
+
+def notice_names(splits: Sequence[Opened]) -> Iterator[Finding]:
+    """Yield class names that differ between the splits, or from a list beside the labels."""
+    first = splits[0]
+    for other in splits[1:]:
+        if other.index.names != first.index.names:
+            lists = first_cases(f"{o.listed.split}: {', '.join(o.index.names)}" for o in splits)
+            message = f"The classes of {first.listed.split} and {other.listed.split} differ."
+            fix = "Give one order for all in a data yaml:  names: [...]"
+            yield Finding("names-differ", "error", message, tuple(map(printable, lists)), 1, fix)
+            break
+    if first.listed.kind != "YOLO":
+        return
+    folders = {Path(file).parent for opened in splits for file in opened.listed.label_files}
+    near = sorted({place for folder in folders for place in (folder, folder.parent)})
+    for path in (folder / "classes.txt" for folder in near):
+        listed = _lines(path)
+        if listed and listed != list(first.index.names):
+            place = first.listed.short(str(path))
+            message = f"{place} names other classes than {Path(first.listed.source).name}: "
+            message += f"{printable(', '.join(listed))[:200]}."
+            fix = "The labels follow one of the two orders; look at some with  --html"
+            yield Finding("names-differ", "warning", message, (place,), 1, fix)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line.strip() for line in lines if line.strip()]

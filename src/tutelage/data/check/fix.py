@@ -1,0 +1,165 @@
+"""A cleaned copy of a data set: YOLO labels, links to the images, a list of what is left out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tutelage.data.check.encoding import plain_text
+from tutelage.data.check.report import Report
+from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.labels import parse_labels
+from tutelage.data.formats.scan import label_path, read_labels
+from tutelage.errors import ConfigError, DataError
+
+YAML, LEFT_OUT = "data.yaml", "left-out.txt"
+
+
+class Fixed(NamedTuple):
+    """What a cleaned copy holds: its yaml, images, boxes, and how many images are left out."""
+
+    yaml: Path
+    images: int
+    boxes: int
+    left_out: int
+
+
+def check_target(folder: Path, splits: Sequence[Opened]) -> None:
+    """Refuse a folder that is in use, or that lies where the data set is.
+
+    Raises:
+        ConfigError: It is one of these.
+    """
+    place = Path(os.path.realpath(folder.expanduser()))
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise ConfigError(f"{folder} is not an empty folder.", fix="Name one that does not exist.")
+    own = {str(opened.listed.root) for opened in splits}
+    for opened in splits:
+        own |= {os.path.dirname(file) for file in opened.listed.images}  # noqa: PTH120
+        own |= {os.path.dirname(file) for file in opened.listed.label_files}  # noqa: PTH120
+    inside = [name for name in sorted(own) if place.is_relative_to(os.path.realpath(name))]
+    if inside:
+        raise ConfigError(
+            f"{folder} lies inside the data set ({inside[0]}).",
+            fix=f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}",
+        )
+
+
+def write_fixed(report: Report, folder: Path) -> Fixed:
+    """Write a cleaned copy; it appears complete or not at all.
+
+    ``images/<split>`` holds links to the images (copies where links cannot be made),
+    ``labels/<split>`` what training would use of the labels. Left out are images that cannot be
+    read and copies of others: the one in test, else in val, stays. The originals are not touched.
+
+    Args:
+        report: The examination.
+        folder: See :func:`check_target`.
+
+    Raises:
+        ConfigError: The folder cannot be used.
+    """
+    check_target(folder, report.splits)
+    folder = folder.expanduser()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    try:
+        building.chmod(0o755)
+        images, boxes, left_out = _fill(report, building)
+        building.replace(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return Fixed(folder / YAML, images, boxes, left_out)
+
+
+def _fill(report: Report, folder: Path) -> tuple[int, int, int]:
+    names = list(dict.fromkeys(name for one in report.splits for name in one.index.names))
+    out = dict(left_out(report))
+    document: dict[str, object] = {"path": "."}
+    number = images = boxes = 0
+    for opened in report.splits:
+        listed, split = opened.listed, opened.listed.split
+        home = os.path.commonpath([os.path.dirname(image) for image in listed.images])  # noqa: PTH120
+        for position, image in enumerate(listed.images):
+            number += 1
+            if number - 1 in out:
+                continue
+            link = folder / "images" / split / os.path.relpath(image, home)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            _link(image, link)
+            images += 1
+            document[split] = f"images/{split}"
+            lines = _lines(opened, position, names)
+            if lines is not None:
+                boxes += len(lines)
+                label = Path(label_path(str(link)))
+                label.parent.mkdir(parents=True, exist_ok=True)
+                label.write_text("".join(lines), "utf-8")
+    paths = [image for opened in report.splits for image in opened.listed.images]
+    listing = "".join(f"{paths[i]}\t{reason}\n" for i, reason in sorted(out.items()))
+    (folder / LEFT_OUT).write_text(listing, "utf-8", errors="surrogateescape")
+    text = yaml.safe_dump({**document, "names": names}, sort_keys=False, allow_unicode=True)
+    (folder / YAML).write_text(text, "utf-8")
+    return images, boxes, len(out)
+
+
+def left_out(report: Report) -> Iterator[tuple[int, str]]:
+    """Yield images, numbered through all splits, that should not be used, and why."""
+    reasons = np.concatenate([one.found.reasons.astype(object) for one in report.splits])
+    damaged = np.concatenate([one.reasons.astype(object) for one in report.looks])
+    for number, (reason, damage) in enumerate(zip(reasons, damaged, strict=True)):
+        if reason or damage:
+            yield number, str(reason or damage)
+    sizes = [len(opened.listed.images) for opened in report.splits]
+    split_of = np.repeat(np.arange(len(sizes)), sizes)
+    for group in _groups(report.twins.same):
+        last = group[int(split_of[group].argmax())]
+        for number in group[group != last].tolist():
+            yield number, "the same file is there a second time"
+
+
+def _groups(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for first in np.unique(pairs[:, 0]).tolist():
+        yield np.append(first, pairs[pairs[:, 0] == first, 1])
+
+
+def _lines(opened: Opened, position: int, names: Sequence[str]) -> list[str] | None:
+    """Return the label lines of an image; None if it has no label file."""
+    listed, found = opened.listed, opened.found
+    if not found.labelled[position]:
+        return None
+    own = opened.index.names
+    if listed.kind == "YOLO":
+        try:
+            content = read_labels(listed.label_files[position]) or b""
+        except DataError:
+            return []
+        rows, _ = parse_labels(plain_text(content))
+        boxes = [(int(row.label), row.xyxy) for row in rows if int(row.label) < len(own)]
+    else:
+        usable = int(opened.usable[:position].sum())
+        item = opened.index.item(usable)
+        corners = item.xyxy.astype(np.float64) / np.tile(item.size_wh, 2)
+        boxes = list(zip(item.label.tolist(), corners.tolist(), strict=True))
+    return [f"{names.index(own[label])} {_centred(*xyxy)}\n" for label, xyxy in boxes]
+
+
+def _centred(left: float, top: float, right: float, bottom: float) -> str:
+    values = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+    return " ".join(f"{value:.6f}" for value in values)
+
+
+def _link(image: str, link: Path) -> None:
+    try:
+        link.symlink_to(os.path.realpath(image))
+    except OSError:  # a file system without links
+        shutil.copyfile(image, link)

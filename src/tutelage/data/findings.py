@@ -1,0 +1,71 @@
+"""What can be noticed in a data set, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "info"]
+
+EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something noticed in a data set; all cases of one kind together.
+
+    Attributes:
+        code: Stable short name, e.g. ``label-pixels``.
+        severity: ``error``: training would crash or learn garbage; ``warning``: it likely suffers;
+            ``info``: a fact.
+        message: What is wrong, with one example.
+        examples: The first cases, e.g. ``labels/train/044.txt:3 "0 312 205 96 88"``.
+        count: The number of cases.
+        fix: Something to do or to paste, or empty.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    examples: tuple[str, ...]
+    count: int
+    fix: str = ""
+
+
+def gather(
+    code: str,
+    severity: Severity,
+    what: str,
+    cases: Iterable[str],
+    count: int,
+    fix: str = "",
+    *,
+    of: int | None = None,
+) -> Finding:
+    """Return a finding with the message ``what: count of all, e.g. the first case``.
+
+    Args:
+        code: Its short name.
+        severity: Its severity.
+        what: What the cases are, e.g. ``Images without a box``.
+        cases: At least one, e.g. a file and a line.
+        count: How many there are.
+        fix: What to do.
+        of: How many there could be, if that is to be told.
+    """
+    examples = first_cases(cases)
+    total = "" if of is None else f" of {of} ({100 * count / of:.0f} %)"
+    return Finding(
+        code, severity, f"{what}: {count}{total}, e.g. {examples[0]}.", examples, count, fix
+    )
+
+
+def first_cases(cases: Iterable[str]) -> tuple[str, ...]:
+    """Return the first cases of a kind, as many as a finding keeps."""
+    return tuple(case for case, _ in zip(cases, range(EXAMPLES), strict=False))
+
+
+def printable(text: str) -> str:
+    """Keep control characters of foreign files out of what may end up on a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

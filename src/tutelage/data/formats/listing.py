@@ -1,0 +1,95 @@
+"""The image files of a folder, of a text file or of an image set of Pascal VOC."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tutelage.data.image import is_image
+from tutelage.errors import DataError
+
+_SETS, _IMAGES = "ImageSets", "JPEGImages"
+
+
+def images_of(source: Path, bases: Sequence[Path]) -> Iterable[str]:
+    """Return the images that a source of a split names.
+
+    Args:
+        source: A folder, a text file with one image per line, or an image set of Pascal VOC.
+        bases: What relative paths in a text file may refer to.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    if source.is_dir():
+        inner = source / _IMAGES
+        return images_in(inner if inner.is_dir() else source)
+    lines = _lines(source)
+    named = [line for line in lines if is_image(line)]
+    if _SETS in source.parts and not named:
+        return _image_set(source, lines)
+    return _images_listed(source, named, bases)
+
+
+def images_in(folder: Path) -> Iterator[str]:
+    """Yield all image files below a folder, links followed, hidden files left out."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        state = Path(place).stat()
+        if (state.st_dev, state.st_ino) in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        for name in files:
+            if not name.startswith(".") and is_image(name):
+                yield f"{place}{os.sep}{name}"
+
+
+def normal(path: Path) -> Path:
+    """Return an absolute path without ``..``, links kept."""
+    # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
+    return Path(os.path.normpath(Path.cwd() / path.expanduser()))
+
+
+def named_twice(images: Iterable[str]) -> tuple[str, ...]:
+    """Return what occurs more than once."""
+    return tuple(image for image, count in Counter(images).items() if count > 1)
+
+
+def _lines(source: Path) -> list[str]:
+    try:
+        return [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} is not a list of image files: {error}") from error
+
+
+def _images_listed(source: Path, named: Sequence[str], bases: Sequence[Path]) -> list[str]:
+    loose = next((line for line in named if not line.startswith("./")), None)
+    places = (*bases, source.parent)
+    # One base for the whole list: a look-up per line would cost four stats for each of its images.
+    base = next((b for b in places if loose is not None and (b / loose).exists()), bases[0])
+    own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
+    return [
+        os.path.normpath(
+            line if line.startswith(os.sep) else (own if line[:2] == "./" else other) + line
+        )
+        for line in named
+    ]
+
+
+def _image_set(source: Path, lines: Sequence[str]) -> list[str]:
+    """Return the images whose stems a set lists; those that a class list marks -1 are left out."""
+    home = next(place for place in source.parents if place.name == _SETS).parent / _IMAGES
+    known = {image.rpartition(".")[0]: image for image in images_in(home)} if home.is_dir() else {}
+    found: list[str] = []
+    for number, line in enumerate(lines, 1):
+        stem, *marks = line.split() or [""]
+        if not stem or marks == ["-1"]:
+            continue
+        place = os.path.normpath(f"{home}{os.sep}{stem}")
+        if not place.startswith(f"{home}{os.sep}"):
+            raise DataError(f"{source}:{number} leads out of {home}: {stem!r}")
+        found.append(known.get(place, f"{place}.jpg"))
+    return found

@@ -1,0 +1,305 @@
+"""Each finding of an examination, on data made to have it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.annotated import make_coco, make_voc
+from tests.data.making import NAMES, make_dataset, picture, write_image, write_text, write_yaml
+from tutelage.data.check import examine
+from tutelage.data.findings import Finding
+from tutelage.errors import DataError
+
+GOOD = "0 0.5 0.5 0.25 0.5\n"
+OTHER = "1 0.4 0.4 0.25 0.25\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+
+
+def make_sound(root: Path) -> Path:
+    """Two splits of two images, nothing to notice."""
+    make_dataset(root, {"a": GOOD, "b": OTHER})
+    for number, stem in enumerate("cd"):
+        write_image(root / "images" / "val" / f"{stem}.jpg", seed=50 + number)
+        write_text(root / "labels" / "val" / f"{stem}.txt", GOOD if number else OTHER)
+    return write_yaml(root / "data.yaml", train="images/train", val="images/val", names=NAMES)
+
+
+def found(data: Path, **options: int) -> dict[tuple[str, str], Finding]:
+    return {(split, one.code): one for split, one in examine(data, **options).noticed}
+
+
+@pytest.mark.parametrize("make", [make_sound, make_coco, make_voc])
+def test_nothing_to_notice(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = examine(make(tmp_path / "set"), progress=lambda *values: seen.append(values))
+    assert report.noticed == ()
+    assert report.errors == 0
+    assert [opened.listed.split for opened in report.splits] == ["train", "val"]
+    total = len(report.splits[0].listed.images)
+    assert seen == [("train", total, total), ("val", total, total)]
+
+
+def zero_byte(root: Path, image: Path) -> None:
+    image.write_bytes(b"")
+
+
+def truncated(root: Path, image: Path) -> None:
+    image.write_bytes(image.read_bytes()[:-200])
+
+
+def cut_bmp(root: Path, image: Path) -> None:
+    cv2.imwrite(str(image.with_suffix(".bmp")), picture(64, 48))
+    image.with_suffix(".bmp").write_bytes(image.with_suffix(".bmp").read_bytes()[:-900])
+    image.unlink()
+
+
+def webp_named_jpg(root: Path, image: Path) -> None:
+    Image.open(image).save(image.with_suffix(".webp"))
+    image.with_suffix(".webp").rename(image)
+
+
+def png_named_jpg(root: Path, image: Path) -> None:
+    cv2.imwrite(str(image.with_suffix(".png")), picture(64, 48))
+    image.with_suffix(".png").rename(image)
+
+
+def turned(root: Path, image: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(image).save(image, exif=exif)
+
+
+def label(text: str) -> Callable[[Path, Path], None]:
+    return lambda root, image: (root / "labels/train/a.txt").write_text(text) and None
+
+
+def raw_label(content: bytes) -> Callable[[Path, Path], None]:
+    return lambda root, image: (root / "labels/train/a.txt").write_bytes(content) and None
+
+
+def same_in_val(root: Path, image: Path) -> None:
+    shutil.copy(image, root / "images/val/c.jpg")
+
+
+def recompressed_in_val(root: Path, image: Path) -> None:
+    pixels = cv2.resize(cv2.imread(str(image)), (128, 96))
+    cv2.imwrite(str(root / "images/val/c.jpg"), pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])
+
+
+def same_in_train(root: Path, image: Path) -> None:
+    shutil.copy(image, root / "images/train/b.jpg")
+
+
+def recompressed_in_train(root: Path, image: Path) -> None:
+    pixels = cv2.imread(str(image))
+    cv2.imwrite(str(root / "images/train/b.jpg"), pixels, [cv2.IMWRITE_JPEG_QUALITY, 50])
+
+
+def orphan(root: Path, image: Path) -> None:
+    write_text(root / "labels/train/lost.txt", GOOD)
+    write_text(root / "labels/train/classes.txt", "\n".join(NAMES))
+
+
+def other_names(root: Path, image: Path) -> None:
+    write_text(root / "labels/classes.txt", "dog\ncat\n")
+
+
+def loop(root: Path, image: Path) -> None:
+    (root / "images/train/loop").symlink_to(root / "images")
+
+
+def self_loop(root: Path, image: Path) -> None:
+    (root / "images/train/loop").symlink_to("loop")
+
+
+def no_class(root: Path, image: Path) -> None:
+    write_text(root / "labels/train/b.txt", GOOD)
+
+
+def unequal(root: Path, image: Path) -> None:
+    lines = [f"0 .{i + 10} .5 .1 .1" for i in range(20)]
+    write_text(root / "labels/train/a.txt", "\n".join(lines))
+
+
+def background(root: Path, image: Path) -> None:
+    write_text(root / "labels/train/b.txt", "")
+    write_text(root / "labels/train/a.txt", GOOD + OTHER)
+
+
+def mostly_background(root: Path, image: Path) -> None:
+    background(root, image)
+    write_image(root / "images/train/e.jpg", seed=9)
+    write_text(root / "labels/train/e.txt", "")
+
+
+def unreadable_label(root: Path, image: Path) -> None:
+    (root / "labels/train/a.txt").unlink()
+    (root / "labels/train/a.txt").mkdir()
+
+
+CASES = [
+    (
+        zero_byte,
+        "train",
+        "image-unusable",
+        "warning",
+        "images/train/a.jpg cannot be read: the file",
+    ),
+    (truncated, "train", "image-unusable", "warning", "truncated"),
+    (cut_bmp, "train", "image-damaged", "warning", "images/train/a.bmp cannot be decoded"),
+    (webp_named_jpg, "train", "image-suffix", "warning", "images/train/a.jpg is WEBP"),
+    (png_named_jpg, "train", "image-suffix", "warning", "images/train/a.jpg is PNG"),
+    (turned, "train", "image-rotated", "info", "images/train/a.jpg"),
+    (label("0 .5 .5 .02 .5\n" + OTHER), "train", "box-tiny", "warning", "a.txt:1 1.3x24 px"),
+    (label(GOOD + GOOD), "train", "label-duplicate", "warning", "labels/train/a.txt:2"),
+    (label("0 .5 .5 0 .5\n" + GOOD), "train", "label-no-area", "warning", "labels/train/a.txt:1"),
+    (label("0 1.5 .5 .1 .1"), "train", "label-range", "error", "labels/train/a.txt:1"),
+    (label("0,.5,.5,.1,.1"), "train", "label-separator", "error", "labels/train/a.txt"),
+    (label("0 0,5 0,5 0,1 0,1"), "train", "label-separator", "error", "labels/train/a.txt"),
+    (label("0\t.5\t.5\t.1\t.1"), "train", "label-separator", "info", "labels/train/a.txt"),
+    (raw_label(b"0 .5 .5 .1 .1\r\n"), "train", "label-separator", "info", "labels/train/a.txt"),
+    (raw_label(GOOD.encode("utf-16")), "train", "label-encoding", "error", "labels/train/a.txt"),
+    (raw_label(GOOD.encode("utf-8-sig")), "train", "label-encoding", "info", "labels/train/a.txt"),
+    (raw_label(b"0 .5 .5 .1 .1 \xe9"), "train", "label-encoding", "warning", "labels/train/a.txt"),
+    (unreadable_label, "train", "label-malformed", "error", "labels/train/a.txt:1"),
+    (
+        same_in_val,
+        "",
+        "split-leak",
+        "error",
+        "images/train/a.jpg (train) and images/val/c.jpg (val)",
+    ),
+    (recompressed_in_val, "", "split-leak-near", "warning", "a.jpg (train) and images/val/c.jpg"),
+    (same_in_train, "", "image-duplicate", "warning", "images/train/a.jpg (train) and"),
+    (recompressed_in_train, "", "image-duplicate-near", "info", "images/train/b.jpg (train)"),
+    (orphan, "", "label-orphan", "warning", "labels/train/lost.txt"),
+    (other_names, "", "names-differ", "warning", "labels/classes.txt"),
+    (loop, "", "link-loop", "warning", "images/train/loop"),
+    (self_loop, "", "link-loop", "warning", "images/train/loop"),
+    (no_class, "train", "class-empty", "warning", "dog"),
+    (background, "train", "image-background", "info", "images/train/b.jpg"),
+    (mostly_background, "train", "image-background", "warning", "images/train/b.jpg"),
+]
+
+
+@pytest.mark.parametrize(("damage", "split", "code", "severity", "example"), CASES)
+def test_each_finding(
+    tmp_path: Path, damage: Callable, split: str, code: str, severity: str, example: str
+) -> None:
+    data = make_sound(tmp_path)
+    damage(tmp_path, tmp_path / "images/train/a.jpg")
+    finding = found(data, image_size=64)[split, code]
+    assert (finding.severity, finding.count >= 1) == (severity, True)
+    assert example in finding.examples[0]
+    assert example in finding.message
+
+
+def test_unequal_classes(tmp_path: Path) -> None:
+    data = make_sound(tmp_path)
+    unequal(tmp_path, tmp_path)
+    finding = found(data)["train", "class-imbalance"]
+    assert finding.severity == "info"
+    assert finding.message == "cat has 20 times the boxes of dog (20 and 1)."
+
+
+def test_a_longer_side_decides_what_is_tiny(tmp_path: Path) -> None:
+    data = make_sound(tmp_path)
+    label("0 .5 .5 .02 .5\n" + OTHER)(tmp_path, tmp_path)
+    assert ("train", "box-tiny") not in found(data, image_size=128)
+
+
+def test_names_of_splits_that_differ(tmp_path: Path) -> None:
+    root = make_coco(tmp_path / "set")
+    path = root / "valid" / "_annotations.coco.json"
+    path.write_text(path.read_text().replace('"dog"', '"wolf"'))
+    finding = found(root)["", "names-differ"]
+    assert finding.severity == "error"
+    assert finding.examples == ("train: cat, dog", "val: cat, wolf")
+
+
+def test_empty_and_flat_images_are_no_twins(tmp_path: Path) -> None:
+    data = make_sound(tmp_path)
+    for split, stem in (("train", "a"), ("val", "c")):
+        (tmp_path / "images" / split / f"{stem}.jpg").write_bytes(b"")
+    for number, (split, stem) in enumerate((("train", "b"), ("val", "d"))):
+        grey = np.full((48, 64, 3), 60 + 9 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / split / f"{stem}.jpg"), grey)
+    assert not [code for _, code in found(data) if "leak" in code]
+
+
+def test_other_images_differ_in_more_bits_than_near(tmp_path: Path) -> None:
+    from tutelage.data.check.looks import look
+    from tutelage.data.check.twins import NEAR, _near
+
+    images = [str(write_image(tmp_path / f"{n}.png", seed=n)) for n in range(30)]
+    seen = look(images, lambda _: None).hashes
+    bits = np.bitwise_count(seen[:, None] ^ seen[None]).sum(axis=2)
+    assert bits[~np.eye(30, dtype=bool)].min() > 2 * NEAR
+    rng = np.random.default_rng(0)
+    many = rng.integers(0, 2**64, (200, 2), np.uint64)
+    many[100:] = many[:100]  # then bits of these are flipped
+    for row in range(100, 200):
+        for bit in rng.choice(128, row % 12, replace=False):
+            many[row, bit // 64] ^= np.uint64(1 << (int(bit) % 64))
+    bits = np.bitwise_count(many[:, None] ^ many[None]).sum(axis=2)
+    expected = np.argwhere(np.triu(bits <= NEAR, 1)).tolist()
+    assert _near(many, np.arange(200)).tolist() == expected
+    assert len(expected) > 50
+
+
+def test_pictures_of_few_edges_are_no_twins(tmp_path: Path) -> None:
+    """Their difference hashes are equal, since most of both is of one grey."""
+    data = make_sound(tmp_path)
+    for stem, left, low in (("a", 200, 90), ("b", 120, 250)):
+        grey = np.zeros((72, 72, 3), np.uint8)
+        grey[16:24, 16:24], grey[56:64, 56:64] = left, low
+        cv2.imwrite(str(tmp_path / f"images/train/{stem}.jpg"), grey)
+    assert ("", "image-duplicate-near") not in found(data)
+
+
+def test_one_split_that_cannot_be_opened_is_a_finding(tmp_path: Path) -> None:
+    make_sound(tmp_path)
+    keys = {"train": "images/train", "val": "images/vol", "names": NAMES}
+    finding = found(write_yaml(tmp_path / "data.yaml", **keys))["val", "split-unusable"]
+    assert finding.severity == "error"
+    assert "images/vol does not exist" in finding.message
+    assert finding.fix == "Nearest: images/val"
+    with pytest.raises(DataError, match="images/vol does not exist"):
+        examine(tmp_path / "data.yaml", ["val"])
+
+
+def test_voc_files_without_an_image(tmp_path: Path) -> None:
+    root = make_voc(tmp_path / "set")
+    shutil.copy(root / "VOC2007/Annotations/val0.xml", root / "VOC2007/Annotations/lost.xml")
+    assert found(root)["", "label-orphan"].examples == ("VOC2007/Annotations/lost.xml",)
+
+
+def test_the_docs_name_every_code() -> None:
+    root = Path(__file__).parents[2]
+    table = re.findall(r"^\| `([a-z-]+)` \| \w+ \|", (root / "docs/data.md").read_text(), re.M)
+    source = "".join(p.read_text() for p in (root / "src/tutelage/data").rglob("*.py"))
+    kinds = "image|labels?|box|split|class|names|link"
+    codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{mark}})?"', source))
+    codes |= {f"{code}-near" for code in ("image-duplicate", "split-leak")}
+    assert len(table) == len(set(table))
+    assert set(table) == codes
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    data = make_sound(tmp_path)
+    (tmp_path / "images/train/a.jpg").chmod(0)
+    assert ("train", "image-unusable") in found(data)

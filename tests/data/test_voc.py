@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.annotated import make_voc, voc_text
+from tests.data.making import write_image, write_text, write_yaml
+from tutelage.data import open_dataset, open_splits
+from tutelage.data.formats.labels import Fault
+from tutelage.data.formats.voc import parse_voc
+from tutelage.errors import DataError, MissingSplitError
+
+SIZE = (64, 48)
+BOX = [("cat", 8.0, 12.0, 40.0, 36.0)]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+
+
+def parse(text: str | bytes):
+    return parse_voc(text.encode() if isinstance(text, str) else text, SIZE)
+
+
+def test_pixels_count_from_one_and_parts_are_no_objects() -> None:
+    rows, bad = parse(voc_text(BOX))
+    assert not bad
+    ((label, xyxy, line),) = rows
+    assert (label, line) == ("cat", 4)
+    assert np.multiply(xyxy, SIZE * 2).tolist() == pytest.approx([8, 12, 40, 36])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1"])
+def test_encodings(encoding: str) -> None:
+    head = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>'
+    rows, bad = parse((head + voc_text([("Käfer", 8, 12, 40, 36)])).encode(encoding))
+    assert (rows[0].label, bad) == ("Käfer", [])
+
+
+@pytest.mark.parametrize(
+    ("extra", "fault"),
+    [
+        pytest.param("<object><name>cat</name></object>", Fault.SHAPE, id="no box"),
+        pytest.param(voc_text([("", 1, 1, 9, 9)])[12:-13], Fault.SHAPE, id="no name"),
+        pytest.param(
+            "<object><name>a</name><bndbox><xmin>x</xmin><ymin>1</ymin><xmax>9</xmax>"
+            "<ymax>9</ymax></bndbox></object>",
+            Fault.NUMBER,
+            id="text",
+        ),
+        pytest.param(
+            "<object><name>a</name><difficult>1</difficult></object>", Fault.IGNORED, id="difficult"
+        ),
+    ],
+)
+def test_faulty_objects(extra: str, fault: Fault) -> None:
+    rows, bad = parse(voc_text(BOX, extra))
+    assert len(rows) == 1
+    assert [line.fault for line in bad if line.fault != Fault.SIZE] == [fault]
+
+
+LAUGHS = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
+BOMB = f"""<?xml version="1.0"?>
+<!DOCTYPE a [<!ENTITY l0 "lol">{LAUGHS}]>
+<annotation><object><name>&l9;</name></object></annotation>"""
+XXE = """<?xml version="1.0"?>
+<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>
+<annotation><object><name>&x;</name></object></annotation>"""
+PARAMETER = """<?xml version="1.0"?>
+<!DOCTYPE a [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]><annotation/>"""
+
+
+@pytest.mark.parametrize("text", [BOMB, XXE, PARAMETER], ids=["laughs", "file", "parameter"])
+def test_entities_are_refused(text: str) -> None:
+    assert parse(text) == ([], [(2, Fault.SHAPE, "entities are refused")])
+
+
+def test_an_external_dtd_is_not_fetched(tmp_path: Path) -> None:
+    dtd = write_text(tmp_path / "a.dtd", '<!ENTITY x "secret">')
+    text = f'<!DOCTYPE annotation SYSTEM "file://{dtd}">' + voc_text(BOX).replace("cat", "c&x;t")
+    rows, _ = parse(text)
+    assert not any("secret" in str(row.label) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("<annotation>\n<object>\n</annotation>", 3, "mismatched tag"),
+        ("", 1, "no element found"),
+        ("<html>\n</html>", 1, "expected <annotation>, got <html>"),
+        (b"\xff\xfe\x00", 1, ""),
+    ],
+)
+def test_not_a_voc_file(text: str | bytes, line: int, reason: str) -> None:
+    rows, [bad] = parse(text)
+    assert (rows, bad.line, bad.fault) == ([], line, Fault.SHAPE)
+    assert reason in bad.text
+
+
+def test_devkit(tmp_path: Path) -> None:
+    root = make_voc(tmp_path / "set")
+    for data in (root, root / "VOC2007"):
+        train, val = open_splits(data, "train", "val")
+        assert train.names == val.names == ("cat", "dog")
+        assert [item.path.name for item in train] == [f"train{i}.jpg" for i in range(4)]
+        assert train.findings == ()
+        assert train.fingerprint != val.fingerprint
+    with pytest.raises(MissingSplitError, match="no test split"):
+        open_dataset(root, "test")
+
+
+def test_classes_of_all_splits_are_numbered_together(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    write_text(root / "VOC2007" / "Annotations" / "val0.xml", voc_text([("ant", 8, 12, 40, 36)]))
+    assert open_dataset(root, "train").names == ("ant", "cat", "dog")
+
+
+def test_image_sets_stay_inside(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    sets = root / "VOC2007" / "ImageSets" / "Main"
+    write_text(sets / "train.txt", "train0  1\ntrain1 -1\nnone\n")
+    index = open_dataset(root, "train")
+    assert [item.path.name for item in index] == ["train0.jpg"]
+    assert "none.jpg cannot be read: the file does not exist" in index.findings[0].message
+    write_text(sets / "train.txt", "train0\n../../../secret\n")
+    with pytest.raises(DataError, match=r"train\.txt:2 leads out of .*JPEGImages: '\.\./\.\./"):
+        open_dataset(root, "train")
+
+
+def test_xml_beside_the_images_in_a_folder_per_split(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write_image(tmp_path / split / "a.b.jpg")
+        write_text(tmp_path / split / "a.b.xml", voc_text(BOX))
+    train, val = open_splits(tmp_path, "train", "val")
+    assert train.class_counts.tolist() == val.class_counts.tolist() == [1]
+    assert open_dataset(tmp_path / "train", "train").class_counts.tolist() == [1]
+    path = write_yaml(tmp_path / "d.yaml", train="train", names=["dog", "cat"])
+    assert open_dataset(path, "train").labels.tolist() == [1]
+    path = write_yaml(tmp_path / "d.yaml", train="train", names=["dog"])
+    with pytest.raises(DataError, match=r"'cat' in train/a\.b\.xml:4, but d\.yaml names only dog"):
+        open_dataset(path, "train")
+
+
+def test_annotations_beside_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_text(tmp_path / "annotations" / "a.xml", voc_text(BOX))
+    write_text(tmp_path / "list.txt", "images/a.png")
+    path = write_yaml(tmp_path / "d.yaml", train="list.txt", names=["cat"])
+    assert open_dataset(path, "train").class_counts.tolist() == [1]
+
+
+def test_yolo_labels_come_first(tmp_path: Path) -> None:
+    write_image(tmp_path / "train" / "a.png")
+    write_text(tmp_path / "train" / "a.xml", voc_text(BOX))
+    write_text(tmp_path / "train" / "a.txt", "1 .5 .5 .2 .2")
+    path = write_yaml(tmp_path / "d.yaml", train="train", names=["dog", "cow"])
+    assert open_dataset(path, "train").labels.tolist() == [1]
+
+
+def test_faults_name_file_and_line(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    write_text(root / "VOC2007" / "Annotations" / "train1.xml", XXE)
+    with pytest.raises(DataError) as caught:
+        open_dataset(root, "train")
+    assert caught.value.what == (
+        '1 object cannot be used, e.g. VOC2007/Annotations/train1.xml:2 "entities are refused": '
+        "an object needs a class and a box."
+    )
+    assert caught.value.exit_code == 3
+
+
+def test_a_folder_without_anything(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, not a data yaml"):
+        open_dataset(tmp_path, "train")
