@@ -113,12 +113,12 @@ def judged(rank, folder):
     parts.accelerator.end_training()
 
 
-def both(folder, kind):
-    """Run this file in two processes to their end."""
+def environment():
+    """Return the environment of two processes that find each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = os.environ | {
+    return os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "src"))),
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
@@ -127,6 +127,11 @@ def both(folder, kind):
         "ACCELERATE_USE_CPU": "true",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def both(folder, kind):
+    """Run this file in two processes to their end."""
+    shared = environment()
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", __name__, str(rank), str(folder), kind],
@@ -190,6 +195,53 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
     assert alone
     for found in (first["found"], second["found"]):
         assert sorted(found, key=key) == sorted(alone, key=key)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_other_with_a_message(tmp_path):
+    data = make_data(tmp_path / "data")
+    command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--device", "cpu"]
+    command += ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4", "--json"]
+    command += ["--epochs", "500", "--workers", "0", "--project", str(tmp_path / "runs")]
+    shared = environment() | {"TUTELAGE_CACHE": str(tmp_path / "cache")}
+    first, second = (
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    try:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if '"event": "step"' in line:
+                break
+        second.kill()
+        _, told = first.communicate(timeout=60)
+    finally:
+        first.kill()
+        second.kill()
+    assert first.returncode == 1
+    assert "Another process of this run has ended" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
+def test_devices_starts_them_all(tmp_path):
+    data = make_data(tmp_path / "data")
+    command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--device", "cpu"]
+    command += ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4"]
+    command += ["--epochs", "1", "--workers", "0", "--project", str(tmp_path), "--name", "x"]
+    shared = os.environ | {"PYTHONPATH": str(ROOT / "src"), "ACCELERATE_USE_CPU": "true"}
+    ended = subprocess.run(
+        [*command, "--devices", "2"], env=shared, capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "2 × " in ended.stdout
+    assert (tmp_path / "x" / "best.safetensors").exists()
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def test_an_evaluation_is_taken_up(data, tmp_path):
     assert differences(tmp_path / last(whole, Finished).folder, tmp_path / folder) == []
 
 
-def test_the_second_signal_stops_at_once(data, tmp_path):
+def test_the_second_signal_stops_at_once(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("tutelage.train.stopping.ECHO", 0.0)
     before = signal.getsignal(signal.SIGINT)
 
     def twice():
@@ -88,6 +89,15 @@ def test_the_second_signal_stops_at_once(data, tmp_path):
     assert not isinstance(caught.value, Stopped)
     assert signal.getsignal(signal.SIGINT) is before
     assert not list(tmp_path.glob("*/last.pt"))
+
+
+def test_a_launcher_may_send_the_signal_too(data, tmp_path):
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train(settings(data, tmp_path, train=LONG), twice, epoch=0)
 
 
 def test_a_run_saves_also_within_an_epoch(data, taught, tmp_path):

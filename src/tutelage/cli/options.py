@@ -152,6 +152,12 @@ Workers = Annotated[
         "--workers", metavar="<n>", help="Loader processes [dim]\\[auto][/]", rich_help_panel=HOW
     ),
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices", metavar="<n>", help="Processes, one per GPU [dim]\\[1][/]", rich_help_panel=HOW
+    ),
+]
 Seed = Annotated[
     str | None,
     typer.Option(

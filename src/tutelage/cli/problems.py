@@ -21,6 +21,13 @@ from tutelage.errors import UserError, nearest
 
 CRASH_FILE = "tutelage-crash.txt"
 PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
+# what gloo and NCCL say when the other end of a connection is gone
+GONE_WORDS = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "broken pipe",
+    "remote process exited",
+)
 MEMORY_WORDS = ("out of memory", "can't allocate memory")
 
 
@@ -70,7 +77,7 @@ def report(
     folder, batch = "", 0
     if isinstance(error, RunError) and error.__cause__ is not None:
         folder, batch, error = error.folder, error.batch, error.__cause__
-    problem = explain(error, batch, command=argv[0] if argv else "")
+    problem = explain(error, batch, command=argv[0] if argv else "", folder=folder)
     if problem.unforeseen:
         path = _write_crash(error, argv, folder)
         problem = problem._replace(fix=f"{problem.fix} The traceback is in {path}.".strip())
@@ -80,13 +87,16 @@ def report(
     return problem.exit_code
 
 
-def explain(error: BaseException, batch: int = 0, *, command: str = "") -> Problem:
+def explain(
+    error: BaseException, batch: int = 0, *, command: str = "", folder: str = ""
+) -> Problem:
     """Return what to tell about an exception.
 
     Args:
         error: The exception.
         batch: Images per step of the run that it ended, or 0.
         command: The command that was called, for its ``--help``.
+        folder: The folder of the run that it ended.
     """
     if isinstance(error, UserError):
         return Problem(error.what, error.where, error.fix, error.exit_code)
@@ -115,6 +125,12 @@ def explain(error: BaseException, batch: int = 0, *, command: str = "") -> Probl
         )
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
+    if isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE_WORDS):
+        return Problem(
+            "Another process of this run has ended, and this one cannot go on alone.",
+            fix="Its own message says why. To go on from the last save, start them all with  "
+            f"tutelage train --resume {folder or '<run>'}",
+        )
     if (
         isinstance(error, ModuleNotFoundError)
         and error.name

@@ -13,6 +13,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
+from tutelage.cli.launch import launch, launched
 from tutelage.cli.legacy import Translation
 from tutelage.cli.problems import Interrupted, RunError
 from tutelage.cli.reminder import reminded
@@ -36,6 +37,7 @@ def train(
     batch_size: o.BatchSize = None,
     img_size: o.ImageSize = None,
     device: o.Device = None,
+    devices: o.Devices = None,
     workers: o.Workers = None,
     seed: o.Seed = None,
     precision: o.Precision = None,
@@ -56,6 +58,8 @@ def train(
     debug: o.Debug = False,
 ) -> None:
     """Train a detector. Give it a teacher and it is distilled."""
+    if devices is not None and not launched():
+        launch(devices, sys.argv[1:])
     given = locals()
     from tutelage.cli.settings import resolve
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tutelage.train.plan import Position
 
 AGREE_EVERY = 10  # optimizer steps between the processes' asking each other
+ECHO = 1.0  # seconds: the terminal and a launcher such as torchrun both send the same Ctrl-C
 
 T = TypeVar("T")
 
@@ -33,8 +34,9 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Listens, as a context, whether the run is asked to stop.
 
-    The first SIGINT or SIGTERM (clusters send it) is noted. The second one raises KeyboardInterrupt
-    wherever the program is: the last save stays. Outside the main thread nothing is heard.
+    The first SIGINT or SIGTERM (clusters send it) is noted. A second one, no echo of the first,
+    raises KeyboardInterrupt wherever the program is: the last save stays. Outside the main thread
+    nothing is heard.
 
     Args:
         accelerator: Joins the processes.
@@ -44,6 +46,7 @@ class Stop:
         self._accelerator = accelerator
         self._before: dict[signal.Signals, object] = {}
         self._steps = 0
+        self._heard_at = 0.0
         self.heard = False
 
     def __enter__(self) -> Self:
@@ -89,9 +92,11 @@ class Stop:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.heard:
+        now = time.monotonic()
+        if not self.heard:
+            self.heard, self._heard_at = True, now
+        elif now - self._heard_at >= ECHO:
             raise KeyboardInterrupt
-        self.heard = True
 
 
 class Interval:
