@@ -14,6 +14,7 @@ from tutelage.train.assemble import (
     assemble,
     check_batchnorm,
     make_criterion,
+    synchronise,
 )
 from tutelage.train.student import make_student
 from tutelage.weights.store import load_header, save_best
@@ -178,3 +179,19 @@ def test_the_image_must_fit_the_teacher_too(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "teach", coarse)
     with pytest.raises(ConfigError, match="--img-size 96 must be a multiple of 64"):
         assemble(config)
+
+
+def test_batchnorm_of_all_gpus():
+    student = build("yolov7-tiny@0.125", ["a"])
+    keys, parameters = list(student.state_dict()), list(map(id, student.parameters()))
+    synchronise(student, "cpu", 1)
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in student.modules())
+    with pytest.raises(ConfigError, match="needs GPUs"):
+        synchronise(student, "cpu", 2)
+    images = torch.rand(1, 3, 64, 64)
+    before = student.eval()(images)[0]
+    synchronise(student, "cuda", 2)
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in student.modules())
+    assert (list(student.state_dict()), list(map(id, student.parameters()))) == (keys, parameters)
+    for same in (student, student.fused()):
+        torch.testing.assert_close(same.eval()(images)[0], before, atol=1e-3, rtol=1e-3)

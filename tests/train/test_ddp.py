@@ -12,12 +12,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.train.parts import make_batch, make_task
-from tests.train.tiny import make_data, make_teacher, run, settings
+from tests.train.tiny import interrupted, make_data, make_teacher, run, settings
+from tutelage.config import load_config
 from tutelage.distill.view import View
 from tutelage.teachers import Panel, fingerprint
 from tutelage.train.assemble import assemble
 from tutelage.train.guide import Guide, Taught
 from tutelage.train.prepare import scores_on_val
+from tutelage.train.state import read_state
 from tutelage.train.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,13 @@ def whole(folder):
     distill = {"teacher": teachers, "accept_teacher": True, "methods": methods, "combine": "pick"}
     train = {"epochs": 2, "patience": 1}
     run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", train=train, distill=distill))
+
+
+def resumed(folder):
+    """Go on, as one of two processes, with a run that one process began."""
+    [run_folder] = Path(folder, "runs").iterdir()
+    config = load_config(config_file=run_folder / "config.yaml").config
+    run(config, resume=str(run_folder))
 
 
 def judged(rank, folder):
@@ -198,6 +207,19 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    train = {"epochs": 3, "batch": 4, "save_minutes": 1e-6}
+    config = settings(make_data(tmp_path / "data"), tmp_path / "runs", train=train)
+    folder = interrupted(config, step=2)
+    assert read_state(Path(folder, "last.pt"))["position"] == [1, 1]
+    both(tmp_path, "resumed")
+    assert read_state(Path(folder, "last.pt"))["position"] == [3, 0]
+    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_other_with_a_message(tmp_path):
     data = make_data(tmp_path / "data")
     command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--device", "cpu"]
@@ -247,6 +269,8 @@ def test_devices_starts_them_all(tmp_path):
 if __name__ == "__main__":
     if sys.argv[3] == "whole":
         whole(sys.argv[2])
+    elif sys.argv[3] == "resumed":
+        resumed(sys.argv[2])
     elif sys.argv[3] == "judged":
         judged(int(sys.argv[1]), sys.argv[2])
     else:

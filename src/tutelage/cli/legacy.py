@@ -87,11 +87,7 @@ TRAIN: Mapping[str, Flag] = {
     "--save_period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--save-period": Flag("idle", "one", "the best and the last epoch are kept"),
     "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),
-    "--sync-bn": Flag(
-        "idle",
-        "none",
-        "batch norm is per process; freeze rows with --freeze where batches are tiny",
-    ),
+    "--sync-bn": Flag("sets", "none", setting="train.sync_bn", value=True),
     "--entity": Flag("idle", "one", TRACKERS),
     "--bbox_interval": Flag("idle", "one", TRACKERS),
     "--artifact_alias": Flag("idle", "one", TRACKERS),

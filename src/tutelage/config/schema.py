@@ -80,6 +80,9 @@ class TrainConfig(Section):
         default=(), description="Rows to freeze; one number N means rows 0..N-1"
     )
     single_cls: bool = Field(default=False, description="Treat all classes as one")
+    sync_bn: bool = Field(
+        default=False, description="BatchNorm over the batches of all GPUs, not of each"
+    )
     rect: bool = Field(default=False, description="Batches of similar shape, no mosaic, no shuffle")
     cache_images: Literal["none", "ram"] = Field(
         default="none", description="Keep decoded images in RAM"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -132,6 +133,8 @@ def assemble(
     optimizer = make_optimizer(task, config.optim, plan.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
+    if config.train.sync_bn:
+        synchronise(student, accelerator.device.type, accelerator.num_processes)
     prepared, optimizer, loader = accelerator.prepare(task, optimizer, loader)
     return Parts(
         config=config,
@@ -200,6 +203,22 @@ def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:
             fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
             f"--batch-size above 1 that leaves no single one of the {images} images over.",
         )
+
+
+def synchronise(student: nn.Module, device: str, processes: int) -> None:
+    """Let BatchNorm see the batches of all processes; a single one has nobody to ask.
+
+    Raises:
+        ConfigError: Torch can do it on GPUs only.
+    """
+    if processes == 1:
+        return
+    if device != "cuda":
+        raise ConfigError(
+            "train.sync_bn needs GPUs: torch synchronises BatchNorm nowhere else.",
+            fix="Leave it out, or give each process a larger batch.",
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(student)  # in place: the same parameters and names
 
 
 def make_criterion(config: Config, student: GraphDetector) -> Criterion:

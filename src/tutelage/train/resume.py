@@ -47,7 +47,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
         WeightsError: It was.
     """
     before = Config.model_validate(yaml.safe_load(saved["config"]))
-    other = [each.key for each in differing(before, config, free=("run",))]
+    other = [each.key for each in differing(before, config, free=("run", "preset"))]
     if other:
         raise WeightsError(
             f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "
