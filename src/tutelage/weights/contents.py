@@ -53,7 +53,8 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
     if isinstance(content, Record):
         return _of_model(content, path, "model", "a bare model")
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a model.")
+        what = "tensor" if isinstance(content, Layout) else type(content).__name__
+        raise WeightsError(f"{path} holds a {what}, not a model.")
     for source in ("ema", "model"):
         found = content.get(source)
         if isinstance(found, Record):
