@@ -46,6 +46,25 @@ def test_resize_wraps() -> None:
     assert isinstance(methods["fgd"].method, FGD)
 
 
+def test_resize_says_whose_maps() -> None:
+    for setting, side in ((True, "student"), ("student", "student"), ("teacher", "teacher")):
+        methods = build_methods(configs({"name": "pkd"}), [CHANNELS], resize=setting)
+        assert isinstance(methods["pkd"], Resized)
+        assert methods["pkd"].side == side
+
+
+def test_what_a_teacher_predicts_in_cells_is_not_resized() -> None:
+    with pytest.raises(ConfigError, match="sl2 reads what the teacher predicts in the cells") as at:
+        build_methods(
+            configs({"name": "fgd"}, {"name": "sl2"}),
+            [CHANNELS, CHANNELS],
+            resize="teacher",
+            origins={"distill.resize": "flag --set"},
+        )
+    assert at.value.where == "flag --set"
+    assert at.value.fix == "--set distill.resize=student"
+
+
 def test_unknown_option() -> None:
     message = told(
         {"name": "fgd", "temprature": 1}, origins={"distill.methods.0.temprature": "run.yaml:14"}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill import Connector, LevelMethod, Need
 from tutelage.distill.method import Resized
-from tutelage.distill.methods import FGD
+from tutelage.distill.methods import FGD, METHODS
 from tutelage.structures import Knowledge, Targets
 
 
@@ -80,6 +80,23 @@ def test_resized_brings_student_maps_to_the_teachers_grids() -> None:
     assert all(torch.equal(terms[name], value) for name, value in expected.items())
     torch.stack(list(terms.values())).sum().backward()
     assert all(f.grad is not None and f.grad.any() for f in coarse.features)
+
+
+def test_resized_brings_teacher_maps_to_the_students_grids() -> None:
+    inner = METHODS["pkd"](CHANNELS)
+    student = knowledge(2, (4, 7), 1)
+    fine = Knowledge(
+        tuple(
+            nn.functional.interpolate(f, scale_factor=2) for f in knowledge(2, (8, 7), 2).features
+        )
+    )
+    terms = Resized(inner, CHANNELS, "teacher")(student, fine, SOME_BOXES, SIZE)
+    resized = tuple(
+        nn.functional.interpolate(t, s.shape[-2:], mode="bilinear")
+        for s, t in zip(student.features, fine.features, strict=True)
+    )
+    expected = inner(student, Knowledge(resized), SOME_BOXES, SIZE)
+    assert torch.equal(terms["correlation"], expected["correlation"])
 
 
 def test_resized_is_what_it_wraps() -> None:

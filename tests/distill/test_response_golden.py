@@ -13,6 +13,7 @@ from tests.distill.fakes import NO_BOXES, SIZE
 from tutelage.distill.methods.bckd import box_loss, class_loss, disagreement
 from tutelage.distill.methods.frs import FRS
 from tutelage.distill.methods.ld import softmax_divergence, valuable_region
+from tutelage.distill.methods.logits import ClassLogits
 from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.distill.methods.sl2 import ScoreWeightedL2
 from tutelage.distill.overlap import overlap_loss
@@ -82,9 +83,22 @@ def test_overlap() -> None:
     same(loss, case["out__giou_loss"])
     (gradient,) = torch.autograd.grad(loss.sum(), s)
     same(gradient, case["grad__student_boxes_of_giou_sum"])
-    linear = overlap_loss(s, t, "iou")
-    same(linear.clamp(max=1 - 1e-6), case["out__iou_loss_linear"])  # the published floor of IoU
-    same(-(1 - linear).clamp(min=1e-6).log(), case["out__iou_loss_log"])
+    same(overlap_loss(s, t, "iou"), case["out__iou_loss_linear"])
+    same(overlap_loss(s, t, "log_iou"), case["out__iou_loss_log"])
+
+
+@pytest.mark.parametrize("temperature", [1, 4])
+def test_softmax_over_classes(temperature: int) -> None:
+    case = load(f"kl_logits_tau{temperature}")
+    student, teacher = (
+        Knowledge((), dense([case[f"in__{who}"]])) for who in ("student", "teacher")
+    )
+    terms = ClassLogits((), temperature=float(temperature), form="softmax")(
+        student, teacher, NO_BOXES, SIZE
+    )
+    same(terms["class"], case["out__loss"])
+    (gradient,) = torch.autograd.grad(terms["class"], case["in__student"])
+    same(gradient, case["grad__student"])
 
 
 def test_bckd_classes() -> None:

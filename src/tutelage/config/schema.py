@@ -237,8 +237,9 @@ class DistillConfig(Section):
     stop_epoch: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="First epoch without KD"
     )
-    resize: bool = Field(
-        default=False, description="Allow pairs of unequal stride: student features are resized"
+    resize: bool | Literal["student", "teacher"] = Field(
+        default=False,
+        description="Allow pairs of unequal stride: whose features are resized (true: the student's)",
     )
     accept_teacher: bool = Field(
         default=False, description="Go on although the teacher finds nothing on this data"

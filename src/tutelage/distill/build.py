@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from tutelage.config.layers import origin_of
 from tutelage.config.schema import MethodConfig
 from tutelage.config.validate import combined
-from tutelage.distill.method import Channels, Method, Resized
+from tutelage.distill.method import Channels, Method, Need, Resized, Side
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, nearest
 
@@ -42,7 +42,7 @@ def build_methods(
     channels: Sequence[Channels],
     *,
     numbers: Sequence[int] | None = None,
-    resize: bool = False,
+    resize: bool | Side = False,
     origins: Mapping[str, str] | None = None,
 ) -> dict[str, Method]:
     """Build the methods of a run.
@@ -51,7 +51,8 @@ def build_methods(
         configs: The methods and their options.
         channels: Per method, student and teacher channels per pair of maps.
         numbers: Their places in the configuration, for the messages; None: as given.
-        resize: Bring the student's maps to the teacher's grids where they differ.
+        resize: Where grids differ, bring the maps of this network to those of the other one; True:
+            the student's.
         origins: Which layer of the configuration set a dotted key, for the messages.
 
     Returns:
@@ -81,7 +82,9 @@ def build_methods(
                 faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix))
             continue
         label = _unused(config.name.rpartition(":")[2], methods)
-        methods[label] = Resized(method, widths) if resize else method
+        if resize == "teacher" and Need.FEATURES | Need.PREDICTIONS in method.needs:
+            faults.append(_keeps_grid(key, config.name, origins))
+        methods[label] = Resized(method, widths, _side(resize)) if resize else method
     if faults:
         raise combined(faults)
     return methods
@@ -180,6 +183,19 @@ def _made(kind: type[Method], channels: Channels, options: Mapping[str, Any]) ->
         return cast("Callable[..., Method]", kind)(channels, **options)
     except ValueError as error:  # options that exclude each other
         raise _Faults([("", f"{kind.__name__}: {error}", "See  tutelage methods")]) from error
+
+
+def _side(resize: bool | Side) -> Side:
+    return "teacher" if resize == "teacher" else "student"
+
+
+def _keeps_grid(key: str, name: str, origins: Mapping[str, str] | None) -> ConfigError:
+    return ConfigError(
+        f"{key}: {name} reads what the teacher predicts in the cells of its maps, so that these "
+        "keep their grid",
+        where=origin_of("distill.resize", origins) if origins else "",
+        fix="--set distill.resize=student",
+    )
 
 
 def _unused(label: str, taken: Mapping[str, object]) -> str:

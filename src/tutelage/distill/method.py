@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Flag, auto
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from tutelage.structures import Knowledge, Targets
 
 Channels = Sequence[tuple[int, int]]
 """Student and teacher channels of each pair of maps."""
+Side = Literal["student", "teacher"]
 
 
 class Need(Flag):
@@ -167,29 +169,39 @@ class LevelMethod(Method):
 
 
 class Resized(Method):
-    """Any method, on pairs of unequal stride: the student's maps are brought to the teacher's grid.
+    """Any method, on pairs of unequal stride: maps are brought to one grid (bilinear).
 
     Args:
         method: The method.
         channels: Student and teacher channels per pair.
+        side: Whose maps are brought to the grid of the other network.
     """
 
-    def __init__(self, method: Method, channels: Channels) -> None:
+    def __init__(self, method: Method, channels: Channels, side: Side = "student") -> None:
         super().__init__(channels)
         self.method = method
-        self.grids = nn.ModuleList(Connector(s, s, resize=True) for s, _ in channels)
+        self.side: Side = side
+        widths = (pair[side == "teacher"] for pair in channels)
+        self.grids = nn.ModuleList(Connector(width, width, resize=True) for width in widths)
         self.needs, self.still = method.needs, method.still
         self.paper, self.ratio = method.paper, method.ratio
 
     def forward(
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """Resize the student's maps (bilinear), then compare."""
+        """Resize the maps of one side, then compare."""
+        moved, kept = student.features, teacher.features
+        if self.side == "teacher":
+            moved, kept = kept, moved
         features = tuple(
-            grid(s, tuple(t.shape[-2:]))
-            for grid, s, t in zip(self.grids, student.features, teacher.features, strict=True)
+            grid(x, tuple(other.shape[-2:]))
+            for grid, x, other in zip(self.grids, moved, kept, strict=True)
         )
-        return self.method(student._replace(features=features), teacher, targets, image_size)
+        if self.side == "teacher":
+            teacher = teacher._replace(features=features)
+        else:
+            student = student._replace(features=features)
+        return self.method(student, teacher, targets, image_size)
 
 
 def pairwise(method: nn.Module) -> LevelMethod | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from tutelage.config.load import describe_changes
 from tutelage.distill import Method, Pairs
+from tutelage.distill.method import Resized
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.teachers import NativeTeacher
@@ -136,7 +137,10 @@ def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
     for (pairs, connectors), names in users.items():
         whose = "" if len(users) == 1 else f" of {', '.join(names)}"
         for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
-            stride = f"{s.stride} → /{t.stride} resized" if s.stride != t.stride else f"{s.stride}"
+            stride = f"{s.stride}"
+            if s.stride != t.stride:
+                side = getattr(teaching.methods[names[0]], "side", "")
+                stride = f"{s.stride} → /{t.stride} {side} resized"
             text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{stride:<3}"
             rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
             whose = ""
@@ -145,7 +149,8 @@ def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
 
 def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
     """Tell the convolutions between the maps of each pair; nothing where there are none."""
-    found = getattr(method, "connectors", [None] * pairs)
+    own = method.method if isinstance(method, Resized) else method
+    found = getattr(own, "connectors", [None] * pairs)
     sizes = [
         [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in modules if isinstance(m, nn.Conv2d)]
         for modules in ([] if each is None else each.modules() for each in found)

@@ -279,7 +279,7 @@ def _paired(
         teacher.network if isinstance(teacher, NativeTeacher) else teacher,
         student_layers=ours if own else config.student_kd_layers,
         teacher_layers=theirs if own else config.teacher_kd_layers,
-        resize=config.resize,
+        resize=bool(config.resize),
         origins=origins,
     )
 

@@ -14,12 +14,13 @@ from tutelage.structures import Predictions, Targets
 class BoxKD(ResponseMethod):
     """Draw the student's boxes onto the teacher's.
 
-    One minus the overlap, Rezatofighi et al., *Generalized Intersection over Union*, CVPR 2019,
+    One minus the overlap: Rezatofighi et al., *Generalized Intersection over Union*, CVPR 2019,
     arXiv:1902.09630: a mean over the candidates of all images, weighted by the teacher's score.
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
-        overlap: ``giou``, ``ciou``, or ``iou``, which has no gradient where boxes are disjoint.
+        overlap: ``giou``, ``ciou``, or, without a gradient where boxes are disjoint, ``iou`` and
+            ``log_iou``, minus the logarithm of the IoU.
     """
 
     paper = "Rezatofighi et al., CVPR 2019, arXiv:1902.09630"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -24,13 +26,27 @@ class ClassLogits(ResponseMethod):
     Args:
         channels: Student and teacher channels per pair of maps; not used.
         temperature: Divides the logits; the loss is multiplied by its square.
+        form: ``sigmoid``: as above. ``softmax``: the divergence of softmaxes over the classes, a
+            sum over classes and candidates and a mean over images, as published for classifiers.
+            It does not say how sure the teacher is, nor where: for heads of sigmoids it is no
+            complete lesson.
+
+    Raises:
+        ValueError: There is nothing to compare in one class.
     """
 
     paper = "Hinton et al., 2015, arXiv:1503.02531"
 
-    def __init__(self, channels: Channels, *, temperature: Positive = 1.0) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        *,
+        temperature: Positive = 1.0,
+        form: Literal["sigmoid", "softmax"] = "sigmoid",
+    ) -> None:
         super().__init__(channels)
         self.temperature = temperature
+        self.form: Literal["sigmoid", "softmax"] = form
 
     def compare(
         self,
@@ -42,12 +58,19 @@ class ClassLogits(ResponseMethod):
         """Return the term.
 
         Raises:
-            ValueError: There is one class, which these heads tell by objectness.
+            ValueError: There is one class, which these heads tell by objectness, or of which a
+                softmax says nothing.
         """
         del targets, image_size
         if not classes_trained(student):
             raise ValueError("there is one class, and of one class objectness alone is compared")
         s, t = student.logits / self.temperature, teacher.logits / self.temperature
+        if self.form == "softmax":
+            if s.shape[-1] == 1:
+                raise ValueError("there is one class, and a softmax over one class is always 1")
+            ours, theirs = (F.log_softmax(x, -1) for x in (s, t))
+            total = F.kl_div(ours, theirs, reduction="sum", log_target=True)
+            return {"class": self.temperature**2 / len(s) * total}
         divergence = sigmoid_divergence(s, t).sum(-1)
         value = weighted_mean(divergence, candidate_scores(teacher))
         return {"class": self.temperature**2 * value}
