@@ -22,7 +22,7 @@ def test_python_blocks_run(page, number, code):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page):
     known = {"train", "val", "compare", "layers", "doctor", "methods", "demo", "config"}
-    known |= {"export", "predict", "bench", "weights", "check"}
+    known |= {"export", "predict", "bench", "weights", "check", "explain"}
     named = set(re.findall(r"^\$ tutelage (\w+)", page.read_text(), re.MULTILINE))
     named |= set(re.findall(r"`tutelage (\w+)", page.read_text()))
     assert named <= known

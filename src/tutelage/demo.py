@@ -27,7 +27,9 @@ def shipped_teacher() -> Path:
     path = Path(str(files("tutelage") / SHIPPED))
     if not path.exists():
         raise WeightsError(
-            "This installation holds no demo teacher.", fix="tutelage demo --train-teacher"
+            "This installation holds no demo teacher.",
+            fix="tutelage demo --train-teacher",
+            code="W10",
         )
     return path
 

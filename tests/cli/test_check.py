@@ -78,7 +78,7 @@ def test_page_and_cleaned_copy(cli, tmp_path: Path) -> None:
     assert cli("check", "clean/data.yaml").code == 0
     answer = cli("check", str(data), "--fix", "clean")
     assert (answer.code, answer.err) == (
-        2, "Error: clean is not an empty folder.\n  Name one that does not exist.\n"
+        2, "Error [C29]: clean is not an empty folder.\n  Name one that does not exist.\n"
     )  # fmt: skip
 
 

@@ -50,4 +50,4 @@ def test_json(cli) -> None:
 
 def test_faults(cli) -> None:
     answer = cli("config", "none.yaml")
-    assert (answer.code, answer.err) == (2, "Error: none.yaml does not exist (run file)\n")
+    assert (answer.code, answer.err) == (2, "Error [C24]: none.yaml does not exist (run file)\n")

@@ -54,10 +54,10 @@ def test_what_where_fix(capsys, folder) -> None:
     )
     assert (
         capsys.readouterr().err
-        == "Error: bccd.yaml has no 'names' (bccd.yaml)\n  Add  names: [a, [b]]\n"
+        == "Error [D00]: bccd.yaml has no 'names' (bccd.yaml)\n  Add  names: [a, [b]]\n"
     )
     report(DataError("x", fix="this\nor that"), [])
-    assert capsys.readouterr().err == "Error: x\n  this\n  or that\n"
+    assert capsys.readouterr().err == "Error [D00]: x\n  this\n  or that\n"
     assert not list(folder.iterdir())  # nothing to debug: no crash file
 
 
@@ -75,7 +75,7 @@ def test_the_unforeseen_leaves_a_crash_file(capsys, folder) -> None:
         fail()
     report(caught.value, ["train", "--name", "a b"])
     err = capsys.readouterr().err
-    assert "Error: Something unforeseen happened: ValueError: boom [red]\n" in err
+    assert "Error [F00]: Something unforeseen happened: ValueError: boom [red]\n" in err
     assert "tutelage-crash.txt" in err
     text = (folder / "tutelage-crash.txt").read_text()
     assert "$ tutelage train --name 'a b'" in text
@@ -150,5 +150,6 @@ def test_json_gets_an_object_too(capsys) -> None:
         "fix": "c",
         "exit_code": 2,
         "unforeseen": False,
+        "code": "C00",
     }
-    assert "Error: a (b)" in captured.err
+    assert "Error [C00]: a (b)" in captured.err

@@ -244,7 +244,7 @@ def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
 def test_a_user_error_of_the_engine(cli, engine, script) -> None:
     engine.script = [script[0], TrainingError("fgd/relation became inf.", fix="Lower it.")]
     answer = cli("train", "--data", "d.yaml")
-    assert (answer.code, answer.err) == (1, "Error: fgd/relation became inf.\n  Lower it.\n")
+    assert (answer.code, answer.err) == (1, "Error [R00]: fgd/relation became inf.\n  Lower it.\n")
 
 
 def test_a_fault_of_the_engine_goes_to_the_run_folder(cli, engine, tmp_path) -> None:

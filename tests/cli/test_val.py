@@ -78,12 +78,12 @@ def test_a_run_knows_its_data(cli, validation, tmp_path) -> None:
     assert cli("val", "a/best.safetensors").code == 0
     answer = cli("val", "yolov7.pt")
     fix = "Give a run folder or a file."
-    assert (answer.code, answer.err) == (4, f"Error: yolov7.pt does not exist.\n  {fix}\n")
+    assert (answer.code, answer.err) == (4, f"Error [W10]: yolov7.pt does not exist.\n  {fix}\n")
     assert "yolov7 is an architecture: it has no trained weights" in cli("val", "yolov7").err
     (tmp_path / "yolov7.pt").touch()
     answer = cli("val", "yolov7.pt")
     assert (answer.code, answer.err) == (
         2,
-        "Error: No data set is given.\n  tutelage val yolov7.pt --data data.yaml\n",
+        "Error [C26]: No data set is given.\n  tutelage val yolov7.pt --data data.yaml\n",
     )
     assert "No model is given" in cli("val", "--data", "d.yaml").err

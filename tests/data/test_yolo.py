@@ -302,8 +302,8 @@ def test_faults_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_splits(path, "train", "val")
     first, second = caught.value.what.splitlines()
-    assert first.startswith("Label class 7 in labels/train/a.txt:2")
-    assert second.startswith("0 of 1 validation images have a label file.")
+    assert first.startswith("[D04] Label class 7 in labels/train/a.txt:2")
+    assert second.startswith("[D02] 0 of 1 validation images have a label file.")
     same = write_yaml(tmp_path / "data.yaml", **keys, val="images/train", test="images/train")
     with pytest.raises(DataError) as caught:
         open_splits(same, "val", "test")

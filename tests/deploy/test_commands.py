@@ -93,5 +93,5 @@ def test_a_missing_extra_has_its_command_and_code_5(cli, run, monkeypatch) -> No
     answer = cli("export", "run", "--to", "openvino")
     assert (answer.code, answer.err) == (
         5,
-        "Error: OpenVINO is not installed:\n  pip install 'tutelage[openvino]'\n",
+        "Error [E19]: OpenVINO is not installed:\n  pip install 'tutelage[openvino]'\n",
     )

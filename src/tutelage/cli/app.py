@@ -16,6 +16,7 @@ from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
 from tutelage.cli.doctor import doctor
+from tutelage.cli.explain import explain
 from tutelage.cli.export import export
 from tutelage.cli.layers import layers
 from tutelage.cli.legacy import translate
@@ -54,6 +55,7 @@ app.command(epilog=DOCTOR)(doctor)
 app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
 app.command()(methods)
 app.command()(demo)
+app.command(epilog="[dim]Example[/]  tutelage explain D03")(explain)
 app.command(epilog="[dim]Example[/]  tutelage config run.yaml --set optim.lr=0.005")(config)
 
 

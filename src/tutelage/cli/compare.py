@@ -152,6 +152,7 @@ def compare(
             f"{count} of {total} runs failed: {', '.join(display.failed)}.",
             where=str(comparison.folder),
             fix="The same command tries them again.",
+            code="R26",
         )
 
 

@@ -25,7 +25,15 @@ from tutelage.cli.numbers import duration, loss, score
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Planned, StepDone
+    from tutelage.train.events import (
+        EpochDone,
+        Evaluated,
+        Event,
+        Finished,
+        Notice,
+        Planned,
+        StepDone,
+    )
 
 INTERVAL = 0.25  # seconds between two looks at the losses
 SHOWN = ("AP", "AP50", "AP75")
@@ -63,6 +71,12 @@ def make_display(
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console)
     return PlainDisplay(output)
+
+
+def notice_line(event: Notice) -> str:
+    """Return a notice as a line: ``warning [T21]: the teacher …``."""
+    mark = f" [{event.code}]" if event.code else ""
+    return f"{event.level}{mark}: {event.text}" if event.level == "warning" else event.text
 
 
 class QuietDisplay:
@@ -126,9 +140,7 @@ class PlainDisplay:
                 self._epochs = event.epochs
                 self._write(*plan_lines(event))
             case e.Notice():
-                self._write(
-                    f"{event.level}: {event.text}" if event.level == "warning" else event.text
-                )
+                self._write(notice_line(event))
             case e.EpochDone():
                 self._flush()
                 self._pending = event
@@ -194,7 +206,7 @@ class LiveDisplay:
                 self._begin(event)
             case e.Notice():
                 style = "yellow" if event.level == "warning" else "dim"
-                self._console.print(Text(f" {event.level}: {event.text}", style=style))
+                self._console.print(Text(f" {notice_line(event)}", style=style))
             case e.StepDone():
                 self._step(event)
             case e.EpochDone():

@@ -24,7 +24,7 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
         ConfigError: It is no number of processes.
     """
     if not given.isdecimal() or not int(given):
-        raise ConfigError(f"{FLAG} {given} is no number of processes.", fix=f"{FLAG} 2")
+        raise ConfigError(f"{FLAG} {given} is no number of processes.", fix=f"{FLAG} 2", code="C25")
     count = int(given)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max((cores or 1) // count, 1)))

@@ -45,6 +45,7 @@ def layers(
             raise ConfigError(
                 f"{model} is a network of another library, which cannot be a student.",
                 fix=f"tutelage layers yolov7-tiny --teacher {model}",
+                code="C27",
             )
         _, rows, lines = teacher_of(model, img_size)
         show({"teacher": rows}, lines, json=json)

@@ -187,7 +187,7 @@ def translate(argv: Sequence[str]) -> Translation:
             result.notices.append(f"{flag} has no effect here: {known.word}.")
     if refused:
         head = [] if len(refused) == 1 else [f"{len(refused)} flags cannot be used:"]
-        raise ConfigError("\n  ".join([*head, *refused]))
+        raise ConfigError("\n  ".join([*head, *refused]), code="C23")
     return result
 
 

@@ -48,6 +48,7 @@ class Interrupted(UserError):
     """The user stopped a run."""
 
     exit_code: ClassVar[int] = 130
+    code = "R15"
 
 
 class Problem(NamedTuple):
@@ -58,6 +59,7 @@ class Problem(NamedTuple):
     fix: str = ""
     exit_code: int = 1
     unforeseen: bool = False
+    code: str = "F00"
 
 
 def report(
@@ -99,9 +101,9 @@ def explain(
         folder: The folder of the run that it ended.
     """
     if isinstance(error, UserError):
-        return Problem(error.what, error.where, error.fix, error.exit_code)
+        return Problem(error.what, error.where, error.fix, error.exit_code, code=error.code)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code)
+        return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return _usage(error, str(usage()), command)
@@ -115,13 +117,17 @@ def explain(
         )
         what = f"The device ran out of memory{f' with batch {batch}' if batch else ''}."
         return Problem(
-            what, fix=f"Try {smaller}, a smaller --img-size or --precision bf16.", unforeseen=True
+            what,
+            fix=f"Try {smaller}, a smaller --img-size or --precision bf16.",
+            unforeseen=True,
+            code="R13",
         )
     if isinstance(error, MemoryError):
         return Problem(
             "The machine ran out of memory.",
             fix="Try fewer --workers or no --cache-images.",
             unforeseen=True,
+            code="R13",
         )
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
@@ -130,6 +136,7 @@ def explain(
             "Another process of this run has ended, and this one cannot go on alone.",
             fix="Its own message says why. To go on from the last save, start them all with  "
             f"tutelage train --resume {folder or '<run>'}",
+            code="R24",
         )
     if (
         isinstance(error, ModuleNotFoundError)
@@ -139,7 +146,10 @@ def explain(
         package = error.name.partition(".")[0]
         wanted = PACKAGES.get(package, package)
         return Problem(
-            f"The package {package} is not installed.", fix=f"pip install {wanted}", exit_code=5
+            f"The package {package} is not installed.",
+            fix=f"pip install {wanted}",
+            exit_code=5,
+            code="E19",
         )
     what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
     return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
@@ -155,7 +165,8 @@ def _usage(error: BaseException, message: str, called: str) -> Problem:
     if context is not None and unknown and hasattr(error, "possibilities"):
         known = [option for parameter in context.command.params for option in parameter.opts]
         message, hint = f"There is no option {unknown}.", nearest(unknown, known)
-    return Problem(message, fix=f"{hint} See  {command} --help".strip(), exit_code=2)
+    fix = f"{hint} See  {command} --help".strip()
+    return Problem(message, fix=fix, exit_code=2, code="C22")
 
 
 def _system(error: OSError) -> Problem:
@@ -165,8 +176,9 @@ def _system(error: OSError) -> Problem:
             f"The disk is full{name}.",
             fix="Make room, then continue with  tutelage train --resume",
             unforeseen=True,
+            code="R23",
         )
-    return Problem(f"{error.strerror or error}{name}.", unforeseen=True)
+    return Problem(f"{error.strerror or error}{name}.", unforeseen=True, code="R28")
 
 
 def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
@@ -197,7 +209,8 @@ def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
     if debug:
         console.print(Text("".join(traceback.format_exception(error)), style="dim"))
     head = f"{problem.what.rstrip('.')} ({problem.where})" if problem.where else problem.what
-    mark = "" if problem.exit_code == Interrupted.exit_code else "Error: "
-    console.print(Text.assemble((mark, "bold red"), head))
+    stopped = problem.exit_code == Interrupted.exit_code
+    mark = f"[{problem.code}] " if stopped else f"Error [{problem.code}]: "
+    console.print(Text.assemble((mark, "" if stopped else "bold red"), head))
     if problem.fix:
         console.print(Text(indent(problem.fix, "  ")))

@@ -17,7 +17,7 @@ def reminded(events: Iterator[Any]) -> Iterator[Any]:
     for event in events:
         yield event
         if isinstance(event, Notice) and event.level == "warning":
-            warnings[event.text] += 1
+            warnings[f"[{event.code}] {event.text}" if event.code else event.text] += 1
         elif isinstance(event, Finished) and warnings:
             yield Notice("info", reminder(warnings))
 

@@ -52,7 +52,7 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         if option == "teacher_weights":
             if "" in value:
                 fix = "Is a variable of the shell unset? To train without a teacher leave it out."
-                raise ConfigError("--teacher-weights is empty", fix=fix)
+                raise ConfigError("--teacher-weights is empty", fix=fix, code="C26")
             value = value[0] if len(value) == 1 else value
         found[setting] = (value, f"flag --{option.replace('_', '-')}")
     return found
@@ -87,7 +87,7 @@ def resolve(
     flags.pop("run.project", None)
     if run_file is not None:
         raise ConfigError(
-            "--resume continues a run as it was; --config would replace its settings."
+            "--resume continues a run as it was; --config would replace its settings.", code="R16"
         )
     stored = load_config(config_file=folder / "config.yaml")
     resolved = load_config(config_file=folder / "config.yaml", hyp=hyp, flags=flags, sets=sets)
@@ -109,7 +109,9 @@ def run_to_resume(given: str, project: str) -> Path:
         saved = sorted(Path(project).glob("*/last.pt"), key=lambda path: path.stat().st_mtime)
         if not saved:
             raise ConfigError(
-                f"There is no run to resume in {project}.", fix="Name it: --resume runs/…"
+                f"There is no run to resume in {project}.",
+                fix="Name it: --resume runs/…",
+                code="R22",
             )
         return saved[-1].parent
     path = Path(given)
@@ -124,6 +126,7 @@ def run_to_resume(given: str, project: str) -> Path:
             f"There is no run folder {folder}.",
             where="--resume",
             fix=nearest(folder.name, siblings),
+            code="R22",
         )
     missing = [name for name in ("config.yaml", "last.pt") if not (folder / name).exists()]
     if missing:
@@ -135,6 +138,7 @@ def run_to_resume(given: str, project: str) -> Path:
         raise ConfigError(
             f"{folder} cannot be resumed: it has no {' and no '.join(missing)} ({why}).",
             where="--resume",
+            code="R22",
         )
     return folder
 
@@ -151,4 +155,6 @@ def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
         what = "\n  ".join(["--resume continues a run as it was.", *faults])
         best = folder / "best.safetensors"
         fix = f"Start a new run from its weights instead: --weights {best}"
-        raise ConfigError(what, fix=fix if best.exists() else "Leave out --resume to start anew.")
+        raise ConfigError(
+            what, fix=fix if best.exists() else "Leave out --resume to start anew.", code="R16"
+        )

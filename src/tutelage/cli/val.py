@@ -92,7 +92,9 @@ def val(
 
     chosen = model or weights
     if chosen is None:
-        raise ConfigError("No model is given.", fix="For example  tutelage val runs/distilled")
+        raise ConfigError(
+            "No model is given.", fix="For example  tutelage val runs/distilled", code="C26"
+        )
     data = data or stored_data(chosen)
     legacy = context.find_object(Translation)
     from tutelage.deploy.runtime import open_model
@@ -137,7 +139,9 @@ def stored_data(model: str) -> str:
     from tutelage.weights.files import existing_file
 
     existing_file(weight_file(model))
-    raise ConfigError("No data set is given.", fix=f"tutelage val {model} --data data.yaml")
+    raise ConfigError(
+        "No data set is given.", fix=f"tutelage val {model} --data data.yaml", code="C26"
+    )
 
 
 def is_exported(model: str) -> bool:

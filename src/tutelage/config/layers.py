@@ -38,7 +38,9 @@ class Layers:
                 self._put(entry)
             except ConfigError as error:
                 where = error.where or entry.origin
-                faults.append(ConfigError(error.what.rstrip("."), where=where, fix=error.fix))
+                faults.append(
+                    ConfigError(error.what.rstrip("."), where=where, fix=error.fix, code=error.code)
+                )
 
     def _put(self, entry: Entry) -> None:
         value = natural(entry.key, entry.value)
@@ -59,12 +61,13 @@ def _slot(group: Any, part: str, key: str, parent: str) -> int | str:
     if isinstance(group, dict):
         return part
     if not isinstance(group, list):
-        raise ConfigError(f"{key}: {parent} is one value, not a group")
+        raise ConfigError(f"{key}: {parent} is one value, not a group", code="C05")
     if part.isdecimal() and int(part) < len(group):
         return int(part)
     raise ConfigError(
         f"{key}: there is no {parent}.{part}",
         fix=f"Items are counted from 0; there are {len(group)}.",
+        code="C05",
     )
 
 
@@ -105,6 +108,7 @@ def _device(value: Any) -> Any:
         raise ConfigError(
             f"train.device: '{value}' names several devices",
             fix="One process has one, e.g. cuda:0.",
+            code="C25",
         )
     text = value.strip()
     return f"cuda:{text}" if text.isdecimal() else text or "auto"
@@ -156,4 +160,6 @@ def blamed(key: str, origins: Mapping[str, str] | None) -> Iterator[None]:
     except UserError as error:
         origin = origin_of(key, origins or {})
         where = key if origin == DEFAULT else f"{key}, {origin}"
-        raise type(error)(error.what, where=error.where or where, fix=error.fix) from error
+        raise type(error)(
+            error.what, where=error.where or where, fix=error.fix, code=error.code
+        ) from error

@@ -153,7 +153,7 @@ def _read_hyp(hyp: str | Path) -> Document:
         if preset is None or Path(hyp).exists():
             raise
         fix = f"The values that YOLO publishes under that name are built in: --preset {preset}"
-        raise ConfigError(error.what, where=error.where, fix=fix) from None
+        raise ConfigError(error.what, where=error.where, fix=fix, code=error.code) from None
 
 
 def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
@@ -163,7 +163,9 @@ def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
         if not equals or not key.strip():
             faults.append(
                 ConfigError(
-                    f"--set {text}: expected KEY=VALUE", fix="For example  --set optim.lr=0.005"
+                    f"--set {text}: expected KEY=VALUE",
+                    fix="For example  --set optim.lr=0.005",
+                    code="C22",
                 )
             )
             continue

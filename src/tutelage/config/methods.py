@@ -41,14 +41,16 @@ def parse_method(text: str) -> MethodConfig:
         name = f"{name}:{member.strip()}"
     name = name.strip()
     if not name or name.endswith(":") or (colon and not rest.strip()):
-        raise ConfigError(f"'{text}' is not a distillation method", fix=_EXAMPLE)
+        raise ConfigError(f"'{text}' is not a distillation method", fix=_EXAMPLE, code="T22")
     options: dict[str, Any] = {}
     for item in _COMMA.split(rest) if rest else ():
         key, equals, value = (part.strip() for part in item.partition("="))
         if not key or not equals or not value:
-            raise ConfigError(f"'{text}': '{item.strip()}' is not option=value", fix=_EXAMPLE)
+            raise ConfigError(
+                f"'{text}': '{item.strip()}' is not option=value", fix=_EXAMPLE, code="T22"
+            )
         if key in options or key == "name":
-            raise ConfigError(f"'{text}' gives '{key}' twice", fix=_EXAMPLE)
+            raise ConfigError(f"'{text}' gives '{key}' twice", fix=_EXAMPLE, code="T22")
         options[key] = parse_value(value)
     try:
         return MethodConfig.model_validate({"name": name, **options})
@@ -57,4 +59,5 @@ def parse_method(text: str) -> MethodConfig:
         raise ConfigError(
             f"'{text}': the {setting} is {options[setting]!r}, but must be {_MUST[setting]}",
             fix=_EXAMPLE,
+            code="T22",
         ) from None

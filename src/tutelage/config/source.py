@@ -100,7 +100,7 @@ def read_document(path: str | Path, *, kind: str) -> Document:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{path} is not a text file, so it cannot be a yaml file.", where=kind
+            f"{path} is not a text file, so it cannot be a yaml file.", where=kind, code="C24"
         ) from None
     except OSError as error:
         raise _unreadable(path, kind, error) from error
@@ -112,10 +112,14 @@ def read_document(path: str | Path, *, kind: str) -> Document:
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = yaml_problem(error)
         where = f"{path.name}:{line}" if line else path.name
-        raise ConfigError(f"{path} is not valid yaml: {problem}", where=where) from error
+        raise ConfigError(
+            f"{path} is not valid yaml: {problem}", where=where, code="C24"
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path} holds a {type(values).__name__}, not 'name: value' lines.", where=kind
+            f"{path} holds a {type(values).__name__}, not 'name: value' lines.",
+            where=kind,
+            code="C24",
         )
     return Document(values, lines, path.name)
 
@@ -168,7 +172,7 @@ class _Reader:
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
             raise ConfigError(
-                f"{self._name} is nested too deeply or too large for a settings file."
+                f"{self._name} is nested too deeply or too large for a settings file.", code="C24"
             )
         if node.tag not in _PLAIN_TAGS:
             problem = f"the tag {node.tag} is not allowed here"
@@ -192,7 +196,7 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if key in found:
                 both = f"lines {self._lines[inner]} and {line}"
-                raise ConfigError(f"'{inner}' stands twice in {self._name}: {both}.")
+                raise ConfigError(f"'{inner}' stands twice in {self._name}: {both}.", code="C24")
             self._lines[inner] = line
             found[key] = self.read(value_node, inner, depth + 1)
         return found
@@ -202,10 +206,16 @@ def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
     if path.is_dir():
         inside = path / "config.yaml"  # what a run folder has
         fix = f"Use  {inside}" if inside.exists() else ""
-        return ConfigError(f"{path} is a folder; a yaml file is needed.", where=kind, fix=fix)
+        return ConfigError(
+            f"{path} is a folder; a yaml file is needed.", where=kind, fix=fix, code="C24"
+        )
     if not path.parent.is_dir():
-        return ConfigError(f"{path} does not exist: there is no folder {path.parent}.", where=kind)
+        return ConfigError(
+            f"{path} does not exist: there is no folder {path.parent}.", where=kind, code="C24"
+        )
     if not path.exists():
         names = sorted(p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"})
-        return ConfigError(f"{path} does not exist.", where=kind, fix=nearest(path.name, names))
-    return ConfigError(f"{path} cannot be read: {error.strerror}.", where=kind)
+        return ConfigError(
+            f"{path} does not exist.", where=kind, fix=nearest(path.name, names), code="C24"
+        )
+    return ConfigError(f"{path} cannot be read: {error.strerror}.", where=kind, code="C24")

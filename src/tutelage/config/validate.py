@@ -13,7 +13,7 @@ from tutelage.config.layers import METHODS, Layers, at, origin_of
 from tutelage.config.preset import PRESETS
 from tutelage.config.schema import Config, MethodConfig
 from tutelage.config.yolov7 import HYP
-from tutelage.errors import ConfigError, nearest
+from tutelage.errors import ConfigError, nearest, together
 
 
 def validate(merged: Layers, faults: list[ConfigError]) -> Config | None:
@@ -43,8 +43,9 @@ def combined(faults: Iterable[ConfigError]) -> ConfigError:
     faults = list(faults)
     if len(faults) == 1:
         return faults[0]
-    lines = [f"  {told(fault)}" for fault in faults]
-    return ConfigError("\n".join([f"{len(faults)} settings cannot be used:", *lines]))
+    code, marks = together((fault.code for fault in faults), ConfigError.code)
+    lines = [f"  {mark}{told(fault)}" for mark, fault in zip(marks, faults, strict=True)]
+    return ConfigError("\n".join([f"{len(faults)} settings cannot be used:", *lines]), code=code)
 
 
 def told(fault: ConfigError) -> str:
@@ -65,7 +66,11 @@ def _preset_fault(merged: Layers) -> list[ConfigError]:
     if preset in PRESETS:
         return []
     hint = f"{nearest(str(preset), PRESETS)} Presets: {' '.join(PRESETS)}".strip()
-    return [ConfigError(f"There is no preset {preset!r}", where=merged.origins["preset"], fix=hint)]
+    return [
+        ConfigError(
+            f"There is no preset {preset!r}", where=merged.origins["preset"], fix=hint, code="C25"
+        )
+    ]
 
 
 def _setting(location: str) -> str:
@@ -84,7 +89,10 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
         name = key.split(".")[3:]
         if name == ["name"] and value is None:
             return ConfigError(
-                f"{key.rpartition('.')[0]} has no name", where=where, fix="For example  name: fgd"
+                f"{key.rpartition('.')[0]} has no name",
+                where=where,
+                fix="For example  name: fgd",
+                code="C25",
             )
         fields = MethodConfig.model_json_schema()["properties"]
         expects = (
@@ -96,7 +104,9 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
         expects = leaves()[key].expected
     else:
         expects = f"a group of settings: {' '.join(settings_of(key))}"
-    return ConfigError(f"{key}: {value!r} cannot be used", where=where, fix=f"Expected {expects}.")
+    return ConfigError(
+        f"{key}: {value!r} cannot be used", where=where, fix=f"Expected {expects}.", code="C25"
+    )
 
 
 def _unknown(key: str, merged: Layers) -> ConfigError:
@@ -115,4 +125,4 @@ def _unknown(key: str, merged: Layers) -> ConfigError:
         every = leaves() if not section else known
         hint = f"{nearest(name, known) or nearest(key, every)} Settings: {' '.join(known)}".strip()
     what = f"{section} has no setting '{name}'" if section else f"There is no setting '{name}'"
-    return ConfigError(what, where=origin, fix=hint)
+    return ConfigError(what, where=origin, fix=hint, code="C05")

@@ -102,7 +102,9 @@ def translate_hyp(document: Document) -> Translated:
             except (KeyError, TypeError, ValueError, OverflowError):
                 fix = f"Expected {_EXPECTED[name]}."
                 result.faults.append(
-                    ConfigError(f"{name}: {value!r} cannot be used", where=origin, fix=fix)
+                    ConfigError(
+                        f"{name}: {value!r} cannot be used", where=origin, fix=fix, code="C25"
+                    )
                 )
     if idle:
         result.notices.append(f"{document.name}: without effect here: {', '.join(idle)}.")
@@ -112,5 +114,8 @@ def translate_hyp(document: Document) -> Translated:
 def _unknown(name: str, origin: str) -> ConfigError:
     hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
     return ConfigError(
-        f"A hyp file has no key '{name}'", where=origin, fix=hint or f"Keys: {' '.join(HYP)}"
+        f"A hyp file has no key '{name}'",
+        where=origin,
+        fix=hint or f"Keys: {' '.join(HYP)}",
+        code="C05",
     )

@@ -46,7 +46,7 @@ class UnreadableError(DataError):
 
     def __init__(self, what: str) -> None:
         last = what.rpartition(f"{type(self).__name__}: ")[2].strip()
-        super().__init__(last.removesuffix(_PUT_BACK).strip(), fix=_PUT_BACK)
+        super().__init__(last.removesuffix(_PUT_BACK).strip(), fix=_PUT_BACK, code="D27")
 
 
 class _Unreadable:

@@ -88,9 +88,10 @@ def build(
         raise ConfigError(
             f"There is no built-in data set '{variant}'.",
             fix=nearest(variant, VARIANTS) or f"Choose one of: {', '.join(VARIANTS)}.",
+            code="C25",
         )
     if seed < 0:
-        raise ConfigError(f"The seed of '{variant}' is {seed}.", fix="Use 0 or more.")
+        raise ConfigError(f"The seed of '{variant}' is {seed}.", fix="Use 0 or more.", code="C25")
     knobs = scenes or VARIANTS[variant]
     digest = hashlib.sha256(f"{VERSION} {seed} {knobs!r}".encode()).hexdigest()[:8]
     folder = root / f"{variant.replace(':', '-')}-v{VERSION}-seed{seed}-{digest}"
@@ -109,6 +110,7 @@ def build(
             f"Cannot make the data set '{variant}': {error}.",
             where=str(folder),
             fix="Free the disk or remove what is there, or choose another folder for data sets.",
+            code="D29",
         ) from error
     return yaml
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from tutelage.errors import DataError
 
 Severity = Literal["error", "warning", "info"]
 
@@ -31,6 +33,27 @@ class Finding:
     examples: tuple[str, ...]
     count: int
     fix: str = ""
+
+
+# the code of the error or warning that a finding makes where it is met by a run; else D00
+CODES: Mapping[str, str] = {
+    "labels-missing": "D02",
+    "label-malformed": "D03",
+    "label-not-a-number": "D03",
+    "label-class-number": "D03",
+    "label-range": "D03",
+    "label-pixels": "D03",
+    "label-class": "D04",
+    "names-differ": "D04",
+    "image-unusable": "D24",
+    "image-outside": "D24",
+    "labels-empty": "D26",
+}
+
+
+def code_of(finding: Finding) -> str:
+    """Return the code under which ``tutelage explain`` tells more, e.g. ``D03``."""
+    return CODES.get(finding.code, DataError.code)
 
 
 def gather(

@@ -44,9 +44,9 @@ def read_size(path: Path) -> tuple[int, int]:
             if image.format != "TIFF" and _orientation(image) in _TURNED_BY_90:
                 width, height = height, width
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file
-        raise DataError(f"{path} cannot be read: {_reason(error, path)}") from error
+        raise DataError(f"{path} cannot be read: {_reason(error, path)}", code="D27") from error
     if min(width, height) < SMALLEST_SIDE:
-        raise DataError(f"{path} cannot be used: {width}x{height} is under 10 pixels")
+        raise DataError(f"{path} cannot be used: {width}x{height} is under 10 pixels", code="D27")
     return width, height
 
 
@@ -63,11 +63,12 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
     try:
         image = _decode(path)
     except Exception as error:  # see read_size
-        raise DataError(f"{path} cannot be read: {_reason(error, path)}") from error
+        raise DataError(f"{path} cannot be read: {_reason(error, path)}", code="D27") from error
     height, width = image.shape[:2]
     if size_wh is not None and (width, height) != size_wh:
         raise DataError(
-            f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned"
+            f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned",
+            code="D27",
         )
     return image
 

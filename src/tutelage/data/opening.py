@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from tutelage.data.cache import cache_root
-from tutelage.data.findings import Finding
+from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
 from tutelage.data.formats.assembly import Opened
 from tutelage.data.index import DatasetIndex
-from tutelage.errors import DataError, nearest
+from tutelage.errors import DataError, nearest, together
 
 BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
 
@@ -55,6 +55,7 @@ def open_splits(
                 f"The classes of {found[0].split} and {index.split} differ: "
                 f"{', '.join(found[0].names)} and {', '.join(index.names)}.",
                 fix="Give one order for all in a data yaml:  names: [...]",
+                code="D04",
             )
     return found
 
@@ -82,13 +83,17 @@ def open_whole(data: str | Path, split: Split, *, single_class: bool = False) ->
         endings = " ".join(suffix for suffix in FORMATS if suffix != FOLDER)
         known = f"Expected a file ending in {endings}, a folder of COCO or Pascal VOC, or one of "
         known += f"{', '.join(BUILT_IN)}."
-        raise DataError(f"{what}.", fix=f"{nearest(str(data), BUILT_IN)} {known}".strip())
+        raise DataError(
+            f"{what}.", fix=f"{nearest(str(data), BUILT_IN)} {known}".strip(), code="D22"
+        )
     return opener(path, split, single_class=single_class)
 
 
 def _refuse_errors(findings: Iterable[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        messages = dict.fromkeys(finding.message for finding in errors)
+        told = {finding.message: code_of(finding) for finding in errors}
+        code, marks = together(told.values(), DataError.code)
+        lines = [f"{mark}{message}" for mark, message in zip(marks, told, strict=True)]
         fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
-        raise DataError("\n".join(messages), fix="\n".join(fixes))
+        raise DataError("\n".join(lines), fix="\n".join(fixes), code=code)

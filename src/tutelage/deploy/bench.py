@@ -114,7 +114,9 @@ def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]
     able: tuple[Runtime, ...] = ("onnx", "openvino") if native == "onnx" else (native,)
     unable = [each for each in wanted or () if each not in able]
     if unable:
-        raise ConfigError(f"--runtime {unable[0]} cannot run {model}.", fix="Give its checkpoint.")
+        raise ConfigError(
+            f"--runtime {unable[0]} cannot run {model}.", fix="Give its checkpoint.", code="C30"
+        )
     return wanted or (native,)
 
 
@@ -182,7 +184,7 @@ def _in_a_process(order: Mapping[str, object]) -> dict:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         reason = done.stderr.strip().splitlines() or ["it ended without a word"]
-        raise UserError(f"Measuring {order['file']} failed: {reason[-1]}") from None
+        raise UserError(f"Measuring {order['file']} failed: {reason[-1]}", code="R28") from None
     if "error" in answer:
-        raise UserError(answer["error"])
+        raise UserError(answer["error"], code="R28")
     return answer

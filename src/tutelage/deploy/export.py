@@ -117,9 +117,9 @@ def export(
     kind = KINDS[to]
     if to == "pt2" and (nms or int8):
         flag = "--nms" if nms else "--int8"
-        raise ConfigError(f"{flag} needs --to onnx or openvino, not pt2.")
+        raise ConfigError(f"{flag} needs --to onnx or openvino, not pt2.", code="C30")
     if to == "openvino" and nms and int8:
-        raise ConfigError("--nms with --int8 needs --to onnx, not openvino.")
+        raise ConfigError("--nms with --int8 needs --to onnx, not openvino.", code="C30")
     require(*kind.packages, *(("nncf",) if int8 and to == "openvino" else ()))
     detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
     stride = max(detector.strides)
@@ -128,7 +128,7 @@ def export(
     chosen = data if data is not None or isinstance(model, GraphDetector) else data_of(model)
     if int8 and chosen is None:
         raise ConfigError(
-            "--int8 needs training images for calibration.", fix="Add  --data data.yaml"
+            "--int8 needs training images for calibration.", fix="Add  --data data.yaml", code="C26"
         )
     target = _target(model, kind.suffix, out, int8=int8)
     job = _Job(
@@ -187,6 +187,7 @@ class _Job(NamedTuple):
                 f"The {self.title} model disagrees with the checkpoint: max |Δ| {worst:.2g} on "
                 f"{len(self.real.images)} images, {self.real.source} (limit {LIMIT:g}).",
                 fix=f"Kept as {self.target.name}{REJECTED}; please report it.",
+                code="E20",
             )
         return worst
 
@@ -303,5 +304,5 @@ def _target(
     if path.is_dir() or not path.suffix:
         return path / default.name
     if path.suffix != suffix:
-        raise ConfigError(f"--out {out} must end in {suffix}.")
+        raise ConfigError(f"--out {out} must end in {suffix}.", code="C29")
     return path

@@ -74,4 +74,5 @@ class Metadata(BaseModel):
             raise WeightsError(
                 f"{source} does not say its classes and stride: not exported by tutelage.",
                 fix="Export the checkpoint:  tutelage export RUN --to onnx",
+                code="W26",
             ) from error

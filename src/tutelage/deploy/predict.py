@@ -154,5 +154,6 @@ def _chosen(classes: Sequence[str | int] | None, names: tuple[str, ...]) -> list
         raise ConfigError(
             f"--classes {' '.join(unknown)}: the model does not know it.",
             fix=f"{nearest(unknown[0], names)} Classes: {listed}".strip(),
+            code="C25",
         )
     return [places[str(each)] for each in classes]

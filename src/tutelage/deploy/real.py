@@ -48,7 +48,9 @@ def images_to_verify(
             except (DataError, MissingExtraError):  # moved since the training, or not installed
                 continue
     raise ExportError(
-        "There is no real image to verify the export on.", fix="Name some:  --images photos/"
+        "There is no real image to verify the export on.",
+        fix="Name some:  --images photos/",
+        code="E22",
     )
 
 

@@ -55,11 +55,12 @@ def open_model(
             f"Refused to read {model}: torch.export's files can run code while they are read.",
             fix="Give the checkpoint, an .onnx or an OpenVINO .xml; if you trust the file, use "
             "torch.export.load.",
+            code="W11",
         )
     if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO):
         return runnable(model, choose_device(device), augment=augment)
     if augment:
-        raise ConfigError(f"--augment needs a checkpoint, not {model}.")
+        raise ConfigError(f"--augment needs a checkpoint, not {model}.", code="C30")
     path = existing_file(model)
     by_openvino = openvino or suffix == OPENVINO
     return _openvino(path, device) if by_openvino else _onnx_runtime(path, device)
@@ -117,6 +118,7 @@ def _providers(device: str) -> list[Any]:
         raise ConfigError(
             f"--device {device}: this ONNX Runtime has no CUDA.",
             fix="pip install onnxruntime-gpu, or --device cpu",
+            code="C18",
         )
     if kind == "cuda" or (kind == "auto" and able):
         return [(GPU, {"device_id": int(number or 0)}), CPU]
@@ -139,7 +141,9 @@ def _openvino(path: Path, device: str) -> Runnable:
 def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
     require("openvino")
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"--device {device}: OpenVINO runs on the CPU here.", fix="--device cpu")
+        raise ConfigError(
+            f"--device {device}: OpenVINO runs on the CPU here.", fix="--device cpu", code="C18"
+        )
     try:
         model = openvino_core().read_model(path)
     except Exception as error:  # its errors have no common base
@@ -153,7 +157,9 @@ def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
 
 def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
     reason = str(error).strip().splitlines() or [type(error).__name__]
-    return WeightsError(f"{path} cannot be read by {runtime}: {reason[-1]}", fix="Export it again.")
+    return WeightsError(
+        f"{path} cannot be read by {runtime}: {reason[-1]}", fix="Export it again.", code="W26"
+    )
 
 
 def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) -> Runnable:

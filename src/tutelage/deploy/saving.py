@@ -49,7 +49,7 @@ class Pictures:
         frame = seen.frame
         target = self.folder / frame.name
         if target.resolve() == frame.path.resolve() and frame.path.exists():
-            raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.")
+            raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.", code="C29")
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = cv2.cvtColor(annotate(frame.image, seen.detections), cv2.COLOR_RGB2BGR)
         if frame.number is None:

@@ -72,7 +72,7 @@ def read_frames(source: Source) -> Iterator[Frame]:
                 read += 1
                 yield frame
     if not read:
-        raise DataError(f"Nothing could be read: {reason.rstrip('.')}.")
+        raise DataError(f"Nothing could be read: {reason.rstrip('.')}.", code="D28")
 
 
 def list_files(source: str | Path) -> list[File]:
@@ -85,24 +85,28 @@ def list_files(source: str | Path) -> list[File]:
     if path.is_dir():
         names = sorted(_below(path))
         if not names:
-            raise DataError(f"{source} holds no image and no video.", fix=_known())
+            raise DataError(f"{source} holds no image and no video.", fix=_known(), code="D28")
         return [File(path / name, name) for name in names]
     if path.is_file():
         if not _is_known(path.name):
-            raise DataError(f"{source} is neither an image nor a video.", fix=_known())
+            raise DataError(f"{source} is neither an image nor a video.", fix=_known(), code="D28")
         return [File(path, Path(path.name))]
     if glob.has_magic(str(path)):
         found = sorted(Path(each) for each in glob.iglob(str(path), recursive=True))  # noqa: PTH207  (absolute, too)
         chosen = [each for each in found if each.is_file() and _is_known(each.name)]
         if not chosen:
-            raise DataError(f"No image or video fits the pattern {source}.", fix=_known())
+            raise DataError(
+                f"No image or video fits the pattern {source}.", fix=_known(), code="D28"
+            )
         root = os.path.commonpath([each.parent for each in chosen])
         return [File(each, each.relative_to(root)) for each in chosen]
     if "://" in str(source):
-        raise DataError(f"{source} is an address.", fix="Download it first; nothing is fetched.")
+        raise DataError(
+            f"{source} is an address.", fix="Download it first; nothing is fetched.", code="D28"
+        )
     folder = path.parent
     siblings = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    raise DataError(f"{source} does not exist.", fix=nearest(path.name, siblings))
+    raise DataError(f"{source} does not exist.", fix=nearest(path.name, siblings), code="D28")
 
 
 def is_video(name: str) -> bool:
@@ -159,4 +163,6 @@ def _video(file: File) -> Iterator[Frame | DataError]:
     finally:
         capture.release()
     if not number:
-        yield DataError(f"{file.path} cannot be read: it holds no frame that can be decoded")
+        yield DataError(
+            f"{file.path} cannot be read: it holds no frame that can be decoded", code="D28"
+        )

@@ -65,7 +65,9 @@ def build_methods(
     if not configs:
         where = origin_of("distill.methods", origins) if origins else ""
         what = "distill.methods is empty: nothing would be learnt from the teacher"
-        raise ConfigError(what, where=where, fix=f"For example  --method {next(iter(METHODS))}")
+        raise ConfigError(
+            what, where=where, fix=f"For example  --method {next(iter(METHODS))}", code="T22"
+        )
     faults: list[ConfigError] = []
     methods: dict[str, Method] = {}
     places = range(len(configs)) if numbers is None else numbers
@@ -76,10 +78,10 @@ def build_methods(
             options = _validated(kind, config.options)
             method = _made(kind, widths, options)
         except _Faults as found:
-            for name, what, fix in found.faults:
+            for code, name, what, fix in found.faults:
                 leaf = f"{key}.{name}" if name else f"{key}.name"
                 where = origin_of(leaf, origins) if origins else ""
-                faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix))
+                faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix, code=code))
             continue
         label = _unused(config.name.rpartition(":")[2], methods)
         if resize == "teacher" and Need.FEATURES | Need.PREDICTIONS in method.needs:
@@ -97,21 +99,21 @@ def resolve(name: str) -> type[Method]:
     module, colon, member = name.partition(":")
     if not colon:
         fix = f"{nearest(name, METHODS)} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
-        raise _Faults([("", f"there is no method '{name}'", fix.strip())])
+        raise _Faults([("T22", "", f"there is no method '{name}'", fix.strip())])
     try:
         content = import_module(module)
     except Exception as error:  # a user's module may fail in any way
         fix = "Install the package, or start where Python can import it"
         plain = isinstance(error, ImportError | ValueError)
         reason = str(error) if plain else f"{type(error).__name__}: {error}"
-        raise _Faults([("", f"cannot import '{module}': {reason}", fix)]) from error
+        raise _Faults([("T22", "", f"cannot import '{module}': {reason}", fix)]) from error
     found = getattr(content, member, None)
     if found is None:
         fix = nearest(member, vars(content))
-        raise _Faults([("", f"'{module}' has no '{member}'", fix)])
+        raise _Faults([("T22", "", f"'{module}' has no '{member}'", fix)])
     if not (isinstance(found, type) and issubclass(found, Method)):
         fix = "Derive it from tutelage.distill.Method"
-        raise _Faults([("", f"'{name}' is not a distillation method", fix)])
+        raise _Faults([("T22", "", f"'{name}' is not a distillation method", fix)])
     return found
 
 
@@ -148,9 +150,9 @@ def describe_methods() -> tuple[MethodRow, ...]:
 
 
 class _Faults(Exception):
-    """Faults of one method: option name (or empty), what is wrong, the fix."""
+    """Faults of one method: code, option name (or empty), what is wrong, the fix."""
 
-    def __init__(self, faults: Sequence[tuple[str, str, str]]) -> None:
+    def __init__(self, faults: Sequence[tuple[str, str, str, str]]) -> None:
         self.faults = faults
         super().__init__(faults)
 
@@ -162,18 +164,18 @@ def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]
     try:
         checked = schema.model_validate(dict(options))
     except ValidationError as error:
-        faults: list[tuple[str, str, str]] = []
+        faults: list[tuple[str, str, str, str]] = []
         for fault in error.errors():
             name = str(fault["loc"][0]) if fault["loc"] else ""
             if fault["type"] == "extra_forbidden":
                 what = f"{kind.__name__} has no option '{name}'"
-                faults.append((name, what, f"{nearest(name, known)} {listed}".strip()))
+                faults.append(("C05", name, what, f"{nearest(name, known)} {listed}".strip()))
             elif fault["type"] == "missing":
-                faults.append((name, f"{kind.__name__} needs the option '{name}'", listed))
+                faults.append(("C26", name, f"{kind.__name__} needs the option '{name}'", listed))
             else:
                 reason = fault["msg"][0].lower() + fault["msg"][1:]
                 what = f"{kind.__name__}'s option '{name}' is {fault['input']!r}: {reason}"
-                faults.append((name, what, listed))
+                faults.append(("C25", name, what, listed))
         raise _Faults(faults) from error
     return {name: getattr(checked, name) for name in known}
 
@@ -182,7 +184,9 @@ def _made(kind: type[Method], channels: Channels, options: Mapping[str, Any]) ->
     try:
         return cast("Callable[..., Method]", kind)(channels, **options)
     except ValueError as error:  # options that exclude each other
-        raise _Faults([("", f"{kind.__name__}: {error}", "See  tutelage methods")]) from error
+        raise _Faults(
+            [("T22", "", f"{kind.__name__}: {error}", "See  tutelage methods")]
+        ) from error
 
 
 def _side(resize: bool | Side) -> Side:

@@ -47,7 +47,9 @@ def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) 
     """Return the error of a method that compares classes, of networks without common ones."""
     if not teacher:
         what = f"Method '{method}' compares class scores, but the teacher shares features only"
-        return ConfigError(what, fix="Use a feature method (fgd), or a teacher that predicts.")
+        return ConfigError(
+            what, fix="Use a feature method (fgd), or a teacher that predicts.", code="T09"
+        )
     common = [name for name in student if name in teacher]
     what = (
         f"Method '{method}' compares class scores, but the teacher knows {len(teacher)} classes "
@@ -56,7 +58,7 @@ def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) 
     ways = [f"--set {SETTING}=by-name"] if common else []
     ways.append(f"--set {SETTING}='{{{student[0]}: {teacher[0]}}}'  (the student's: the teacher's)")
     fix = f"Use a feature method (fgd), or say which classes mean the same:  {'  or  '.join(ways)}"
-    return ConfigError(what, fix=fix)
+    return ConfigError(what, fix=fix, code="T09")
 
 
 def _check(setting: Mapping[str, str], student: Sequence[str], teacher: Sequence[str]) -> None:
@@ -65,4 +67,6 @@ def _check(setting: Mapping[str, str], student: Sequence[str], teacher: Sequence
         for name in given:
             if name not in known:
                 fix = f"{nearest(name, known)} It knows: {', '.join(known)}".strip()
-                raise ConfigError(f"{SETTING}: the {who} has no class '{name}'", fix=fix)
+                raise ConfigError(
+                    f"{SETTING}: the {who} has no class '{name}'", fix=fix, code="T09"
+                )

@@ -148,9 +148,10 @@ class _Faults:
         self._origins = origins
         self._found: list[ConfigError] = []
 
-    def add(self, what: str, fix: str, setting: str = "") -> None:
+    def add(self, code: str, what: str, fix: str, setting: str = "") -> None:
         where = self._origins.get(f"distill.{setting}", "")
-        self._found.append(ConfigError(what, where=f"from {where}" if where else "", fix=fix))
+        where = f"from {where}" if where else ""
+        self._found.append(ConfigError(what, where=where, fix=fix, code=code))
 
     def raise_any(self) -> None:
         if self._found:
@@ -200,10 +201,11 @@ def _unknown(
                 what = f"{setting}: {missing[0]} is {kind} of {menu.name}, it has no features"
             hint = "Did you swap student and teacher? " if swapped else ""
             named = f" List: tutelage layers {menu.name}" if is_named(menu.name) else ""
-            faults.add(what, f"{hint}{menu.listed_levels()}{named}", setting)
+            faults.add("T06", what, f"{hint}{menu.listed_levels()}{named}", setting)
         twice = sorted({key for key in keys or () if (keys or ()).count(key) > 1})
         if twice:
-            faults.add(f"{setting}: {', '.join(twice)} is given twice", "Name it once.", setting)
+            what = f"{setting}: {', '.join(twice)} is given twice"
+            faults.add("T06", what, "Name it once.", setting)
 
 
 def _by_level(faults: _Faults, ours: _Menu, theirs: _Menu, *, resize: bool) -> Pairs:
@@ -215,7 +217,9 @@ def _by_level(faults: _Faults, ours: _Menu, theirs: _Menu, *, resize: bool) -> P
     ]
     if not common:
         what = "student and teacher have no pyramid level in common"
-        faults.add(what, f"{ours.listed_levels()} {theirs.listed_levels()} Name layers of both.")
+        faults.add(
+            "T08", what, f"{ours.listed_levels()} {theirs.listed_levels()} Name layers of both."
+        )
     taps = [tuple(menu.taps[menu.levels[level]] for level in common) for menu in (ours, theirs)]
     return Pairs(taps[0], taps[1])
 
@@ -234,7 +238,7 @@ def _by_stride(
             )
             near = other.of_stride(tap.stride, tap.key)
             options = f"Layers of the {role} of stride {tap.stride}: {near}. " if near else ""
-            faults.add(what, f"{options}{other.listed_levels()}", setting)
+            faults.add("T08", what, f"{options}{other.listed_levels()}", setting)
         else:
             partners.append(other.taps[level])
     return tuple(taps), tuple(partners)
@@ -265,7 +269,7 @@ def _unequal_count(
     what = f"{_count(first, 'student')} but {_count(second, 'teacher')}; they are paired in order"
     missing = [f"Missing a partner: {', '.join(told)}."] if told else []
     setting = TEACHER if student_longer else STUDENT
-    faults.add(what, " ".join([*missing, *dict.fromkeys(partners)]), setting)
+    faults.add("T07", what, " ".join([*missing, *dict.fromkeys(partners)]), setting)
     kept = tuple(key for key in longer if key not in lonely)
     return (kept, second) if student_longer else (first, kept)
 
@@ -298,4 +302,5 @@ def _unequal_stride(faults: _Faults, first: Keys, second: Keys, ours: _Menu, the
         )
         near = theirs.of_stride(stride, two)
         options = f"Teacher layers of stride {stride}: {near}. " if near else ""
-        faults.add(what, f"{options}Or allow resampling: --set distill.resize=true", TEACHER)
+        fix = f"{options}Or allow resampling: --set distill.resize=true"
+        faults.add("T08", what, fix, TEACHER)

@@ -19,7 +19,9 @@ def choose_device(name: str) -> torch.device:
     countable = kind == "cuda" and number.isdecimal() and number.isascii()
     if kind not in ("auto", "cpu", "cuda", "mps") or (name != kind and not countable):
         raise ConfigError(
-            f"--device {name} is not a device.", fix="Use auto, cpu, cuda, cuda:0 or mps."
+            f"--device {name} is not a device.",
+            fix="Use auto, cpu, cuda, cuda:0 or mps.",
+            code="C18",
         )
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,10 +29,12 @@ def choose_device(name: str) -> torch.device:
         listed = ", ".join(f"cuda:{each}" for each in range(count))
         has = f"{count} CUDA device{'s' * (count > 1)} ({listed})" if count else "no CUDA device"
         raise ConfigError(
-            f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto."
+            f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto.", code="C18"
         )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
-            "--device mps: this machine has no MPS device.", fix="Use --device cpu or auto."
+            "--device mps: this machine has no MPS device.",
+            fix="Use --device cpu or auto.",
+            code="C18",
         )
     return torch.device(name)

@@ -117,6 +117,7 @@ def match_classes(
         f"{model} does not fit {data}: {'; '.join(parts)}.",
         fix="Use the data set it was trained on, rename the classes in the data yaml, or compare "
         "places only: --single-cls.",
+        code="W24",
     )
 
 

@@ -135,7 +135,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
     levels = _named_levels(arch.get("levels") or {}, len(rows), faults)
     family = _family(arch.get("family"), rows, faults)
     if faults:
-        raise ConfigError(f"{name} is not a usable model: " + "; ".join(faults))
+        raise ConfigError(f"{name} is not a usable model: " + "; ".join(faults), code="C28")
     return Architecture(
         name, classes, width, unit, channels, activation, anchors, rows, levels, family, mapping
     )

@@ -67,6 +67,7 @@ def load(
             raise ConfigError(
                 f"'{model}' has weights of its own, and '{weights}' was given too.",
                 fix="Give an architecture with weights, or a weight file alone.",
+                code="C30",
             )
         return restore(read_checkpoint(cast("str | Path", model)), chosen)
     name, mapping = _mapping(model)
@@ -98,7 +99,7 @@ def _build(
         return GraphDetector(read_architecture(mapping, name=name, classes=len(names)), names)
     except ConfigError as error:
         where = "" if isinstance(source, Mapping) or is_named(str(source)) else str(source)
-        raise ConfigError(error.what, where=where, fix=error.fix) from error
+        raise ConfigError(error.what, where=where, fix=error.fix, code=error.code) from error
 
 
 def is_checkpoint(model: Source) -> bool:
@@ -123,11 +124,12 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
         raise WeightsError(
             f"{path} is {kind}; an architecture is a name or a yaml.",
             fix=f"To start from trained weights:  --weights {path}",
+            code="W22",
         )
     if path.suffix not in (".yaml", ".yml"):
         hint = nearest(text, ARCHITECTURES) or f"Architectures: {', '.join(ARCHITECTURES)}."
         raise ConfigError(
-            f"'{text}' is no architecture, yaml, weight file or run folder.", fix=hint
+            f"'{text}' is no architecture, yaml, weight file or run folder.", fix=hint, code="C27"
         )
     return path.stem, _read_yaml(path)
 
@@ -139,17 +141,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         siblings = [each.name for each in path.parent.glob("*.y*ml")]
         hint = nearest(path.name, siblings) or nearest(path.stem, ARCHITECTURES)
         known = f"Architectures: {', '.join(ARCHITECTURES)}."
-        raise ConfigError(f"{path} does not exist.", fix=hint or known) from error
+        raise ConfigError(f"{path} does not exist.", fix=hint or known, code="C27") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a text file, so it cannot be a model yaml.") from error
+        raise ConfigError(
+            f"{path} is not a text file, so it cannot be a model yaml.", code="C28"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", code="C28") from error
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = yaml_problem(error)
         where = f"{path.name}:{line}" if line else path.name
-        raise ConfigError(f"{path} is not valid yaml: {problem}", where=where) from error
+        raise ConfigError(
+            f"{path} is not valid yaml: {problem}", where=where, code="C28"
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no model yaml: it holds no mapping.")
+        raise ConfigError(f"{path} is no model yaml: it holds no mapping.", code="C28")
     return cast("dict[str, Any]", content)
 
 
@@ -178,5 +184,5 @@ def _stored_names(
         return checkpoint.names
     count = mapping.get("nc")
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(f"{name}: nc must be a positive integer, got {count!r}.")
+        raise ConfigError(f"{name}: nc must be a positive integer, got {count!r}.", code="C28")
     return tuple(map(str, range(count)))

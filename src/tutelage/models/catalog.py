@@ -66,6 +66,7 @@ def named(text: str) -> dict[str, Any]:
         raise ConfigError(
             f"'{text}' is not an architecture.",
             fix=nearest(name, ARCHITECTURES) or f"Known: {', '.join(ARCHITECTURES)}.",
+            code="C27",
         )
     variant = ARCHITECTURES[name]
     mapping = copy.deepcopy(_graph(variant.file))
@@ -114,6 +115,7 @@ def _width(text: str, width: str) -> float:
         raise ConfigError(
             f"'{text}': after @ comes a width multiple above 0 and at most {MAX_WIDTH:g}.",
             fix="For example yolov7-tiny@0.25.",
+            code="C27",
         )
     return value
 

@@ -68,13 +68,16 @@ def weight_file(source: str | Path) -> Path:
     if path.is_dir():
         if not (path / BEST).is_file():
             raise WeightsError(
-                f"{path} holds no {BEST}.", fix="A run folder has one after its first evaluation."
+                f"{path} holds no {BEST}.",
+                fix="A run folder has one after its first evaluation.",
+                code="W22",
             )
         return path / BEST
     if is_named(str(source)) and not path.exists():
         raise WeightsError(
             f"{source} is an architecture: it has no trained weights.",
             fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
+            code="W22",
         )
     return path
 
@@ -101,6 +104,7 @@ def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
             f"{path} has no architecture and class names in its header, and its tensors are of no "
             "YOLOv7/YOLOv5 detector.",
             fix="Give a best.safetensors of a run, or a YOLOv7/YOLOv5 .pt.",
+            code="W22",
         ) from error
     known = normalise_names(names, found.classes)
     return _evened(path, state, {}, known, (), "a bare state dict")
@@ -219,7 +223,8 @@ def _proven(
     if checkpoint.strides and checkpoint.strides != detector.strides:
         raise WeightsError(
             f"{checkpoint.source} says strides {list(checkpoint.strides)}, but its graph has "
-            f"{list(detector.strides)}."
+            f"{list(detector.strides)}.",
+            code="W10",
         )
     state = _with_anchors(detector, checkpoint.state)
     if is_folded(state):
@@ -254,6 +259,7 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
             f"{checkpoint.source} holds tensors without a yaml, and no known architecture has "
             "tensors like these.",
             fix="Give the yaml of the model too:  --cfg model.yaml --weights FILE",
+            code="W22",
         )
     unknown: dict[str, list[str]] = {}
     for row, block in enumerate(block_names(checkpoint.arch)[:-1]):
@@ -267,14 +273,17 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
         raise ConfigError(
             f"its graph has blocks that are not known here: {listed}.",
             fix="A block is one file and one line: see docs/architecture.md.",
+            code="C28",
         )
     rows, head = _row_count(checkpoint.arch), head_of(checkpoint.state)
     if head is None or head.row != rows - 1:
         place = "no anchors" if head is None else f"its anchors in row {head.row}"
-        raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.")
+        raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.", code="C28")
     arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=classes)
     if sum(row.count for row in arch.rows) > rows + len(checkpoint.state):
-        raise ConfigError("its yaml repeats blocks more often than the file has tensors.")
+        raise ConfigError(
+            "its yaml repeats blocks more often than the file has tensors.", code="C28"
+        )
     return arch
 
 
@@ -295,6 +304,7 @@ def fill(
         raise WeightsError(
             f"{checkpoint.source} is a folded deploy file: without BatchNorm it cannot be trained.",
             fix="Use the file from before folding.",
+            code="W22",
         )
     state = fitted(checkpoint.state, detector.state_dict())
     report = matching(detector, state, anchors=anchors)
@@ -303,6 +313,7 @@ def fill(
             f"{checkpoint.source} does not fit {detector.arch_name}: "
             f"{report.matched} of {report.total} tensors match.",
             fix=_likeness(checkpoint, detector),
+            code="W12",
         )
     return transfer(detector, state, anchors=anchors)
 
@@ -350,5 +361,6 @@ def _require_same(detector: GraphDetector, state: Mapping[str, Tensor], source: 
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(
-            f"{source} does not hold the tensors of its own graph: {'; '.join(faults[:3])}{more}."
+            f"{source} does not hold the tensors of its own graph: {'; '.join(faults[:3])}{more}.",
+            code="W10",
         )

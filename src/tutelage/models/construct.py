@@ -65,7 +65,7 @@ def construct(arch: Architecture) -> Parts:
             maps[row.index] = on_meta(module.eval(), inputs)  # less to do than in training
         except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"{arch.name}, {row.text}: {reason}") from error
+            raise ConfigError(f"{arch.name}, {row.text}: {reason}", code="C28") from error
         shape = maps[row.index].shape
         if shape[1] != channels:
             raise RuntimeError(f"{row.text}: expected {channels} channels, got {shape[1]}")
@@ -89,14 +89,17 @@ def _make_head(row: Row, arch: Architecture, inputs: list[Tensor]) -> Detect:
     for source, x in zip(row.sources, inputs, strict=True):
         stride, rest = divmod(PROBE, x.shape[-2])
         if rest:
-            raise ConfigError(f"{arch.name}, {row.text}: row {source} has no whole stride")
+            raise ConfigError(
+                f"{arch.name}, {row.text}: row {source} has no whole stride", code="C28"
+            )
         strides.append(stride)
     levels = len(arch.lead)
     lead, auxiliary = strides[:levels], strides[levels:]
     if auxiliary not in ([], lead):
         raise ConfigError(
             f"{arch.name}, {row.text}: the auxiliary rows have strides {auxiliary}, "
-            f"the lead rows {lead}"
+            f"the lead rows {lead}",
+            code="C28",
         )
     return HEADS[row.block](
         [x.shape[1] for x in inputs],

@@ -65,6 +65,7 @@ class Detector(nn.Module, ABC):
         raise ConfigError(
             f"{type(self).__name__} cannot be run from layers {', '.join(features)} on.",
             fix="Choose another method:  tutelage methods",
+            code="T29",
         )
 
     @abstractmethod
@@ -87,4 +88,5 @@ def check_image_size(size: int, stride: int) -> None:
         raise ConfigError(
             f"--img-size {size} must be a multiple of {stride} (largest stride).",
             fix=f"Nearest: {near}.",
+            code="C17",
         )

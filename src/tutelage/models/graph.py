@@ -224,6 +224,7 @@ class GraphDetector(Detector):
             raise ConfigError(
                 f"the head of {self.arch_name} does not follow from layers {listed} alone",
                 fix=f"Tap one layer on every way to the head: {', '.join(self.levels)}.",
+                code="T29",
             )
         return sorted(needed)
 
@@ -304,7 +305,9 @@ class GraphDetector(Detector):
         )
         hint = nearest(str(keys[0]), self.levels)
         return ConfigError(
-            what, fix=f"{hint + ' ' if hint else ''}{levels} List: tutelage layers {self.arch_name}"
+            what,
+            fix=f"{hint + ' ' if hint else ''}{levels} List: tutelage layers {self.arch_name}",
+            code="T06",
         )
 
 

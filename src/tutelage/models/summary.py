@@ -160,11 +160,13 @@ def convert(source: str | Path, target: str | Path, *, force: bool = False) -> N
     """
     path = Path(target)
     if path.suffix != ".safetensors":
-        raise ConfigError(f"--to {path}: only .safetensors is written.")
+        raise ConfigError(f"--to {path}: only .safetensors is written.", code="C29")
     if not path.parent.is_dir():
-        raise ConfigError(f"--to {path}: there is no folder {path.parent}.")
+        raise ConfigError(f"--to {path}: there is no folder {path.parent}.", code="C29")
     if path.exists() and not force:
-        raise ConfigError(f"--to {path}: the file exists.", fix="Replace it with  --force")
+        raise ConfigError(
+            f"--to {path}: the file exists.", fix="Replace it with  --force", code="C29"
+        )
     checkpoint = read_checkpoint(source)
     require_usable(checkpoint)
     from tutelage.weights import save_best

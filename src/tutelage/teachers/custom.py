@@ -61,7 +61,7 @@ class FeatureTeacher(ForeignTeacher):
         def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
             if predictions and predict is None:
                 fix = "Give FeatureTeacher a predict function, or use a feature method (fgd)."
-                raise ConfigError(f"{title} shares features only", fix=fix)
+                raise ConfigError(f"{title} shares features only", fix=fix, code="T26")
             found, out = recorder(lambda: network(images), stop=not predictions)
             size = (int(images.shape[-2]), int(images.shape[-1]))
             maps = [found[module] for module in taps.values()]
@@ -101,20 +101,20 @@ def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:
         plain = isinstance(error, ImportError)
         reason = str(error) if plain else f"{type(error).__name__}: {error}"
         fix = "Install the package, or start where Python can import it"
-        raise ConfigError(f"cannot import '{module}': {reason}", fix=fix) from error
+        raise ConfigError(f"cannot import '{module}': {reason}", fix=fix, code="T26") from error
     build: Any = getattr(content, member, None)
     if not callable(build):
         what = f"'{module}' has no function '{member}'"
-        raise ConfigError(what, fix=nearest(member, vars(content)))
+        raise ConfigError(what, fix=nearest(member, vars(content)), code="T26")
     try:
         teacher: Any = build(device)
     except UserError:
         raise
     except Exception as error:  # a user's function may fail in any way
-        raise TeacherError(f"{path} failed: {type(error).__name__}: {error}") from error
+        raise TeacherError(f"{path} failed: {type(error).__name__}: {error}", code="T26") from error
     if fault := _fault(teacher):
         fix = "See tutelage.teachers.Teacher, or return a tutelage.teachers.FeatureTeacher"
-        raise ConfigError(f"{path} returned no teacher: {fault}", fix=fix)
+        raise ConfigError(f"{path} returned no teacher: {fault}", fix=fix, code="T26")
     teacher.record = {**teacher.record, "source": path}
     return teacher
 
@@ -124,10 +124,10 @@ def _predicted(title: str, predict: Predict, out: Any, size: tuple[int, int]) ->
         found: Any = predict(out, size)
     except Exception as error:  # a user's function may fail in any way
         what = f"predict of {title} failed: {type(error).__name__}: {error}"
-        raise TeacherError(what) from error
+        raise TeacherError(what, code="T26") from error
     if not isinstance(found, Predictions):
         what = f"predict of {title} returned a {type(found).__name__}"
-        raise TeacherError(what, fix="It must return tutelage.structures.Predictions.")
+        raise TeacherError(what, fix="It must return tutelage.structures.Predictions.", code="T26")
     return found
 
 

@@ -104,7 +104,9 @@ class ForeignTeacher:
         for key in keys:
             if key not in places:
                 what = f"{self.title} has no tap '{key}'"
-                raise ConfigError(what, fix=f"{nearest(key, places)} Taps: {' '.join(places)}")
+                raise ConfigError(
+                    what, fix=f"{nearest(key, places)} Taps: {' '.join(places)}", code="T06"
+                )
         self._chosen = [places[key] for key in keys]
         self.taps: tuple[Tap, ...] = tuple(self._all[number] for number in self._chosen)
         self.stride = math.lcm(BASE_STRIDE, *(tap.stride for tap in self.taps))
@@ -137,7 +139,9 @@ def _taps(
         elif stride and stride not in (tap.stride for tap in found.values()):
             found[number] = Tap(f"p{round(math.log2(stride))}", feature.shape[1], stride)
     if not found:
-        raise ConfigError("The network has no feature map whose size is a fraction of the image's")
+        raise ConfigError(
+            "The network has no feature map whose size is a fraction of the image's", code="T26"
+        )
     return dict(sorted(found.items(), key=lambda item: item[1].stride))
 
 

@@ -46,7 +46,7 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
     """
     if not source.strip():
         fix = "Give hf:FOLDER, as save_pretrained writes it, or hf:ID of one in the local cache."
-        raise ConfigError("'hf:' names no network.", fix=fix)
+        raise ConfigError("'hf:' names no network.", fix=fix, code="T23")
     library = _library()
     library.utils.logging.disable_progress_bar()
     folder = _folder(library, source)
@@ -54,11 +54,14 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
         config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"hf:{source} has a config.json that is not read: {reason}") from error
+        raise WeightsError(
+            f"hf:{source} has a config.json that is not read: {reason}", code="T23"
+        ) from error
     if config.model_type not in FAMILIES:
         raise ConfigError(
             f"hf:{source} is a {config.model_type}, which is not read.",
             fix=f"Known: {' '.join(FAMILIES)}. Others: tutelage.teachers.FeatureTeacher",
+            code="T23",
         )
     for name in FIXED_SIZES:
         if hasattr(config, name):
@@ -76,10 +79,10 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
         raise MissingExtraError(what, fix=str(error).strip().splitlines()[0]) from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"hf:{source} cannot be read: {reason}") from error
+        raise WeightsError(f"hf:{source} cannot be read: {reason}", code="T23") from error
     if missing := sorted(told["missing_keys"]):
         what = f"hf:{source} is no trained detector: it has no {missing[0]}"
-        raise WeightsError(f"{what} ({len(missing)} tensors are missing).")
+        raise WeightsError(f"{what} ({len(missing)} tensors are missing).", code="T23")
     found = {"source": f"hf:{source}", "sha256": fingerprint(model.state_dict().items())}
     mean, std = _normalisation(folder, FAMILIES[config.model_type])
     return hugging_face_teacher(model, mean=mean, std=std, record=found, device=device)
@@ -159,13 +162,13 @@ def _folder(library: Any, source: str) -> Path:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             fix = "Give a folder written by save_pretrained."
-            raise WeightsError(f"{source} holds no config.json.", fix=fix)
+            raise WeightsError(f"{source} holds no config.json.", fix=fix, code="T23")
         return folder
     try:
         return Path(library.utils.cached_file(source, "config.json", local_files_only=True)).parent
     except (OSError, ValueError) as error:
         fix = f"hf download {source}"
-        raise WeightsError(f"hf:{source} is not on this machine.", fix=fix) from error
+        raise WeightsError(f"hf:{source} is not on this machine.", fix=fix, code="T23") from error
 
 
 def _normalisation(folder: Path, usual: Normalisation) -> Normalisation:
@@ -176,7 +179,7 @@ def _normalisation(folder: Path, usual: Normalisation) -> Normalisation:
     try:
         told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise WeightsError(f"{path} is no JSON: {error}") from error
+        raise WeightsError(f"{path} is no JSON: {error}", code="T23") from error
     factor = float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0
     mean, std = usual
     normalised = told.get("do_normalize")

@@ -49,7 +49,7 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
     if not _importable(family):
         forms = " ".join(f"{known}:…" for known in TEACHERS)
         fix = f"{nearest(family, TEACHERS)} Known: {forms} package.module:function, or a file."
-        raise ConfigError(f"'{source}': there is no '{family}'", fix=fix.strip())
+        raise ConfigError(f"'{source}': there is no '{family}'", fix=fix.strip(), code="T23")
     return load_custom(source, device, dtype)
 
 

@@ -28,7 +28,9 @@ class TapRecorder:
         for key in keys:
             if key not in modules:
                 what = f"{type(network).__name__} has no submodule '{key}'"
-                raise ConfigError(what, fix=nearest(key, modules) or "See named_modules().")
+                raise ConfigError(
+                    what, fix=nearest(key, modules) or "See named_modules().", code="T06"
+                )
         self._modules = {key: modules[key] for key in keys}
 
     def __call__(self, run: Callable[[], Any], *, stop: bool) -> tuple[dict[str, Any], Any]:
@@ -68,10 +70,12 @@ class TapRecorder:
                 hook.remove()
         for key in self._modules:
             if key not in found:
-                raise ConfigError(f"The submodule '{key}' does not run when the network does")
+                raise ConfigError(
+                    f"The submodule '{key}' does not run when the network does", code="T06"
+                )
             if _version(found[key]) != versions[key]:
                 what = f"The output of '{key}' is changed in place by what follows it"
-                raise ConfigError(what, fix="Tap the submodule that does so instead.")
+                raise ConfigError(what, fix="Tap the submodule that does so instead.", code="T06")
         return found, result
 
 

@@ -42,7 +42,7 @@ def load_torchvision(name: str, device: torch.device, dtype: torch.dtype) -> For
     known = list_models(module=detection)
     if name not in known:
         fix = f"{nearest(name, known)} Detectors: {' '.join(known)}"
-        raise ConfigError(f"torchvision has no detector '{name}'", fix=fix.strip())
+        raise ConfigError(f"torchvision has no detector '{name}'", fix=fix.strip(), code="T23")
     categories = get_model_weights(name).DEFAULT.meta["categories"]  # type: ignore[attr-defined]
     if at:
         path = existing_file(file)
@@ -104,6 +104,7 @@ def _released(name: str) -> Path:
             f"The weights of torchvision's {name} are not on this machine.",
             where=str(path),
             fix=f"Put {url} there, or give a state dict: --teacher-weights torchvision:{name}@FILE",
+            code="T23",
         )
     _read(path)  # the library would unpickle whatever is in it
     return path
@@ -125,12 +126,14 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         what = f"Refused to read {path}: it holds more than tensors and plain values."
-        raise WeightsError(f"{what} Nothing was executed.", fix=save) from error
+        raise WeightsError(f"{what} Nothing was executed.", fix=save, code="W11") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is damaged or truncated.", fix="Copy it again.") from error
+        raise WeightsError(
+            f"{path} is damaged or truncated.", fix="Copy it again.", code="W10"
+        ) from error
     state = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise WeightsError(f"{path} holds no state dict.", fix=save)
+        raise WeightsError(f"{path} holds no state dict.", fix=save, code="T23")
     return dict(state)
 
 
@@ -157,6 +160,7 @@ def _filled(name: str, classes: int, state: Mapping[str, Tensor], path: Path) ->
         raise WeightsError(
             f"{path} does not fit torchvision's {name}: {' '.join(reason[1:2]).strip()[:200]}",
             fix="Give the name of the detector whose state dict it is.",
+            code="T23",
         ) from error
     return model
 
@@ -166,7 +170,7 @@ def _labels(names: Any, classes: int, categories: Sequence[str], path: Path) -> 
     if isinstance(names, list) and names:
         if len(names) not in (classes, classes - 1):
             what = f"{path} names {len(names)} classes, but its tensors are of {classes - 1}"
-            raise WeightsError(f"{what} and the background.")
+            raise WeightsError(f"{what} and the background.", code="T23")
         own = [str(name) for name in names]
         return own if len(own) == classes else [NO_CLASS[0], *own]
     if classes == len(categories):

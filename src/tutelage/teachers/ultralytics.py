@@ -36,7 +36,9 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
         ConfigError: It is no detector, or none is named.
     """
     if not file.strip():
-        raise ConfigError("'ultralytics:' names no network.", fix="Give ultralytics:FILE.pt")
+        raise ConfigError(
+            "'ultralytics:' names no network.", fix="Give ultralytics:FILE.pt", code="T23"
+        )
     record = {"source": f"ultralytics:{file}", **identity(file)}
     try:
         library: Any = import_module("ultralytics")
@@ -49,12 +51,12 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
         yolo = library.YOLO(file, verbose=False)
     except Exception as error:  # another package may fail in any way
         reason = f"{type(error).__name__}: {error}"
-        raise WeightsError(f"ultralytics cannot open {file}: {reason}") from error
+        raise WeightsError(f"ultralytics cannot open {file}: {reason}", code="T23") from error
     if Path(str(yolo.ckpt_path)).resolve() != Path(file).resolve():
         what = f"ultralytics takes '{file}' for a name of its own and opened {yolo.ckpt_path}"
-        raise WeightsError(what, fix="Give your file another name.")
+        raise WeightsError(what, fix="Give your file another name.", code="T23")
     if yolo.task != "detect":
-        raise ConfigError(f"{file} is for the task '{yolo.task}', not 'detect'")
+        raise ConfigError(f"{file} is for the task '{yolo.task}', not 'detect'", code="T23")
     network = yolo.model
     inputs = network.model[-1].f  # the rows that feed the head
     names = [str(name) for _, name in sorted(yolo.names.items())]

@@ -101,10 +101,12 @@ def plan_comparison(
     """
     faults: list[ConfigError] = []
     if config.data is None:
-        faults.append(ConfigError("No data set is given", fix="Add  --data data.yaml"))
+        faults.append(ConfigError("No data set is given", fix="Add  --data data.yaml", code="C26"))
     if config.distill.teacher is None:
         fix = "Add  --teacher-weights runs/teacher"
-        faults.append(ConfigError("No teacher is given: there is nothing to compare", fix=fix))
+        faults.append(
+            ConfigError("No teacher is given: there is nothing to compare", fix=fix, code="C26")
+        )
     chosen = _read_seeds(seeds, seed_list, faults)
     numbers = _read_ratios(ratios, faults)
     share = _read_share(epochs_share, config.train.epochs, faults)
@@ -139,7 +141,9 @@ def _method_arms(
 ) -> list[Arm]:
     where = f"--method {text}"
     if text.strip() == BASELINE:
-        faults.append(ConfigError("The baseline is trained always; it is no method", where=where))
+        faults.append(
+            ConfigError("The baseline is trained always; it is no method", where=where, code="C31")
+        )
         return []
     found: list[MethodConfig] = []
     taps = config.distill.student_kd_layers or ("p3", "p4", "p5")
@@ -152,7 +156,7 @@ def _method_arms(
             found.append(method)
         except ConfigError as error:
             what = error.what.removeprefix(f"{METHODS}.0: ").rstrip(".")
-            faults.append(ConfigError(what, where=where, fix=error.fix))
+            faults.append(ConfigError(what, where=where, fix=error.fix, code=error.code))
     if len(found) < len(parts):
         return []
     spec = "+".join(_spec(method) for method in found)
@@ -194,7 +198,10 @@ def _short(value: float) -> str:
 def _repeated(arms: Iterable[Arm]) -> list[ConfigError]:
     names = [arm.name for arm in arms]
     twice = dict.fromkeys(name for name in names if names.count(name) > 1)
-    return [ConfigError(f"The arm {name} is given twice", fix="Leave one out.") for name in twice]
+    return [
+        ConfigError(f"The arm {name} is given twice", fix="Leave one out.", code="C31")
+        for name in twice
+    ]
 
 
 def _read_seeds(
@@ -202,19 +209,19 @@ def _read_seeds(
 ) -> tuple[int, ...]:
     if count is not None and listed is not None:
         what = "--seeds says how many seeds, --seed-list which ones: give one of them"
-        faults.append(ConfigError(what))
+        faults.append(ConfigError(what, code="C31"))
     if listed is not None:
         texts = [text for text in listed.replace(",", " ").split() if text]
         seeds = tuple(int(text) for text in texts if text.isdecimal() and int(text) < 2**32)
         if not texts or len(seeds) < len(texts) or len(set(seeds)) < len(seeds):
             fix = "Expected different whole numbers, e.g. 0,1,2."
-            faults.append(ConfigError(f"--seed-list {listed} cannot be used", fix=fix))
+            faults.append(ConfigError(f"--seed-list {listed} cannot be used", fix=fix, code="C31"))
         return seeds
     if count is None:
         return tuple(range(SEEDS))
     if not count.isdecimal() or not int(count):
         fix = "Expected a whole number of at least 1."
-        faults.append(ConfigError(f"--seeds {count} cannot be used", fix=fix))
+        faults.append(ConfigError(f"--seeds {count} cannot be used", fix=fix, code="C31"))
         return ()
     return tuple(range(int(count)))
 
@@ -227,7 +234,7 @@ def _read_ratios(texts: Sequence[str], faults: list[ConfigError]) -> list[float]
             found.append(ratio)
         else:
             fix = "Expected a number above 0."
-            faults.append(ConfigError(f"--ratio {text} cannot be used", fix=fix))
+            faults.append(ConfigError(f"--ratio {text} cannot be used", fix=fix, code="C31"))
     return found
 
 
@@ -237,10 +244,12 @@ def _read_share(text: str | None, epochs: int, faults: list[ConfigError]) -> flo
     share = _number(text)
     if not 0 < share < 1:
         fix = "Expected a number between 0 and 1, e.g. 0.6."
-        faults.append(ConfigError(f"--epochs-share {text} cannot be used", fix=fix))
+        faults.append(ConfigError(f"--epochs-share {text} cannot be used", fix=fix, code="C31"))
     elif not 0 < _epochs(share, epochs) < epochs:
         what = f"--epochs-share {text} of {epochs} epochs is {_epochs(share, epochs)} epochs"
-        faults.append(ConfigError(what, fix="Expected fewer than all and at least one."))
+        faults.append(
+            ConfigError(what, fix="Expected fewer than all and at least one.", code="C31")
+        )
     else:
         return share
     return None

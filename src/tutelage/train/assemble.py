@@ -89,13 +89,17 @@ def assemble(
     """
     if config.data is None:
         raise ConfigError(
-            "No data set is given.", fix="Add  --data data.yaml  (or the built-in:  --data digits)."
+            "No data set is given.",
+            fix="Add  --data data.yaml  (or the built-in:  --data digits).",
+            code="C26",
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
     train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(
-            f"No training image of {config.data} has a box.", fix="Check the label files."
+            f"No training image of {config.data} has a box.",
+            fix="Check the label files.",
+            code="D26",
         )
     student, start = make_student(config, train.names, origins, began)
     check_image_size(config.train.image_size, max(student.strides))
@@ -180,7 +184,9 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         half = "bf16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
         precision = half if where.type == "cuda" else "fp32"
     if precision == "fp16" and where.type == "cpu":
-        raise ConfigError("--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.")
+        raise ConfigError(
+            "--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.", code="C30"
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         # Accelerate keeps one state per process; a second run may have another precision or device.
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -202,6 +208,7 @@ def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:
             f"{stride}, and BatchNorm needs two to train.",
             fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
             f"--batch-size above 1 that leaves no single one of the {images} images over.",
+            code="C30",
         )
 
 
@@ -217,6 +224,7 @@ def synchronise(student: nn.Module, device: str, processes: int) -> None:
         raise ConfigError(
             "train.sync_bn needs GPUs: torch synchronises BatchNorm nowhere else.",
             fix="Leave it out, or give each process a larger batch.",
+            code="C30",
         )
     nn.SyncBatchNorm.convert_sync_batchnorm(student)  # in place: the same parameters and names
 
@@ -236,6 +244,7 @@ def make_criterion(config: Config, student: GraphDetector) -> Criterion:
             f"{student.arch_name} has auxiliary levels, which only OTA assigns, "
             f"but loss.assigner is {assigner}.",
             fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
+            code="C30",
         )
     return (AuxiliaryCriterion if auxiliary else Criterion)(
         anchors=student.anchors,
@@ -343,12 +352,14 @@ def make_fade(method: MethodConfig, distill: DistillConfig, epochs: int, steps: 
         raise ConfigError(
             f"'{method.name}' would stop at epoch {end}, but the run has {epochs} epochs.",
             fix="Leave stop_epoch out to teach to the end.",
+            code="T28",
         )
     if warmup >= end:
         raise ConfigError(
             f"'{method.name}' would rise for {warmup:g} epochs and end with epoch {end}: "
             "it would never have its full weight.",
             fix="Lower warmup_epochs.",
+            code="T28",
         )
     schedule = distill.schedule if method.schedule is None else method.schedule
     return Fade(schedule, round(warmup * steps), stop)

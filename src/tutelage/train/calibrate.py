@@ -132,6 +132,7 @@ def measure(
                 f"The weight of {name} cannot be measured: beside the gradient of detection that "
                 f"of {name} is {middle:g} at the layers it looks at.",
                 fix="Give it a number:  --method NAME:weight=1  or leave it out.",
+                code="T27",
             )
         weights[name] = min(max(share / middle, low), high)
     return Reading(weights, ratios, levels, balance)
@@ -225,6 +226,7 @@ def _norm(loss: Tensor, features: Sequence[Tensor]) -> list[float]:
         raise ConfigError(
             "The layers that the methods look at are frozen: there is no gradient to measure.",
             fix="Freeze fewer rows with --freeze, or give the method a number as weight.",
+            code="T27",
         )
     grads = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
     norms = (0.0 if g is None else float(torch.linalg.vector_norm(g.float())) for g in grads)

@@ -124,7 +124,9 @@ def run_comparison(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
-            "A comparison runs in one process.", fix="Start it without torchrun, on one device."
+            "A comparison runs in one process.",
+            fix="Start it without torchrun, on one device.",
+            code="C31",
         )
     yield from _Comparing(comparison, origins or {}, command_line, draws).events(dry_run)
 

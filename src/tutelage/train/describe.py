@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tutelage.config.load import describe_changes
+from tutelage.data.findings import Finding
 from tutelage.distill import Method, Pairs
 from tutelage.distill.method import Resized
 from tutelage.models.cost import cost
@@ -55,11 +56,11 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
     return tuple(rows)
 
 
-def data_warnings(parts: Parts) -> list[str]:
+def data_warnings(parts: Parts) -> list[Finding]:
     """Return what was noticed in the images and does not keep the run from using them."""
     indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
     found = [finding for index in indices for finding in index.findings]
-    return [finding.message for finding in found if finding.severity == "warning"]
+    return [finding for finding in found if finding.severity == "warning"]
 
 
 def _unlabelled(parts: Parts) -> str:

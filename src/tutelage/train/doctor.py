@@ -73,11 +73,13 @@ def examine(
     yield Stage(STAGES[0], 0)
     parts = assemble(config, origins)
     if parts.teaching is None:
-        raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher")
+        raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
     count = max(-(-IMAGES // reading_batch(parts)), 2)
     batches = [b.floating() for b in batches_with_boxes(parts, count)]
     if not batches:
-        raise DataError("No training batch holds a box: the teacher has nothing to point at.")
+        raise DataError(
+            "No training batch holds a box: the teacher has nothing to point at.", code="D26"
+        )
     yield Stage(STAGES[1], 1)
     judged = list(_judged(parts, parts.teaching))
     yield from judged

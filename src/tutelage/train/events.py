@@ -44,10 +44,11 @@ class Evaluated(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something worth a line."""
+    """Something worth a line; a warning has a code (``tutelage explain CODE``)."""
 
     level: Literal["info", "warning"]
     text: str
+    code: str = ""
 
 
 class Finished(NamedTuple):

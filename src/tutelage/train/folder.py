@@ -58,6 +58,7 @@ def make_run_folder(
             raise ConfigError(
                 f"The run folder {folder} cannot be made: {error.strerror}.",
                 fix="Choose another --project.",
+                code="C29",
             ) from error
         return folder
 
@@ -76,12 +77,15 @@ def unwritable(error: OSError, folder: Path, saved: Position | None) -> Training
         saved: What its ``last.pt`` holds; None: there is none.
     """
     if not folder.is_dir():
-        return TrainingError(f"The run folder {folder} is gone; nothing more can be saved there.")
+        return TrainingError(
+            f"The run folder {folder} is gone; nothing more can be saved there.", code="R23"
+        )
     kept = f"Its last.pt is whole, from {saved.in_words()}." if saved else "Nothing was saved yet."
     goes_on = f", then  tutelage train --resume {folder}" if saved else ""
     return TrainingError(
         f"{error.filename or folder} cannot be written: {error.strerror or error}. {kept}",
         fix=f"Make room, or make it writable{goes_on}",
+        code="R23",
     )
 
 

@@ -127,7 +127,7 @@ class FiniteGuard:
             whole = len(names) > 1 and len(names) == sum(map(len, losses))
             told = "all terms" if whole else ", ".join(names)
             what = f"{told} became {value:g} at epoch {epoch} step {step}. {self._kept()}"
-            raise TrainingError(what, fix=_cures(names))
+            raise TrainingError(what, fix=_cures(names), code="R14")
 
     def weights(self, modules: Iterable[nn.Module], epoch: int) -> None:
         """Look at all parameters and buffers: a finite loss may still have had a bad gradient.
@@ -139,7 +139,7 @@ class FiniteGuard:
         finite = [torch.isfinite(t).all() for t in held if t.is_floating_point()]
         if finite and not bool(torch.stack(finite).all()):
             what = f"The weights are not finite any more at the end of epoch {epoch}. "
-            raise TrainingError(what + self._kept(), fix=_cures([]))
+            raise TrainingError(what + self._kept(), fix=_cures([]), code="R14")
 
     def _kept(self) -> str:
         if self.saved is None:

@@ -86,6 +86,7 @@ def freeze_rows(student: GraphDetector, rows: tuple[int, ...]) -> int:
             f"--freeze {' '.join(map(str, rows))}: {student.arch_name} has rows 0…{last}, and one "
             "at least must train.",
             fix=f"One number N freezes rows 0…N-1: --freeze {last} trains the head alone.",
+            code="C25",
         )
     frozen = [p for row in sorted(chosen) for p in student.model[row].parameters()]
     for parameter in frozen:

@@ -41,7 +41,7 @@ def at_outset(parts: Parts, batches: Sequence[Batch]) -> Iterator[Notice]:
     check_ranks(parts.accelerator, parts.bare.methods, "before the first step")
     images = max(parts.config.train.batch // parts.accelerator.num_processes, 1)
     told = [*few_images(parts.bare.methods, images), *_seen(parts, batches)]
-    yield from (Notice("warning", text) for text in told)
+    yield from (Notice("warning", text, "T32") for text in told)
 
 
 def few_images(methods: nn.ModuleDict, images: int) -> Iterator[str]:

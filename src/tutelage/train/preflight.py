@@ -64,6 +64,7 @@ def preflight(
             f"Distillation would not work: {'; '.join(faults[:TOLD])}{more}.",
             where="pre-flight on the first training batch",
             fix=_cure(task, faults),
+            code="T24",
         )
 
 
@@ -80,6 +81,7 @@ def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None
                     f"Method '{name}' cannot compare this student with this teacher: {error}",
                     where="pre-flight on the first training batch",
                     fix="Choose another method:  tutelage methods",
+                    code="T29",
                 ) from error
 
 

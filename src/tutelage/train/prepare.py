@@ -38,7 +38,9 @@ def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
     if teaching is None:
         return
     if not readings.batches:
-        raise DataError("No training batch holds a box: the teacher has nothing to point at.")
+        raise DataError(
+            "No training batch holds a box: the teacher has nothing to point at.", code="D26"
+        )
     known: dict[str, float] = {}
     for number, record in enumerate(teaching.records):
         scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
@@ -49,7 +51,7 @@ def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
         else:
             known[str(record["source"])] = scores["AP"]
     if at == Position():
-        yield from (Notice("warning", text) for text in outdone(parts, known))
+        yield from (Notice("warning", text, "T21") for text in outdone(parts, known))
     preflight(
         parts.bare,
         teaching.panel,

@@ -106,7 +106,7 @@ class Readings:
         text = f"weights measured {when}: {told}"
         if moved:
             reason = "the balance of KD and detection gradients at the taps has moved"
-            yield Notice("warning", f"{text} ({', '.join(moved)}: {reason})")
+            yield Notice("warning", f"{text} ({', '.join(moved)}: {reason})", "T27")
         else:
             yield Notice("info", text)
 

@@ -37,7 +37,7 @@ def check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None
     why = nothing_left(saved, config)
     if why:
         fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
-        raise ConfigError(f"{folder} {why}.", fix=fix)
+        raise ConfigError(f"{folder} {why}.", fix=fix, code="R16")
 
 
 def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None:
@@ -53,6 +53,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
             f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "
             "they are of different runs.",
             fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
+            code="W25",
         )
 
 
@@ -77,4 +78,5 @@ def check_teachers(
                 f"The teacher {record['source']} is not the one with which {folder} began.",
                 where=f"sha256 {identity(record)[:12]}…, before {before[:12]}…",
                 fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
+                code="T31",
             )

@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
+from tutelage.data.findings import code_of
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Scores
 from tutelage.models.graph import GraphDetector
@@ -78,7 +79,7 @@ def run_training(
     yield from (Notice("info", text) for text in notices)
     began = Began.read(saved["progress"]) if saved is not None else None
     parts = assemble(config, origins, began=began)
-    yield from (Notice("warning", text) for text in data_warnings(parts))
+    yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     at, progress = Position(), None
     if saved is not None:

@@ -66,7 +66,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     state = load_last(path)
     if state.get("format") != FORMAT:
-        raise WeightsError(f"{path} was not written by this version of tutelage.")
+        raise WeightsError(f"{path} was not written by this version of tutelage.", code="W25")
     return state
 
 
@@ -101,6 +101,7 @@ def restore(
         raise WeightsError(
             f"{path} does not fit the config.yaml beside it: they are of different runs.",
             fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
+            code="W25",
         ) from error
     bare.weights.update(state["weights"])
     bare.rebalance(state["balance"])

@@ -41,7 +41,9 @@ def read_comparison(folder: Path) -> dict[str, Any]:
         ConfigError: The folder is a run folder, or its file is not ours.
     """
     if (folder / "config.yaml").exists():
-        raise ConfigError(f"{folder} is a run folder, not one of a comparison.", fix=_ANEW)
+        raise ConfigError(
+            f"{folder} is a run folder, not one of a comparison.", fix=_ANEW, code="C31"
+        )
     path = folder / RESULT
     if not path.exists():
         return {}
@@ -51,7 +53,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
             return {**stored, "settings": Config.model_validate(stored["settings"])}
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    raise ConfigError(f"{path} is not a comparison of this version.", fix=_ANEW)
+    raise ConfigError(f"{path} is not a comparison of this version.", fix=_ANEW, code="C31")
 
 
 def identify(
@@ -104,7 +106,7 @@ def check_same(
                 faults.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
     if faults:
         what = f"{comparison.folder} was begun with other settings; methods and seeds may be added."
-        raise ConfigError("\n  ".join([what, *faults]), fix=_ANEW)
+        raise ConfigError("\n  ".join([what, *faults]), fix=_ANEW, code="C31")
 
 
 def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:

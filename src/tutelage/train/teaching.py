@@ -171,6 +171,7 @@ def join(
             "nothing tells how well it finds the boxes of an image.",
             fix="Say which classes mean the same:  --set distill.classes=by-name  or a map; or let "
             "images without labels serve the methods alone:  --set distill.pseudo_label=1",
+            code="T09",
         )
     return Teaching(
         panel=Panel(
@@ -237,13 +238,15 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
         if method.teacher is not None and method.teacher > teachers:
             raise ConfigError(
                 f"distill.methods.{place}: '{method.name}' listens to teacher {method.teacher}, "
-                f"but there {'is 1' if teachers == 1 else f'are {teachers}'}"
+                f"but there {'is 1' if teachers == 1 else f'are {teachers}'}",
+                code="T28",
             )
     for number in range(1, teachers + 1):
         if methods and not any(method.teacher in (None, number) for method in methods):
             raise ConfigError(
                 f"no method listens to teacher {number}",
                 fix=f"Leave it out, or add  --method fgd:teacher={number}",
+                code="T28",
             )
 
 
@@ -257,7 +260,9 @@ def _named(method: MethodConfig, columns: Columns | None) -> MethodConfig:
     if method.options:
         listed = ", ".join(method.options)
         what = f"the method '{AUTO}' has no options, but is given {listed}"
-        raise ConfigError(what, fix="Name the method:  --method fgd  (all: tutelage methods)")
+        raise ConfigError(
+            what, fix="Name the method:  --method fgd  (all: tutelage methods)", code="T22"
+        )
     common = columns is None or bool(columns[0])
     return method.model_copy(update={"name": RESPONSES if common else FEATURES})
 
@@ -362,6 +367,7 @@ def worth(
             f"{min(len(index), VAL_IMAGES)} val images.",
             where=source,
             fix=f"{native}Or go on all the same:  --set distill.accept_teacher=true",
+            code="T25",
         )
     return scores
 
@@ -375,7 +381,7 @@ def _predicted(teacher: Teacher, images: torch.Tensor) -> Predictions:
     found = cast("Predictions", teacher(images, predictions=True).predictions)
     if not bool(found.xyxy.isfinite().all() and found.logits.isfinite().all()):
         what = f"The predictions of {teacher.title} are not finite"
-        raise TeacherError(what, fix="Mend it, or use another one.")
+        raise TeacherError(what, fix="Mend it, or use another one.", code="T26")
     return found
 
 

@@ -33,7 +33,9 @@ def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
         return None
     if config.train.rect:
         raise ConfigError(
-            "distill.images cannot be mixed into batches of similar shape.", fix="Drop --rect."
+            "distill.images cannot be mixed into batches of similar shape.",
+            fix="Drop --rect.",
+            code="C30",
         )
     index = open_images(config.distill.images, val.names)
     return replace(index, findings=(*index.findings, *_held_out(index, config, val)))

@@ -95,6 +95,7 @@ class Constant:
             "warning",
             f"{', '.join(still)} did not change over 3 epochs: either nothing trains behind it, "
             "or the teacher says the same of every image.",
+            "T30",
         )
 
 
@@ -145,6 +146,7 @@ class Shares:
                     f"{what}: {'it teaches nothing' if share < 1 else 'nothing else counts'}.",
                     fix=f"Let it be measured:  --method {method}  without a weight. Published "
                     "weights belong to their own reduction:  tutelage methods",
+                    code="T27",
                 )
             low, high = USUAL if fixed else HOPELESS
             if method not in self._told and not low <= share <= high:
@@ -152,7 +154,8 @@ class Shares:
                 self._told.add(method)
         if not said:
             return None
-        return Notice("warning", f"{', '.join(said)}. tutelage doctor  measures what suits.")
+        text = f"{', '.join(said)}. tutelage doctor  measures what suits."
+        return Notice("warning", text, "T27")
 
 
 class Passed:
@@ -181,6 +184,7 @@ class Passed:
             f"The student (AP {student:.3f}) has passed the teacher ({teacher:.3f}{self._note}), "
             f"which may hold it back from here on. Next time: a better teacher, or  "
             f"--set distill.stop_epoch={event.epoch + 1}",
+            "T30",
         )
 
 
@@ -235,6 +239,7 @@ class Skipped:
             f"{skipped} of {taken} steps of epoch {event.epoch + 1} were skipped by the gradient "
             "scaler: gradients overflow in float16, and nothing is learnt from these steps. "
             "Use  --precision bf16  or  fp32",
+            "R25",
         )
 
 
@@ -259,7 +264,8 @@ class Lost:
         self._told.update(new)
         more = f"; and {len(new) - LISTED} more" if new[LISTED:] else ""
         reasons = "; ".join(map(_why_unreadable, new[:LISTED]))
-        return Notice("warning", f"{reasons}{more}. Other images are used instead.")
+        text = f"{reasons}{more}. Other images are used instead."
+        return Notice("warning", text, "D27")
 
 
 class Ranks:
@@ -299,6 +305,7 @@ def check_ranks(accelerator: Accelerator, methods: nn.Module, when: str) -> None
         raise TrainingError(
             f"The parameters of the methods differ between processes {when}.",
             fix="A method must not change its parameters other than by their gradients.",
+            code="R27",
         )
 
 

@@ -54,7 +54,7 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
         return _of_model(content, path, "model", "a bare model")
     if not isinstance(content, dict):
         what = "tensor" if isinstance(content, Layout) else type(content).__name__
-        raise WeightsError(f"{path} holds a {what}, not a model.")
+        raise WeightsError(f"{path} holds a {what}, not a model.", code="W22")
     for source in ("ema", "model"):
         found = content.get(source)
         if isinstance(found, Record):
@@ -70,6 +70,7 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
         raise WeightsError(
             f"{path} is the training state of a run, to be continued with --resume.",
             fix=f"Its weights are beside it: {path.with_name('best.safetensors')}",
+            code="W22",
         )
     for source, state in (("model", content), *((key, content.get(key)) for key in _STATES)):
         layouts = _of_state(state) if isinstance(state, dict) else {}
@@ -82,6 +83,7 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
     raise WeightsError(
         f"{path} holds no model (found: {keys}).",
         fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
+        code="W22",
     )
 
 
@@ -97,15 +99,18 @@ def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: 
         model = inner if isinstance(inner, Record) else model
     fields, head = model.state, _head(model)
     if not isinstance(fields, dict) or "_modules" not in fields:
-        raise WeightsError(f"{path} holds a {printable(model.path)}, which is no model.")
+        raise WeightsError(
+            f"{path} holds a {printable(model.path)}, which is no model.", code="W22"
+        )
     if head == "Classify" or model.path.endswith("ClassificationModel"):
         raise WeightsError(
             f"{path} is a classifier ({printable(model.path)}): it finds no objects.",
             fix="Expected a YOLOv7/YOLOv5 detector.",
+            code="W22",
         )
     layouts = dict(_limited(_tensors(model)))
     if not layouts:
-        raise WeightsError(f"{path} holds a model without weights.")
+        raise WeightsError(f"{path} holds a model without weights.", code="W22")
     return Contents(layouts, fields, source, head, note)
 
 
@@ -133,6 +138,7 @@ def _require_detector(layouts: Mapping[str, Layout], path: Path) -> None:
     raise WeightsError(
         f"{path} holds {what}, no YOLOv7/YOLOv5 detector.",
         fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
+        code="W22",
     )
 
 

@@ -69,7 +69,7 @@ def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -
     shape = tuple(state[f"model.{keys[-1]}.anchors"].shape) if keys else ()
     if len(shape) != 3 or shape[2] != 2 or 0 in shape:
         kind = f" (its head is a {head})" if head else ""
-        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.")
+        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.", code="W22")
     row = keys[-1]
     parts = [key.split(".") for key in state]
     own = {
@@ -139,4 +139,4 @@ def _plain(value: Any, where: str) -> Any:
         return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
-    raise WeightsError(f"The model yaml holds a {type(value).__name__} at {where}.")
+    raise WeightsError(f"The model yaml holds a {type(value).__name__} at {where}.", code="W22")

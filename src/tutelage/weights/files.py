@@ -37,19 +37,21 @@ def existing_file(path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder, not a checkpoint file.")
+        raise WeightsError(f"{path} is a folder, not a checkpoint file.", code="W10")
     if path.exists():
-        raise WeightsError(f"{path} is no regular file.")
+        raise WeightsError(f"{path} is no regular file.", code="W10")
     folder = path.parent
     if not folder.is_dir():
-        raise WeightsError(f"{path} does not exist.", fix=f"There is no folder {folder} either.")
+        raise WeightsError(
+            f"{path} does not exist.", fix=f"There is no folder {folder} either.", code="W10"
+        )
     files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     weights = [name for name in files if name.endswith((".pt", ".pth", ".safetensors"))]
     known = (
         f"Beside it: {', '.join(weights[:LISTED])}" if weights else "Give a run folder or a file."
     )
     hint = nearest(path.name, files) or nearest(path.name, weights) or known
-    raise WeightsError(f"{path} does not exist.", fix=hint)
+    raise WeightsError(f"{path} does not exist.", fix=hint, code="W10")
 
 
 def sniff(path: str | Path) -> Kind:
@@ -69,20 +71,21 @@ def sniff(path: str | Path) -> Kind:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.", code="W10") from error
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     again = "Download it again."
     if not head:
-        raise WeightsError(f"{path} is empty.", fix=again)
+        raise WeightsError(f"{path} is empty.", fix=again, code="W10")
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         raise WeightsError(
             f"{path} is not a checkpoint: it is an HTML page ({human_size(size)}), "
             "probably a failed download.",
             fix=again,
+            code="W10",
         )
     if head.startswith(b"version https://git-lfs"):
         raise WeightsError(
-            f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull."
+            f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull.", code="W10"
         )
     if head.startswith(b"PK\x03\x04"):
         return "zip"
@@ -95,16 +98,19 @@ def sniff(path: str | Path) -> Kind:
         raise WeightsError(
             f"{path} is a bare pickle, not a checkpoint: torch.save did not write it.",
             fix="Load it once with the program that wrote it and torch.save its model.",
+            code="W22",
         )
     if head[257:262] == b"ustar":
         raise WeightsError(
             f"{path} is a tar archive; the tars that torch wrote before 2017 are not read.",
             fix="If it was packed for a download, unpack it first.",
+            code="W22",
         )
     what = f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
     raise WeightsError(
         f"{path} is not a checkpoint: {what}, {human_size(size)}.",
         fix="Expected a .safetensors of ours or a YOLOv7/YOLOv5 .pt.",
+        code="W10",
     )
 
 

@@ -99,6 +99,7 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
         raise WeightsError(
             f"{path} is a .safetensors file, not a YOLOv7/YOLOv5 .pt.",
             fix="Give a run folder or a best.safetensors of ours as it is.",
+            code="W22",
         )
     try:
         container = Archive(path) if kind == "zip" else Legacy(path)
@@ -111,9 +112,10 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
             raise WeightsError(
                 f"{path} is truncated (zip directory missing, {size} are here).",
                 fix="Download it again.",
+                code="W10",
             ) from error
         raise WeightsError(
-            f"{path} is not a readable checkpoint: {error}.", fix="Download it again."
+            f"{path} is not a readable checkpoint: {error}.", fix="Download it again.", code="W10"
         ) from error
 
 
@@ -127,11 +129,12 @@ def _has_directory(path: Path) -> bool:
 def _refuse(path: Path, name: str) -> NoReturn:
     for prefix, (what, fix) in _FAMILIES.items():
         if name.startswith(prefix):
-            raise WeightsError(f"{path} {what} (it names {name}).", fix=fix)
+            raise WeightsError(f"{path} {what} (it names {name}).", fix=fix, code="W22")
     raise WeightsError(
         f"Refused to read {path}: loading it would call {name}. Nothing was executed. "
         "Model checkpoints only need models.*, utils.*, torch.nn.*, numpy.* and pathlib.*.",
         fix="Ask its author for .safetensors.",
+        code="W11",
     )
 
 
@@ -175,7 +178,8 @@ def _classes(
             kind = f"a {found.head} head" if found.head else "no head that is known"
             raise WeightsError(
                 f"{path} holds a model without its yaml and with {kind}: "
-                "it is no YOLOv7/YOLOv5 detector."
+                "it is no YOLOv7/YOLOv5 detector.",
+                code="W22",
             ) from error
     if type(nc) is not int or not 1 <= nc <= _MAX_CLASSES:
         raise DamagedError("it does not say how many classes it has")
@@ -215,6 +219,7 @@ def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
         raise WeightsError(
             f"{path} has {kind} values in {printable(bad[0])}{more}.",
             fix="The training diverged, or half precision overflowed: use an earlier checkpoint.",
+            code="W23",
         )
 
 

@@ -172,10 +172,12 @@ def load_last(path: str | Path) -> dict[str, Any]:
     try:
         kind = sniff(path)
     except WeightsError as error:
-        raise WeightsError(error.what, where=error.where, fix=instead) from error
+        raise WeightsError(error.what, where=error.where, fix=instead, code=error.code) from error
     if kind != "zip":
         what = "a .safetensors file" if kind == "safetensors" else "of an old kind"
-        raise WeightsError(f"{path} is {what}; it holds no training state to resume.", fix=instead)
+        raise WeightsError(
+            f"{path} is {what}; it holds no training state to resume.", fix=instead, code="W25"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -183,14 +185,14 @@ def load_last(path: str | Path) -> dict[str, Any]:
             f"Refused to read {path}: it holds more than tensors and plain values. "
             "Nothing was executed.",
             fix="Resume needs the last.pt of a run of ours.",
+            code="W11",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(
-            f"{path} is damaged or truncated.",
-            fix=instead,
-        ) from error
+        raise WeightsError(f"{path} is damaged or truncated.", fix=instead, code="W25") from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no training state (a {type(content).__name__}).")
+        raise WeightsError(
+            f"{path} holds no training state (a {type(content).__name__}).", code="W25"
+        )
     return content
 
 
@@ -219,13 +221,15 @@ def _plain(value: object, where: str) -> object:
 def _opened(path: str | Path) -> Iterator[Any]:
     path = existing_file(path)
     if sniff(path) != "safetensors":
-        raise WeightsError(f"{path} is a torch.save file, not .safetensors.")
+        raise WeightsError(f"{path} is a torch.save file, not .safetensors.", code="W22")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path} is damaged or truncated ({error}).", fix="Copy or download it again."
+            f"{path} is damaged or truncated ({error}).",
+            fix="Copy or download it again.",
+            code="W10",
         ) from error
 
 

@@ -40,7 +40,9 @@ def check_target(folder: Path, splits: Sequence[Opened]) -> None:
     """
     place = Path(os.path.realpath(folder.expanduser()))
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
-        raise ConfigError(f"{folder} is not an empty folder.", fix="Name one that does not exist.")
+        raise ConfigError(
+            f"{folder} is not an empty folder.", fix="Name one that does not exist.", code="C29"
+        )
     own = {str(opened.listed.root) for opened in splits}
     for opened in splits:
         own |= {os.path.dirname(file) for file in opened.listed.images}  # noqa: PTH120
@@ -50,6 +52,7 @@ def check_target(folder: Path, splits: Sequence[Opened]) -> None:
         raise ConfigError(
             f"{folder} lies inside the data set ({inside[0]}).",
             fix=f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}",
+            code="C29",
         )
 
 

@@ -82,11 +82,12 @@ def open_coco(
             raise DataError(
                 f"{file.path.name} has other categories than {files[0].path.name}.",
                 fix="Give the order in a data yaml:  names: [...]",
+                code="D25",
             )
     origin = {image: file for file in files for image in file.images}
     images = sorted(origin)
     if not images:
-        raise DataError(f"{split}: no images in {', '.join(map(str, jsons))}")
+        raise DataError(f"{split}: no images in {', '.join(map(str, jsons))}", code="D24")
 
     def read_json(image: str, _: str, size_wh: tuple[int, int]) -> Objects:
         file = origin[image]
@@ -120,7 +121,7 @@ def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoFile:
     names = [entry.get("file_name") for entry in entries]
     wrong = next((i for i, name in enumerate(names) if not isinstance(name, str)), None)
     if wrong is not None:
-        raise DataError(f"{path}: images[{wrong}] has no file_name.", where=path.name)
+        raise DataError(f"{path}: images[{wrong}] has no file_name.", where=path.name, code="D25")
     places, outside = _located(path, cast("list[str]", names), bases)
     images: dict[str, tuple[tuple[float, float], list[tuple[int, dict[str, Any]]]]] = {}
     of_id: dict[object, list[tuple[int, dict[str, Any]]]] = {}
@@ -153,18 +154,23 @@ def _load(path: Path) -> Mapping[str, object]:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist.") from None
+        raise DataError(f"{path} does not exist.", code="D22") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.", code="D22") from error
     except json.JSONDecodeError as error:
         where = f"{path.name}:{error.lineno}:{error.colno}"
-        raise DataError(f"{path} is not valid json: {error.msg}", where=where) from error
+        raise DataError(
+            f"{path} is not valid json: {error.msg}", where=where, code="D25"
+        ) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise DataError(f"{path} is not valid json: {error}", where=path.name) from error
+        raise DataError(
+            f"{path} is not valid json: {error}", where=path.name, code="D25"
+        ) from error
     if not isinstance(document, dict) or not {"images", "categories"} <= document.keys():
         raise DataError(
             f"{path} is not a COCO json: expected the keys images, annotations and categories.",
             where=path.name,
+            code="D25",
         )
     return cast("dict[str, object]", document)
 
@@ -174,7 +180,7 @@ def _entries(
 ) -> list[dict[str, Any]]:
     found = document.get(key, None if needed else [])
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise DataError(f"{path}: {key} must be a list of objects.", where=path.name)
+        raise DataError(f"{path}: {key} must be a list of objects.", where=path.name, code="D25")
     return cast("list[dict[str, Any]]", found)
 
 
@@ -185,14 +191,16 @@ def _categories(path: Path, entries: Sequence[Mapping[str, Any]]) -> dict[object
         key, name = entry.get("id"), entry.get("name")
         if not isinstance(key, int) or not isinstance(name, str) or key in found:
             raise DataError(
-                f"{path}: categories[{number}] needs a name and an id of its own.", where=path.name
+                f"{path}: categories[{number}] needs a name and an id of its own.",
+                where=path.name,
+                code="D25",
             )
         found[key] = printable(name)
     ordered = dict(sorted(found.items(), key=lambda item: cast("int", item[0])))
     twice = named_twice(ordered.values())
     if twice or not ordered:
         what = f"two categories are called {twice[0]!r}" if twice else "there is no category"
-        raise DataError(f"{path}: {what}.", where=path.name)
+        raise DataError(f"{path}: {what}.", where=path.name, code="D25")
     return ordered
 
 

@@ -24,7 +24,9 @@ def open_described(path: Path, split: str, *, single_class: bool = False) -> Ope
     jsons = [source for source in named.sources if source.suffix.lower() == ".json"]
     if jsons:
         if len(jsons) < len(named.sources):
-            raise DataError(f"{split} mixes COCO jsons with other sources.", where=path.name)
+            raise DataError(
+                f"{split} mixes COCO jsons with other sources.", where=path.name, code="D01"
+            )
         return open_coco(
             jsons,
             split,

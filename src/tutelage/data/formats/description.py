@@ -94,6 +94,7 @@ def describe(named: Named, split: str) -> Description:
             f"{split}: no images in {', '.join(map(str, named.sources))}",
             where=named.path.name,
             fix=f"Images are files ending in: {wanted}.",
+            code="D24",
         )
     repeated = named_twice(images) if len(unique) < len(images) else ()
     return Description(named.path, named.names, named.root, named.sources, tuple(unique), repeated)
@@ -108,22 +109,27 @@ def _load(path: Path) -> Mapping[str, object]:
     try:
         document = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", fix=_neighbour(path)) from None
+        raise DataError(f"{path} does not exist.", fix=_neighbour(path), code="D22") from None
     except IsADirectoryError:
-        raise DataError(f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path)) from None
+        raise DataError(
+            f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path), code="D22"
+        ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not a text file, so it cannot be a data yaml.") from None
+        raise DataError(
+            f"{path} is not a text file, so it cannot be a data yaml.", code="D01"
+        ) from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.", code="D22") from error
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = yaml_problem(error)
         where = f"{path.name}:{line}" if line else path.name
-        raise DataError(f"{path} is not valid yaml: {problem}", where=where) from error
+        raise DataError(f"{path} is not valid yaml: {problem}", where=where, code="D01") from error
     if not isinstance(document, dict):
         got = "nothing" if document is None else f"a {type(document).__name__}"
         raise DataError(
             f"{path.name} is not a data yaml: expected keys such as train, val and names, "
-            f"but it holds {got}."
+            f"but it holds {got}.",
+            code="D01",
         )
     return cast("dict[str, object]", document)
 
@@ -137,6 +143,7 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         raise DataError(
             f"{path.name} has no 'names' (found: {found}).",
             fix=f"Add for example  names: [{', '.join(names)}]",
+            code="D01",
         )
     names = _as_list(path, given)
     wrong = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
@@ -144,18 +151,24 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         raise DataError(
             f"{path.name}: names must be text, but got {wrong[0]!r}.",
             fix="Put such a name in quotes (yaml reads yes, no, on, off as true or false).",
+            code="D01",
         )
     texts = tuple(str(name) for name in names)
     if not texts:
-        raise DataError(f"{path.name}: 'names' is empty.", fix="Name at least one class.")
+        raise DataError(
+            f"{path.name}: 'names' is empty.", fix="Name at least one class.", code="D01"
+        )
     twice = sorted({name for name in texts if texts.count(name) > 1})
     if twice:
-        raise DataError(f"{path.name}: class names must differ, but {twice[0]!r} appears twice.")
+        raise DataError(
+            f"{path.name}: class names must differ, but {twice[0]!r} appears twice.", code="D01"
+        )
     count = document.get("nc")
     if count is not None and count != len(texts):
         raise DataError(
             f"{path.name}: nc is {count!r}, but there are {len(texts)} names.",
             fix="Correct one of them; nc may be left out.",
+            code="D01",
         )
     return texts
 
@@ -170,12 +183,14 @@ def _as_list(path: Path, given: object) -> list[object]:
         if missing:
             raise DataError(
                 f"{path.name}: names must be numbered 0…{len(wanted) - 1} without a gap, "
-                f"but {missing[0]} is missing."
+                f"but {missing[0]} is missing.",
+                code="D01",
             )
         return [numbered[number] for number in wanted]
     raise DataError(
         f"{path.name}: names must be a list or a map, but got {given!r}.",
         fix="Write for example  names: [cat, dog]",
+        code="D01",
     )
 
 
@@ -194,6 +209,7 @@ def _locate(
             f"{path.name}: {split} must be a folder, a text file or a list of these, "
             f"but got {given!r}.",
             fix=f"Write for example  {split}: images/{split}",
+            code="D01",
         )
     found: list[Path] = []
     missing: list[str] = []
@@ -210,7 +226,9 @@ def _locate(
         else:
             found.append(normal(hit))
     if missing:
-        raise DataError("\n".join(missing), where=path.name, fix="\n".join(dict.fromkeys(hints)))
+        raise DataError(
+            "\n".join(missing), where=path.name, fix="\n".join(dict.fromkeys(hints)), code="D01"
+        )
     return tuple(found)
 
 

@@ -71,7 +71,7 @@ def open_json(path: Path, split: str, *, single_class: bool = False) -> Opened:
     """
     place = normal(path)
     if not place.is_file():
-        raise DataError(f"{path} does not exist.")
+        raise DataError(f"{path} does not exist.", code="D22")
     sources = {word: _sibling(place, words) for word, words in SPLITS.items()}
     if not any(sources.values()):
         sources["train"] = (place,)
@@ -110,6 +110,7 @@ def _coco_sources(home: Path) -> Sources:
                 f"{home / 'annotations'} holds {len(named)} jsons for {split}: "
                 f"{', '.join(p.name for p in named)}.",
                 fix=f"Name one in a data yaml:  {split}: annotations/{named[0].name}",
+                code="D25",
             )
         found[split] = tuple([p for p in folders if p.is_file()][:1] or named)
     flat = home / _ROBOFLOW

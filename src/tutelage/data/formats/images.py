@@ -26,16 +26,18 @@ def open_images(folder: str | Path, names: Sequence[str]) -> DatasetIndex:
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise DataError(f"{folder} is no folder of images.", fix="Check  distill.images.")
+        raise DataError(
+            f"{folder} is no folder of images.", fix="Check  distill.images.", code="D24"
+        )
     images = sorted(images_in(path.absolute()))
     if not images:
-        raise DataError(f"{folder} holds no image.", fix="Check  distill.images.")
+        raise DataError(f"{folder} holds no image.", fix="Check  distill.images.", code="D24")
     found = scan(images, [path.absolute()])
     usable = found.reasons == ""
     bad = int((~usable).sum())
     if bad == len(images):
         reason = found.reasons[0]
-        raise DataError(f"None of the {bad} images in {folder} can be used: {reason}.")
+        raise DataError(f"None of the {bad} images in {folder} can be used: {reason}.", code="D24")
     text = f"{bad} of {len(images)} images in {folder} cannot be used and are left out."
     return DatasetIndex.from_columns(
         names=names,

@@ -62,7 +62,7 @@ def _lines(source: Path) -> list[str]:
     try:
         return [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} is not a list of image files: {error}") from error
+        raise DataError(f"{source} is not a list of image files: {error}", code="D24") from error
 
 
 def _images_listed(source: Path, named: Sequence[str], bases: Sequence[Path]) -> list[str]:
@@ -90,6 +90,6 @@ def _image_set(source: Path, lines: Sequence[str]) -> list[str]:
             continue
         place = os.path.normpath(f"{home}{os.sep}{stem}")
         if not place.startswith(f"{home}{os.sep}"):
-            raise DataError(f"{source}:{number} leads out of {home}: {stem!r}")
+            raise DataError(f"{source}:{number} leads out of {home}: {stem!r}", code="D24")
         found.append(known.get(place, f"{place}.jpg"))
     return found

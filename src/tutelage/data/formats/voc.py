@@ -88,7 +88,7 @@ def open_voc(
         DataError: There is no image, or no class.
     """
     if not chosen.images:
-        raise DataError(f"{split}: no images in {', '.join(map(str, chosen.sources))}")
+        raise DataError(f"{split}: no images in {', '.join(map(str, chosen.sources))}", code="D24")
     label_files = [xml_path(image) for image in chosen.images]
     found = scan(chosen.images, chosen.sources, label_files, read_voc)
     if not names:
@@ -99,7 +99,7 @@ def open_voc(
             )
         names = sorted(words)
     if not names:
-        raise DataError(f"No object with a class in the XML files of {source}.")
+        raise DataError(f"No object with a class in the XML files of {source}.", code="D26")
     listed = Listed(
         "Pascal VOC", source, split, root, tuple(names), chosen.sources, chosen.images, label_files
     )
