@@ -12,6 +12,7 @@ from tutelage.train.side_by_side import Outcome, Stage
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute alone, many beside a busy neighbour
 def test_the_demo_compares_three_arms_on_the_test_split(tmp_path):
     events = list(run_demo(project=str(tmp_path), epochs=1))
     outcome = events[-1]

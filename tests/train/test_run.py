@@ -165,6 +165,7 @@ def test_layers_without_a_teacher_are_a_line_not_an_error(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute alone, many beside a busy neighbour
 def test_a_small_student_learns_the_easy_digits(tmp_path):
     config = settings(
         tmp_path,
