@@ -87,6 +87,8 @@ class Predictions(NamedTuple):
             does not wait for the accelerator.
         box_raw: ``(b, n, 4)`` the head's own box outputs before decoding, or None.
         bins: ``(b, n, 4, r)`` distribution logits, or None.
+        grids: Rows and columns of each level, of a head that predicts cell by cell; candidates are
+            then ordered by level, anchor, row, column. None: they belong to no cells.
     """
 
     xyxy: Tensor
@@ -95,6 +97,7 @@ class Predictions(NamedTuple):
     level: Tensor
     box_raw: Tensor | None = None
     bins: Tensor | None = None
+    grids: tuple[tuple[int, int], ...] | None = None
 
 
 class Knowledge(NamedTuple):

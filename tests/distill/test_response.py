@@ -81,7 +81,8 @@ def each(known: Knowledge, change: Callable[[Tensor], Tensor]) -> Knowledge:
     predictions = known.predictions
     assert predictions is not None
     fields = [
-        x if x is None or not x.is_floating_point() else change(x.detach()) for x in predictions
+        change(x.detach()) if isinstance(x, Tensor) and x.is_floating_point() else x
+        for x in predictions
     ]
     features = tuple(change(x.detach()) for x in known.features)
     return Knowledge(features, Predictions(*fields))
@@ -277,9 +278,28 @@ def test_half_maps_of_the_teacher_under_autocast(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_that_are_not_the_levels(name: str) -> None:
-    student, teacher = (k._replace(features=k.features[:1]) for k in pair())
+    student, teacher = pair()
+    finer = (
+        k._replace(features=tuple(f.repeat_interleave(2, -1) for f in k.features))
+        for k in (student, teacher)
+    )
     with pytest.raises(ValueError, match="compare the maps that the head reads"):
-        build(name, CHANNELS[:1])(student, teacher, NO_BOXES, SIZE)
+        build(name)(*finer, NO_BOXES, SIZE)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_some_of_the_levels_are_enough(name: str) -> None:
+    student, teacher = (k._replace(features=k.features[1:]) for k in pair())
+    torch.manual_seed(0)
+    coarse = build(name, CHANNELS[1:])(student, teacher, NO_BOXES, SIZE)["feature"]
+    assert coarse > 0
+    assert teacher.predictions is not None
+    first = teacher.predictions.level == 0
+    quiet = teacher.predictions.logits.masked_fill(first[:, None], -50.0)
+    other = teacher._replace(predictions=teacher.predictions._replace(logits=quiet))
+    torch.manual_seed(0)
+    again = build(name, CHANNELS[1:])(student, other, NO_BOXES, SIZE)["feature"]
+    torch.testing.assert_close(again, coarse)  # the other level's scores do not matter
 
 
 @pytest.mark.parametrize("name", MAPS)

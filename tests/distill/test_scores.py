@@ -34,14 +34,37 @@ def test_maps_hold_the_best_candidate_of_each_cell(objectness: bool) -> None:
         torch.testing.assert_close(score[:, 0], expected.amax((1, 4)))
 
 
+@pytest.mark.parametrize("grids", [[(1, 2)], [(1, 2), (2, 3)]], ids=["some", "other order"])
+def test_maps_are_found_by_their_grids(grids: list[tuple[int, int]]) -> None:
+    found = predictions()[0]
+    expected = dict(zip(GRIDS, score_maps(found, GRIDS), strict=True))
+    for grid, score in zip(grids, score_maps(found, grids), strict=True):
+        assert torch.equal(score, expected[grid])
+
+
+def test_maps_that_the_head_does_not_read_are_refused() -> None:
+    message = r"the cells of 2×3 4×6 by .*, but the teacher predicts candidates in the cells of 2×3"
+    with pytest.raises(ValueError, match=message):
+        score_maps(predictions()[0], [(2, 3), (4, 6)])
+
+
 @pytest.mark.parametrize(
     "grids",
     [[(2, 3)], [(1, 2), (2, 3)], [(2, 3), (1, 4)], [(2, 3), (1, 1)], [], [(40, 40), (20, 20)]],
     ids=["a level missing", "wrong order", "does not divide", "other anchors", "none", "too fine"],
 )
-def test_maps_of_other_grids_are_refused(grids: list[tuple[int, int]]) -> None:
-    with pytest.raises(ValueError, match=r"\[18, 6\] candidates"):
-        score_maps(predictions()[0], grids)
+def test_grids_that_cannot_be_meant_are_refused(grids: list[tuple[int, int]]) -> None:
+    """Of predictions that do not tell theirs, as those of a teacher of one's own may."""
+    with pytest.raises(ValueError, match="24 candidates that belong to no cells"):
+        score_maps(predictions()[0]._replace(grids=None), grids)
+
+
+def test_without_grids_of_their_own_those_of_the_maps_are_meant() -> None:
+    found = predictions()[0]
+    for one, two in zip(
+        score_maps(found, GRIDS), score_maps(found._replace(grids=None), GRIDS), strict=True
+    ):
+        assert torch.equal(one, two)
 
 
 def test_half_scores_are_float32() -> None:

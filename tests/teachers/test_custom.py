@@ -3,6 +3,7 @@ import types
 
 import pytest
 import torch
+from torch import nn
 
 from tests.teachers.foreign import Net
 from tutelage.errors import ConfigError, TeacherError
@@ -113,3 +114,31 @@ def test_a_function_of_the_user_that_fails_is_named(module):
         teacher = FeatureTeacher(Net(), {"p3": "stem"}, title="mine", names=["a"], predict=predict)
         with pytest.raises(TeacherError, match=f"predict of mine .*{message}"):
             teacher(torch.rand(1, 3, 64, 64), predictions=True)
+
+
+class Picky(nn.Sequential):
+    """Takes large images only."""
+
+    def forward(self, x):
+        if x.shape[-1] < 96:
+            raise ValueError("too small for me\nand so on")
+        return super().forward(x)
+
+
+def test_a_network_that_fails_on_images_of_a_size_is_told_with_the_size():
+    teacher = FeatureTeacher(Picky(nn.Conv2d(3, 4, 8, 8)), {"p3": "0"}, title="picky")
+    assert teacher(torch.rand(1, 3, 96, 96)).features[0].shape[-1] == 12
+    message = r"picky fails on images of 64×64 px: ValueError: too small for me\b"
+    with pytest.raises(TeacherError, match=message) as caught:
+        teacher(torch.rand(1, 3, 64, 64))
+    assert "--img-size" in caught.value.fix
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_teacher():
+    def full(images, predictions):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    teacher = FeatureTeacher(nn.Conv2d(3, 4, 8, 8), {"p3": ""})
+    teacher._look = full
+    with pytest.raises(RuntimeError, match="allocate"):
+        teacher(torch.rand(1, 3, 64, 64))

@@ -4,6 +4,7 @@ from safetensors.torch import save_file
 
 from tests.teachers.foreign import LABELS, torchvision_detector
 from tests.teachers.foreign import images as blurred
+from tutelage.distill.scores import candidate_scores, score_maps
 from tutelage.errors import WeightsError
 from tutelage.evaluation.nms import nms
 from tutelage.teachers import fingerprint, load_teacher
@@ -57,6 +58,31 @@ def test_detections_are_those_of_the_library(name):
         distance = torch.cdist(rows, expected_rows, compute_mode="donot_use_mm_for_euclid_dist")
         assert distance.amin(0).max() < 0.1  # a pixel tenth, a score of 1e-5; ties may swap places
         assert distance.amin(1).max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn", SMALLEST])
+def test_scores_of_cells_are_where_the_boxes_are(name):
+    """A map of scores is that of the library's candidates in the cells of the map."""
+    model = torchvision_detector(name)
+    teacher = torchvision_teacher(model, LABELS, title=name)
+    images = blurred(320, 384)
+    known = teacher(images, predictions=True)
+    assert known.predictions is not None
+    grids = [(int(f.shape[-2]), int(f.shape[-1])) for f in known.features]
+    boxes, level = known.predictions.xyxy, known.predictions.level
+    for grid, score in zip(grids, score_maps(known.predictions, grids), strict=True):
+        number = known.predictions.grids.index(grid)
+        own = level == number
+        best, which = candidate_scores(known.predictions)[:, own].max(1)
+        assert torch.equal(score.flatten(1).amax(1), best)
+        # Boxes of zero offsets are centred in their cells; these are near enough to them.
+        corners = boxes[:, own][torch.arange(2), which]
+        centre = (corners[:, :2] + corners[:, 2:]) / 2 / corners.new_tensor([384, 320])
+        place = score.flatten(1).argmax(1)
+        cell = torch.stack((place % grid[1] + 0.5, place // grid[1] + 0.5), 1)
+        away = (centre - cell / cell.new_tensor([grid[1], grid[0]])).abs()
+        inside = (corners > 1).all(1) & (corners < corners.new_tensor([383, 319] * 2)).all(1)
+        assert (away[inside] < 0.25).all()
 
 
 @pytest.mark.parametrize(

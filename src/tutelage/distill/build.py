@@ -199,6 +199,7 @@ def _keeps_grid(key: str, name: str, origins: Mapping[str, str] | None) -> Confi
         "keep their grid",
         where=origin_of("distill.resize", origins) if origins else "",
         fix="--set distill.resize=student",
+        code="T08",
     )
 
 

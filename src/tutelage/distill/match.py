@@ -64,6 +64,7 @@ def matched(
         if student.objectness is None or objectness is None
         else taken(objectness[..., None], silent).squeeze(-1),
         level=student.level,
+        grids=student.grids,
     )
 
 

@@ -99,4 +99,4 @@ def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[T
 
 def _each(predictions: Predictions, change: Callable[[Tensor], Tensor]) -> Predictions:
     fields = predictions._asdict().items()
-    return predictions._replace(**{name: change(x) for name, x in fields if x is not None})
+    return predictions._replace(**{k: change(x) for k, x in fields if isinstance(x, Tensor)})

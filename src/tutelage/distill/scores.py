@@ -41,31 +41,42 @@ def level_counts(predictions: Predictions) -> list[int]:
 
 
 def score_maps(predictions: Predictions, grids: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Return per level the score of the best candidate of every cell.
+    """Return per map the score of the best candidate of every cell.
 
     Args:
-        predictions: Candidates ordered by level, anchor, row, column.
-        grids: Rows and columns of each level.
+        predictions: Candidates ordered by level, anchor, row, column. Where they do not tell the
+            grids of their levels, these must be those of the maps.
+        grids: Rows and columns of each map.
 
     Returns:
-        ``(b, 1, h, w)`` per level, in 0..1.
+        ``(b, 1, h, w)`` per map, in 0..1.
 
     Raises:
-        ValueError: The candidates are not those of these grids.
+        ValueError: There are no candidates for the cells of a map.
     """
     counts = level_counts(predictions)
-    anchors = sum(counts) // max(1, sum(h * w for h, w in grids))
+    known = tuple(grids) if predictions.grids is None else predictions.grids
+    cells = sum(h * w for h, w in known)
+    anchors = sum(counts) // max(1, cells)
     # Equal on all levels: otherwise levels in the wrong order could pass for other anchors.
-    if not anchors or counts != [anchors * h * w for h, w in grids]:
+    equal = bool(anchors) and counts == [anchors * h * w for h, w in known]
+    if (predictions.grids is None and not equal) or not set(grids) <= set(known):
+        told = f"{sum(counts)} candidates that belong to no cells"
+        if predictions.grids is not None:
+            told = f"candidates in the cells of {_listed(known)}"
         raise ValueError(
-            f"the levels have {counts} candidates, which are no equal number per cell of the "
-            f"grids {list(grids)}: compare the maps that the head reads, finest first"
+            f"it weighs the cells of {_listed(grids)} by the teacher's scores there, but the "
+            f"teacher predicts {told}: compare the maps that the head reads, finest first, of a "
+            "teacher that predicts cell by cell"
         )
     levels = candidate_scores(predictions).split(counts, 1)
     return [
-        level.unflatten(1, (anchors, h, w)).amax(1, keepdim=True)
-        for level, (h, w) in zip(levels, grids, strict=True)
+        levels[known.index((h, w))].unflatten(1, (-1, h, w)).amax(1, keepdim=True) for h, w in grids
     ]
+
+
+def _listed(grids: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{h}×{w}" for h, w in grids)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

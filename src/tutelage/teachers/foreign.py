@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError, nearest
+from tutelage.errors import ConfigError, TeacherError, UserError, nearest
 from tutelage.structures import Knowledge, Predictions, Tap
 
 Look = Callable[[Tensor, bool], tuple[Sequence[Tensor], Predictions | None]]
@@ -41,6 +42,7 @@ class ForeignTeacher:
 
     Raises:
         ConfigError: A named map is not a map of the image, or none is.
+        TeacherError: The network fails on the blank image, as it may on images later.
     """
 
     def __init__(
@@ -97,7 +99,20 @@ class ForeignTeacher:
     ) -> tuple[Sequence[Tensor], Predictions | None]:
         images = images.flip(1) if self._bgr else images
         with torch.autocast(images.device.type, enabled=False):
-            return self._look((images.float() - self._mean) / self._std, predictions)
+            try:
+                return self._look((images.float() - self._mean) / self._std, predictions)
+            except (UserError, MemoryError):
+                raise
+            except Exception as error:  # what is not ours may fail in any way
+                if should_reduce_batch_size(error):  # out of memory
+                    raise
+                h, w = images.shape[-2:]
+                reason = (str(error).strip().splitlines() or [""])[0]
+                raise TeacherError(
+                    f"{self.title} fails on images of {h}×{w} px: {type(error).__name__}: {reason}",
+                    fix="If they are too small or too large for it:  --img-size",
+                    code="T26",
+                ) from error
 
     def _share(self, keys: Sequence[str]) -> None:
         places = {tap.key: number for number, tap in self._all.items()}

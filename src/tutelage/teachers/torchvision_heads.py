@@ -50,13 +50,28 @@ def one_stage(
     else:
         logits = log_odds(raw.softmax(-1))
     counts = model.anchor_generator.num_anchors_per_location()
-    sizes = [f.shape[-2] * f.shape[-1] * n for f, n in zip(maps, counts, strict=True)]
+    grids = tuple((int(f.shape[-2]), int(f.shape[-1])) for f in maps)
+    order = _anchors_first(grids, counts).to(logits.device)
     return Predictions(
-        clip_boxes_to_image(boxes, size),
-        logits[..., columns],
+        clip_boxes_to_image(boxes, size)[:, order],
+        logits[:, order][..., columns],
         None,
-        level_index(sizes),
+        level_index([h * w * n for (h, w), n in zip(grids, counts, strict=True)]),
+        grids=grids,
     )
+
+
+def _anchors_first(grids: Sequence[tuple[int, int]], counts: Sequence[int]) -> Tensor:
+    """Return where the candidates ordered by level, anchor, row, column stand in the library's.
+
+    It orders by level, row, column, anchor.
+    """
+    order: list[Tensor] = []
+    start = 0
+    for (h, w), count in zip(grids, counts, strict=True):
+        order.append(start + torch.arange(h * w * count).view(h * w, count).T.flatten())
+        start += h * w * count
+    return torch.cat(order)
 
 
 def two_stage(

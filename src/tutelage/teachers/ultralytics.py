@@ -77,9 +77,10 @@ def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
     raw = out if isinstance(out, Tensor) else out[0]
     if raw.shape[1] == 4 + classes:
         xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
-        cells = [feature.shape[-2] * feature.shape[-1] for feature in maps]
-        level = level_index(cells)
-        return Predictions(box_convert(xywh, "cxcywh", "xyxy"), log_odds(scores), None, level)
+        grids = tuple((int(feature.shape[-2]), int(feature.shape[-1])) for feature in maps)
+        level = level_index([h * w for h, w in grids])
+        xyxy = box_convert(xywh, "cxcywh", "xyxy")
+        return Predictions(xyxy, log_odds(scores), None, level, grids=grids)
     xyxy, score, label = raw.split([4, 1, 1], -1)
     logits = score.new_full((*score.shape[:2], classes), ABSENT)
     logits.scatter_(-1, label.long(), log_odds(score))

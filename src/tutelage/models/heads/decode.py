@@ -37,6 +37,7 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Pr
         objectness=values[..., 4],
         level=_levels(raw),
         box_raw=values[..., :4],
+        grids=tuple((level.shape[2], level.shape[3]) for level in raw),
     )
 
 
