@@ -6,7 +6,7 @@ import torch
 from tests.data.making import make_scenes
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import open_dataset, open_images, training_loader
-from tutelage.data.mixed import MixedSampler
+from tutelage.data.mixed import MixedBatches
 from tutelage.errors import DataError
 
 PLAIN = AugmentConfig(mosaic=0.5)
@@ -62,7 +62,7 @@ def test_epochs_differ_and_repeat(both):
 
     def ids(epoch):
         made = loader(index, others)
-        made.sampler.set_epoch(epoch)
+        made.batch_sampler.set_epoch(epoch)
         return [batch.ids.tolist() for batch in made]
 
     assert ids(0) == ids(0)
@@ -70,14 +70,15 @@ def test_epochs_differ_and_repeat(both):
 
 
 def test_few_images_go_round_augmented_anew():
-    keys = list(MixedSampler(8, 2, batch=4, extra=3))
+    keys = [key for batch in MixedBatches(8, 2, batch=4, extra=3) for key in batch]
     extra = [key for key in keys if key.index >= 8]
-    assert len(keys) == len(MixedSampler(8, 2, batch=4, extra=3)) == 14
+    assert len(keys) == 14
+    assert len(MixedBatches(8, 2, batch=4, extra=3)) == 2
     assert sorted(key.index for key in extra) == [8, 8, 8, 9, 9, 9]
     assert len(set(extra)) == 6
-    after = MixedSampler(8, 2, batch=4, extra=3)
+    after = MixedBatches(8, 2, batch=4, extra=3)
     after.set_epoch(1)
-    assert not set(extra) & {key for key in after if key.index >= 8}
+    assert not set(extra) & {key for batch in after for key in batch if key.index >= 8}
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
@@ -88,3 +89,22 @@ def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="None of the 1 images"):
         open_images(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_a_batch(processes):
+    """Labelled images stay before the others in each part, also in the last, shorter batch."""
+    whole = list(MixedBatches(10, 3, batch=4, extra=3))
+    parts = [
+        list(MixedBatches(10, 3, batch=4, extra=3, share=(mine, processes)))
+        for mine in range(processes)
+    ]
+    for number, batch in enumerate(whole):
+        together = [key for part in parts for key in part[number]]
+        assert {key.index for key in together} == {key.index for key in batch}
+        extra = [key for key in together if key.index >= 10]
+        assert sorted(extra, key=str) == sorted(batch[-3:], key=str)
+        for part in parts:
+            known = [key.index < 10 for key in part[number]]
+            assert known == sorted(known, reverse=True)
+            assert known[0]

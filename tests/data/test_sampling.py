@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tutelage.data.sample import letterbox_geometry
-from tutelage.data.sampling import EpochSampler, Key, rect_plan, sample_rng
+from tutelage.data.sampling import EpochBatches, EpochSampler, Key, rect_plan, sample_rng
 
 
 def indices(sampler: EpochSampler, epoch: int) -> list[int]:
@@ -79,3 +79,26 @@ def test_rect_batches_are_sorted_and_hold_their_images() -> None:
     ):
         # The canvas never limits an image below its full length.
         assert max(letterbox_geometry((width, height), (canvas_h, canvas_w)).new_wh) == 320
+
+
+@pytest.mark.parametrize(("images", "batch", "processes"), [(22, 8, 2), (9, 4, 3), (10, 5, 2)])
+def test_processes_share_the_batches_of_one(images, batch, processes):
+    def batches(share):
+        made = EpochBatches(EpochSampler(images, seed=3), batch=batch, share=share)
+        made.set_epoch(1)
+        assert len(list(made)) == len(made)
+        return list(made)
+
+    whole = batches((0, 1))
+    assert sorted(key.index for one in whole for key in one) == list(range(images))
+    for number, found in enumerate(
+        zip(*map(batches, [(i, processes) for i in range(processes)]), strict=True)
+    ):
+        sizes = [len(part) for part in found]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
+        together = [key for part in found for key in part]
+        if len(whole[number]) >= processes:
+            assert together == whole[number]
+        else:  # fewer images than processes: somebody sees one again
+            assert set(together) == set(whole[number])

@@ -10,12 +10,8 @@ from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
 from tutelage.train import assemble as module
 from tutelage.train import cores
-from tutelage.train.assemble import (
-    assemble,
-    check_batchnorm,
-    make_criterion,
-    synchronise,
-)
+from tutelage.train.assemble import assemble, make_criterion
+from tutelage.train.processes import check_batch, synchronise
 from tutelage.train.student import make_student
 from tutelage.weights.store import load_header, save_best
 
@@ -141,9 +137,18 @@ def test_who_assigns(arch, setting, assigner):
 def test_batchnorm_needs_two_values(changes, images, size):
     train = TrainConfig.model_validate({"image_size": 32} | changes)
     with pytest.raises(ConfigError, match=f"A batch of 1 image of 32 px .*--img-size {size} "):
-        check_batchnorm(train, 32, images)
-    check_batchnorm(train.model_copy(update={"image_size": size}), 32, images)
-    check_batchnorm(train.model_copy(update={"batch": 2}), 32, 8)
+        check_batch(train, 32, images)
+    check_batch(train.model_copy(update={"image_size": size}), 32, images)
+    check_batch(train.model_copy(update={"batch": 2}), 32, 8)
+
+
+def test_every_process_needs_an_image():
+    train = TrainConfig(batch=2, image_size=64)
+    check_batch(train, 32, 8, processes=2)
+    with pytest.raises(ConfigError, match=r"A batch of 2 over 3 processes .*--batch-size 3 "):
+        check_batch(train, 32, 8, processes=3)
+    with pytest.raises(ConfigError, match=r"px for each of 2 processes has .*above 2 "):
+        check_batch(train.model_copy(update={"image_size": 32}), 32, 8, processes=2)
 
 
 def test_everything_trains_but_the_teacher(tmp_path):

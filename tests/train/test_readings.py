@@ -25,7 +25,7 @@ COUNT = 16
 class FakeLoader(list):
     """Batches that can be gone through several times."""
 
-    sampler = SimpleNamespace(set_epoch=lambda epoch: None)
+    batch_sampler = SimpleNamespace(set_epoch=lambda epoch: None)
 
 
 def means(batches):

@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset, Loaded
 from tutelage.data.index import DatasetIndex
-from tutelage.data.mixed import MixedDataset, MixedSampler
+from tutelage.data.mixed import MixedBatches, MixedDataset
 from tutelage.data.ram import START_METHOD, ImageCache
 from tutelage.data.sample import GREY, centred
-from tutelage.data.sampling import EpochSampler, rect_plan
+from tutelage.data.sampling import EpochBatches, EpochSampler, rect_plan
 from tutelage.structures import Batch, Targets
 
 
@@ -31,20 +31,21 @@ def training_loader(
     cache_gib: float,
     rect: bool = False,
     close_from: int | None = None,
-    drop_last: bool = False,
     stride: int = 32,
     unlabelled: DatasetIndex | None = None,
     extra: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Loaded]:
     """Make the loader of a training run.
 
-    Call ``loader.sampler.set_epoch(epoch)``, or ``set_epoch`` of the loader that Accelerate made of
-    it, before each epoch. Batches depend on seed and epoch only, whatever the number of workers.
+    Call ``loader.batch_sampler.set_epoch(epoch)``, or ``set_epoch`` of the loader that Accelerate
+    made of it, before each epoch. Batches depend on seed and epoch only, whatever the number of
+    workers and of processes.
 
     Args:
         index: The data set.
         image_size: Length of an image's longer side.
-        batch: Images per batch; at most as many as there are.
+        batch: Images per batch, over all processes; at most as many as there are.
         augment: The augmentation.
         seed: Decides order and augmentation.
         workers: Worker processes; 0: none.
@@ -52,11 +53,13 @@ def training_loader(
         cache_gib: Budget of that in GiB.
         rect: Batches of similar shape, in fixed order, without mosaic and mixup.
         close_from: First epoch without mosaic and mixup.
-        drop_last: Leave out an incomplete last batch.
         stride: Canvas sides of rect batches are multiples of it.
         unlabelled: Images without labels to mix in; not with ``rect``.
         extra: How many of them follow the labelled images of a batch; their ids count on after
             those of ``index``.
+        share: Of several processes, the number of this one and their count: each sees its part of
+            every batch. Where a batch has fewer labelled images than there are processes, some
+            see one of them again.
     """
     batch = min(batch, len(index))
     plan = None
@@ -82,12 +85,14 @@ def training_loader(
             augmented(index, seed=seed, gib=cache_gib / 2),
             augmented(unlabelled, seed=seed + 1, gib=cache_gib / 2),
         )
-        order = MixedSampler(len(index), len(unlabelled), batch=batch, extra=extra, seed=seed)
-        return _loader(mixed, order, batch=batch + extra, workers=workers, drop_last=drop_last)
+        batches = MixedBatches(
+            len(index), len(unlabelled), batch=batch, extra=extra, seed=seed, share=share
+        )
+        return _loader(mixed, batches, workers=workers)
     dataset = augmented(index, seed=seed, gib=cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, shuffle=not rect, order=order)
-    return _loader(dataset, sampler, batch=batch, workers=workers, drop_last=drop_last)
+    return _loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
 
 
 def evaluation_loader(
@@ -127,7 +132,7 @@ def evaluation_loader(
     mine, processes = share
     order = order[np.arange(len(order)) // batch % processes == mine]
     sampler = EpochSampler(len(order), shuffle=False, order=order)
-    return _loader(dataset, sampler, batch=batch, workers=workers)
+    return _loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
 
 
 def collate(loaded: Sequence[Loaded]) -> Batch:
@@ -161,19 +166,15 @@ def collate(loaded: Sequence[Loaded]) -> Batch:
 
 def _loader(
     dataset: DetectionDataset | EvaluationDataset | MixedDataset,
-    sampler: EpochSampler | MixedSampler,
+    batches: EpochBatches | MixedBatches,
     *,
-    batch: int,
     workers: int,
-    drop_last: bool = False,
 ) -> DataLoader[Loaded]:
     return DataLoader(
         dataset,
-        batch_size=batch,
-        sampler=sampler,
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
-        drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker if workers else None,

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from tutelage.data.dataset import DetectionDataset, Loaded
-from tutelage.data.sampling import EpochSampler, Key
+from tutelage.data.sampling import EpochBatches, EpochSampler, Key, part
 
 
 class MixedDataset(Dataset[Loaded]):
@@ -40,26 +40,35 @@ class MixedDataset(Dataset[Loaded]):
         return self.labelled.unreadable + self.unlabelled.unreadable
 
 
-class MixedSampler(Sampler[Key]):
+class MixedBatches(Sampler[list[Key]]):
     """Batches of labelled images, each followed by some without labels.
 
     Every labelled image comes once per epoch. The others go round as often as needed, in a new
-    order each time; the order depends on seed and epoch only.
+    order each time; the order depends on seed and epoch only. Of several processes, each gets its
+    part of the labelled images of a batch and its part of the others.
 
     Args:
         labelled: Number of labelled images.
         unlabelled: Number of the others.
-        batch: Labelled images per batch.
-        extra: Images without labels per batch.
+        batch: Labelled images per batch, over all processes.
+        extra: Images without labels per batch, over all processes.
         seed: The run's seed.
+        share: The number of this process, and their count.
     """
 
     def __init__(
-        self, labelled: int, unlabelled: int, *, batch: int, extra: int, seed: int = 0
+        self,
+        labelled: int,
+        unlabelled: int,
+        *,
+        batch: int,
+        extra: int,
+        seed: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self._labelled = EpochSampler(labelled, seed=seed)
-        self._unlabelled = EpochSampler(unlabelled, seed=seed + 1)
-        self._batch, self._extra = batch, extra
+        self._labelled = EpochBatches(EpochSampler(labelled, seed=seed), batch=batch, share=share)
+        self._count, self._unlabelled = labelled, EpochSampler(unlabelled, seed=seed + 1)
+        self._extra, self._share = extra, share
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,19 +76,18 @@ class MixedSampler(Sampler[Key]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._labelled) + self._extra * -(-len(self._labelled) // self._batch)
+        return len(self._labelled)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[list[Key]]:
         self._labelled.set_epoch(self.epoch)
-        ours, others = iter(self._labelled), self._round()
-        while batch := list(islice(ours, self._batch)):
-            yield from batch
-            yield from islice(others, self._extra)
+        others = self._round()
+        for ours in self._labelled:
+            yield ours + part(list(islice(others, self._extra)), self._share)
 
     def _round(self) -> Iterator[Key]:
         """Yield images without labels for ever; the rounds of one epoch differ."""
-        first, count = len(self._labelled), len(self._unlabelled)
-        rounds = -(-self._extra * len(self._labelled) // (self._batch * count)) + 1
+        first, count = self._count, len(self._unlabelled)
+        rounds = -(-self._extra * first // (self._labelled.batch * count)) + 1
         for number in range(self.epoch * rounds, np.iinfo(np.int64).max):
             self._unlabelled.set_epoch(number)
             # The key's epoch is the round: an image that comes again is augmented anew.

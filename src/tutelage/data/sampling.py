@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,48 @@ class EpochSampler(Sampler[Key]):
             order = _order_rng(self.seed, self.epoch).permutation(order)
         epoch = self.epoch
         return (Key(epoch, index) for index in order.tolist())
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """The batches of an epoch, of which each of several processes gets its part.
+
+    A batch is the same whatever the number of processes, and so is the number of batches.
+
+    Args:
+        sampler: The images in their order.
+        batch: Images per batch, over all processes.
+        share: The number of this process, and their count.
+    """
+
+    def __init__(
+        self, sampler: EpochSampler, *, batch: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.sampler, self.batch, self.share = sampler, batch, share
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration is for."""
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        keys = iter(self.sampler)
+        while batch := list(islice(keys, self.batch)):
+            yield part(batch, self.share) or [batch[self.share[0] % len(batch)]]
+
+
+def part(keys: Sequence[Key], share: tuple[int, int]) -> list[Key]:
+    """Return one process's part of a batch: neighbours, at most one more than others get.
+
+    Args:
+        keys: The whole batch.
+        share: The number of the process, and their count. Of more processes than keys, some get
+            none.
+    """
+    mine, processes = share
+    count = len(keys)
+    return list(keys[count * mine // processes : count * (mine + 1) // processes])
 
 
 def sample_rng(seed: int, key: Key) -> np.random.Generator:

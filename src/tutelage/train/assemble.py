@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config, DistillConfig, MethodConfig, TrainConfig
+from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.data import (
     DatasetIndex,
     evaluation_loader,
@@ -36,6 +36,7 @@ from tutelage.train.ema import make_ema
 from tutelage.train.guide import Guide
 from tutelage.train.optim import freeze_rows, make_optimizer
 from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
+from tutelage.train.processes import check_batch, synchronise
 from tutelage.train.student import Began, make_student
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
@@ -103,7 +104,8 @@ def assemble(
         )
     student, start = make_student(config, train.names, origins, began)
     check_image_size(config.train.image_size, max(student.strides))
-    check_batchnorm(config.train, max(student.strides), len(train))
+    share = accelerator.process_index, accelerator.num_processes
+    check_batch(config.train, max(student.strides), len(train), share[1])
     settled = settle_anchors(student, train, config, began.anchors if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
@@ -119,10 +121,15 @@ def assemble(
     if accelerator.device.type == "cpu" and began is None and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
     workers = choose_workers(config.train.workers, accelerator.device)
-    batch = max(config.train.batch // accelerator.num_processes, 1)
     unlabelled = open_unlabelled(config, val)
     loader = make_training_loader(
-        config, train, batch=batch, workers=workers, stride=stride, unlabelled=unlabelled
+        config,
+        train,
+        batch=config.train.batch,
+        workers=workers,
+        stride=stride,
+        unlabelled=unlabelled,
+        share=share,
     )
     task = Task(
         student.to(memory_format=torch.channels_last),
@@ -132,14 +139,13 @@ def assemble(
         teaching.taps if teaching else (),
         teaching.views if teaching else None,
     )
-    steps = -(-len(loader) // accelerator.num_processes)
-    plan = make_plan(config, images=len(train), steps=steps, lessons=_lessons(teaching))
+    plan = make_plan(config, images=len(train), steps=len(loader), lessons=_lessons(teaching))
     optimizer = make_optimizer(task, config.optim, plan.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
         synchronise(student, accelerator.device.type, accelerator.num_processes)
-    prepared, optimizer, loader = accelerator.prepare(task, optimizer, loader)
+    prepared, optimizer = accelerator.prepare(task, optimizer)
     return Parts(
         config=config,
         accelerator=accelerator,
@@ -155,15 +161,17 @@ def assemble(
         bare=task,
         optimizer=optimizer,
         ema=ema,
-        loader=loader,
+        loader=prepare_data_loader(  # each process has its part already
+            loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        ),
         val_loader=evaluation_loader(
             val,
             image_size=config.train.image_size,
-            batch=2 * batch,
+            batch=2 * max(config.train.batch // share[1], 1),
             workers=workers,
             rect=config.train.rect,
             stride=stride,
-            share=(accelerator.process_index, accelerator.num_processes),
+            share=share,
         ),
         plan=plan,
         stride=stride,
@@ -196,37 +204,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
-
-
-def check_batchnorm(train: TrainConfig, stride: int, images: int) -> None:
-    """Refuse a batch that shows BatchNorm a single value per channel at the largest stride."""
-    side = train.image_size // (2 if train.multi_scale else 1)
-    smallest = 1 if images % train.batch == 1 else train.batch
-    if smallest == 1 and side < 2 * stride:
-        raise ConfigError(
-            f"A batch of 1 image of {max(side, stride)} px has one value per channel at stride "
-            f"{stride}, and BatchNorm needs two to train.",
-            fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
-            f"--batch-size above 1 that leaves no single one of the {images} images over.",
-            code="C30",
-        )
-
-
-def synchronise(student: nn.Module, device: str, processes: int) -> None:
-    """Let BatchNorm see the batches of all processes; a single one has nobody to ask.
-
-    Raises:
-        ConfigError: Torch can do it on GPUs only.
-    """
-    if processes == 1:
-        return
-    if device != "cuda":
-        raise ConfigError(
-            "train.sync_bn needs GPUs: torch synchronises BatchNorm nowhere else.",
-            fix="Leave it out, or give each process a larger batch.",
-            code="C30",
-        )
-    nn.SyncBatchNorm.convert_sync_batchnorm(student)  # in place: the same parameters and names
 
 
 def make_criterion(config: Config, student: GraphDetector) -> Criterion:
@@ -265,6 +242,7 @@ def make_training_loader(
     stride: int = 32,
     seed: int | None = None,
     unlabelled: DatasetIndex | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Any:
     """Return the loader of the training images; ``seed`` replaces the run's own."""
     closing = config.augment.close_mosaic
@@ -283,6 +261,7 @@ def make_training_loader(
         stride=stride,
         unlabelled=unlabelled,
         extra=extra if unlabelled is not None else 0,
+        share=share,
     )
 
 

@@ -192,7 +192,7 @@ def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Ba
     )
     yielded = 0
     for epoch in range(count):  # every one of them holds at least one such batch, or none does
-        loader.sampler.set_epoch(epoch)
+        loader.batch_sampler.set_epoch(epoch)
         for batch in loader:
             if yielded == count:
                 return

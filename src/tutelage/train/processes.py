@@ -1,0 +1,49 @@
+"""What several processes ask of the settings of a run."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tutelage.config.schema import TrainConfig
+from tutelage.errors import ConfigError
+
+
+def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1) -> None:
+    """Refuse a batch of which a process gets nothing, or too little for BatchNorm.
+
+    That needs more than a single value per channel at the largest stride.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if train.batch < processes:
+        raise ConfigError(
+            f"A batch of {train.batch} over {processes} processes leaves some without an image.",
+            fix=f"--batch-size {processes}  or more, or fewer processes.",
+        )
+    side = train.image_size // (2 if train.multi_scale else 1)
+    smallest = min(train.batch, images % train.batch or train.batch) // processes
+    if smallest <= 1 and side < 2 * stride:
+        each = f" for each of {processes} processes" if processes > 1 else ""
+        raise ConfigError(
+            f"A batch of 1 image of {max(side, stride)} px{each} has one value per channel at "
+            f"stride {stride}, and BatchNorm needs two to train.",
+            fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
+            f"--batch-size above {processes} that leaves no single one of the {images} images over",
+        )
+
+
+def synchronise(student: nn.Module, device: str, processes: int) -> None:
+    """Let BatchNorm see the batches of all processes; a single one has nobody to ask.
+
+    Raises:
+        ConfigError: Torch can do it on GPUs only.
+    """
+    if processes == 1:
+        return
+    if device != "cuda":
+        raise ConfigError(
+            "train.sync_bn needs GPUs: torch synchronises BatchNorm nowhere else.",
+            fix="Leave it out, or give each process a larger batch.",
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(student)  # in place: the same parameters and names
