@@ -1,15 +1,22 @@
-"""``--devices N``: the same command line in N processes, as torchrun starts them."""
+"""``--devices N``: the same command line in N processes, watched over by torchrun's agent."""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
+import time
+import uuid
 from collections.abc import Sequence
 from typing import NoReturn
 
 from tutelage.errors import ConfigError
 
 FLAG = "--devices"
+GRACE = 50  # seconds that processes get to save and end, once they are asked to or one has died
+WAIT = 10.0  # seconds that a process leaves to the first one to tell what went wrong with both
+INTERRUPTED = 130
 
 
 def launched() -> bool:
@@ -18,7 +25,9 @@ def launched() -> bool:
 
 
 def launch(given: str, argv: Sequence[str]) -> NoReturn:
-    """Replace this process by torchrun with ``given`` processes of the same command line.
+    """Run ``given`` processes of the same command line and end with them.
+
+    The exit status is that of the process which failed first.
 
     Raises:
         ConfigError: It is no number of processes.
@@ -26,12 +35,56 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
     if not given.isdecimal() or not int(given):
         raise ConfigError(f"{FLAG} {given} is no number of processes.", fix=f"{FLAG} 2", code="C25")
     count = int(given)
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we tell it below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max((cores or 1) // count, 1)))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command = [sys.executable, *torchrun, "-m", "tutelage", *without(argv)]
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        shutdown_timeout=GRACE,
+    )
     sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606  (no shell is wanted)
+    try:
+        elastic_launch(config, sys.executable)("-m", "tutelage", *without(argv))
+    except SignalException:
+        sys.exit(INTERRUPTED)
+    except ChildFailedError as failed:
+        number, failure = failed.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            why = " (SIGKILL: often the system was short of memory)" if name == "SIGKILL" else ""
+            print(f"Process {number} of this run was ended by {name}{why}.", file=sys.stderr)
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 1)
+    sys.exit(0)
+
+
+def others_tell(exit_code: int) -> bool:
+    """Whether this process need not say why it ends, since the first one of its machine does.
+
+    What goes wrong in all processes is told once: the launcher ends the others while they wait
+    here. What has gone wrong in this one alone is told after that.
+
+    Args:
+        exit_code: With which it ends.
+    """
+    if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
+        return False
+    if exit_code == INTERRUPTED:
+        return True
+    try:
+        time.sleep(WAIT)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def without(argv: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
 import shlex
 import tempfile
@@ -17,6 +18,7 @@ from typing import ClassVar, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from tutelage.cli.launch import others_tell
 from tutelage.errors import UserError, nearest
 
 CRASH_FILE = "tutelage-crash.txt"
@@ -80,6 +82,8 @@ def report(
     if isinstance(error, RunError) and error.__cause__ is not None:
         folder, batch, error = error.folder, error.batch, error.__cause__
     problem = explain(error, batch, command=argv[0] if argv else "", folder=folder)
+    if others_tell(problem.exit_code):
+        return problem.exit_code
     if problem.unforeseen:
         path = _write_crash(error, argv, folder)
         problem = problem._replace(fix=f"{problem.fix} The traceback is in {path}.".strip())
@@ -184,7 +188,9 @@ def _system(error: OSError) -> Problem:
 def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
     text = "".join(traceback.format_exception(error))
     facts = f"{_versions()}\n$ tutelage {shlex.join(argv)}\n\n"
-    places = [Path(folder) / "crash.txt"] if folder else []
+    rank = os.environ.get("RANK", "0")
+    name = "crash.txt" if rank == "0" else f"crash-{rank}.txt"  # of several processes, one each
+    places = [Path(folder) / name] if folder else []
     for path in [*places, Path(CRASH_FILE), Path(tempfile.gettempdir()) / CRASH_FILE]:
         try:
             path.write_text(facts + text, encoding="utf-8")
@@ -210,7 +216,9 @@ def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
         console.print(Text("".join(traceback.format_exception(error)), style="dim"))
     head = f"{problem.what.rstrip('.')} ({problem.where})" if problem.where else problem.what
     stopped = problem.exit_code == Interrupted.exit_code
-    mark = f"[{problem.code}] " if stopped else f"Error [{problem.code}]: "
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" in process {rank}"
+    mark = f"[{problem.code}] " if stopped else f"Error{who} [{problem.code}]: "
     console.print(Text.assemble((mark, "" if stopped else "bold red"), head))
     if problem.fix:
         console.print(Text(indent(problem.fix, "  ")))

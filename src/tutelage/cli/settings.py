@@ -148,7 +148,7 @@ def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
     from tutelage.config.layers import origin_of
 
     faults: list[str] = []
-    for key, was, now in differing(stored.config, resolved.config):
+    for key, was, now in differing(stored.config, resolved.config, movable=True):
         origin = origin_of(key, resolved.origins).removeprefix("flag ")
         faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:

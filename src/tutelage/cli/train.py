@@ -80,11 +80,18 @@ def train(
         make_display(as_json=json, quiet=quiet),
         batch=resolved.config.train.batch,
         dry_run=dry_run,
+        folder=folder or "",
     )
 
 
 def follow(
-    events: Iterator[Any], display: Display, *, batch: int, dry_run: bool = False, again: str = ""
+    events: Iterator[Any],
+    display: Display,
+    *,
+    batch: int,
+    dry_run: bool = False,
+    folder: str = "",
+    again: str = "",
 ) -> None:
     """Show a run; say how to go on if it is stopped.
 
@@ -93,6 +100,7 @@ def follow(
         display: Shows its events.
         batch: Images per step, for the message when memory runs out.
         dry_run: Whether the run ends after its first step.
+        folder: That of a run that goes on.
         again: How to go on after Ctrl-C, if not with ``train --resume``.
 
     Raises:
@@ -101,9 +109,9 @@ def follow(
         UserError: Anything the user can mend.
     """
     from tutelage.train.events import Notice, Planned, StepDone
-    from tutelage.train.stopping import Stopped
+    from tutelage.train.stopping import Signalled, Stopped
 
-    folder, place = "", ""
+    place = ""
     try:
         with _sigterm_as_interrupt():
             for event in events:
@@ -120,7 +128,8 @@ def follow(
         display.close()
         if isinstance(stop, Stopped):
             place = f"{stop.at.in_words()}; saved"
-        raise _interrupted(folder, place, again) from None
+        by = stop.by if isinstance(stop, Signalled) else signal.SIGINT
+        raise _interrupted(folder, place, again, by) from None
     except UserError:
         raise
     except Exception as error:
@@ -129,8 +138,9 @@ def follow(
         display.close()
 
 
-def _interrupted(folder: str, place: str, again: str) -> Interrupted:
-    what = f"Stopped by Ctrl-C{f' after {place}' if place else ' before the first step'}."
+def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Interrupted:
+    who = "Ctrl-C" if by == signal.SIGINT else by.name
+    what = f"Stopped by {who}{f' after {place}' if place else ' before the first step'}."
     if again:
         return Interrupted(what, fix=again)
     if folder and (Path(folder) / "last.pt").exists():
@@ -142,9 +152,10 @@ def _interrupted(folder: str, place: str, again: str) -> Interrupted:
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
+    from tutelage.train.stopping import Signalled
 
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+    def stop(number: int, _frame: object) -> None:
+        raise Signalled(signal.Signals(number))
 
     try:
         before = signal.signal(signal.SIGTERM, stop)

@@ -17,6 +17,8 @@ FREE_ON_RESUME = (
     "train.cache_gib",
     "train.save_minutes",
 )
+# where the files of a continued run lie: what is in them is compared when they are opened
+MOVABLE = ("data", "distill.teacher", "distill.images")
 
 
 class Differing(NamedTuple):
@@ -27,17 +29,28 @@ class Differing(NamedTuple):
     after: Any
 
 
-def differing(before: Config, after: Config, *, free: tuple[str, ...] = ()) -> Iterator[Differing]:
+def differing(
+    before: Config, after: Config, *, free: tuple[str, ...] = (), movable: bool = False
+) -> Iterator[Differing]:
     """Yield the settings that differ, in the order of the schema.
 
     Args:
         before: The settings as they were.
         after: The settings as they are.
         free: Settings that may differ, by dotted name; a section frees all that is in it.
+        movable: Whether files may lie elsewhere; somebody compares what is in them.
     """
     was, now = before.model_dump(mode="json"), after.model_dump(mode="json")
     allowed = (*FREE_ON_RESUME, *free)
     for key in leaves():
-        inside = any(key == each or key.startswith(f"{each}.") for each in allowed)
-        if not inside and at(was, key) != at(now, key):
-            yield Differing(key, at(was, key), at(now, key))
+        old, new = at(was, key), at(now, key)
+        if old == new or any(key == each or key.startswith(f"{each}.") for each in allowed):
+            continue
+        if not (movable and key in MOVABLE and _alike(old, new)):
+            yield Differing(key, old, new)
+
+
+def _alike(before: Any, after: Any) -> bool:
+    """Whether both name as many files, at least one."""
+    counts = [len(x) if isinstance(x, list) else int(x is not None) for x in (before, after)]
+    return counts[0] == counts[1] > 0

@@ -36,7 +36,7 @@ from tutelage.train.ema import make_ema
 from tutelage.train.guide import Guide
 from tutelage.train.optim import freeze_rows, make_optimizer
 from tutelage.train.plan import Fade, Plan, nominal_batch, warmup_steps
-from tutelage.train.processes import check_batch, synchronise
+from tutelage.train.processes import check_batch, quieten, synchronise
 from tutelage.train.student import Began, make_student
 from tutelage.train.task import Task
 from tutelage.train.teaching import Teaching, teach
@@ -145,6 +145,7 @@ def assemble(
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
         synchronise(student, accelerator.device.type, accelerator.num_processes)
+    quieten()
     prepared, optimizer = accelerator.prepare(task, optimizer)
     return Parts(
         config=config,

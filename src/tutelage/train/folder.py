@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.plain import plain
 from tutelage.train.plan import Position
 from tutelage.weights.store import atomic_write_text
 
+ORPHANS = 10.0  # seconds
 PACKAGES = (
     "tutelage",
     "torch",
@@ -119,14 +124,101 @@ def _git_commit() -> str:
 
 
 class Metrics:
-    """``metrics.jsonl``: one line per epoch, appended."""
+    """``metrics.jsonl``: one line per epoch, appended.
+
+    Args:
+        path: The file.
+        keep_epochs: A run that goes on has finished so many; their lines are kept. Others, and
+            half a line of a process that was killed, are left out.
+    """
 
     def __init__(self, path: Path, *, keep_epochs: int = 0) -> None:
         self._path = path
-        kept = path.read_text().splitlines()[:keep_epochs] if keep_epochs and path.exists() else []
-        atomic_write_text(path, "".join(f"{line}\n" for line in kept))
+        kept = {}
+        if keep_epochs and path.exists():
+            for line in path.read_text(errors="replace").splitlines():
+                epoch = _epoch(line)
+                if epoch is not None and epoch < keep_epochs:
+                    kept[epoch] = line
+        atomic_write_text(path, "".join(f"{kept[epoch]}\n" for epoch in sorted(kept)))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
         with self._path.open("a") as file:
             file.write(json.dumps(plain(row)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _epoch(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_if_new(path: Path, text: str, *, keep: bool) -> None:
+    """Write the settings of a run; one that goes on keeps its own unless its files have moved.
+
+    Args:
+        path: Its ``config.yaml``.
+        text: All settings, as they are now.
+        keep: Whether the run goes on.
+    """
+    if not keep or yaml.safe_load(path.read_text()) != yaml.safe_load(text):
+        atomic_write_text(path, text)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path, *, alone: bool = True) -> Iterator[None]:
+    """Keep other runs out of a folder; a process that dies lets go.
+
+    Where the system cannot lock files, nothing is kept out.
+
+    Args:
+        folder: The run folder.
+        alone: Whether this process is the one that writes.
+
+    Raises:
+        ConfigError: Another run is writing there.
+    """
+    if not alone or sys.platform == "win32":
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # told when something is written
+        yield
+        return
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    import fcntl
+
+    # Loader processes inherit the lock; those of a run that was killed end within five seconds.
+    until = time.monotonic() + ORPHANS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise ConfigError(
+                    f"Another process is training in {folder}.",
+                    fix="Wait for it, or stop it first.",
+                ) from error
+            time.sleep(0.2)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return

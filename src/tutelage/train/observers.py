@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from tutelage.errors import TrainingError
@@ -77,6 +78,27 @@ class LossMeans:
             )
             self._share = kd / max(kd + detection, 1e-30)
         return self._share or 0.0
+
+
+def shared(state: Mapping[str, Any], processes: int) -> dict[str, Any]:
+    """Return what :meth:`LossMeans.state` of all processes has added up, as a mean over them.
+
+    To be asked by each of them. All go on with the same, and the means of the epoch stay.
+
+    Args:
+        state: Of this process.
+        processes: How many there are.
+    """
+    if processes == 1:
+        return dict(state)
+    sums = {name: total.float().cpu() for name, total in state["sums"].items()}
+    everywhere = gather_object([sums])
+    names = dict.fromkeys(name for one in everywhere for name in one)
+    means = {
+        name: sum(one.get(name, torch.zeros(())) for one in everywhere) / processes
+        for name in names
+    }
+    return {"steps": state["steps"], "sums": means}
 
 
 class FiniteGuard:

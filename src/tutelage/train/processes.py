@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import nn
 
 from tutelage.config.schema import TrainConfig
@@ -31,6 +33,14 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
             fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
             f"--batch-size above {processes} that leaves no single one of the {images} images over",
         )
+
+
+def quieten() -> None:
+    """Keep torch from telling that gradients of 1×1 convolutions have other strides in its buckets.
+
+    Channels-last has two names for these strides; the copy costs nothing beside the step.
+    """
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 def synchronise(student: nn.Module, device: str, processes: int) -> None:

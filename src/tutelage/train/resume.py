@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import yaml
 
 from tutelage.config.differ import differing
 from tutelage.config.schema import Config
-from tutelage.errors import ConfigError, TeacherError, WeightsError
+from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
 from tutelage.train.assemble import Parts
 from tutelage.train.observers import Best
+from tutelage.train.plan import Position
 
 
 def nothing_left(saved: Mapping[str, Any], config: Config) -> str:
@@ -47,7 +49,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
         WeightsError: It was.
     """
     before = Config.model_validate(yaml.safe_load(saved["config"]))
-    other = [each.key for each in differing(before, config, free=("run", "preset"))]
+    other = [each.key for each in differing(before, config, free=("run", "preset"), movable=True)]
     if other:
         raise WeightsError(
             f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "
@@ -71,8 +73,7 @@ def check_teachers(
     progress: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: str
 ) -> None:
     """Refuse to go on with other teachers than before."""
-    began = progress.get("teachers", ())  # runs of the first versions do not say
-    for record, before in zip(records, began, strict=False):
+    for record, before in zip(records, progress["teachers"], strict=True):
         if identity(record) != before:
             raise TeacherError(
                 f"The teacher {record['source']} is not the one with which {folder} began.",
@@ -80,3 +81,72 @@ def check_teachers(
                 fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
                 code="T31",
             )
+
+
+def data_of(parts: Parts) -> dict[str, dict[str, Any]]:
+    """Return what tells the images and boxes of a run from others, by split."""
+    indices = {"train": parts.train, "val": parts.val, "distill.images": parts.unlabelled}
+    return {
+        name: {"images": len(index), "boxes": len(index.boxes), "sha256": index.fingerprint}
+        for name, index in indices.items()
+        if index is not None
+    }
+
+
+def check_data(progress: Mapping[str, Any], parts: Parts, folder: str) -> None:
+    """Refuse to go on with other images or boxes than before; they may lie elsewhere."""
+    began = progress.get("data")
+    if began is None:  # runs of the first versions do not say
+        return
+    now = data_of(parts)
+    other = [
+        f"{name}: {_counted(now[name])}, before {_counted(before)}"
+        for name, before in began.items()
+        if now[name] != before
+    ]
+    if other:
+        raise DataError(
+            f"The data are not those with which {folder} began: {'; '.join(other)}.",
+            where=str(parts.config.data),
+            fix=f"Put them back as they were, or start anew:  --weights {folder}/best.safetensors",
+        )
+
+
+def _counted(found: Mapping[str, Any]) -> str:
+    return f"{found['images']} images with {found['boxes']} boxes ({found['sha256'][:8]}…)"
+
+
+def goes_on(progress: Mapping[str, Any], at: Position, parts: Parts) -> Iterator[str]:
+    """Say where a run goes on, and whether to the same bits."""
+    yield f"Goes on after {at.in_words()}."
+    before, now = progress.get("processes", 1), parts.accelerator.num_processes
+    if before != now:
+        yield (
+            f"It was saved by {before} process{'es' * (before > 1)} and goes on with {now}: on the "
+            "same images, but not to the same bits."
+        )
+
+
+@contextmanager
+def moved(config: Config, resume: str | None) -> Iterator[None]:
+    """Say, where a run that goes on lacks a file, how to name its new place.
+
+    Args:
+        config: Its settings.
+        resume: Its folder; None: a run that begins.
+    """
+    try:
+        yield
+    except UserError as error:
+        given = [("--data", config.data)]
+        given += [("--teacher-weights", teacher) for teacher in config.distill.teachers]
+        flags = [
+            flag
+            for flag, path in given
+            if path and path in error.what and ":" not in path and not Path(path).exists()
+        ]
+        if resume is None or not flags:
+            raise
+        again = f"If it has moved:  tutelage train --resume {resume} {flags[0]} …"
+        fix = "\n".join(text for text in (error.fix, again) if text)
+        raise type(error)(error.what, where=error.where, fix=fix) from error

@@ -21,22 +21,35 @@ from tutelage.models.graph import GraphDetector
 from tutelage.train.assemble import Parts, assemble
 from tutelage.train.describe import data_warnings, plan_rows
 from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
-from tutelage.train.folder import Metrics, environment, make_run_folder, unwritable, write_json
+from tutelage.train.folder import (
+    Metrics,
+    clear_leftovers,
+    environment,
+    held,
+    make_run_folder,
+    unwritable,
+    write_if_new,
+    write_json,
+)
 from tutelage.train.loop import EpochEnded, fit, multi_scale
-from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans
+from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans, shared
 from tutelage.train.outset import at_outset
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare, scores_on_val
 from tutelage.train.readings import SHOWN, Readings
 from tutelage.train.resume import (
+    check_data,
     check_settings,
     check_teachers,
     check_unfinished,
+    data_of,
+    goes_on,
     identity,
+    moved,
     records,
 )
 from tutelage.train.samples import save_batch, save_detections
-from tutelage.train.state import read_state, restore, save_state
+from tutelage.train.state import header, read_state, restore, save_state
 from tutelage.train.stopping import Interval, Stop, Stopped
 from tutelage.train.student import Began
 from tutelage.train.watch import watched
@@ -78,13 +91,15 @@ def run_training(
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
     began = Began.read(saved["progress"]) if saved is not None else None
-    parts = assemble(config, origins, began=began)
+    with moved(config, resume):
+        parts = assemble(config, origins, began=began)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     at, progress = Position(), None
     if saved is not None:
         progress = saved["progress"]
         check_teachers(progress, records(parts), str(resume))
+        check_data(progress, parts, str(resume))
         at = restore(
             saved,
             accelerator=parts.accelerator,
@@ -94,16 +109,17 @@ def run_training(
             path=Path(str(resume)) / "last.pt",
         )
         saved = None  # as large as the run itself
+        yield from (Notice("info", text) for text in goes_on(progress, at, parts))
     readings = Readings(parts, progress["readings"] if progress else (), at)
     yield from prepare(parts, readings, at)
     folder = Path(resume) if resume else _new_folder(parts, reuse=not dry_run)
     run = _Run(parts, origins or {}, folder, readings, at, progress)
-    if not resume and parts.accelerator.is_main_process:
-        run.begin(command_line)
-    yield run.planned()
-    yield from at_outset(parts, readings.batches)
-    events = watched(run.train(started), parts)
-    yield from islice(events, 1) if dry_run else events
+    with held(folder, alone=parts.accelerator.is_main_process):
+        run.begin(command_line, resumed=bool(resume))
+        yield run.planned()
+        yield from at_outset(parts, readings.batches)
+        events = watched(run.train(started), parts)
+        yield from islice(events, 1) if dry_run else events
 
 
 class _Run:
@@ -133,17 +149,28 @@ class _Run:
             self.saved = self.guard.saved = at
             if "means" in progress:
                 self.means.restore(progress["means"])
+        self.begun = time.monotonic() - (progress or {}).get("seconds", 0.0)  # the epoch was
 
-    def begin(self, command: str) -> None:
-        """Write what is known before the first step."""
-        atomic_write_text(self.folder / "config.yaml", self.config_text)
-        atomic_write_text(self.folder / "environment.txt", environment(command))
-        for number, batch in enumerate(self.readings.batches[:SHOWN]):
-            path = self.folder / "samples" / f"train_batch{number}.jpg"
-            save_batch(path, batch, self.parts.train.names)
-        if self.records:
-            one = self.records[0] if len(self.records) == 1 else {"teachers": list(self.records)}
-            write_json(self.folder / "teacher.json", one)
+    def begin(self, command: str, *, resumed: bool) -> None:
+        """Write what is known before the first step.
+
+        Raises:
+            TrainingError: It cannot be written.
+        """
+        if not self.parts.accelerator.is_main_process:
+            return
+        with self._writing():
+            clear_leftovers(self.folder)
+            write_if_new(self.folder / "config.yaml", self.config_text, keep=resumed)
+            if resumed:
+                return
+            atomic_write_text(self.folder / "environment.txt", environment(command))
+            for number, batch in enumerate(self.readings.batches[:SHOWN]):
+                path = self.folder / "samples" / f"train_batch{number}.jpg"
+                save_batch(path, batch, self.parts.train.names)
+            if self.records:
+                one = self.records[0] if len(self.records) == 1 else {"teachers": [*self.records]}
+                write_json(self.folder / "teacher.json", one)
 
     def planned(self) -> Planned:
         """Return the plan."""
@@ -165,11 +192,10 @@ class _Run:
 
     def _epochs(self, stop: Stop) -> Iterator[Event]:
         p, means = self.parts, self.means
-        main = p.accelerator.is_main_process
-        metrics = (
-            Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch) if main else None
-        )
-        clock = time.monotonic()
+        metrics = None
+        if p.accelerator.is_main_process:
+            with self._writing():
+                metrics = Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch)
         for event in fit(
             p.accelerator,
             p.task,
@@ -199,7 +225,7 @@ class _Run:
             row = {
                 name: value for name, value in means.take(gather_object).items() if name != "off"
             }
-            seconds = time.monotonic() - clock
+            seconds = time.monotonic() - self.begun
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
             if self._evaluates(event.epoch):
@@ -219,7 +245,6 @@ class _Run:
                 with self._writing():
                     metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
             self._save_last(Position(event.epoch + 1, 0))
-            clock = time.monotonic()
             if self.best.exhausted(event.epoch) and not self._is_last(event.epoch):
                 text = f"Stopped early: no better AP for {self.best.patience} epochs."
                 yield Notice("info", text)
@@ -227,21 +252,23 @@ class _Run:
 
     def _save_between(self, at: Position, stop: Stop) -> None:
         """Save within an epoch when it is time, or when the run is asked to stop."""
-        stops = stop.agreed()
-        if stops or self.interval.due():
+        agreed = stop.agreed(self.interval.due())
+        if agreed.save:
             self.guard.look()
             self.guard.weights((self.parts.bare, self.parts.ema.module), at.epoch + 1)
             self._save_last(at)
-        if stops:
-            raise Stopped(at)
+        if agreed.stop:
+            raise stop.stopped(at)
 
     def _judged(self, at: Position, means: Mapping[str, Any], stop: Stop) -> Scores:
         """Evaluate at the end of an epoch; it takes long, so it can be stopped and taken up."""
         p = self.parts
-        if self.interval.due():
+        if stop.agreed(self.interval.due(), now=True).save:
             self._save_last(at, means)
+        batches = -(-len(p.val) // p.val_loader.batch_sampler.batch)
+        common = batches // p.accelerator.num_processes
         try:
-            return scores_on_val(p, p.ema.module, stop.between(p.val_loader, at))
+            return scores_on_val(p, p.ema.module, stop.between(p.val_loader, at, common))
         except Stopped:
             self._save_last(at, means)
             raise
@@ -282,26 +309,7 @@ class _Run:
         student = cast("GraphDetector", self.parts.ema.module)
         if not self.parts.accelerator.is_main_process:
             return
-        train = self.config.train
-        meta = {
-            "format": "tutelage-1",
-            "arch": student.arch,
-            "arch_name": student.arch_name,
-            "names": list(student.names),
-            "strides": list(student.strides),
-            "image_size": train.image_size,
-            "scores": scores,
-            "teacher": [
-                {key: record[key] for key in ("source", "sha256") if key in record}
-                for record in self.records
-            ],
-            "training": {
-                "data": self.config.data,
-                "epochs": train.epochs,
-                "seed": train.seed,
-                "start": self.parts.start,
-            },
-        }
+        meta = header(student, self.config, scores, self.records, self.parts.start)
         save_best(self.folder / "best.safetensors", student.state_dict(), meta)
         write_json(self.folder / "scores.json", found.to_dict())
         write_json(self.folder / "predictions.json", found.detections)
@@ -311,6 +319,9 @@ class _Run:
         """Write ``last.pt``; ``means`` are those of the epoch, if they were taken already."""
         p = self.parts
         began = Began.of(p.student, p.start)
+        means = shared(self.means.state() if means is None else means, p.accelerator.num_processes)
+        if not at.batch:
+            self.begun = time.monotonic()
         if p.accelerator.is_main_process:
             with self._writing():
                 save_state(
@@ -327,7 +338,10 @@ class _Run:
                         "readings": self.readings.history,
                         "threads": torch.get_num_threads(),
                         "teachers": [identity(record) for record in self.records],
-                        "means": self.means.state() if means is None else means,
+                        "means": means,
+                        "seconds": time.monotonic() - self.begun,
+                        "data": data_of(p),
+                        "processes": p.accelerator.num_processes,
                         **began._asdict(),
                     },
                     config=self.config_text,

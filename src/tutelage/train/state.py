@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from accelerate import Accelerator
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from tutelage.config.schema import Config
 from tutelage.errors import WeightsError
+from tutelage.models.graph import GraphDetector
 from tutelage.train.plan import Position
 from tutelage.train.task import Task
 from tutelage.weights.store import load_last, save_last
@@ -56,6 +59,44 @@ def save_state(
             "config": config,
         },
     )
+
+
+def header(
+    student: GraphDetector,
+    config: Config,
+    scores: Mapping[str, float],
+    teachers: Sequence[Mapping[str, Any]],
+    start: str,
+) -> dict[str, object]:
+    """Return what ``best.safetensors`` says beside its tensors.
+
+    Args:
+        student: The network.
+        config: All settings.
+        scores: Its scores on val.
+        teachers: The records of its teachers.
+        start: Where its first weights came from, in words.
+    """
+    train = config.train
+    return {
+        "format": "tutelage-1",
+        "arch": student.arch,
+        "arch_name": student.arch_name,
+        "names": list(student.names),
+        "strides": list(student.strides),
+        "image_size": train.image_size,
+        "scores": scores,
+        "teacher": [
+            {key: record[key] for key in ("source", "sha256") if key in record}
+            for record in teachers
+        ],
+        "training": {
+            "data": config.data,
+            "epochs": train.epochs,
+            "seed": train.seed,
+            "start": start,
+        },
+    }
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -356,8 +357,9 @@ def worth(
         )
         scores = {name: float(getattr(found, name)) for name in ("AP", "AP50", "AP75")}
         if cache is not None:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(cache, json.dumps(scores))
+            with suppress(OSError):  # a convenience: a full disk is no reason to stop
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                atomic_write_text(cache, json.dumps(scores))
     source, data = str(record["source"]), shlex.quote(str(config.data))
     if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
         train = f"Train it on this data first:  tutelage train --weights {shlex.quote(source)}"

@@ -168,7 +168,12 @@ def load_last(path: str | Path) -> dict[str, Any]:
         WeightsError: The file is missing, damaged, or holds more than tensors and plain values.
     """
     path = existing_file(path)
-    instead = f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}"
+    best = path.with_name("best.safetensors")
+    instead = (
+        f"Start a new run from its weights: --weights {best}"
+        if best.exists()
+        else f"Start anew; there is no {best.name} beside it either."
+    )
     try:
         kind = sniff(path)
     except WeightsError as error:
