@@ -216,6 +216,7 @@ def _lock(handle: int, folder: Path) -> None:
                 raise ConfigError(
                     f"Another process is training in {folder}.",
                     fix="Wait for it, or stop it first.",
+                    code="R29",
                 ) from error
             time.sleep(0.2)
         except OSError:  # a file system without locks

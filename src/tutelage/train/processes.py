@@ -22,6 +22,7 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
         raise ConfigError(
             f"A batch of {train.batch} over {processes} processes leaves some without an image.",
             fix=f"--batch-size {processes}  or more, or fewer processes.",
+            code="C30",
         )
     side = train.image_size // (2 if train.multi_scale else 1)
     smallest = min(train.batch, images % train.batch or train.batch) // processes
@@ -32,6 +33,7 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
             f"stride {stride}, and BatchNorm needs two to train.",
             fix=f"Use  --img-size {2 * stride * (2 if train.multi_scale else 1)} , or a "
             f"--batch-size above {processes} that leaves no single one of the {images} images over",
+            code="C30",
         )
 
 
@@ -55,5 +57,6 @@ def synchronise(student: nn.Module, device: str, processes: int) -> None:
         raise ConfigError(
             "train.sync_bn needs GPUs: torch synchronises BatchNorm nowhere else.",
             fix="Leave it out, or give each process a larger batch.",
+            code="C30",
         )
     nn.SyncBatchNorm.convert_sync_batchnorm(student)  # in place: the same parameters and names

@@ -109,6 +109,7 @@ def check_data(progress: Mapping[str, Any], parts: Parts, folder: str) -> None:
             f"The data are not those with which {folder} began: {'; '.join(other)}.",
             where=str(parts.config.data),
             fix=f"Put them back as they were, or start anew:  --weights {folder}/best.safetensors",
+            code="D33",
         )
 
 
@@ -149,4 +150,4 @@ def moved(config: Config, resume: str | None) -> Iterator[None]:
             raise
         again = f"If it has moved:  tutelage train --resume {resume} {flags[0]} …"
         fix = "\n".join(text for text in (error.fix, again) if text)
-        raise type(error)(error.what, where=error.where, fix=fix) from error
+        raise type(error)(error.what, where=error.where, fix=fix, code=error.code) from error

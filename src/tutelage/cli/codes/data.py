@@ -129,6 +129,22 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage train --resume runs/distilled",
         ),
     ),
+    "D33": Entry(
+        "data of a resumed run have changed",
+        3,
+        "A run goes on with the images and boxes with which it began, wherever they lie: order, "
+        "schedule and best epoch hold for these.",
+        "Images or labels that were added, removed, renamed or edited; other data in the same "
+        "place.",
+        (
+            "Put the data back as they were, then:",
+            "$ tutelage train --resume runs/distilled",
+            "They lie elsewhere now:",
+            "$ tutelage train --resume runs/distilled --data new/place/data.yaml",
+            "Or begin with the new data, from the weights so far:",
+            "$ tutelage train --data data.yaml --weights runs/distilled/best.safetensors",
+        ),
+    ),
     "D28": Entry(
         "nothing to predict on",
         3,

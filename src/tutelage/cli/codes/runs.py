@@ -127,6 +127,13 @@ RUNS: Mapping[str, Entry] = {
         "Permissions, a file that is a folder, too many open files, a program that was killed.",
         ("See what led to it:", "$ tutelage train --debug"),
     ),
+    "R29": Entry(
+        "run folder in use",
+        2,
+        "Another process is training in the run folder, and two would spoil each other's files.",
+        "A run that was resumed twice, or one that has not ended yet.",
+        ("Wait for the other one, or stop it; it saves first. Then:", "$ tutelage train --resume"),
+    ),
     "F00": Entry(
         "unforeseen",
         1,
