@@ -17,6 +17,7 @@ def test_every_method_with_its_options(cli) -> None:
         assert row["summary"] in text
         for name, value in row["options"].items():
             assert f"{name}={value}" in text
+    assert "overlap=giou (iou, log_iou, ciou)" in text
 
 
 def test_the_example_can_be_typed(cli) -> None:

@@ -181,6 +181,11 @@ def test_changes_are_what_differs_from_the_preset(run) -> None:
             "precision: 'fp8' cannot be used (run.yaml:1) Expected auto | fp32 | fp16 | bf16.",
         ),
         (
+            "distill: {classes: by_name}",
+            "distill.classes: 'by_name' cannot be used (run.yaml:1) Did you mean 'by-name'? "
+            "Expected a map such as {a: b} or equal | by-name.",
+        ),
+        (
             "optim: {lr: .inf}",
             "optim.lr: inf cannot be used (run.yaml:1) Expected a number above 0.",
         ),

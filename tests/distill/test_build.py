@@ -75,6 +75,13 @@ def test_unknown_option() -> None:
     )
 
 
+def test_a_setting_of_the_run_is_no_option() -> None:
+    message = told({"name": "fgd", "ratio": 2})
+    assert (
+        "FGD has no option 'ratio' That is a setting of all methods:  --set distill.rat" in message
+    )
+
+
 def test_impossible_value() -> None:
     message = told({"name": "fgd", "temperature": -1})
     assert message.startswith(

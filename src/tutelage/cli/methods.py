@@ -27,12 +27,19 @@ def methods(
         say(*method_lines(found))
 
 
+def _option(name: str, row: MethodRow) -> str:
+    """Return an option with its default and, of a few words, the others."""
+    value = row.options[name]
+    others = ", ".join(choice for choice in row.choices.get(name, ()) if choice != value)
+    return f"{name}={value} ({others})" if others else f"{name}={value}"
+
+
 def method_lines(rows: Sequence[MethodRow]) -> list[str]:
     """Return the methods as lines, each with an example of how it is given."""
     width = max((len(row.name) for row in rows), default=0)
     lines: list[str] = []
     for row in rows:
-        options = " ".join(f"{name}={value}" for name, value in row.options.items())
+        options = " ".join(_option(name, row) for name in row.options)
         facts = [
             f"paper    {row.paper}",
             f"needs    {', '.join(row.needs)}",

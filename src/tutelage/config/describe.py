@@ -123,6 +123,8 @@ def expected(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return str(schema["const"])
     kind = schema.get("type")
+    if kind == "object" and "additionalProperties" in schema and "properties" not in schema:
+        return "a map such as {a: b}"
     if kind == "array":
         return "a list of " + {"integer": "whole numbers", "string": "names"}.get(
             schema["items"].get("type", ""), "methods"

@@ -84,7 +84,7 @@ def _setting(location: str) -> str:
 
 
 def _wrong(key: str, merged: Layers) -> ConfigError:
-    value, where = at(merged.values, key), origin_of(key, merged.origins)
+    value, where, hint = at(merged.values, key), origin_of(key, merged.origins), ""
     if key.startswith(f"{METHODS}."):
         name = key.split(".")[3:]
         if name == ["name"] and value is None:
@@ -101,12 +101,13 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
             else "a method such as {name: fgd}"
         )
     elif key in leaves():
-        expects = leaves()[key].expected
+        leaf = leaves()[key]
+        hint = nearest(value, leaf.choices) if isinstance(value, str) else ""
+        expects = leaf.expected
     else:
         expects = f"a group of settings: {' '.join(settings_of(key))}"
-    return ConfigError(
-        f"{key}: {value!r} cannot be used", where=where, fix=f"Expected {expects}.", code="C25"
-    )
+    fix = f"{hint} Expected {expects}.".strip()
+    return ConfigError(f"{key}: {value!r} cannot be used", where=where, fix=fix, code="C25")
 
 
 def _unknown(key: str, merged: Layers) -> ConfigError:

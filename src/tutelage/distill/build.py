@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from tutelage.config.layers import origin_of
-from tutelage.config.schema import MethodConfig
+from tutelage.config.schema import DistillConfig, MethodConfig
 from tutelage.config.validate import combined
 from tutelage.distill.method import Channels, Method, Need, Resized, Side
 from tutelage.distill.methods import METHODS
@@ -25,6 +25,7 @@ class MethodRow(NamedTuple):
         paper: Where it was published.
         needs: What it reads of the networks, e.g. ``("features",)``.
         options: Its options and their defaults.
+        choices: Of options that are one of a few words, these.
         ratio: How strongly it teaches with ``weight: auto``, see :class:`Method`.
         summary: One sentence.
     """
@@ -33,6 +34,7 @@ class MethodRow(NamedTuple):
     paper: str
     needs: tuple[str, ...]
     options: dict[str, Any]
+    choices: dict[str, list[str]]
     ratio: float
     summary: str
 
@@ -142,6 +144,11 @@ def describe_methods() -> tuple[MethodRow, ...]:
             kind.paper,
             tuple(str(need.name).lower() for need in kind.needs),
             {key: field.default for key, field in options_model(kind).model_fields.items()},
+            {
+                key: found["enum"]
+                for key, found in options_model(kind).model_json_schema()["properties"].items()
+                if "enum" in found
+            },
             kind.ratio,
             (inspect.getdoc(kind) or "").partition("\n")[0],
         )
@@ -169,7 +176,10 @@ def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]
             name = str(fault["loc"][0]) if fault["loc"] else ""
             if fault["type"] == "extra_forbidden":
                 what = f"{kind.__name__} has no option '{name}'"
-                faults.append(("C05", name, what, f"{nearest(name, known)} {listed}".strip()))
+                hint = nearest(name, known)
+                if name in DistillConfig.model_fields:
+                    hint = f"That is a setting of all methods:  --set distill.{name}=… "
+                faults.append(("C05", name, what, f"{hint} {listed}".strip()))
             elif fault["type"] == "missing":
                 faults.append(("C26", name, f"{kind.__name__} needs the option '{name}'", listed))
             else:
