@@ -75,6 +75,11 @@ def test_unknown_option() -> None:
     )
 
 
+def test_the_papers_spelling_is_known_and_a_list_is_told() -> None:
+    assert list(build_methods(configs({"name": "FGD"}), [CHANNELS])) == ["fgd"]
+    assert "Several methods:  --method fgd --method cwd." in told({"name": "fgd,cwd"})
+
+
 def test_a_setting_of_the_run_is_no_option() -> None:
     message = told({"name": "fgd", "ratio": 2})
     assert (

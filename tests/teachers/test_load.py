@@ -21,6 +21,10 @@ CPU = torch.device("cpu")
         ("ultralytics: ", ConfigError, "names no network.*ultralytics:FILE.pt"),
         ("ultralytics:none.pt", WeightsError, "does not exist"),
         ("hf:nobody/nothing", WeightsError, "hf download nobody/nothing"),
+        ("HF: nobody/nothing", WeightsError, "hf download nobody/nothing"),
+        ("hf:a/b/nothing", WeightsError, "a/b/nothing does not exist.*save_pretrained"),
+        ("Torchvision:retinanet", ConfigError, "Did you mean 'retinanet_resnet50_fpn'"),
+        ("colorsys", ConfigError, "is no file, but a module.*--teacher-weights colorsys:build"),
     ],
 )
 def test_what_cannot_be_loaded_is_told(source, error, message, tmp_path, monkeypatch):

@@ -173,6 +173,11 @@ def _layers(value: Any) -> Any:
     return [str(item) if isinstance(item, int) else item for item in items]
 
 
+def _built_in(name: Any) -> Any:
+    """Take ``FGD`` for ``fgd``; a class of one's own has a colon in its path."""
+    return name.lower() if isinstance(name, str) and ":" not in name else name
+
+
 class MethodConfig(Section):
     """One distillation method. Its own options stand beside these settings in a file.
 
@@ -181,7 +186,7 @@ class MethodConfig(Section):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str
+    name: Annotated[str, BeforeValidator(_built_in)]
     weight: Positive | Literal["auto"] = "auto"
     teacher: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Which teacher it listens to, counted from 1 (none: all)"

@@ -100,7 +100,10 @@ def resolve(name: str) -> type[Method]:
         return METHODS[name]
     module, colon, member = name.partition(":")
     if not colon:
-        fix = f"{nearest(name, METHODS)} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
+        hint = nearest(name, METHODS)
+        if "," in name:
+            hint = f"Several methods:  {' '.join(f'--method {each}' for each in name.split(','))}."
+        fix = f"{hint} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
         raise _Faults([("T22", "", f"there is no method '{name}'", fix.strip())])
     try:
         content = import_module(module)

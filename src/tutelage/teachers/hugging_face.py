@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from tutelage.errors import ConfigError, MissingExtraError, WeightsError
+from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
 from tutelage.structures import Predictions
 from tutelage.teachers.foreign import ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
@@ -164,6 +164,10 @@ def _folder(library: Any, source: str) -> Path:
             fix = "Give a folder written by save_pretrained."
             raise WeightsError(f"{source} holds no config.json.", fix=fix, code="T23")
         return folder
+    if folder.is_absolute() or len(folder.parts) > 2:  # an id is NAME or OWNER/NAME
+        beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
+        fix = nearest(folder.name, beside) or "Give a folder written by save_pretrained."
+        raise WeightsError(f"{source} does not exist.", fix=fix, code="T23")
     try:
         return Path(library.utils.cached_file(source, "config.json", local_files_only=True)).parent
     except (OSError, ValueError) as error:

@@ -43,9 +43,13 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
     """
     family, _, name = source.partition(":")
     if is_native(source):
+        if source.isidentifier() and not Path(source).exists() and _importable(source):
+            what = f"'{source}' is no file, but a module"
+            fix = f"Name its function that returns a teacher:  --teacher-weights {source}:build"
+            raise ConfigError(what, fix=fix, code="T26")
         return load_native(source, device, dtype)
-    if family in TEACHERS:
-        return TEACHERS[family](name, device, dtype)
+    if family.lower() in TEACHERS:
+        return TEACHERS[family.lower()](name.strip(), device, dtype)
     if not _importable(family):
         forms = " ".join(f"{known}:…" for known in TEACHERS)
         fix = f"{nearest(family, TEACHERS)} Known: {forms} package.module:function, or a file."
@@ -56,7 +60,7 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
 def is_native(source: str) -> bool:
     """Whether a source is a network of ours rather than one of another library."""
     family, colon, _ = source.partition(":")
-    if colon and family in TEACHERS:
+    if colon and family.lower() in TEACHERS:
         return False
     return not colon or Path(source).exists() or source.endswith(SUFFIXES)
 
