@@ -1,7 +1,8 @@
 """Kill distilled runs with SIGKILL at random moments and prove that nothing is lost.
 
-Two teachers, FGD and MGD (random masks) with measured weights, 0 to 2 loader processes, changing
-with every attempt. Each run has to end with the same bits as one that nobody killed:
+Runs of several kinds take turns: two teachers averaged or picked, measured weights, random masks,
+images without labels, mixup, several sizes, early stopping; 0 to 2 loader processes, changing with
+every attempt. Each run has to end with the same bits, scores and metrics as one that nobody killed:
 
     python benchmarks/kill_runs.py --kills 50
 """
@@ -15,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests is no installed package
-from tests.train.killing import distilled, kill_often
+from tests.train.killing import KINDS, distilled, kill_often
 
 EPOCHS = 12
+EACH = 6  # kills of a run at most
 
 
 def main() -> None:
@@ -29,17 +31,18 @@ def main() -> None:
     given = parser.parse_args()
     rng, kills, runs, within = random.Random(given.seed), 0, 0, 0
     while kills < given.kills:
+        kind = list(KINDS)[runs % len(KINDS)]
         with tempfile.TemporaryDirectory() as folder:
             found = kill_often(
                 Path(folder),
-                distilled(Path(folder), EPOCHS, seed=runs),
-                kills=given.kills - kills,
+                distilled(Path(folder), EPOCHS, seed=runs, kind=kind),
+                kills=min(given.kills - kills, EACH),
                 seconds=given.seconds,
                 rng=rng,
             )
         kills, runs, within = kills + found.kills, runs + 1, within + found.within
         lost = ", ".join(found.differences) or "nothing"
-        print(f"run {runs}: {found.kills} kills, lost: {lost}", flush=True)
+        print(f"{kind}: {found.kills} kills, lost: {lost}", flush=True)
         if found.differences:
             raise SystemExit(1)
     print(f"{kills} kills in {runs} runs, {within} saves within an epoch taken up, nothing lost")

@@ -39,7 +39,7 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we tell it below
+    logging.disable(logging.ERROR)  # what it would say, with its tracebacks, is told below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max((cores or 1) // count, 1)))
     config = LaunchConfig(
@@ -61,7 +61,7 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
         number, failure = failed.get_first_failure()
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
-            why = " (SIGKILL: often the system was short of memory)" if name == "SIGKILL" else ""
+            why = " (often because the system is short of memory)" if name == "SIGKILL" else ""
             print(f"Process {number} of this run was ended by {name}{why}.", file=sys.stderr)
         sys.exit(failure.exitcode if failure.exitcode > 0 else 1)
     sys.exit(0)

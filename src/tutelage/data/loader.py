@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 import cv2
@@ -186,3 +187,7 @@ def _loader(
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
+    # A terminal, a cluster and torchrun signal all processes. The one that trains decides, and may
+    # need more batches to end its step; workers end with it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
