@@ -1,4 +1,4 @@
-"""Values as JSON knows them."""
+"""Values as JSON knows them, and texts as a terminal may show them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def printable(text: str) -> str:
+    """Keep control characters of foreign files out of what may end up on a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def message(text: str, longest: int = 2_000) -> str:
+    """Return a text of several lines that a terminal may show, cut where it is too long."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    return lines if len(lines) <= longest else f"{lines[:longest]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -113,4 +114,6 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 def main() -> NoReturn:
     """Run the command line of this process."""
     sys.unraisablehook = _unraisable
+    # What is wrong with an image is told with its name; Pillow's own remarks have none.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     sys.exit(run(sys.argv[1:]))

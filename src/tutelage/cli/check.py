@@ -130,7 +130,7 @@ def plain(report: Report) -> dict[str, object]:
 
 def report_lines(report: Report) -> list[str]:
     """Return a report as lines: what there is, the findings by severity, how many of each."""
-    from tutelage.data.findings import printable
+    from tutelage.plain import printable
 
     indices = [opened.index for opened in report.splits]
     parts = [f"{i.split} {len(i):,} images {len(i.boxes):,} boxes" for i in indices]

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from tutelage.cli.launch import others_tell
 from tutelage.errors import UserError, nearest
+from tutelage.plain import message as shown
 
 CRASH_FILE = "tutelage-crash.txt"
 PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
@@ -105,7 +106,8 @@ def explain(
         folder: The folder of the run that it ended.
     """
     if isinstance(error, UserError):
-        return Problem(error.what, error.where, error.fix, error.exit_code, code=error.code)
+        what, where, fix = map(shown, (error.what, error.where, error.fix))
+        return Problem(what, where, fix, error.exit_code, code=error.code)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
     usage = getattr(error, "format_message", None)

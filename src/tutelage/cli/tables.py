@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from tutelage.plain import printable
+
 
 def columns(
     rows: Sequence[Sequence[str]], *, left: int | Sequence[int] = 0, gap: str = "  "
@@ -33,7 +35,7 @@ def columns(
 
 
 def say(*lines: str, style: str = "") -> None:
-    """Print lines as they are: no wrapping, no markup; style only on a terminal."""
+    """Print lines: no wrapping, no markup, nothing that steers a terminal; style only on one."""
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:
-        console.print(Text(line, style=style))
+        console.print(Text("\n".join(map(printable, line.split("\n"))), style=style))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from tutelage.config.source import CoreLoader
+from tutelage.config.source import CoreLoader, load_yaml, read_yaml
 
 Family = Literal["yolov7", "yolov5"]
 
@@ -77,7 +77,7 @@ def family_of(arch: str) -> Family:
     if stem.startswith("yolov7"):
         return "yolov7"
     try:
-        graph = yaml.load(Path(arch).read_text(encoding="utf-8"), Loader=CoreLoader)  # noqa: S506
+        graph = load_yaml(read_yaml(Path(arch)), CoreLoader)
         module = str(graph["head"][-1][2])
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return "yolov7"  # whoever builds the model reports what is wrong with it

@@ -16,6 +16,10 @@ from tutelage.errors import ConfigError, nearest
 
 MAX_DEPTH = 20
 MAX_NODES = 20_000
+MAX_BYTES = 4 * 2**20
+"""No yaml of settings, classes or layers is larger; PyYAML takes half a minute for as much."""
+MAX_ALIASED = 200_000
+"""Values of a yaml, those of aliases counted wherever they are used."""
 NUMBER = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
@@ -36,6 +40,22 @@ def _core_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
         for first in [*firsts, *([""] if tag.endswith("null") else [])]:
             resolvers.setdefault(first, []).append((tag, re.compile(rf"^(?:{pattern})$")))
     return resolvers
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a key that stands twice; yaml takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                problem = f"'{key.value}' stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class CoreLoader(yaml.SafeLoader):
@@ -97,19 +117,21 @@ def read_document(path: str | Path, *, kind: str) -> Document:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_yaml(path)
     except UnicodeDecodeError:
         raise ConfigError(
             f"{path} is not a text file, so it cannot be a yaml file.", where=kind, code="C24"
         ) from None
     except OSError as error:
         raise _unreadable(path, kind, error) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} {error}.", where=kind, code="C24") from error
     try:
         loader = CoreLoader(text)
         node = loader.get_single_node()
         lines: dict[str, int] = {}
         values = {} if node is None else _Reader(loader, lines, path.name).read(node, "", 0)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError) as error:
         problem, line = yaml_problem(error)
         where = f"{path.name}:{line}" if line else path.name
         raise ConfigError(
@@ -124,22 +146,76 @@ def read_document(path: str | Path, *, kind: str) -> Document:
     return Document(values, lines, path.name)
 
 
+def read_yaml(path: Path) -> str:
+    """Return the text of a yaml file, if it is of a size that such a file has.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is no text.
+        yaml.YAMLError: It is too large.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise yaml.YAMLError(f"is larger than {MAX_BYTES // 2**20} MiB, which no such file is")
+    return content.decode("utf-8")
+
+
+def load_yaml(text: str, loader: type[yaml.SafeLoader] = UniqueKeys) -> Any:
+    """Return plain values; whatever is wrong with the text is an error of yaml's.
+
+    Raises:
+        yaml.YAMLError: It is no yaml, nested too deeply, or grows beyond measure by its aliases.
+    """
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        _check_measure(node)
+        return reader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # What PyYAML lets through of  !!int x, !!timestamp x, 2024-99-99
+        raise yaml.YAMLError(f"a value is not of the type that it claims: {error}") from error
+    finally:
+        reader.dispose()
+
+
+def _check_measure(root: yaml.Node) -> None:
+    """Refuse aliases that unfold to more than a file may hold, or into themselves."""
+    left, count = [(root, 0)], 0
+    while left:
+        node, depth = left.pop()
+        count += 1
+        if count > MAX_ALIASED or depth > MAX_DEPTH:
+            raise yaml.constructor.ConstructorError(
+                None, None, "it is nested too deeply, or unfolds to too much", root.start_mark
+            )
+        if isinstance(node, yaml.MappingNode):
+            left += [(inner, depth + 1) for pair in node.value for inner in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            left += [(inner, depth + 1) for inner in node.value]
+
+
 def parse_value(text: str) -> Any:
     """Read one value as it would stand in a yaml file; text that is not yaml stays text."""
     try:
         node = CoreLoader(text).get_single_node()
         return None if node is None else _Reader(CoreLoader(""), {}, "").read(node, "", 0)
-    except (yaml.YAMLError, RecursionError, ConfigError):
+    except (yaml.YAMLError, RecursionError, ConfigError, ValueError, LookupError, TypeError):
         return text
 
 
-def yaml_problem(error: yaml.YAMLError | RecursionError) -> tuple[str, int]:
+def yaml_problem(error: Exception) -> tuple[str, int]:
     """Return what keeps a text from being yaml, on one line, and where: its line or 0."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply", 0
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
-    return problem or str(error).splitlines()[0], mark.line + 1 if mark else 0
+    text = problem or (str(error).splitlines() or [type(error).__name__])[0]
+    return text[:300], mark.line + 1 if mark else 0
 
 
 def write_value(value: Any) -> str:

@@ -87,8 +87,3 @@ def gather(
 def first_cases(cases: Iterable[str]) -> tuple[str, ...]:
     """Return the first cases of a kind, as many as a finding keeps."""
     return tuple(case for case, _ in zip(cases, range(EXAMPLES), strict=False))
-
-
-def printable(text: str) -> str:
-    """Keep control characters of foreign files out of what may end up on a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 from pathlib import Path
 
 import cv2
@@ -11,9 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tutelage.errors import DataError
+from tutelage.plain import printable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 SMALLEST_SIDE = 10
+MOST_PIXELS = 178_956_970
+"""Twice what Pillow warns of: the RGB pixels fill half a GB. What claims more is a bomb, or to be
+cut into tiles."""
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever the suffix says. Not what Pillow hands to other programs, such as EPS."""
 
 _ORIENTATION = 0x0112
 _TURNED_BY_90 = (5, 6, 7, 8)
@@ -31,10 +39,12 @@ def read_size(path: Path) -> tuple[int, int]:
     A JPEG without a proper end is decoded after all; the checksums of a PNG are verified.
 
     Raises:
-        DataError: The file is no image, is damaged or is smaller than 10 pixels.
+        DataError: The file is no image, is damaged, is smaller than 10 pixels or larger than
+            MOST_PIXELS.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_pixels(image.size)
             if _must_be_decoded(image, path):
                 image.load()
             elif image.format == "PNG":
@@ -58,7 +68,7 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
         size_wh: The size it must have, when its boxes refer to that size.
 
     Raises:
-        DataError: The file is missing or damaged, or its size is not ``size_wh``.
+        DataError: The file is missing, damaged or too large, or its size is not ``size_wh``.
     """
     try:
         image = _decode(path)
@@ -74,14 +84,20 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    image = None
-    with contextlib.suppress(cv2.error):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is not None:
-        return np.asarray(image, dtype=np.uint8)
-    # OpenCV gives up both on damaged files and on kinds that it does not know.
-    with Image.open(path) as opened:
-        return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), dtype=np.uint8)
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _check_pixels(opened.size)  # OpenCV would unpack a thousand million
+        image = None
+        with contextlib.suppress(cv2.error):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:  # OpenCV gives up both on damaged files and on kinds it does not know
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _check_pixels(size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"{size[0]}x{size[1]} are more than {MOST_PIXELS:,} pixels")
 
 
 def _must_be_decoded(image: Image.Image, path: Path) -> bool:
@@ -106,9 +122,12 @@ def _ends_like_jpeg(path: Path) -> bool:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    if path.exists() and path.stat().st_size == 0:
-        return "the file is empty"
+    with contextlib.suppress(OSError, ValueError):
+        if os.stat(path).st_size == 0:  # noqa: PTH116  (a name may be too long for a file)
+            return "the file is empty"
     if isinstance(error, FileNotFoundError):
         return "the file does not exist"
-    text = str(error).split(str(path))[0].rstrip(" '\"") or type(error).__name__
-    return text.splitlines()[0]
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MOST_PIXELS:,} pixels"
+    text = str(error).split("<_io.")[0].split(str(path))[0].rstrip(" '\"") or type(error).__name__
+    return printable(text.splitlines()[0][:200])

@@ -19,6 +19,7 @@ from tutelage.models.blocks.activation import (
 from tutelage.models.heads import HEADS, Family
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
+MAX_ANCHORS, MAX_ANCHOR = 100, 1e6  # per level; pixels
 
 IMAGE = -1
 """The source of the first row: the image."""
@@ -99,7 +100,8 @@ class Architecture(NamedTuple):
         """
         if channels == len(self.anchors[0]) * (5 + self.classes):
             return channels
-        return math.ceil(channels * self.width / self.unit) * self.unit
+        scaled = channels * self.width / self.unit
+        return math.ceil(scaled) * self.unit
 
 
 def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Architecture:
@@ -212,6 +214,8 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
 
 
 def _check_block(block: Any, *, last: bool) -> None:
+    if not isinstance(block, str):
+        raise ValueError(f"the module must be a name, got {block!r}")
     if block in _UNSUPPORTED:
         raise ValueError(f"{block}: {_UNSUPPORTED[block]}")
     if block in HEADS:
@@ -280,7 +284,7 @@ def _level_count(rows: tuple[Row, ...]) -> int:
 def _anchors(
     value: Any, levels: int, faults: list[str]
 ) -> tuple[tuple[tuple[float, float], ...], ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ANCHORS:
         value = [list(range(2 * value))] * max(levels, 1)  # placeholders, for autoanchor to replace
     if not isinstance(value, list) or not value:
         faults.append("anchors must be lists of w1,h1,w2,h2,... in pixels, or a count per level")
@@ -288,7 +292,7 @@ def _anchors(
     found: list[tuple[tuple[float, float], ...]] = []
     for level in cast("list[Any]", value):
         flat: Sequence[Any] = cast("list[Any]", level) if isinstance(level, list) else []
-        numbers = [float(x) for x in flat if isinstance(x, int | float)]
+        numbers = [float(x) for x in flat if isinstance(x, int | float) and abs(x) <= MAX_ANCHOR]
         if not numbers or len(numbers) % 2 or len(numbers) != len(flat):
             faults.append(f"anchors of a level must be pairs of numbers, got {_shown(level)}")
         found.append(tuple(zip(numbers[::2], numbers[1::2], strict=False)))

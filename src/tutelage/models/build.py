@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import yaml
 
-from tutelage.config.source import yaml_problem
+from tutelage.config.source import load_yaml, read_yaml, yaml_problem
 from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
@@ -136,7 +136,7 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(read_yaml(path))
     except FileNotFoundError as error:
         siblings = [each.name for each in path.parent.glob("*.y*ml")]
         hint = nearest(path.name, siblings) or nearest(path.stem, ARCHITECTURES)

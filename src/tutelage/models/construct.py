@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
@@ -19,6 +20,10 @@ from tutelage.models.meta import image, on_meta
 
 PROBE = 256
 """Side of the square image on which strides are found; a multiple of every stride."""
+
+
+MAX_PARAMETERS = 200_000_000
+"""Of a row; the largest row of a published model has 20 million."""
 
 
 class LayerInfo(NamedTuple):
@@ -80,6 +85,11 @@ def construct(arch: Architecture) -> Parts:
 def _make(row: Row, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
     block = BLOCKS[row.block]
     plan = block.rule(Scope(inputs, row.count, arch.scale, arch.activation), row.args)
+    with torch.device("meta"):  # a yaml may ask for more than any machine has
+        trial = block.make(*plan.args, **plan.options)
+    parameters = plan.copies * sum(parameter.numel() for parameter in trial.parameters())
+    if parameters > MAX_PARAMETERS:
+        raise ValueError(f"{parameters:,} parameters are more than {MAX_PARAMETERS:,}")
     copies = [block.make(*plan.args, **plan.options) for _ in range(plan.copies)]
     return copies[0] if len(copies) == 1 else nn.Sequential(*copies), plan.channels
 

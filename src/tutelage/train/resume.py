@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tutelage.config.differ import differing
 from tutelage.config.schema import Config
+from tutelage.config.source import load_yaml
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
 from tutelage.train.assemble import Parts
 from tutelage.train.observers import Best
@@ -48,7 +47,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
     Raises:
         WeightsError: It was.
     """
-    before = Config.model_validate(yaml.safe_load(saved["config"]))
+    before = Config.model_validate(load_yaml(saved["config"]))
     other = [each.key for each in differing(before, config, free=("run", "preset"), movable=True)]
     if other:
         raise WeightsError(

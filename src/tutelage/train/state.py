@@ -14,6 +14,7 @@ from tutelage.config.schema import Config
 from tutelage.errors import WeightsError
 from tutelage.models.graph import GraphDetector
 from tutelage.train.plan import Position
+from tutelage.train.saved import check_state, load_optimizer
 from tutelage.train.task import Task
 from tutelage.weights.store import load_last, save_last
 
@@ -108,6 +109,7 @@ def read_state(path: Path) -> dict[str, Any]:
     state = load_last(path)
     if state.get("format") != FORMAT:
         raise WeightsError(f"{path} was not written by this version of tutelage.", code="W25")
+    check_state(state, path)
     return state
 
 
@@ -137,15 +139,15 @@ def restore(
     try:
         bare.load_state_dict(state["task"])
         ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
+        load_optimizer(optimizer, state["optimizer"])
+        bare.weights.update(state["weights"])
+        bare.rebalance(state["balance"])
+        if accelerator.scaler is not None and state["scaler"] is not None:
+            accelerator.scaler.load_state_dict(state["scaler"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{path} does not fit the config.yaml beside it: they are of different runs.",
             fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
             code="W25",
         ) from error
-    bare.weights.update(state["weights"])
-    bare.rebalance(state["balance"])
-    if accelerator.scaler is not None and state["scaler"] is not None:
-        accelerator.scaler.load_state_dict(state["scaler"])
     return Position(*state["position"])

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.check.report import Report
-from tutelage.data.findings import printable
 from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.sample import fit_wh, resize
 from tutelage.errors import DataError
+from tutelage.plain import printable
 
 _PICTURES, _PER_CLASS, _SIDE, _QUALITY = 600, 8, 224, 75
 _THIS, _OTHERS = (230, 30, 60), (150, 150, 150)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tutelage.data.findings import Finding, Severity, first_cases, gather, printable
+from tutelage.data.findings import Finding, Severity, first_cases, gather
 from tutelage.data.formats.assembly import Opened
+from tutelage.plain import printable
 
 TINY = 2.0  # pixels at the training size; augmentation drops what is smaller
 IMBALANCE = 10.0
@@ -85,6 +86,6 @@ def notice_names(splits: Sequence[Opened]) -> Iterator[Finding]:
 def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # not UTF-8, or a NUL in its name
         return []
     return [line.strip() for line in lines if line.strip()]

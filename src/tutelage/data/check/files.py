@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tutelage.data.findings import Finding, gather
 from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.listing import names_in
 from tutelage.data.image import is_image
 
 _NOT_LABELS = ("classes", "readme", "notes", "train", "val", "valid", "test", "requirements")
@@ -24,10 +25,13 @@ def notice_orphans(splits: Sequence[Opened]) -> Iterator[Finding]:
     lost: list[str] = []
     for folder, places in folders.items():
         stems = {
-            name.rpartition(".")[0] for place in places for name in _names(place) if is_image(name)
+            name.rpartition(".")[0]
+            for place in places
+            for name in names_in(place)
+            if is_image(name)
         }
         suffix = ".xml" if splits[0].listed.kind == "Pascal VOC" else ".txt"
-        for name in sorted(_names(folder)):
+        for name in names_in(folder):
             stem, dot, ending = name.rpartition(".")
             label = f"{dot}{ending}".lower() == suffix and not name.startswith(".")
             if label and stem not in stems and not stem.lower().startswith(_NOT_LABELS):
@@ -60,10 +64,3 @@ def _bad_links(folder: Path) -> Iterator[str]:
             target = os.path.realpath(path)
             if not os.path.exists(path) or f"{here}{os.sep}".startswith(f"{target}{os.sep}"):  # noqa: PTH110
                 yield path
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208
-    except OSError:
-        return []

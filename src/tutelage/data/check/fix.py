@@ -69,6 +69,7 @@ def write_fixed(report: Report, folder: Path) -> Fixed:
 
     Raises:
         ConfigError: The folder cannot be used.
+        DataError: No image is left.
     """
     check_target(folder, report.splits)
     folder = folder.expanduser()
@@ -77,6 +78,10 @@ def write_fixed(report: Report, folder: Path) -> Fixed:
     try:
         building.chmod(0o755)
         images, boxes, left_out = _fill(report, building)
+        if not images:
+            raise DataError(
+                f"No image of {report.data} can be used: there is nothing to copy.", code="D24"
+            )
         building.replace(folder)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tutelage.data.findings import Finding, gather, printable
+from tutelage.data.findings import Finding, gather
 from tutelage.data.formats.assembly import Opened
+from tutelage.data.image import FORMATS
+from tutelage.plain import printable
 
 _CHUNK = 16
 _SIDE = 8
@@ -118,7 +120,7 @@ def _look(image: str) -> _Look:
     seen = _Look()
     try:
         content = Path(image).read_bytes()
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             exif = Image.Exif()
             exif.load(opened.info.get("exif", b""))
             turned = int(exif.get(_ORIENTATION, 1)) in range(2, 9)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tutelage.data.findings import Finding, gather, printable
+from tutelage.data.findings import Finding, gather
 from tutelage.data.formats.assembly import Listed, Opened, assembled
 from tutelage.data.formats.labels import BadLine, Fault
 from tutelage.data.formats.listing import named_twice
@@ -23,6 +23,7 @@ from tutelage.data.formats.pixels import PixelBox, to_rows, told_size
 from tutelage.data.formats.scan import Objects, scan
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
+from tutelage.plain import printable
 
 _LOOKED_AT = 20
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import yaml
 
-from tutelage.config.source import yaml_problem
-from tutelage.data.formats.listing import images_of, named_twice, normal
+from tutelage.config.source import UniqueKeys, load_yaml, read_yaml, yaml_problem
+from tutelage.data.formats.listing import exists, images_of, named_twice, normal
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, MissingSplitError, nearest
 
@@ -107,7 +107,7 @@ def read_description(path: Path, split: str) -> Description:
 
 def _load(path: Path) -> Mapping[str, object]:
     try:
-        document = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506  (a SafeLoader)
+        document = load_yaml(read_yaml(path), UniqueKeys)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.", fix=_neighbour(path), code="D22") from None
     except IsADirectoryError:
@@ -216,7 +216,7 @@ def _locate(
     hints: list[str] = []
     for value in map(str, values):
         places = [base / value for base in bases]
-        hit = next((place for place in places if place.exists()), None)
+        hit = next((place for place in places if exists(place)), None)
         if hit is None:
             looked = ", ".join(map(str, bases)) if not Path(value).is_absolute() else value
             missing.append(f"{split}: {value} does not exist (looked in {looked})")
@@ -236,19 +236,6 @@ def _neighbour(path: Path) -> str:
     built_in = ["digits", "digits:easy"]
     files = [place.name for place in _entries(path.parent) if place.is_file()]
     return nearest(path.name, files) or nearest(str(path), built_in)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice, where yaml takes the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"'{key.value}' stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        return super().construct_mapping(node, deep)
 
 
 def _yaml_inside(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,10 +48,25 @@ def images_in(folder: Path) -> Iterator[str]:
                 yield f"{place}{os.sep}{name}"
 
 
+def exists(path: str | Path) -> bool:
+    """Say whether there is such a file or folder; no file has a name that no file can have."""
+    return os.path.exists(path)  # noqa: PTH110  (Path.exists raises if a name is too long)
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """Return the names in a folder; none if it cannot be listed, or is none."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208  (names, not paths)
+    except (OSError, ValueError):  # a NUL in its name
+        return []
+
+
 def normal(path: Path) -> Path:
     """Return an absolute path without ``..``, links kept."""
     # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
-    return Path(os.path.normpath(Path.cwd() / path.expanduser()))
+    with contextlib.suppress(RuntimeError):  # no such user
+        path = path.expanduser()
+    return Path(os.path.normpath(Path.cwd() / path))
 
 
 def named_twice(images: Iterable[str]) -> tuple[str, ...]:
@@ -60,16 +76,23 @@ def named_twice(images: Iterable[str]) -> tuple[str, ...]:
 
 def _lines(source: Path) -> list[str]:
     try:
-        return [line.strip() for line in source.read_text("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} is not a list of image files: {error}", code="D24") from error
+        text = source.read_text("utf-8-sig").replace("\0", "?")  # no path may hold a NUL
+        return [line.strip() for line in text.splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source} is not a list of image files: it is no text in UTF-8.",
+            fix="Save it as UTF-8.",
+            code="D24",
+        ) from error
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror}.", code="D24") from error
 
 
 def _images_listed(source: Path, named: Sequence[str], bases: Sequence[Path]) -> list[str]:
     loose = next((line for line in named if not line.startswith("./")), None)
     places = (*bases, source.parent)
     # One base for the whole list: a look-up per line would cost four stats for each of its images.
-    base = next((b for b in places if loose is not None and (b / loose).exists()), bases[0])
+    base = next((b for b in places if loose is not None and exists(b / loose)), bases[0])
     own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
     return [
         os.path.normpath(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tutelage.data.findings import printable
 from tutelage.data.formats.labels import BadLine, Fault, Row
+from tutelage.plain import printable
 
 TOLERANCE = 1.0  # pixels; writers count from 0 or from 1
 

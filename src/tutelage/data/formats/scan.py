@@ -92,7 +92,9 @@ def read_labels(label_file: str) -> bytes | None:
     """
     try:
         return Path(label_file).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:  # a NUL in its name
         return None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
@@ -106,22 +108,23 @@ def scan(
 ) -> Scan:
     """Read the headers and labels of ``images``, or take them from the cache if nothing changed.
 
-    The cache lies beside the label folder of the first image and is keyed by the paths, sizes and
-    modification times of all images and label files.
+    The cache lies in the user's folder for derived data, never in the data set: what is written to
+    this machine, and where, is not for a data set's lists to decide. Its key are the paths, sizes
+    and modification times of all images and label files.
 
     Args:
         images: At least one image file; files may be missing.
-        sources: The folders or lists that the images come from; they name the cache.
+        sources: The folders or lists that the images come from; they name the cache, with what
+            reads the labels and the first label folder.
         label_files: One per image; none: where YOLO's labels are.
         read: How a label file is read.
     """
     if label_files is None:
         label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    folder = Path(label_files[0]).parent
-    named = (read.__name__, *sources) if read is not read_yolo else sources
-    name = hashlib.sha256(b"\0".join(map(os.fsencode, named))).hexdigest()[:8]
-    store = folder.with_name(f"{folder.name}.tutelage-{name}.npz")
+    named = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
+    name = hashlib.sha256(b"\0".join(map(os.fsencode, named))).hexdigest()[:16]
+    store = cache.cache_root() / "labels" / f"{name}.npz"
     stored = cache.load_arrays(store, key)
     if stored is not None and set(stored) == set(Scan._fields):
         return Scan(**stored)
@@ -141,7 +144,7 @@ def _key(images: Iterable[str], label_files: Iterable[str]) -> str:
 def _stat(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 (each opening does this for every file)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in its name
         return -1, -1
     return found.st_size, found.st_mtime_ns
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
-from tutelage.data.findings import printable
 from tutelage.data.formats.assembly import Listed, Opened, assembled
 from tutelage.data.formats.labels import BadLine, Fault
+from tutelage.data.formats.listing import exists
 from tutelage.data.formats.noticed import (
     OBJECT_FAULTS,
     notice,
@@ -22,6 +22,7 @@ from tutelage.data.formats.noticed import (
 from tutelage.data.formats.pixels import PixelBox, to_rows, told_size
 from tutelage.data.formats.scan import Objects, label_path, read_labels, scan
 from tutelage.errors import DataError
+from tutelage.plain import printable
 
 _FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
 _LOOKED_AT = 50
@@ -45,7 +46,7 @@ def xml_path(image: str) -> str:
     for images, labels in _FOLDERS:
         head, folder, tail = stem.rpartition(f"{os.sep}{images}{os.sep}")
         place = f"{head}{os.sep}{labels}"
-        if folder and Path(place).is_dir():
+        if folder and exists(place):
             return f"{place}{os.sep}{tail}.xml"
     return f"{stem}.xml"
 
@@ -53,9 +54,9 @@ def xml_path(image: str) -> str:
 def looks_like_voc(images: Sequence[str]) -> bool:
     """Tell whether images have XML files and no YOLO labels, by some of them."""
     some = images[:: max(len(images) // _LOOKED_AT, 1)]
-    if any(Path(label_path(image)).exists() for image in some):
+    if any(exists(label_path(image)) for image in some):
         return False
-    return any(Path(xml_path(image)).exists() for image in some)
+    return any(exists(xml_path(image)) for image in some)
 
 
 def open_voc(

@@ -8,6 +8,7 @@ from pathlib import Path
 from tutelage.data.formats.assembly import Listed, Opened, assembled
 from tutelage.data.formats.description import Description
 from tutelage.data.formats.labels import Fault
+from tutelage.data.formats.listing import names_in
 from tutelage.data.formats.noticed import (
     Explained,
     notice,
@@ -83,10 +84,10 @@ def _foreign_hint(image: str) -> str:
     """Say what other label files lie near an image, in its own or a neighbouring folder."""
     folder = Path(image).parent
     places = [folder, Path(label_path(image)).parent, folder.parent, folder.parent.parent]
-    neighbours = [near for near in (folder.parent, folder.parent.parent) if near.is_dir()]
-    places += [place for near in neighbours for place in near.iterdir() if place.is_dir()]
-    for place in dict.fromkeys(place for place in places if place.is_dir()):
-        endings = Counter(file.suffix.lower() for file in place.iterdir())
+    for near in (folder.parent, folder.parent.parent):
+        places += [near / name for name in names_in(near)]
+    for place in dict.fromkeys(places):
+        endings = Counter(Path(name).suffix.lower() for name in names_in(place))
         for suffix, advice in _FOREIGN_LABELS.items():
             if endings[suffix]:
                 return f"There are {endings[suffix]} {suffix} files in {place}: this is {advice}"

@@ -1,0 +1,98 @@
+"""What ``last.pt`` must look like before anything of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tutelage.errors import WeightsError
+
+_Number = int | float
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+_Tensors = dict[str, Tensor]
+
+
+class _Lax(BaseModel):
+    """Of exactly these types; other keys may stand beside."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="allow", strict=True)
+
+
+class _Means(_Lax):
+    steps: _Count
+    sums: _Tensors
+
+
+class _Progress(_Lax):
+    best: _Number
+    best_epoch: Annotated[int, Field(ge=-1, lt=2**31)]
+    best_scores: dict[str, _Number]
+    readings: list[dict[str, Any]]
+    threads: Annotated[int, Field(ge=1, le=4096)]
+    teachers: list[str] = []
+    means: _Means | None = None
+    anchors: list[Any] | tuple[Any, ...] = ()
+    arch: dict[Any, Any] | None = None
+    arch_name: str = ""
+    start: str = ""
+
+
+class _Optimizer(_Lax):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class _State(_Lax):
+    task: _Tensors
+    ema: _Tensors
+    optimizer: _Optimizer
+    scaler: dict[str, _Number] | None
+    weights: dict[str, _Number]
+    balance: dict[str, list[float]]
+    position: Annotated[list[_Count], Field(min_length=2, max_length=2)]
+    progress: _Progress
+    config: str
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of an optimizer; PyTorch compares it with its parameters only in part.
+
+    Raises:
+        ValueError: A setting or a tensor is not what this optimizer would have.
+    """
+    before = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for old, new in zip(before, optimizer.param_groups, strict=True):
+        for name, value in old.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            kinds = (int, float) if number else type(value)
+            if not isinstance(new.get(name), kinds):
+                raise ValueError(f"{name} of a group is {new.get(name)!r}")
+        for parameter in new["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                fits = isinstance(value, Tensor) and value.shape in (parameter.shape, ())
+                if not fits and value is not None:
+                    raise ValueError(f"{name} does not fit its parameter")
+
+
+def check_state(state: Mapping[str, Any], path: Path) -> None:
+    """Refuse a state that a run could not have written; keys of later versions are let be.
+
+    Raises:
+        WeightsError: Something is missing in it, or of another type; the first places are named.
+    """
+    try:
+        _State.model_validate(dict(state))
+    except (ValidationError, RecursionError) as error:
+        found = error.errors() if isinstance(error, ValidationError) else []
+        places = [".".join(map(str, one["loc"][:3]))[:60] for one in found[:3]]
+        raise WeightsError(
+            f"{path} is damaged ({', '.join(dict.fromkeys(places)) or 'nested too deeply'}).",
+            fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
+            code="W25",
+        ) from error

@@ -1,0 +1,210 @@
+"""Some dozen hostile inputs of each kind, and what earlier ones have found."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.making import make_dataset, write_image, write_text, write_yaml
+from tests.fuzz import seeds
+from tests.fuzz.guided import PARSERS
+from tests.fuzz.pictures import EPS, bomb
+from tests.fuzz.targets import TARGETS, made
+from tests.fuzz.watch import Watch
+from tutelage.data import open_dataset
+from tutelage.data.image import MOST_PIXELS, read_image, read_size
+from tutelage.errors import ConfigError, DataError, UserError, WeightsError
+from tutelage.models import build
+from tutelage.train.state import FORMAT, read_state
+
+ROUNDS = {"resume": 12, "model": 25}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_each_target(name: str, tmp_path: Path) -> None:
+    target = made(name, tmp_path / name)
+    ends = Counter[str]()
+    for number in range(ROUNDS.get(name, 40)):
+        rng = random.Random(f"{name}/{number}")
+        with Watch(tmp_path):
+            ends[target.round(rng)] += 1
+    assert len(ends) > 1 or name == "model", ends  # not all of them are refused at once
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda t: t.encode("utf-8", "ignore"))
+)
+def test_parsers_take_any_bytes(name: str, content: bytes) -> None:
+    PARSERS[name](content)
+
+
+def test_the_watch_sees_what_is_done(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    with Watch(tmp_path / "room"):
+        (tmp_path / "room" / "x").touch()
+    for deed in (
+        lambda: subprocess.run([sys.executable, "--version"], check=True, capture_output=True),
+        (tmp_path / "x").touch,
+        (tmp_path / "new").mkdir,
+        lambda: (tmp_path / "room" / "x").rename(tmp_path / "y"),
+        lambda: (tmp_path / "link").symlink_to("/etc/passwd"),
+    ):
+        with pytest.raises(AssertionError, match="was not to be done"), Watch(tmp_path / "room"):
+            deed()
+
+
+def test_an_image_that_is_a_program_is_not_run(tmp_path: Path) -> None:
+    """Pillow hands PostScript to another program."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(EPS)
+    for read in (read_size, read_image):
+        with Watch(tmp_path), pytest.raises(DataError, match="cannot identify image file"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_bomb_is_not_unpacked(tmp_path: Path, kind: str) -> None:
+    side = int(MOST_PIXELS**0.5) + 100
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(bomb(kind, side))
+    for read in (read_size, read_image):
+        with (
+            Watch(tmp_path, mib=60),
+            warnings.catch_warnings(action="ignore"),
+            pytest.raises(DataError, match=r"178,956,970 pixels"),
+        ):
+            read(path)
+
+
+def test_more_than_one_image_in_a_file(tmp_path: Path) -> None:
+    """MPO, which Pillow reads as a kind of JPEG, and GIF: the first."""
+    from PIL import Image
+
+    image = Image.fromarray(np.full((48, 64, 3), 99, np.uint8))
+    for kind in ("MPO", "GIF"):
+        path = tmp_path / f"{kind}.jpg"
+        image.save(path, kind, save_all=True, append_images=[image])
+        assert read_size(path) == (64, 48)
+        assert read_image(path).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "line", ["x" * 300 + ".jpg", "a\0b.jpg", "~nobody/a.jpg", "/dev/null/a.jpg"]
+)
+def test_a_list_with_names_that_no_file_can_have(tmp_path: Path, line: str) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_text(tmp_path / "a.txt", "0 .5 .5 .5 .5")
+    write_text(tmp_path / "list.txt", f"a.jpg\n{line}\n")
+    path = write_yaml(tmp_path / "d.yaml", train="list.txt", names=["x"])
+    index = open_dataset(path, "train")
+    assert len(index) == 1
+    assert next((one.code, one.count) for one in index.findings) == ("image-unusable", 1)
+
+
+def test_aliases_that_unfold_to_thousands_of_millions(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "d.yaml", f"{seeds.BILLION}names: *i\ntrain: *i\n")
+    with (
+        Watch(tmp_path, seconds=10, mib=200),
+        pytest.raises(DataError, match="unfolds to too much"),
+    ):
+        open_dataset(path, "train")
+    with Watch(tmp_path, seconds=10, mib=200), pytest.raises(ConfigError, match="unfolds to too"):
+        build(path, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("names: &a [*a]\ntrain: .", "nested too deeply"),
+        ("train: .\nnames: [a]\nx: 2024-99-99", "not of the type"),
+        ("train: .\nnames: [a]\nx: !!int a", "not of the type"),
+        ("train: .\nnames: [a]\nx: !!python/object/apply:os.system [ls]", "could not determine"),
+        ("train: .\ntrain: .\nnames: [a]", "'train' stands twice"),
+        ("train: " + "x" * (5 << 20), "larger than 4 MiB"),
+    ],
+)
+def test_yamls_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = write_text(tmp_path / "d.yaml", text)
+    with Watch(tmp_path), pytest.raises(DataError, match=said):
+        open_dataset(path, "train")
+
+
+@pytest.mark.parametrize("change", [{"anchors": 10**9}, {"head": [[-1, 1, ["Conv"], [64]]]}])
+def test_models_beyond_measure(change: dict[str, object]) -> None:
+    import yaml
+
+    tree = yaml.safe_load(seeds.SMALL_MODEL)
+    with pytest.raises(ConfigError, match=r"anchors must be|module must be a name"):
+        build({**tree, **change}, ["a", "b"])
+
+
+def test_a_row_beyond_measure() -> None:
+    import yaml
+
+    tree = yaml.safe_load(seeds.SMALL_MODEL)
+    tree["backbone"][1] = [-1, 1, "Conv", [100_000_000, 3, 2]]
+    with Watch(Path(), mib=200), pytest.raises(ConfigError, match="parameters are more than"):
+        build(tree, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("position", [0]), ("position", [-1, 0]), ("position", "00"), ("progress", {}),
+        ("weights", None), ("balance", {"a": ["x"]}), ("config", 3), ("optimizer", []),
+    ],
+)  # fmt: skip
+def test_a_state_that_no_run_has_written(tmp_path: Path, key: str, value: object) -> None:
+    progress = {"best": 0.1, "best_epoch": 0, "best_scores": {}, "readings": [], "threads": 1}
+    state = {
+        "format": FORMAT, "task": {}, "ema": {}, "optimizer": {"state": {}, "param_groups": []},
+        "scaler": None, "weights": {}, "balance": {}, "position": [1, 0], "progress": progress,
+        "config": "",
+    }  # fmt: skip
+    torch.save(state, tmp_path / "last.pt")
+    assert read_state(tmp_path / "last.pt")["position"] == [1, 0]
+    torch.save({**state, key: value}, tmp_path / "last.pt")
+    with pytest.raises(WeightsError, match=rf"last.pt is damaged \({key}"):
+        read_state(tmp_path / "last.pt")
+
+
+def test_no_message_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tutelage.cli.app import run
+
+    path = write_text(tmp_path / "d.yaml", 'train: "\\e[31m\\u202e"\nnames: ["\\e[2J"]\n')
+    assert run(["check", str(path)]) == UserError.exit_code + 2
+    assert "\x1b" not in capsys.readouterr().err
+    make_dataset(tmp_path / "set", {"a": "0 .5 .5 .5 .5"})
+    path = write_yaml(tmp_path / "set/e.yaml", train="images/train", names=["\x1b[2J"])
+    run(["check", str(path)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_opencv_is_not_asked_for_what_pillow_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((20, 20, 3), np.uint8))
+    content = bytearray(path.read_bytes())
+    content[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height, the checksum is wrong now
+    path.write_bytes(content)
+    with Watch(tmp_path, mib=60), pytest.raises(DataError):
+        read_image(path)
