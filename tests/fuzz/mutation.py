@@ -115,7 +115,8 @@ def written(tree: Any) -> bytes:
         inner = '{"a":' if opening == "{" else "["
         return inner * count + "1" + ("}" if opening == "{" else "]") * count
 
-    return re.sub(rf'"{re.escape(json.dumps(_DEEP)[1:-1])}([\[{{])(\d+)"', deep, text).encode()
+    marks = rf'"{re.escape(json.dumps(_DEEP)[1:-1])}([\[{{])(\d+)"'
+    return re.sub(marks, deep, text, count=3).encode()  # copies of copies would fill the memory
 
 
 def _places(tree: Any) -> list[tuple[Any, Any]]:

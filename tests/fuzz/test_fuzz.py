@@ -149,12 +149,19 @@ def test_yamls_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
         open_dataset(path, "train")
 
 
-@pytest.mark.parametrize("change", [{"anchors": 10**9}, {"head": [[-1, 1, ["Conv"], [64]]]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"anchors": 10**9},
+        {"head": [[-1, 1, ["Conv"], [64]]]},
+        {"head": [[-1, 10**400, "Conv", [64]]]},
+    ],
+)
 def test_models_beyond_measure(change: dict[str, object]) -> None:
     import yaml
 
     tree = yaml.safe_load(seeds.SMALL_MODEL)
-    with pytest.raises(ConfigError, match=r"anchors must be|module must be a name"):
+    with pytest.raises(ConfigError, match=r"anchors must be|module must be a name|number must be"):
         build({**tree, **change}, ["a", "b"])
 
 
@@ -208,3 +215,17 @@ def test_opencv_is_not_asked_for_what_pillow_refuses(tmp_path: Path) -> None:
     path.write_bytes(content)
     with Watch(tmp_path, mib=60), pytest.raises(DataError):
         read_image(path)
+
+
+def test_a_path_that_is_half_a_letter(tmp_path: Path) -> None:
+    make_dataset(tmp_path, {"a": "0 .5 .5 .5 .5"})
+    text = '{"path": "\\ud800", "train": "images/train", "names": ["x"]}'
+    assert len(open_dataset(write_text(tmp_path / "e.yaml", text), "train")) == 1
+
+
+def test_a_preset_that_is_a_list(tmp_path: Path) -> None:
+    from tutelage.config import load_config
+
+    path = write_text(tmp_path / "run.yaml", "preset: [v7-p5]\n")
+    with pytest.raises(ConfigError, match="no preset"):
+        load_config(config_file=path)

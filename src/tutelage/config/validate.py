@@ -63,7 +63,7 @@ def _unlike(value: Any, expects: str) -> bool:
 
 def _preset_fault(merged: Layers) -> list[ConfigError]:
     preset = merged.values["preset"]
-    if preset in PRESETS:
+    if isinstance(preset, str) and preset in PRESETS:
         return []
     hint = f"{nearest(str(preset), PRESETS)} Presets: {' '.join(PRESETS)}".strip()
     return [

@@ -197,7 +197,7 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     if (
         isinstance(number, bool)
         or not isinstance(number, int)
-        or not 1 <= number * max(depth, 1) <= MAX_REPEATS
+        or not 1 <= number <= MAX_REPEATS / max(depth, 1)
     ):
         raise ValueError(f"number must be a positive integer up to {MAX_REPEATS}, got {number!r}")
     _check_block(block, last=last)

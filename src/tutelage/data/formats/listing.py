@@ -66,7 +66,12 @@ def normal(path: Path) -> Path:
     # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
     with contextlib.suppress(RuntimeError):  # no such user
         path = path.expanduser()
-    return Path(os.path.normpath(Path.cwd() / path))
+    clean = os.path.normpath(Path.cwd() / path).replace("\0", "?")
+    try:
+        os.fsencode(clean)
+    except UnicodeEncodeError:  # half of a pair of UTF-16, which no name holds
+        clean = clean.encode("utf-8", "replace").decode()
+    return Path(clean)
 
 
 def named_twice(images: Iterable[str]) -> tuple[str, ...]:
