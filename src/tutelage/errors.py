@@ -82,6 +82,27 @@ class TrainingError(UserError):
     """A run that had to stop; its last good files are kept."""
 
 
+# what is said on CUDA, MPS, XPU and the CPU, by cuDNN, OpenCV, numpy and the system
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "insufficient memory",
+    "alloc_failed",
+    "fatal error :: malloc",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether a device or the machine has no memory left, whatever library says so."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return not isinstance(error, UserError) and any(word in text for word in _OUT_OF_MEMORY)
+
+
 def together(codes: Iterable[str], family: str) -> tuple[str, tuple[str, ...]]:
     """Return the code of faults that are told together, and what each of them begins with.
 

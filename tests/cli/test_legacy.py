@@ -85,7 +85,7 @@ def test_the_table_is_sound() -> None:
         (["--resume", "--epochs", "3"], ["--resume", "", "--epochs", "3"]),
         (["--resume", "runs/a"], ["--resume", "runs/a"]),
         (["--weights", "", "--cfg", "a.yaml"], ["--weights", "", "--cfg", "a.yaml"]),
-        (["--batch-size", "-1"], ["--batch-size", "-1"]),
+        (["--batch-size", "-1"], ["--batch-size", "auto"]),
         (["--rect=yes"], ["--rect=yes"]),
         (["--unknown", "x"], ["--unknown", "x"]),
         (["--name", "a b=c"], ["--name", "a b=c"]),

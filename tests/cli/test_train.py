@@ -255,8 +255,3 @@ def test_a_fault_of_the_engine_goes_to_the_run_folder(cli, engine, tmp_path) -> 
     assert "Traceback" not in answer.err
     assert "r/crash.txt" in answer.err
     assert "boom" in (tmp_path / "r" / "crash.txt").read_text()
-
-
-def test_out_of_memory_names_the_batch_of_the_run(cli, engine) -> None:
-    engine.script = [Planned((), "", 1, 1), RuntimeError("CUDA out of memory.")]
-    assert "Try --batch-size 12" in cli("train", "--data", "d.yaml", "--batch", "24").err

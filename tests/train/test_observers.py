@@ -36,6 +36,27 @@ def test_guard_names_the_term_and_where():
         guard.watch(losses(kd=float("inf")), 3, 120)
 
 
+def test_guard_tells_the_images_the_other_terms_and_the_files():
+    guard = FiniteGuard("runs/x", 20, "data/{}.jpg".format)
+    guard.saved, guard.best = Position(2), 0
+    ids = torch.arange(10)
+    guard.watch(losses(box=0.25), 3, 4, ids)
+    guard.watch(losses(box=0.25, kd=float("nan")), 3, 5, ids + 100)
+    guard.watch(losses(float("nan"), float("nan")), 3, 6, ids + 200)
+    with pytest.raises(TrainingError) as caught:
+        guard.look()
+    error = caught.value
+    assert error.what.startswith(
+        "fgd/relation became nan at epoch 3 step 5 (all others finite: box 0.25). Stopped. "
+        "In runs/x last.pt is from epoch 2, best.safetensors from epoch 1."
+    )
+    assert error.what.endswith("data/106.jpg, data/107.jpg and 2 more.")
+    assert "data/100.jpg, data/101.jpg" in error.what
+    assert "optim.lr" in error.fix
+    assert "distill.ratio" in error.fix
+    assert error.code == "R14"
+
+
 def test_guard_says_when_nothing_was_saved():
     with pytest.raises(TrainingError, match=r"all terms became nan.*Nothing was saved yet"):
         FiniteGuard("runs/x").watch(losses(float("nan"), float("nan")), 0, 1)

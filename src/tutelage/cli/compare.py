@@ -145,7 +145,7 @@ def compare(
         dry_run=dry_run,
     )
     again = "The same command continues where it was."
-    follow(events, display, batch=resolved.config.train.batch, again=again)
+    follow(events, display, again=again)
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(

@@ -59,7 +59,7 @@ def demo(
         project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
     )
     display = DemoDisplay(make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet)
-    follow(events, display, batch=16)
+    follow(events, display)
 
 
 class DemoDisplay:

@@ -219,6 +219,8 @@ def _takes(flag: Flag, values: Sequence[str], candidate: str) -> bool:
 def _same(flag: str, known: Flag, values: list[str], notices: list[str]) -> list[str]:
     if flag == "--resume":
         return [flag, values[0] if values else ""]  # empty: the newest run
+    if flag in ("--batch-size", "--batch") and values == ["-1"]:  # YOLOv5's word for it
+        return [flag, "auto"]
     if known.takes == "none" and values:
         return [f"{flag}={values[0]}"]  # for typer to complain about
     if known.takes != "numbers" or len(values) < 2:

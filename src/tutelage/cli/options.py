@@ -114,7 +114,7 @@ BatchSize = Annotated[
         "--batch-size",
         "--batch",
         metavar="<n>",
-        help="Images per step [dim]\\[16][/]",
+        help="Images per step, or auto [dim]\\[16][/]",
         rich_help_panel=HOW,
     ),
 ]

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tutelage.cli.launch import others_tell
-from tutelage.errors import UserError, nearest
+from tutelage.errors import UserError, is_out_of_memory, nearest
 from tutelage.plain import message as shown
 
 CRASH_FILE = "tutelage-crash.txt"
@@ -31,7 +31,6 @@ GONE_WORDS = (
     "broken pipe",
     "remote process exited",
 )
-MEMORY_WORDS = ("out of memory", "can't allocate memory")
 
 
 class RunError(Exception):
@@ -39,11 +38,10 @@ class RunError(Exception):
 
     Args:
         folder: The run folder.
-        batch: Images per step.
     """
 
-    def __init__(self, folder: str, batch: int) -> None:
-        self.folder, self.batch = folder, batch
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
         super().__init__(folder)
 
 
@@ -79,10 +77,10 @@ def report(
     Returns:
         The exit code.
     """
-    folder, batch = "", 0
+    folder = ""
     if isinstance(error, RunError) and error.__cause__ is not None:
-        folder, batch, error = error.folder, error.batch, error.__cause__
-    problem = explain(error, batch, command=argv[0] if argv else "", folder=folder)
+        folder, error = error.folder, error.__cause__
+    problem = explain(error, command=argv[0] if argv else "", folder=folder)
     if others_tell(problem.exit_code):
         return problem.exit_code
     if problem.unforeseen:
@@ -94,14 +92,11 @@ def report(
     return problem.exit_code
 
 
-def explain(
-    error: BaseException, batch: int = 0, *, command: str = "", folder: str = ""
-) -> Problem:
+def explain(error: BaseException, *, command: str = "", folder: str = "") -> Problem:
     """Return what to tell about an exception.
 
     Args:
         error: The exception.
-        batch: Images per step of the run that it ended, or 0.
         command: The command that was called, for its ``--help``.
         folder: The folder of the run that it ended.
     """
@@ -113,28 +108,9 @@ def explain(
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return _usage(error, str(usage()), command)
-    if type(error).__name__ == "OutOfMemoryError" or any(
-        word in str(error).lower() for word in MEMORY_WORDS
-    ):
-        smaller = (
-            f"--batch-size {max(batch // 2, 1)} (gradients still accumulate)"
-            if batch
-            else "a smaller --batch-size"
-        )
-        what = f"The device ran out of memory{f' with batch {batch}' if batch else ''}."
-        return Problem(
-            what,
-            fix=f"Try {smaller}, a smaller --img-size or --precision bf16.",
-            unforeseen=True,
-            code="R13",
-        )
-    if isinstance(error, MemoryError):
-        return Problem(
-            "The machine ran out of memory.",
-            fix="Try fewer --workers or no --cache-images.",
-            unforeseen=True,
-            code="R13",
-        )
+    if is_out_of_memory(error):
+        fix = "Try a smaller --batch-size or --img-size, or fewer --workers."
+        return Problem("Memory ran out.", fix=fix, unforeseen=True, code="R13")
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
     if isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE_WORDS):

@@ -91,6 +91,9 @@ def resolve(
         )
     stored = load_config(config_file=folder / "config.yaml")
     resolved = load_config(config_file=folder / "config.yaml", hyp=hyp, flags=flags, sets=sets)
+    if resolved.config.train.batch == "auto":  # was found when the run began
+        train = resolved.config.train.model_copy(update={"batch": stored.config.train.batch})
+        resolved = resolved._replace(config=resolved.config.model_copy(update={"train": train}))
     _check_resume(stored, resolved, folder)
     return resolved, str(folder)
 

@@ -78,7 +78,6 @@ def train(
     follow(
         events if json else reminded(events),
         make_display(as_json=json, quiet=quiet),
-        batch=resolved.config.train.batch,
         dry_run=dry_run,
         folder=folder or "",
     )
@@ -88,7 +87,6 @@ def follow(
     events: Iterator[Any],
     display: Display,
     *,
-    batch: int,
     dry_run: bool = False,
     folder: str = "",
     again: str = "",
@@ -98,7 +96,6 @@ def follow(
     Args:
         events: The events of the run.
         display: Shows its events.
-        batch: Images per step, for the message when memory runs out.
         dry_run: Whether the run ends after its first step.
         folder: That of a run that goes on.
         again: How to go on after Ctrl-C, if not with ``train --resume``.
@@ -133,7 +130,7 @@ def follow(
     except UserError:
         raise
     except Exception as error:
-        raise RunError(folder, batch) from error
+        raise RunError(folder) from error
     finally:
         display.close()
 

@@ -13,6 +13,8 @@ from pydantic import (
     model_serializer,
 )
 
+from tutelage.errors import ConfigError
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -46,8 +48,9 @@ class TrainConfig(Section):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    batch: Annotated[int, Field(ge=1)] = Field(
-        default=16, description="Images per step, over all processes"
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=16,
+        description="Images per step, over all processes (auto: the largest part of nominal_batch that fits into memory)",
     )
     nominal_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
@@ -97,6 +100,18 @@ class TrainConfig(Section):
     validate_runs: bool = Field(
         default=True, description="Evaluate during training (off: only after the last epoch)"
     )
+
+    @property
+    def images(self) -> int:
+        """``batch`` as a number.
+
+        Raises:
+            ConfigError: It is ``auto``, which is found out by ``tutelage train`` alone.
+        """
+        if self.batch == "auto":
+            what = "--batch-size auto is found by tutelage train; here a number is needed."
+            raise ConfigError(what, fix="For example  --batch-size 16", code="C25")
+        return self.batch
 
 
 class OptimConfig(Section):

@@ -107,6 +107,9 @@ def plan_comparison(
         faults.append(
             ConfigError("No teacher is given: there is nothing to compare", fix=fix, code="C26")
         )
+    if config.train.batch == "auto":
+        what = "--batch-size auto: all arms need the same batch"
+        faults.append(ConfigError(what, fix="Give a number, e.g. --batch-size 16", code="C31"))
     chosen = _read_seeds(seeds, seed_list, faults)
     numbers = _read_ratios(ratios, faults)
     share = _read_share(epochs_share, config.train.epochs, faults)

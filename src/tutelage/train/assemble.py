@@ -76,6 +76,7 @@ def assemble(
     *,
     began: Began | None = None,
     keep_threads: bool = False,
+    trial: bool = False,
 ) -> Parts:
     """Build everything that a run needs.
 
@@ -84,6 +85,7 @@ def assemble(
         origins: Where each came from, for messages.
         began: With what a resumed run began. It computes with as many CPU threads as are set.
         keep_threads: Leave their number for other reasons.
+        trial: The batch is not the one of the run, and not judged.
 
     Raises:
         UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
@@ -105,7 +107,8 @@ def assemble(
     student, start = make_student(config, train.names, origins, began)
     check_image_size(config.train.image_size, max(student.strides))
     share = accelerator.process_index, accelerator.num_processes
-    check_batch(config.train, max(student.strides), len(train), share[1])
+    if not trial:
+        check_batch(config.train, max(student.strides), len(train), share[1])
     settled = settle_anchors(student, train, config, began.anchors if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
@@ -119,13 +122,13 @@ def assemble(
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and began is None and not keep_threads:
-        set_threads(config.train.threads, student, config.train.image_size, config.train.batch)
+        set_threads(config.train.threads, student, config.train.image_size, config.train.images)
     workers = choose_workers(config.train.workers, accelerator.device)
     unlabelled = open_unlabelled(config, val)
     loader = make_training_loader(
         config,
         train,
-        batch=config.train.batch,
+        batch=config.train.images,
         workers=workers,
         stride=stride,
         unlabelled=unlabelled,
@@ -168,7 +171,7 @@ def assemble(
         val_loader=evaluation_loader(
             val,
             image_size=config.train.image_size,
-            batch=2 * max(config.train.batch // share[1], 1),
+            batch=2 * max(config.train.images // share[1], 1),
             workers=workers,
             rect=config.train.rect,
             stride=stride,
@@ -302,7 +305,7 @@ def make_plan(
     return Plan(
         epochs=train.epochs,
         steps=steps,
-        batch=train.batch,
+        batch=train.images,
         nominal_batch=nominal_batch(train.nominal_batch, images),
         warmup_steps=warmup_steps(train.epochs, steps, optim.warmup_epochs),
         lrf=optim.lrf,

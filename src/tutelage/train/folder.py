@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
+from accelerate.utils import broadcast_object_list
 
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.plain import plain
+from tutelage.train.assemble import Parts
 from tutelage.train.plan import Position
 from tutelage.weights.store import atomic_write_text
 
@@ -66,6 +68,35 @@ def make_run_folder(
                 code="C29",
             ) from error
         return folder
+
+
+def new_folder(parts: Parts, *, reuse: bool) -> Path:
+    """Make the run folder, one for all processes.
+
+    Args:
+        parts: The parts of the run.
+        reuse: Allows one that exists, if the settings do.
+
+    Raises:
+        ConfigError: It cannot be made; raised on all processes.
+    """
+    config = parts.config
+    data = Path(str(config.data)).stem.replace(":", "-")
+    method = "-".join(parts.bare.methods) if parts.teaching else ""
+    words = (data, parts.student.arch_name.replace("@", "-"), method)
+    default = "-".join(word for word in words if word)
+    run = config.run
+    told: list[Path | ConfigError | None] = [None]
+    if parts.accelerator.is_main_process:
+        try:
+            exist_ok = run.exist_ok and reuse
+            told = [make_run_folder(Path(run.project), run.name, default, exist_ok=exist_ok)]
+        except ConfigError as error:  # the others wait for a word, too
+            told = [error]
+    broadcast_object_list(told)
+    if isinstance(told[0], ConfigError):
+        raise told[0]
+    return cast("Path", told[0])
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -19,11 +20,12 @@ from tutelage.train.task import Task
 
 
 class Stepped(NamedTuple):
-    """One batch is done: epoch, batches done in it, its detached losses (on the device)."""
+    """One batch is done: epoch, batches done in it, detached losses and ids (on the device)."""
 
     epoch: int
     batch: int
     losses: Losses
+    ids: Tensor
 
 
 class EpochEnded(NamedTuple):
@@ -90,7 +92,7 @@ def fit(
                 optimizer.zero_grad()
             if accelerator.sync_gradients:
                 ema.update_parameters(bare.student)
-            yield Stepped(epoch, step + 1, _detached(losses))
+            yield Stepped(epoch, step + 1, _detached(losses), batch.ids)
         start = 0
         yield EpochEnded(epoch)
 
@@ -102,17 +104,27 @@ def multi_scale(image_size: int, stride: int, seed: int) -> Callable[[Batch, int
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         low, high = image_size // 2 // stride, (image_size * 3 // 2) // stride + 1
         side = int(torch.randint(max(low, 1), high, (), generator=generator)) * stride
-        old_h, old_w = batch.images.shape[-2:]
-        factor = side / max(old_h, old_w)
-        h, w = (max(-(-round(x * factor) // stride), 1) * stride for x in (old_h, old_w))
-        if (h, w) == (old_h, old_w):
-            return batch
-        images = F.interpolate(batch.images, (h, w), mode="bilinear", align_corners=False)
-        ratio = batch.targets.xyxy.new_tensor([w / old_w, h / old_h, w / old_w, h / old_h])
-        targets = batch.targets._replace(xyxy=batch.targets.xyxy * ratio)
-        return batch._replace(images=images, targets=targets)
+        return _resized(batch, side, stride)
 
     return resize
+
+
+def enlarged(batch: Batch, image_size: int, stride: int) -> Batch:
+    """Return a batch at the largest size that :func:`multi_scale` gives."""
+    return _resized(batch, (image_size * 3 // 2) // stride * stride, stride)
+
+
+def _resized(batch: Batch, side: int, stride: int) -> Batch:
+    """Bring the longer side of a batch to ``side``, a multiple of ``stride``."""
+    old_h, old_w = batch.images.shape[-2:]
+    factor = side / max(old_h, old_w)
+    h, w = (max(-(-round(x * factor) // stride), 1) * stride for x in (old_h, old_w))
+    if (h, w) == (old_h, old_w):
+        return batch
+    images = F.interpolate(batch.images, (h, w), mode="bilinear", align_corners=False)
+    ratio = batch.targets.xyxy.new_tensor([w / old_w, h / old_h, w / old_w, h / old_h])
+    targets = batch.targets._replace(xyxy=batch.targets.xyxy * ratio)
+    return batch._replace(images=images, targets=targets)
 
 
 def _from(accelerator: Accelerator, loader: Any, start: int, steps: int) -> Any:

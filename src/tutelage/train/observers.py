@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
@@ -16,6 +17,7 @@ from tutelage.train.plan import Position
 Means = Mapping[str, float]
 
 CHECK_EVERY = 20  # steps between looks at the device; a look waits for it
+IMAGES = 8  # named where a loss is not finite
 
 
 class LossMeans:
@@ -101,8 +103,17 @@ def shared(state: Mapping[str, Any], processes: int) -> dict[str, Any]:
     return {"steps": state["steps"], "sums": means}
 
 
+class Seen(NamedTuple):
+    """One step: where, its detached losses, and the ids of its images."""
+
+    epoch: int
+    step: int
+    losses: Losses
+    ids: Tensor | None
+
+
 class FiniteGuard:
-    """Stops a run whose loss or weights are NaN or infinite, naming the term.
+    """Stops a run whose loss or weights are NaN or infinite, naming the term, step and images.
 
     Losses are looked at every few steps: a look waits for the device. Before anything is saved,
     :meth:`look` and :meth:`weights` are asked, so that the last good files stay.
@@ -110,46 +121,71 @@ class FiniteGuard:
     Args:
         folder: The run folder, for the message.
         every: Steps between looks at the losses.
+        image: Returns the file of an image by its id.
+
+    Attributes:
+        saved: What ``last.pt`` holds; None: there is none yet.
+        best: The epoch of ``best.safetensors``, counted from 0; -1: there is none yet.
     """
 
-    def __init__(self, folder: str, every: int = 1) -> None:
-        self._folder = folder
-        self._every = every
-        self._bad: dict[str, Tensor] = {}
-        self._last: tuple[Losses, int, int] | None = None
-        self._steps = 0
+    def __init__(
+        self, folder: str, every: int = 1, image: Callable[[int], str] = "image {}".format
+    ) -> None:
+        self._folder, self._every, self._image = folder, every, image
+        self._seen: list[Seen] = []
         self.saved: Position | None = None
+        self.best = -1
 
-    def watch(self, losses: Losses, epoch: int, step: int) -> None:
+    def watch(self, losses: Losses, epoch: int, step: int, ids: Tensor | None = None) -> None:
         """Take in one step's losses.
+
+        Args:
+            losses: Detached, on the device.
+            epoch: Counted from 1.
+            step: Counted from 1 within the epoch.
+            ids: ``(b,)`` the images of the step.
 
         Raises:
             TrainingError: A term is not finite.
         """
-        self._steps += 1
-        self._last = (losses, epoch, step)
-        for group in losses:
-            for name, value in group.items():
-                bad = ~torch.isfinite(value)
-                self._bad[name] = bad | self._bad[name] if name in self._bad else bad
-        if self._steps % self._every == 0:
+        self._seen.append(Seen(epoch, step, losses, ids))
+        if len(self._seen) >= self._every:
             self.look()
 
     def look(self) -> None:
         """Look at the losses taken in since the last look.
 
         Raises:
-            TrainingError: A term is not finite.
+            TrainingError: A term is not finite; the first step where it is so is told.
         """
-        names = [name for name, bad in self._bad.items() if bool(bad)]
-        self._bad = {}
-        if names and self._last is not None:
-            losses, epoch, step = self._last
-            value = next((float(g[n]) for g in losses for n in names if n in g), float("nan"))
-            whole = len(names) > 1 and len(names) == sum(map(len, losses))
-            told = "all terms" if whole else ", ".join(names)
-            what = f"{told} became {value:g} at epoch {epoch} step {step}. {self._kept()}"
-            raise TrainingError(what, fix=_cures(names), code="R14")
+        seen, self._seen = self._seen, []
+        values = [value for one in seen for group in one.losses for value in group.values()]
+        if not values or bool(torch.stack([v.float() for v in values]).isfinite().all()):
+            return
+        for one in seen:
+            terms = {name: float(v) for group in one.losses for name, v in group.items()}
+            bad = {name: value for name, value in terms.items() if not math.isfinite(value)}
+            if bad:
+                raise self._told(one, bad, {n: v for n, v in terms.items() if n not in bad})
+
+    def _told(
+        self, seen: Seen, bad: Mapping[str, float], good: Mapping[str, float]
+    ) -> TrainingError:
+        """Return the error of a step: terms, the state of all others, images, files, cures."""
+        good = {name: value for name, value in good.items() if name != "off"}
+        others = ", ".join(f"{name} {value:.3g}" for name, value in good.items())
+        state = f"all others finite: {others}" if good else "no other term is finite"
+        what = (
+            f"{', '.join(bad)} became {next(iter(bad.values())):g}"
+            if good
+            else (f"all terms became {next(iter(bad.values())):g}")
+        )
+        what += f" at epoch {seen.epoch} step {seen.step}" + (f" ({state})" if good else "")
+        ids = [] if seen.ids is None else seen.ids.tolist()
+        files = [self._image(number) for number in ids[:IMAGES]]
+        more = f" and {len(ids) - IMAGES} more" if len(ids) > IMAGES else ""
+        where = f"\nIts images (a mosaic mixes in others): {', '.join(files)}{more}." * bool(files)
+        return TrainingError(f"{what}. {self._kept()}{where}", fix=_cures([*bad]), code="R14")
 
     def weights(self, modules: Iterable[nn.Module], epoch: int) -> None:
         """Look at all parameters and buffers: a finite loss may still have had a bad gradient.
@@ -166,13 +202,14 @@ class FiniteGuard:
     def _kept(self) -> str:
         if self.saved is None:
             return f"Stopped. Nothing was saved yet; {self._folder} holds the settings."
-        return f"Stopped. The files in {self._folder} are from {self.saved.in_words()}."
+        best = f", best.safetensors from epoch {self.best + 1}" if self.best >= 0 else ""
+        return f"Stopped. In {self._folder} last.pt is from {self.saved.in_words()}{best}."
 
 
 def _cures(names: list[str]) -> str:
-    cures = "Usual cures: lower --set optim.lr=…, --precision bf16 or fp32 instead of fp16"
+    cures = "Usual cures:  --set optim.lr=…  lower,  --precision bf16  or  fp32  instead of fp16"
     kd = next((name for name in names if "/" in name), None)
-    return f"{cures}, a smaller --set distill.ratio=…" if kd else f"{cures}."
+    return f"{cures},  --set distill.ratio=…  smaller." if kd else f"{cures}."
 
 
 class Best:

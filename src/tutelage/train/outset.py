@@ -39,7 +39,7 @@ def at_outset(parts: Parts, batches: Sequence[Batch]) -> Iterator[Notice]:
     if parts.teaching is None:
         return
     check_ranks(parts.accelerator, parts.bare.methods, "before the first step")
-    images = max(parts.config.train.batch // parts.accelerator.num_processes, 1)
+    images = max(parts.config.train.images // parts.accelerator.num_processes, 1)
     told = [*few_images(parts.bare.methods, images), *_seen(parts, batches)]
     yield from (Notice("warning", text, "T32") for text in told)
 

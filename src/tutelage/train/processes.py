@@ -18,14 +18,14 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
     Raises:
         ConfigError: It is one.
     """
-    if train.batch < processes:
+    if train.images < processes:
         raise ConfigError(
-            f"A batch of {train.batch} over {processes} processes leaves some without an image.",
+            f"A batch of {train.images} over {processes} processes leaves some without an image.",
             fix=f"--batch-size {processes}  or more, or fewer processes.",
             code="C30",
         )
     side = train.image_size // (2 if train.multi_scale else 1)
-    smallest = min(train.batch, images % train.batch or train.batch) // processes
+    smallest = min(train.images, images % train.images or train.images) // processes
     if smallest <= 1 and side < 2 * stride:
         each = f" for each of {processes} processes" if processes > 1 else ""
         raise ConfigError(

@@ -167,7 +167,7 @@ def few(batch: Batch, count: int = 4) -> Batch:
 
 def reading_batch(parts: Parts) -> int:
     """Return how many images a process looks at at once: no more than a training step does."""
-    return min(max(parts.config.train.batch // parts.accelerator.num_processes, 1), BATCH)
+    return min(max(parts.config.train.images // parts.accelerator.num_processes, 1), BATCH)
 
 
 def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Batch]:

@@ -15,23 +15,24 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tutelage.config.load import dump
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
-from tutelage.errors import ConfigError
 from tutelage.evaluation import Scores
 from tutelage.models.graph import GraphDetector
 from tutelage.train.assemble import Parts, assemble
 from tutelage.train.describe import data_warnings, plan_rows
 from tutelage.train.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
+from tutelage.train.fitting import fit_batch
 from tutelage.train.folder import (
     Metrics,
     clear_leftovers,
     environment,
     held,
-    make_run_folder,
+    new_folder,
     unwritable,
     write_if_new,
     write_json,
 )
 from tutelage.train.loop import EpochEnded, fit, multi_scale
+from tutelage.train.memory import Use, told_when_out
 from tutelage.train.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans, shared
 from tutelage.train.outset import at_outset
 from tutelage.train.plan import Position
@@ -52,6 +53,7 @@ from tutelage.train.samples import save_batch, save_detections
 from tutelage.train.state import header, read_state, restore, save_state
 from tutelage.train.stopping import Interval, Stop, Stopped
 from tutelage.train.student import Began
+from tutelage.train.unlabelled import files_of
 from tutelage.train.watch import watched
 from tutelage.weights.store import atomic_write_text, save_best
 
@@ -83,7 +85,25 @@ def run_training(
     Raises:
         UserError: Anything the user can mend.
     """
-    started = time.monotonic()
+    fitted = fit_batch(config, origins)
+    use = Use(fitted.config)
+    told = (*notices, *fitted.told)
+    with told_when_out(use):
+        for event in _events(use, fitted.origins, resume, dry_run, told, command_line):
+            if isinstance(event, StepDone):
+                use.at = Position(event.epoch, event.step)
+            yield event
+
+
+def _events(
+    use: Use,
+    origins: Mapping[str, str],
+    resume: str | None,
+    dry_run: bool,
+    notices: Sequence[str],
+    command_line: str,
+) -> Iterator[Event]:
+    started, config = time.monotonic(), use.config
     saved = read_state(Path(resume) / "last.pt") if resume else None
     if saved is not None:
         check_settings(saved, config, Path(str(resume)) / "last.pt")
@@ -92,7 +112,7 @@ def run_training(
     yield from (Notice("info", text) for text in notices)
     began = Began.read(saved["progress"]) if saved is not None else None
     with moved(config, resume):
-        parts = assemble(config, origins, began=began)
+        parts = use.parts = assemble(config, origins, began=began)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     at, progress = Position(), None
@@ -112,10 +132,11 @@ def run_training(
         yield from (Notice("info", text) for text in goes_on(progress, at, parts))
     readings = Readings(parts, progress["readings"] if progress else (), at)
     yield from prepare(parts, readings, at)
-    folder = Path(resume) if resume else _new_folder(parts, reuse=not dry_run)
-    run = _Run(parts, origins or {}, folder, readings, at, progress)
+    folder = Path(resume) if resume else new_folder(parts, reuse=not dry_run)
+    run = _Run(parts, origins, folder, readings, at, progress)
     with held(folder, alone=parts.accelerator.is_main_process):
         run.begin(command_line, resumed=bool(resume))
+        use.at = at
         yield run.planned()
         yield from at_outset(parts, readings.batches)
         events = watched(run.train(started), parts)
@@ -142,11 +163,14 @@ class _Run:
         self.saved: Position | None = None
         self.interval = Interval(self.config.train.save_minutes)
         on_cpu = parts.accelerator.device.type == "cpu"
-        self.guard = FiniteGuard(str(folder), every=1 if on_cpu else CHECK_EVERY)
+        self.guard = FiniteGuard(
+            str(folder), 1 if on_cpu else CHECK_EVERY, files_of(parts.train, parts.unlabelled)
+        )
         if progress is not None:
             self.best.value, self.best.epoch = progress["best"], progress["best_epoch"]
             self.best.scores = dict(progress["best_scores"])
             self.saved = self.guard.saved = at
+            self.guard.best = self.best.epoch
             if "means" in progress:
                 self.means.restore(progress["means"])
         self.begun = time.monotonic() - (progress or {}).get("seconds", 0.0)  # the epoch was
@@ -208,8 +232,8 @@ class _Run:
             self._resize(),
         ):
             if not isinstance(event, EpochEnded):
-                epoch, step, losses = event
-                self.guard.watch(losses, epoch + 1, step)
+                epoch, step, losses, ids = event
+                self.guard.watch(losses, epoch + 1, step, ids)
                 means.add(losses)
                 share = means.kd_share(self._factor(epoch, step)) if p.teaching else None
                 yield StepDone(epoch, step, losses, self._lr(), share)
@@ -235,6 +259,7 @@ class _Run:
                 if improved or self._is_last(event.epoch, unsaved=True):
                     with self._writing():
                         self._save_best(found, scores)
+                    self.guard.best = event.epoch
                 yield Evaluated(event.epoch, scores, improved)
             kd: dict[str, Any] = p.guide.panel.take() if p.guide else {}
             if p.guide:
@@ -356,32 +381,3 @@ class _Run:
             yield
         except OSError as error:
             raise unwritable(error, self.folder, self.saved) from error
-
-
-def _new_folder(parts: Parts, *, reuse: bool) -> Path:
-    """Make the run folder, one for all processes.
-
-    Args:
-        parts: The parts of the run.
-        reuse: Allows one that exists, if the settings do.
-
-    Raises:
-        ConfigError: It cannot be made; raised on all processes.
-    """
-    config = parts.config
-    data = Path(str(config.data)).stem.replace(":", "-")
-    method = "-".join(parts.bare.methods) if parts.teaching else ""
-    words = (data, parts.student.arch_name.replace("@", "-"), method)
-    default = "-".join(word for word in words if word)
-    run = config.run
-    told: list[Path | ConfigError | None] = [None]
-    if parts.accelerator.is_main_process:
-        try:
-            exist_ok = run.exist_ok and reuse
-            told = [make_run_folder(Path(run.project), run.name, default, exist_ok=exist_ok)]
-        except ConfigError as error:  # the others wait for a word, too
-            told = [error]
-    broadcast_object_list(told)
-    if isinstance(told[0], ConfigError):
-        raise told[0]
-    return cast("Path", told[0])

@@ -347,7 +347,7 @@ def worth(
         scores = _read(cache)
     if scores is None:
         chosen = sample(index, VAL_IMAGES)
-        loader = evaluation_loader(chosen, image_size=size, batch=config.train.batch, workers=0)
+        loader = evaluation_loader(chosen, image_size=size, batch=config.train.images, workers=0)
         found = evaluate(
             lambda images: _predicted(teacher, images),
             loader,

@@ -61,7 +61,7 @@ def student_detections(folder: Path, config: Config, split: Split, index: Datase
         data=str(config.data),
         split=split,
         image_size=size,
-        batch=config.train.batch,
+        batch=config.train.images,
         device=config.train.device,
         conf=CONF,
         iou=IOU,
@@ -104,7 +104,7 @@ def teacher_detections(
     if kept is not None:
         return kept["table"]
     loader = evaluation_loader(
-        index, image_size=size, batch=config.train.batch, workers=0, stride=teacher.stride
+        index, image_size=size, batch=config.train.images, workers=0, stride=teacher.stride
     )
     table = collect(
         lambda images: cast("Predictions", teacher(images, predictions=True).predictions),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -58,3 +58,14 @@ def _held_out(index: DatasetIndex, config: Config, val: DatasetIndex) -> Iterato
 def _files(index: DatasetIndex) -> set[str]:
     """Return the image files, links followed."""
     return {os.path.realpath(index.path(position)) for position in range(len(index))}
+
+
+def files_of(labelled: DatasetIndex, unlabelled: DatasetIndex | None) -> Callable[[int], str]:
+    """Return what tells the file of an image by its id in a batch."""
+
+    def file(number: int) -> str:
+        if number < len(labelled) or unlabelled is None:
+            return str(labelled.path(number))
+        return str(unlabelled.path(number - len(labelled)))
+
+    return file
