@@ -156,7 +156,7 @@ def steps(parts: Parts, count: int) -> None:
         stride=parts.stride,
         unlabelled=parts.unlabelled,
     )
-    loader.sampler.set_epoch(0)
+    loader.batch_sampler.set_epoch(0)
     raw: Batch = next(iter(loader))
     device = parts.accelerator.device
     batch = Batch(raw.images.to(device), raw.targets.to(device), raw.ids.to(device)).floating()
