@@ -96,5 +96,6 @@ class Asked:
 
 
 def _bytes(known: Knowledge) -> int:
-    tensors = [*known.features, *(x for x in known.predictions or () if x is not None)]
+    told = (x for x in known.predictions or () if isinstance(x, Tensor))
+    tensors = [*known.features, *told]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
