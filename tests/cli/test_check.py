@@ -46,7 +46,10 @@ def test_errors_come_first_and_decide_the_exit_code(cli, tmp_path: Path) -> None
         "warning image-unusable (val)",
         "warning class-empty (val)",
     ]
-    assert '\n    labels/train/a.txt:4 "0 91 91 9 9"\n  Mend or remove these lines.\n' in answer.out
+    assert (
+        '\n    labels/train/a.txt:4 "0 91 91 9 9"\n  Mend or remove these lines; see all'
+        in answer.out
+    )
     assert "\x1b" not in answer.out
     assert answer.out.endswith("\n2 errors, 3 warnings, 0 facts.\n")
     assert cli("check", str(data), "--split", "val").code == 0

@@ -260,6 +260,18 @@ def test_other_images_differ_in_more_bits_than_near(tmp_path: Path) -> None:
     assert len(expected) > 50
 
 
+def test_a_camera_that_stands_still_takes_no_square_of_time() -> None:
+    """All share most bands: each is compared with the next few of its kind."""
+    from tutelage.data.check.twins import COMPARED, _near
+
+    rng = np.random.default_rng(0)
+    hashes = np.zeros((3_000, 2), np.uint64)
+    hashes[:, 1] = rng.permutation(2**20)[:3_000]
+    pairs = _near(hashes, np.arange(3_000))
+    assert 3_000 < len(pairs) < 9 * COMPARED * 3_000
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+
+
 def test_pictures_of_few_edges_are_no_twins(tmp_path: Path) -> None:
     """Their difference hashes are equal, since most of both is of one grey."""
     data = make_sound(tmp_path)

@@ -105,7 +105,7 @@ def test_line_faults_are_collected(tmp_path: Path) -> None:
     assert 'labels/train/c.txt:1 "x .5 .5 .1 .1": every value must be a number' in message
     assert 'labels/train/c.txt:2 "-1 .5 .5 .1 .1": the class must be a whole number' in message
     assert 'labels/train/c.txt:3 "0 1.5 .5 .1 .1": coordinates must lie in 0…1.' in message
-    assert message.count("Mend or remove these lines.") == 1
+    assert message.count("Mend or remove these lines; see all") == 1
 
     found = findings(path)
     assert found["label-duplicate"].severity == found["label-no-area"].severity == "warning"
@@ -129,7 +129,8 @@ def test_class_out_of_range(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "Label class 2 in labels/train/b.txt:2 (and 1 more file), "
         "but data.yaml names 2 classes (0…1). "
-        "Mend these labels, or name their classes in data.yaml."
+        f"Mend these labels, or name their classes in data.yaml; see all, or leave them out:  "
+        f"tutelage check {path} --fix cleaned"
     )
     assert open_dataset(path, "train", strict=False).labels.tolist() == [0, 0]
 

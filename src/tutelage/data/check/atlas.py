@@ -18,6 +18,8 @@ from tutelage.data.sample import fit_wh, resize
 from tutelage.errors import DataError
 from tutelage.plain import printable
 
+SEVERITIES = ("error", "warning", "info")
+COLOURED = 2  # columns: severity and code
 _PICTURES, _PER_CLASS, _SIDE, _QUALITY = 600, 8, 224, 75
 _THIS, _OTHERS = (230, 30, 60), (150, 150, 150)
 _SIZES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, np.inf)
@@ -27,6 +29,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;vertical-align:top}
 tr{border-bottom:1px solid #8884}.error{color:#d22}.warning{color:#b70}.info{color:#888}
+.error,.warning,.info{white-space:nowrap}
 figure{display:inline-block;margin:.3em;width:224px;vertical-align:top}figcaption{font-size:11px;
 overflow-wrap:anywhere;color:#888}svg{margin:1em 1em 0 0}svg text{font:11px system-ui,sans-serif;
 fill:currentColor}rect{fill:#48c}@media(prefers-color-scheme:dark){body{background:#181818;
@@ -81,7 +84,9 @@ def _findings(report: Report) -> str:
             str(finding.count),
             "\n".join((finding.message, *finding.examples[1:3], finding.fix)).strip(),
         ]
-        for split, finding in report.noticed
+        for split, finding in sorted(
+            report.noticed, key=lambda one: SEVERITIES.index(one.finding.severity)
+        )
     ]
     return _table(["severity", "code", "split", "count", "what"], rows) if rows else "<p>None.</p>"
 
@@ -90,7 +95,10 @@ def _table(head: Sequence[str], rows: Iterable[list[str]]) -> str:
     cells = "".join(f"<th>{_escape(cell)}</th>" for cell in head)
     lines = [
         "<tr>"
-        + "".join(f'<td class="{_escape(row[0])}">{_escape(cell)}</td>' for cell in row)
+        + "".join(
+            f'<td class="{_escape(row[0]) if number < COLOURED else "text"}">{_escape(cell)}</td>'
+            for number, cell in enumerate(row)
+        )
         + "</tr>"
         for row in rows
     ]

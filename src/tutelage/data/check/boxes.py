@@ -25,12 +25,16 @@ def notice_tiny(opened: Opened, image_size: int) -> Iterator[Finding]:
     if tiny:
         cases = (
             f"{opened.listed.place(int(owner[i]), int(found.lines[i]))} "
-            f"{sides[i, 0]:.2g}x{sides[i, 1]:.2g} px"
+            f"{_pixels(sides[i, 0])}x{_pixels(sides[i, 1])} px"
             for i in tiny
         )
         fix = "Train at a larger size, or remove them: they cannot be learnt."
         what = f"Boxes with a side under {TINY:g} px at {image_size} px"
         yield gather("box-tiny", "warning", what, cases, len(tiny), fix)
+
+
+def _pixels(side: float) -> str:
+    return f"{side:.0f}" if side >= 10 else f"{side:.2g}"
 
 
 def notice_balance(opened: Opened) -> Iterator[Finding]:

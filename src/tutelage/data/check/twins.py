@@ -13,6 +13,7 @@ from tutelage.data.findings import Finding, Severity, gather
 from tutelage.data.formats.assembly import Opened
 
 NEAR = 8  # of 128 bits; other images differ in more, copies of other size or quality in fewer
+COMPARED = 50  # of those that share a band of bits, with how many each is compared
 ALIKE = 0.95  # correlation of greys: images of few edges may share the bits, and nothing else
 
 _LEAK = "Keep each image in one split: scores on images seen in training say nothing."
@@ -87,7 +88,9 @@ def _near(hashes: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.
     """Return pairs within NEAR bits.
 
     Of NEAR + 1 bands of bits at least one is equal in such a pair, so that only images which share
-    a band are compared. Of images with equal hashes the first stands for the others.
+    a band are compared. Of images with equal hashes the first stands for the others. Thousands may
+    share a band (a camera that stands still): these are put in the order of their hashes, and each
+    is compared with those that follow next, so that time and memory grow as the images do.
     """
     equal = _same(hashes, members)
     members = np.setdiff1d(members, equal[:, 1])
@@ -96,14 +99,14 @@ def _near(hashes: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.
     found = [equal]
     for band in np.array_split(bits, NEAR + 1, axis=1):
         keys = band @ (1 << np.arange(band.shape[1]))
-        order = np.argsort(keys, kind="stable")
+        order = np.lexsort((own[:, 1], own[:, 0], keys))
         keys, at = keys[order], np.arange(len(order))
-        for step in range(1, len(order)):
+        for step in range(1, min(len(order), COMPARED)):
             at = at[at + step < len(order)]
             at = at[keys[at] == keys[at + step]]
             if not len(at):
                 break
-            pairs = np.stack([order[at], order[at + step]], axis=1)
+            pairs = np.sort(np.stack([order[at], order[at + step]], axis=1), axis=1)
             close = np.bitwise_count(own[pairs[:, 0]] ^ own[pairs[:, 1]]).sum(axis=1) <= NEAR
             found.append(members[pairs[close]])
     return np.unique(np.concatenate(found), axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def notice(listed: Listed, found: Scan, repeated: Sequence[str]) -> Iterator[Fin
         )
         left = "cannot be used" if len(bad) == total else "cannot be used and are left out"
         message = f"{len(bad)} of {total} {kind} images {left}, e.g. {examples[0]}."
-        fix = "Copy or download the images again." if severity == "error" else ""
+        fix = "Copy or download the images again."
         yield Finding("image-unusable", severity, message, examples, len(bad), fix)
     if repeated:
         examples = first_cases(listed.short(image) for image in repeated)
@@ -64,7 +65,8 @@ def notice_missing_labels(listed: Listed, found: Scan, hint: str = "") -> Iterat
     if len(without) < total:
         message = f"{len(without)} of {total} {kind} images have no label file and count as "
         message += f"background, e.g. {expected} is missing."
-        yield Finding("labels-missing", "warning", message, examples, len(without))
+        fix = "If there is something on these images, label it; else write empty files."
+        yield Finding("labels-missing", "warning", message, examples, len(without), fix)
         return
     message = f"0 of {total} {kind} images have a label file. "
     message += f"Expected e.g. {expected} beside {image}."
@@ -93,8 +95,16 @@ def notice_faults(listed: Listed, found: Scan, faults: Explained, word: str) -> 
         if fault in (Fault.CLIPPED, Fault.SIZE):
             verb = "noticed"
         message = f"{len(cases)} {things} {verb}, e.g. {examples[0]}: {why}."
-        fix = f"Mend or remove these {word.rpartition(' ')[2]}s." if severity == "error" else ""
+        fix = ""
+        if severity == "error":
+            things = word.rpartition(" ")[2]
+            fix = f"Mend or remove these {things}s; see all, or leave them out:  {copy_of(listed)}"
         yield Finding(code, severity, message, examples, len(cases), fix)
+
+
+def copy_of(listed: Listed) -> str:
+    """Return the command that writes a copy of the labels without what is wrong in them."""
+    return f"tutelage check {shlex.quote(listed.source)} --fix cleaned"
 
 
 def notice_classes(listed: Listed, found: Scan) -> Iterator[Finding]:
@@ -116,7 +126,8 @@ def notice_classes(listed: Listed, found: Scan) -> Iterator[Finding]:
         classes = f"only {', '.join(listed.names)}"
     name = Path(listed.source).name
     message = f"Label class {first[1]} in {first[0]}{more}, but {name} names {classes}."
-    fix = f"Mend these labels, or name their classes in {name}."
+    fix = f"Mend these labels, or name their classes in {name}; "
+    fix += f"see all, or leave them out:  {copy_of(listed)}"
     yield Finding("label-class", "error", message, examples, len(cases), fix)
 
 
