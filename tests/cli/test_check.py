@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.data.annotated import make_coco, make_voc
-from tests.data.making import write_text
-from tests.data.test_check import GOOD, make_sound
+from tests.data.annotated import make_coco, make_voc, voc_text
+from tests.data.making import NAMES, write_text, write_yaml
+from tests.data.test_check import CASES, GOOD, OTHER, label, make_sound
 from tutelage.cli import check as command
 
 
@@ -121,3 +122,129 @@ def test_each_format_trains(cli, tmp_path: Path, make) -> None:
     assert "2 classes · 0 warnings" in answer.out
     scores = json.loads(Path("runs/run/scores.json").read_text())
     assert scores["per_class"].keys() == {"cat", "dog"}
+
+
+def listed_twice(root: Path, image: Path) -> None:
+    write_text(root / "list.txt", "images/train/a.jpg\nimages/train/a.jpg\nimages/train/b.jpg\n")
+    write_yaml(root / "data.yaml", train="list.txt", val="images/val", names=NAMES)
+
+
+def no_label(root: Path, image: Path) -> None:
+    (root / "labels/train/a.txt").unlink()
+
+
+def no_labels(root: Path, image: Path) -> None:
+    shutil.rmtree(root / "labels/train")
+
+
+def no_box(root: Path, image: Path) -> None:
+    for stem in "ab":
+        write_text(root / f"labels/train/{stem}.txt", "")
+
+
+def no_split(root: Path, image: Path) -> None:
+    write_yaml(root / "data.yaml", train="images/train", val="images/vol", names=NAMES)
+
+
+MORE = [
+    (listed_twice, "train", "image-repeated", "warning", "images/train/a.jpg"),
+    (no_label, "train", "labels-missing", "warning", "labels/train/a.txt"),
+    (no_labels, "train", "labels-missing", "error", "labels/train/a.txt"),
+    (no_box, "train", "labels-empty", "error", "labels/train/a.txt"),
+    (no_split, "val", "split-unusable", "error", ""),
+    (label("0 50 50 9 9"), "train", "label-pixels", "error", "labels/train/a.txt:1"),
+    (label("7 .5 .5 .1 .1\n" + OTHER), "train", "label-class", "error", "labels/train/a.txt:1"),
+    (label("-1 .5 .5 .1 .1"), "train", "label-class-number", "error", "labels/train/a.txt:1"),
+    (label("0 nan .5 .1 .1"), "train", "label-not-a-number", "error", "labels/train/a.txt:1"),
+    (label("0 .5 .5"), "train", "label-malformed", "error", "labels/train/a.txt:1"),
+]
+
+
+@pytest.mark.parametrize(("damage", "split", "code", "severity", "example"), [*CASES, *MORE])
+def test_each_finding_of_yolo(cli, tmp_path: Path, damage, split, code, severity, example) -> None:
+    data = make_sound(tmp_path / "set")
+    damage(tmp_path / "set", tmp_path / "set/images/train/a.jpg")
+    answer = cli("check", str(data), "--img-size", "64", "--json")
+    report = json.loads(answer.out)
+    finding = {(one["split"], one["code"]): one for one in report["findings"]}[split, code]
+    assert finding["severity"] == severity
+    assert example in (finding["examples"] or [""])[0]
+    errors = [one for one in report["findings"] if one["severity"] == "error"]
+    assert answer.code == (3 if errors else 0)
+
+
+ANNOTATIONS = [
+    ({"bbox": [1, 1, 2]}, "label-malformed", "error"),
+    ({"bbox": [1, 1, "2", 9]}, "label-not-a-number", "error"),
+    ({"bbox": [float("nan"), 1, 9, 9]}, "label-not-a-number", "error"),
+    ({"bbox": [5, 5, 0, 9]}, "label-no-area", "warning"),
+    ({"bbox": [90, 5, 9, 9]}, "label-range", "error"),
+    ({"bbox": [40, 20, 60, 9]}, "box-clipped", "warning"),
+    ({"category_id": 99}, "label-class-number", "error"),
+    ({"image_id": 99}, "label-orphan", "warning"),
+    ({"iscrowd": 1, "segmentation": {"counts": [9], "size": [48, 64]}}, "label-ignored", "info"),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "severity"), ANNOTATIONS)
+def test_each_finding_of_coco(cli, tmp_path: Path, change, code, severity) -> None:
+    data = make_coco(tmp_path / "set")
+    path = data / "train/_annotations.coco.json"
+    tree = json.loads(path.read_text())
+    tree["annotations"].append(tree["annotations"][0] | change)
+    path.write_text(json.dumps(tree))
+    answer = cli("check", str(data), "--json")
+    found = {one["code"]: one["severity"] for one in json.loads(answer.out)["findings"]}
+    assert found[code] == severity
+    assert answer.code == (3 if severity == "error" else 0)
+
+
+def test_images_and_categories_of_coco(cli, tmp_path: Path) -> None:
+    data = make_coco(tmp_path / "set")
+    path = data / "train/_annotations.coco.json"
+    tree = json.loads(path.read_text())
+    tree["images"][0]["width"] = 99
+    tree["images"].append({"id": 7, "file_name": "../../../etc/passwd.jpg"})
+    tree["images"].append({"id": 8, "file_name": "https://example.org/a.jpg"})
+    tree["categories"].append({"id": 40, "name": "unused"})
+    path.write_text(json.dumps(tree))
+    answer = cli("check", str(data), "--json")
+    found = {one["code"]: one["count"] for one in json.loads(answer.out)["findings"]}
+    assert found["label-size"] == 1
+    assert found["image-outside"] >= 1
+    assert found["class-empty"] == 1
+    assert found["names-differ"] == 1
+    assert answer.code == 3
+
+
+OBJECTS = [
+    (voc_text([("cat", 90, 5, 99, 9)]), "label-range", "error"),
+    (voc_text([("cat", 40, 5, 99, 19)]), "box-clipped", "warning"),
+    (voc_text([("cat", 9, 9, 9, 9)]), "label-no-area", "warning"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "severity"), OBJECTS)
+def test_each_finding_of_voc(cli, tmp_path: Path, text, code, severity) -> None:
+    data = make_voc(tmp_path / "set")
+    write_text(data / "VOC2007/Annotations/train0.xml", text)
+    answer = cli("check", str(data), "--json")
+    found = {one["code"]: one["severity"] for one in json.loads(answer.out)["findings"]}
+    assert found[code] == severity
+    assert answer.code == (3 if severity == "error" else 0)
+
+
+@pytest.mark.parametrize(
+    ("extra", "size", "code"),
+    [
+        ("<object><name>cat</name></object>", "64 48", "label-malformed"),
+        ("<object><difficult>1</difficult></object>", "64 48", "label-ignored"),
+        ("", "99 48", "label-size"),
+    ],
+)
+def test_more_findings_of_voc(cli, tmp_path: Path, extra, size, code) -> None:
+    data = make_voc(tmp_path / "set")
+    text = voc_text([("cat", 9, 9, 30, 30)], extra, size)
+    write_text(data / "VOC2007/Annotations/train0.xml", text)
+    answer = cli("check", str(data), "--json")
+    assert code in {one["code"] for one in json.loads(answer.out)["findings"]}

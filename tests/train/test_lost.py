@@ -52,6 +52,16 @@ def test_each_is_told_once_and_the_run_goes_on(data, tmp_path):
     assert isinstance(events[-1], Finished)
 
 
+def test_the_limit_is_a_setting(data, tmp_path):
+    def damage():
+        for path in images(data)[:11]:
+            path.unlink()
+
+    given = config(data, tmp_path, epochs=1)
+    given = given.model_copy(update={"train": given.train.model_copy(update={"unreadable": 1.0})})
+    assert isinstance(list(after_planning(given, damage))[-1], Finished)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_too_many_end_the_run(data, tmp_path, workers):
     def damage():

@@ -91,6 +91,10 @@ class TrainConfig(Section):
         default="none", description="Keep decoded images in RAM"
     )
     cache_gib: Positive = Field(default=4.0, description="Budget of the image cache in GiB")
+    unreadable: Fraction = Field(
+        default=0.01,
+        description="Share of training images that may become unreadable before the run ends; ten may always",
+    )
     save_minutes: NonNegative = Field(
         default=10.0, description="Save also within an epoch, this often (0: between epochs only)"
     )

@@ -20,7 +20,7 @@ from tutelage.data.sampling import Key, RectPlan, sample_rng
 from tutelage.errors import DataError
 
 _log = logging.getLogger(__name__)
-_BEARABLE, _BEARABLE_SHARE = 10, 0.01
+_BEARABLE = 10
 _PUT_BACK = "Put the files back, then go on with  tutelage train --resume"
 
 
@@ -73,7 +73,7 @@ class DetectionDataset(Dataset[Loaded]):
     """Augmented training samples, each a pure function of the seed and its key.
 
     An image that cannot be read any more is replaced by the next readable one, and is listed in
-    ``unreadable``. More than 10 of them that are more than 1 % of all end the run.
+    ``unreadable``. More than 10 of them that are more than the share that may be end the run.
 
     Args:
         index: The data set.
@@ -83,6 +83,7 @@ class DetectionDataset(Dataset[Loaded]):
         close_from: First epoch without mosaic and mixup (none: never closed).
         rect: Canvases of similar shape; excludes mosaic and mixup.
         cache: Decoded images in RAM.
+        unreadable: Share of the images that may become unreadable.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class DetectionDataset(Dataset[Loaded]):
         close_from: int | None = None,
         rect: RectPlan | None = None,
         cache: ImageCache | None = None,
+        unreadable: float = 0.01,
     ) -> None:
         self.index, self.image_size, self.config = index, image_size, config
         self.seed, self.close_from, self.rect, self.cache = seed, close_from, rect, cache
-        self._unreadable = _Unreadable(index)
+        self._unreadable, self._bearable = _Unreadable(index), unreadable
 
     def __len__(self) -> int:
         return len(self.index)
@@ -133,7 +135,7 @@ class DetectionDataset(Dataset[Loaded]):
 
     def _bear(self, error: DataError) -> None:
         lost, total = int(self._unreadable.seen.sum()), len(self.index)
-        if lost > max(_BEARABLE, _BEARABLE_SHARE * total):
+        if lost > max(_BEARABLE, self._bearable * total):
             what = f"{lost} of {total} training images cannot be read any more, e.g. {error.what}"
             raise UnreadableError(f"{what}.")
 

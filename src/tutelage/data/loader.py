@@ -30,6 +30,7 @@ def training_loader(
     workers: int,
     cache: bool,
     cache_gib: float,
+    unreadable: float = 0.01,
     rect: bool = False,
     close_from: int | None = None,
     stride: int = 32,
@@ -52,6 +53,7 @@ def training_loader(
         workers: Worker processes; 0: none.
         cache: Whether to keep decoded images in RAM.
         cache_gib: Budget of that in GiB.
+        unreadable: Share of the images that may become unreadable; ten may always.
         rect: Batches of similar shape, in fixed order, without mosaic and mixup.
         close_from: First epoch without mosaic and mixup.
         stride: Canvas sides of rect batches are multiples of it.
@@ -77,6 +79,7 @@ def training_loader(
             close_from=close_from,
             rect=plan,
             cache=kept,
+            unreadable=unreadable,
         )
 
     if unlabelled is not None and extra:

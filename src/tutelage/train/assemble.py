@@ -260,6 +260,7 @@ def make_training_loader(
         workers=workers,
         cache=config.train.cache_images == "ram" and seed is None,
         cache_gib=config.train.cache_gib,
+        unreadable=config.train.unreadable,
         rect=config.train.rect,
         close_from=config.train.epochs - closing if closing else None,
         stride=stride,
