@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.distill.fakes import NO_BOXES, SIZE
-from tutelage.distill.methods.ld import valuable_region
+from tutelage.distill.methods.ld import softmax_divergence, valuable_region
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.structures import Knowledge, Predictions
 
@@ -27,3 +27,12 @@ def test_class_divergence_and_its_temperature() -> None:
 def test_no_objects_have_no_valuable_region() -> None:
     anchors = torch.rand(20, 4)
     assert torch.equal(valuable_region(anchors, (16, 4), torch.zeros(0, 4)), torch.zeros(20))
+
+
+def test_distributions_that_are_certain_have_a_finite_divergence() -> None:
+    s = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
+    loss = softmax_divergence(s, torch.tensor([[-200.0, 200.0], [-200.0, 200.0]]), 1.0)
+    assert loss.tolist() == [200.0, 0.0]
+    loss.sum().backward()
+    assert s.grad is not None
+    assert s.grad.isfinite().all()
