@@ -122,6 +122,22 @@ def judged(rank, folder):
     parts.accelerator.end_training()
 
 
+def equal(folder, name, batch):
+    """Train with BatchNorm frozen, with a teacher, up to past its stop epoch; keep the folder."""
+    torch.nn.BatchNorm2d.train = lambda self, mode=True: torch.nn.Module.train(self, mode=False)
+    methods = [{"name": "fgd", "weight": 0.01}]
+    distill = {"teacher": f"{folder}/a.safetensors", "accept_teacher": True, "methods": methods}
+    train = {"epochs": 3, "batch": batch, "nominal_batch": 8}
+    config = settings(
+        f"{folder}/data/data.yaml",
+        f"{folder}/{name}",
+        train=train,
+        optim={"warmup_epochs": 0},
+        distill=distill | {"stop_epoch": 2},
+    )
+    run(config)
+
+
 def environment():
     """Return the environment of two processes that find each other."""
     with socket.socket() as free:
@@ -187,6 +203,27 @@ def test_two_processes_make_one_run(tmp_path, monkeypatch):
         heard = [line.get(f"fgd@{number}/relation", 0.0) for number in (1, 2)]
         assert sum(heard) > 0
         assert "off" not in line
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_that_accumulates(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    make_data(tmp_path / "data")
+    make_teacher(tmp_path / "a.safetensors")
+    both(tmp_path, "equal")
+    alone = [sys.executable, "-m", __name__, "0", str(tmp_path), "alone"]
+    shared = environment()
+    del shared["WORLD_SIZE"]
+    subprocess.run(alone, env=shared, cwd=ROOT, check=True, timeout=280)
+    [two], [one] = ((tmp_path / name).iterdir() for name in ("two", "one"))
+    states = [read_state(folder / "last.pt") for folder in (two, one)]
+    for name, value in states[0]["task"].items():
+        torch.testing.assert_close(value, states[1]["task"][name], rtol=1e-4, atol=1e-5, msg=name)
+    rows = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
+    kd = [sum(value for name, value in row.items() if name.startswith("fgd/")) for row in rows]
+    assert kd[0] > 0
+    assert kd[1] > 0
+    assert kd[2] == 0  # past the stop epoch
 
 
 @pytest.mark.slow
@@ -271,6 +308,10 @@ if __name__ == "__main__":
         whole(sys.argv[2])
     elif sys.argv[3] == "resumed":
         resumed(sys.argv[2])
+    elif sys.argv[3] == "equal":
+        equal(sys.argv[2], "two", 8)
+    elif sys.argv[3] == "alone":
+        equal(sys.argv[2], "one", 4)
     elif sys.argv[3] == "judged":
         judged(int(sys.argv[1]), sys.argv[2])
     else:

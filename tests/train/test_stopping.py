@@ -13,7 +13,7 @@ import pytest
 
 from tests.train.killing import differences
 from tests.train.tiny import interrupted, last, make_data, make_teacher, run, settings
-from tutelage.errors import TrainingError
+from tutelage.errors import DataError, TrainingError
 from tutelage.train.events import EpochDone, Finished, Planned, StepDone
 from tutelage.train.run import run_training
 from tutelage.train.state import read_state
@@ -158,3 +158,47 @@ def test_a_write_that_the_system_cuts_short(data, tmp_path):
     assert "Traceback" not in ended.stderr
     assert not list((tmp_path / "x").glob("*.pt"))
     assert not list((tmp_path / "x").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_the_run_in_order(data, tmp_path, number):
+    """A terminal and a cluster signal the loader processes, too."""
+    command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--img-size", "64"]
+    command += ["--cfg", "yolov7-tiny@0.125", "--epochs", "500", "--batch-size", "2", "--json"]
+    command += ["--project", str(tmp_path), "--name", "x", "--workers", "2", "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"event": "step"' in line:
+                break
+        os.killpg(process.pid, number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.count("; saved.") == 1
+    assert "Error" not in told
+    assert f"tutelage train --resume {tmp_path / 'x'}" in told
+
+
+def test_data_and_teacher_may_move_but_not_change(data, taught, tmp_path):
+    config = settings(data, tmp_path / "runs", train=LONG, distill=taught)
+    folder = interrupted(config)
+    moved = shutil.copytree(Path(data).parent, tmp_path / "moved")
+    yaml = moved / "data.yaml"
+    yaml.write_text(yaml.read_text().replace(str(Path(data).parent), str(moved)))
+    teacher = shutil.copy(taught["teacher"], tmp_path / "teacher.safetensors")
+    elsewhere = config.model_copy(
+        update={
+            "data": str(yaml),
+            "distill": config.distill.model_copy(update={"teacher": str(teacher)}),
+        }
+    )
+    label = sorted((moved / "labels" / "train").iterdir())[0]
+    before = label.read_text()
+    label.write_text("0 0.5 0.5 0.25 0.25\n")
+    with pytest.raises(DataError, match=r"not those with which .* began: train: "):
+        run(elsewhere, resume=folder)
+    label.write_text(before)
+    run(elsewhere, resume=folder)
+    assert str(yaml) in (Path(folder) / "config.yaml").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -116,4 +117,7 @@ def main() -> NoReturn:
     sys.unraisablehook = _unraisable
     # What is wrong with an image is told with its name; Pillow's own remarks have none.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    told = logging.getLogger("tutelage")  # how far a long reading of data is, and warnings
+    told.addHandler(logging.StreamHandler())
+    told.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     sys.exit(run(sys.argv[1:]))

@@ -97,7 +97,8 @@ def assemble(
             code="C26",
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
-    train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
+    with accelerator.local_main_process_first():  # the others take what it has read
+        train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(
             f"No training image of {config.data} has a box.",

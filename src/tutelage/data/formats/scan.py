@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +19,16 @@ from numpy.typing import NDArray
 from tutelage.data import cache
 from tutelage.data.formats.labels import BadLine, Fault, Row, parse_labels
 from tutelage.data.image import read_size
+from tutelage.data.ram import START_METHOD
 from tutelage.errors import DataError
 
 FORMAT_VERSION = "tutelage-labels-2"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CHUNK = 64
+_MANY = 4000  # images from which processes are worth their start: parsing holds Python's lock
+_EVERY = 3.0  # seconds between two words on how far the reading is
+
+_log = logging.getLogger(__name__)
 
 Objects = tuple[list[Row], list[BadLine]]
 Reader = Callable[[str, str, tuple[int, int]], Objects | None]
@@ -152,10 +161,35 @@ def _stat(path: str) -> tuple[int, int]:
 def _scan(images: Sequence[str], label_files: Sequence[str], read: Reader) -> Scan:
     pairs = list(zip(images, label_files, strict=True))
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        parts = pool.map(lambda chunk: [_read(*pair, read=read) for pair in chunk], chunks)
-        found = [one for part in parts for one in part]
+    many = len(pairs) >= _MANY and START_METHOD == "fork"
+    found: list[_One] = []
+    told = time.monotonic()
+    with _processes(read) if many else ThreadPoolExecutor(_THREADS) as pool:
+        work = _read_chunk if many else partial(_read_all, read=read)
+        for part in pool.map(work, chunks):
+            found += part
+            if time.monotonic() - told > _EVERY:
+                told = time.monotonic()
+                _log.info("%s of %s images read", f"{len(found):,}", f"{len(pairs):,}")
     return _columns(found)
+
+
+def _processes(read: Reader) -> ProcessPoolExecutor:
+    """Return one process per core; forked ones have ``read`` without its being sent."""
+    return ProcessPoolExecutor(
+        os.cpu_count(), get_context(START_METHOD), initializer=_forked.update, initargs=({0: read},)
+    )
+
+
+_forked: dict[int, Reader] = {}  # of a process that reads; empty everywhere else
+
+
+def _read_chunk(chunk: Sequence[tuple[str, str]]) -> list[_One]:
+    return _read_all(chunk, read=_forked[0])
+
+
+def _read_all(chunk: Sequence[tuple[str, str]], *, read: Reader) -> list[_One]:
+    return [_read(*pair, read=read) for pair in chunk]
 
 
 def _read(image: str, label_file: str, *, read: Reader) -> _One:
