@@ -15,6 +15,7 @@ COCO = [str(i) for i in range(80)]
 # name: parameters, parameters folded, GFLOPs folded, tensors in the state, default taps, lead rows
 SIZES = {
     "yolov7-tiny": (6_228_762, 6_219_709, 13.7, 344, "57 65 73", "74 75 76"),
+    "yolov7-tiny-silu": (6_228_762, 6_219_709, 13.7, 344, "57 65 73", "74 75 76"),
     "yolov7": (37_622_682, 36_905_341, 104.5, 566, "75 88 101", "102 103 104"),
     "yolov7x": (71_347_394, 71_311_741, 189.7, 644, "87 102 117", "118 119 120"),
     "yolov7-w6": (
@@ -140,5 +141,10 @@ def test_recognising_a_mapping() -> None:
     official["head"][-1][2] = "Detect"
     assert recognise(official) == "yolov7-tiny"
     assert recognise(changed(official, width_multiple=0.3)) == "yolov7-tiny@0.3"
+    silu = {**official, "activation": "nn.SiLU()"}
+    for part in ("backbone", "head"):
+        silu[part] = [[*r[:3], r[3][:3]] if r[2] == "Conv" else r for r in official[part]]
+    assert recognise(silu) == "yolov7-tiny-silu"
+    assert recognise({**silu, "activation": "nn.ReLU()"}) is None
     assert recognise(MENAGERIE) is None
     assert recognise({"nc": 3}) is None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from tests.models.test_forms import assert_same_outputs
 from tests.weights.publishing import Wardrobe, publish, published
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build, load
+from tutelage.models.catalog import named
 from tutelage.models.checkpoint import read_checkpoint
-from tutelage.weights import read_foreign
+from tutelage.models.summary import summarise
+from tutelage.weights import read_foreign, save_best
 
 
 def filled(arch: Any) -> GraphDetector:
@@ -61,6 +64,10 @@ GENERATIONS: dict[str, dict[str, Any]] = {
         }
     },
     "data parallel": {"wrap": nn.DataParallel},
+    "EMA and its count": {"wrap": lambda model: (model, 7)},
+    "options as a namespace": {"opt": argparse.Namespace(save_dir=PurePosixPath("runs"), nc=2)},
+    "windows": {"opt": {"save_dir": PureWindowsPath("runs/exp")}},
+    "synchronised": {"wrap": nn.SyncBatchNorm.convert_sync_batchnorm},
     "legacy": {"legacy": True},
     "paths": {"opt": {"save_dir": Path("runs/exp"), "device": torch.device("cuda", 0)}},
 }
@@ -76,6 +83,95 @@ def test_generations(tmp_path: Path, arch: str, generation: str) -> None:
     assert restored.arch_name.endswith("@0.125")
     expected = copy.deepcopy(detector).half().float()
     assert_same_outputs(restored, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_pickle_protocols(tmp_path: Path, protocol: int) -> None:
+    detector, wardrobe = filled("yolov5n@0.125"), Wardrobe()
+    content = {"model": published(detector, wardrobe), "best_fitness": np.array([0.5])}
+    with wardrobe.open():
+        torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
+    assert_same_outputs(load(tmp_path / "a.pt"), detector, rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["hub", "old hub", "backend", "ensemble", "ema"])
+def test_networks_inside_other_objects(tmp_path: Path, way: str) -> None:
+    detector, wardrobe = filled("yolov5n@0.125"), Wardrobe()
+    inner = published(detector, wardrobe)
+
+    def around(name: str, child: nn.Module, key: str = "model") -> nn.Module:
+        home = "models.experimental" if name == "Ensemble" else "models.common"
+        outer = wardrobe.made(home, name)
+        outer.add_module(key, child)
+        return outer
+
+    backend = around("DetectMultiBackend", inner)
+    average = wardrobe.made("utils.torch_utils", "ModelEMA")
+    average.__dict__["ema"] = inner
+    content = {
+        "hub": around("AutoShape", backend),
+        "old hub": {"model": around("autoShape", inner)},
+        "backend": backend,
+        "ensemble": {"model": around("Ensemble", inner, "0")},
+        "ema": {"ema": average},
+    }[way]
+    with wardrobe.open():
+        torch.save(content, tmp_path / "a.pt")
+    assert_same_outputs(load(tmp_path / "a.pt"), detector, rtol=1e-5)
+    several = around("Ensemble", inner, "0")
+    several.add_module("1", inner)
+    with wardrobe.open():
+        torch.save({"model": several}, tmp_path / "b.pt")
+    with pytest.raises(WeightsError, match="is an ensemble of 2 networks"):
+        load(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("arch", ["yolov5n@0.125", "yolov7-w6@0.125"])
+@pytest.mark.parametrize("prefix", ["", "module.model.", "_orig_mod.model.", "net.a.model."])
+def test_prefixes_of_state_dicts(tmp_path: Path, arch: str, prefix: str) -> None:
+    detector = filled(arch)
+    state = {prefix + k.removeprefix("model."): v for k, v in detector.state_dict().items()}
+    torch.save({"state_dict": state | {"loss.weight": torch.ones(2)}}, tmp_path / "a.pt")
+    save_best(tmp_path / "a.safetensors", state, {})
+    for path in (tmp_path / "a.pt", tmp_path / "a.safetensors"):
+        assert_same_outputs(load(path), detector, rtol=1e-5)
+        assert summarise(path).architecture == arch
+
+
+def test_what_counters_of_operations_leave_behind(tmp_path: Path) -> None:
+    detector, wardrobe = filled("yolov7-tiny@0.125"), Wardrobe()
+    model = published(copy.deepcopy(detector), wardrobe)
+    for module in model.modules():
+        for name in ("total_ops", "total_params"):
+            module.register_buffer(name, torch.zeros(1, dtype=torch.float64))
+    with wardrobe.open():
+        torch.save({"model": model}, tmp_path / "a.pt")
+    assert_same_outputs(load(tmp_path / "a.pt"), detector, rtol=1e-5)
+
+
+def test_the_activation_is_that_of_the_model_object(tmp_path: Path) -> None:
+    """A yaml leaves the default out, and releases had other ones."""
+    detector = filled({**named("yolov5n@0.125"), "activation": "nn.Hardswish()"})
+    del detector.arch["activation"]
+    path = publish(detector, tmp_path / "a.pt", half=False)
+    assert_same_outputs(load(path), detector, rtol=1e-5)
+    assert load(path).arch["activation"] == "nn.Hardswish()"
+    assert read_foreign(publish(filled("yolov7@0.125"), path)).yaml.get("activation") is None
+
+
+@pytest.mark.parametrize("form", ["model", "state"])
+def test_a_folded_graph_with_auxiliary_levels(tmp_path: Path, form: str) -> None:
+    """Ours has no auxiliary rows, and the others keep their numbers."""
+    detector = filled("yolov7-w6@0.125")
+    path, deploy = tmp_path / "a.pt", detector.fused()
+    if form == "model":
+        publish(deploy, path, half=False)
+    else:
+        torch.save(deploy.state_dict(), path)
+    restored = load(path)
+    assert restored.arch_name == "yolov7-w6@0.125"
+    assert sorted(restored.auxiliary) == [118, 119, 120, 121]
+    assert_same_outputs(restored, detector)
 
 
 def test_a_bare_model(tmp_path: Path) -> None:

@@ -100,6 +100,29 @@ def test_options_that_contradict_each_other(detector: GraphDetector) -> None:
         detector(IMAGES, augment=True, profile=True)
 
 
+@pytest.mark.parametrize("arch", ["yolov7-w6@0.125", "yolov5n6@0.25"])
+@torch.no_grad()
+def test_four_levels(arch: str) -> None:
+    detector = build(arch, ["a", "b"])
+    fill_normal(detector)
+    detector.eval()
+    (plain, raw), table = detector(IMAGES, profile=True)
+    assert [x.shape[-2] for x in raw] == [8, 4, 2, 1]
+    assert plain.shape == (2, 255, 7)
+    run = [each for each in detector.layers if int(each.key) not in detector.auxiliary]
+    assert [cost.key for cost in table] == [each.key for each in run]
+    decoded, _ = detector(IMAGES, augment=True)
+    if detector.family == "yolov7":  # all views are 64 x 64 after padding
+        assert torch.equal(decoded[:, :255], plain)
+        assert decoded.shape == (2, 765, 7)
+    else:  # without the coarsest level of the first and the finest of the last
+        assert torch.equal(decoded[:, :252], plain[:, :252])
+        assert decoded.shape == (2, 252 + 255 + 63, 7)
+    last, features = detector(IMAGES, extra_features=layers(detector))
+    assert [x.shape[-1] for x in features] == [8, 4, 2, 1]
+    assert last is features[-1]
+
+
 @torch.no_grad()
 def test_augmentation_joins_three_views(detector: GraphDetector) -> None:
     detector.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import time
@@ -28,8 +29,12 @@ from tests.weights.foreign import (
     storage,
     tensor,
 )
+from tests.weights.publishing import publish
 from tests.weights.test_safe import GOLDEN, trained
+from tutelage.config import default_preset
 from tutelage.errors import WeightsError
+from tutelage.models import build, load, read_checkpoint
+from tutelage.models.summary import summarise
 from tutelage.weights import read_foreign
 
 WEIGHT = torch.arange(6.0).numpy().tobytes()
@@ -377,3 +382,69 @@ def test_every_truncation_point_is_told(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(WeightsError):
             read_foreign(path)
+
+
+def test_other_things_than_checkpoints(tmp_path: Path) -> None:
+    def fails(path: Path, match: str) -> None:
+        with pytest.raises(WeightsError, match=match):
+            read_checkpoint(path)
+
+    script = torch.jit.script(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3)))
+    script.save(str(tmp_path / "script.pt"))
+    fails(tmp_path / "script.pt", "is a TorchScript archive")
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("folder/yolov7.pt", b"x" * 100)
+    fails(tmp_path / "a.pt", r"is a zip around folder/yolov7\.pt")
+    (tmp_path / "a.pt").write_bytes(gzip.compress(b"x" * 100))
+    fails(tmp_path / "a.pt", r"is packed \(gzip")
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch")
+    fails(tmp_path / "a.onnx", "is an exported ONNX model")
+    (tmp_path / "link.pt").symlink_to("link.pt")
+    fails(tmp_path / "link.pt", r"is a link to link\.pt, which cannot be reached")
+    for value in (torch.ones(2).to_sparse(), torch.ones(2, device="meta"), torch.ones(2) * 1j):
+        torch.save({"model.0.anchors": value}, tmp_path / "a.pt")
+        fails(tmp_path / "a.pt", "holds tensors that are no plain numbers")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.pt")
+        fails(tmp_path / "pipe.pt", "is no regular file")
+        assert default_preset(None, True, weights=str(tmp_path / "pipe.pt")) == "v7-custom"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"backbone": {"a": 1}, "head": 5}, "its yaml has 0 rows"),
+        ({"backbone": 5}, "its yaml has"),
+        ({"anchors": 10**9}, ""),  # would be a list of that length
+        ({"depth_multiple": 1e9}, "depth_multiple must be a positive number up to 100"),
+        ({"channel_multiple": 10**12}, "cannot be used"),
+        ({"activation": "__import__('os').system('x')"}, "is not an activation"),
+    ],
+)
+def test_graphs_that_ask_for_too_much(tmp_path: Path, change: dict[str, Any], match: str) -> None:
+    detector = build("yolov7-tiny@0.125", ["a", "b"])
+    detector.arch = {**detector.arch, **change}
+    path = publish(detector, tmp_path / "a.pt")
+    assert summarise(path).tensors == 344
+    if match:
+        with pytest.raises(WeightsError, match=match):
+            load(path)
+    else:
+        assert load(path).names == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool])
+def test_weights_that_are_no_fractions(tmp_path: Path, kind: torch.dtype) -> None:
+    state = build("yolov7-tiny@0.125", ["a", "b"]).state_dict()
+    state["model.0.conv.weight"] = torch.ones_like(state["model.0.conv.weight"]).to(kind)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"model\.0\.conv\.weight is of type"):
+        load(tmp_path / "a.pt")
+
+
+def test_negative_variances(tmp_path: Path) -> None:
+    state = build("yolov7-tiny@0.125", ["a", "b"]).state_dict()
+    state["model.3.bn.running_var"][1] = -1e-3
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"negative values in model\.3\.bn\.running_var"):
+        load(tmp_path / "a.pt")

@@ -13,9 +13,11 @@ from tutelage.config import load_config
 from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
+from tutelage.weights.files import sniff
 from tutelage.weights.store import load_header
 
 DEFAULT_SIZE = 640
+LARGEST_SIZE = 8192  # that a file may ask for
 
 
 class Runnable(NamedTuple):
@@ -79,8 +81,8 @@ def trained_size(model: str | Path | GraphDetector) -> int:
     if isinstance(model, GraphDetector):
         return DEFAULT_SIZE
     path = weight_file(model)
-    size = load_header(path).get("image_size") if path.suffix == ".safetensors" else None
-    return size if isinstance(size, int) else DEFAULT_SIZE
+    size = load_header(path).get("image_size") if sniff(path) == "safetensors" else None
+    return size if type(size) is int and 0 < size <= LARGEST_SIZE else DEFAULT_SIZE
 
 
 def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Tensor], Predictions]:

@@ -20,6 +20,7 @@ from tutelage.models.heads import HEADS, Family
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
 MAX_ANCHORS, MAX_ANCHOR = 100, 1e6  # per level; pixels
+MAX_MULTIPLE = 100.0  # of depth and width; the largest known has 1.33
 
 IMAGE = -1
 """The source of the first row: the image."""
@@ -145,8 +146,9 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
 
 def _positive(arch: Mapping[str, Any], key: str, faults: list[str]) -> float:
     value = arch.get(key, 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        faults.append(f"{key} must be a positive number, got {value!r}")
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not 0 < value <= MAX_MULTIPLE:
+        faults.append(f"{key} must be a positive number up to {MAX_MULTIPLE:g}, got {value!r}")
         return 1.0
     return float(value)
 
@@ -287,7 +289,10 @@ def _anchors(
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ANCHORS:
         value = [list(range(2 * value))] * max(levels, 1)  # placeholders, for autoanchor to replace
     if not isinstance(value, list) or not value:
-        faults.append("anchors must be lists of w1,h1,w2,h2,... in pixels, or a count per level")
+        faults.append(
+            "anchors must be lists of w1,h1,w2,h2,... in pixels, or a count per level "
+            f"up to {MAX_ANCHORS}"
+        )
         return (((1.0, 1.0),),)
     found: list[tuple[tuple[float, float], ...]] = []
     for level in cast("list[Any]", value):

@@ -12,19 +12,21 @@ from typing import Any, NamedTuple
 import yaml
 
 from tutelage.errors import ConfigError, nearest
-from tutelage.models.architecture import Architecture, read_architecture
+from tutelage.models.architecture import Architecture, Row, read_architecture
 
 
 class Variant(NamedTuple):
-    """A graph file and its multiples."""
+    """A graph file, its multiples, and its activation where that is not the file's."""
 
     file: str
     depth: float = 1.0
     width: float = 1.0
+    activation: str = ""
 
 
 ARCHITECTURES: Mapping[str, Variant] = {
     "yolov7-tiny": Variant("yolov7-tiny.yaml"),
+    "yolov7-tiny-silu": Variant("yolov7-tiny.yaml", activation="nn.SiLU()"),
     "yolov7": Variant("yolov7.yaml"),
     "yolov7x": Variant("yolov7x.yaml"),
     "yolov7-w6": Variant("yolov7-w6.yaml"),
@@ -71,6 +73,8 @@ def named(text: str) -> dict[str, Any]:
     variant = ARCHITECTURES[name]
     mapping = copy.deepcopy(_graph(variant.file))
     mapping["depth_multiple"] = variant.depth
+    if variant.activation:
+        mapping["activation"] = variant.activation
     mapping["width_multiple"] = _width(text, width) if at else variant.width
     return mapping
 
@@ -102,8 +106,18 @@ def _known(name: str) -> list[tuple[Any, ...]]:
 
 def _outline(arch: Architecture) -> list[tuple[Any, ...]]:
     body = arch.rows[: max(arch.lead) + 1]  # auxiliary rows follow
-    rows = [(row.sources, row.count, row.block, row.args[:1]) for row in body]
+    rows = [
+        (row.sources, row.count, row.block, row.args[:1], *_activation(row, arch)) for row in body
+    ]
     return [*rows, (arch.lead, 1, "head", ())]
+
+
+def _activation(row: Row, arch: Architecture) -> tuple[str, ...]:
+    """The activation of a convolution, in words that can be compared."""
+    if row.block != "Conv":
+        return ()
+    own = [arg for arg in row.args[1:] if callable(arg)]
+    return (repr((own[-1] if own else arch.activation)()),)
 
 
 def _width(text: str, width: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,13 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.heads import HEADS
 from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, matching, transfer
-from tutelage.weights.convert import block_names, form, normalise_names
+from tutelage.weights.convert import block_names, form, normalise_names, official_keys
+from tutelage.weights.files import sniff
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 BEST = "best.safetensors"
+_LONGEST = 200  # letters of a name in a header
+_NO_NAME = re.compile(r"[^\w@.+ -]")
 
 
 class Checkpoint(NamedTuple):
@@ -54,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
     """
     path = weight_file(path)
-    return _own(path) if path.suffix == ".safetensors" else _foreign(path)
+    return _own(path) if sniff(path) == "safetensors" else _foreign(path)
 
 
 def weight_file(source: str | Path) -> Path:
@@ -90,13 +94,19 @@ def _own(path: Path) -> Checkpoint:
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
         return _bare(path, state, names)
-    name = str(meta.get("arch_name") or recognise(arch) or path.stem)
-    note = str(meta.get("note") or "EMA weights of a run")
+    name = _file_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
+    note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
     return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
+
+
+def _file_name(text: str) -> str:
+    """A name from a header as run folders and exported files may bear it: no path hides in it."""
+    return _NO_NAME.sub("_", text[:_LONGEST]).lstrip(".") or "custom"
 
 
 def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
     """A state dict that another program put into a ``.safetensors``."""
+    state = official_keys(state)
     try:
         found = form(state, {})
     except WeightsError as error:
@@ -353,11 +363,12 @@ def _require_same(detector: GraphDetector, state: Mapping[str, Tensor], source: 
     own = detector.state_dict()
     faults = [f"{key} is missing" for key in own if key not in state]
     faults += [f"{key} is not part of the graph" for key in state if key not in own]
-    faults += [
-        f"{key} is {list(state[key].shape)} instead of {list(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
+    for key in filter(state.__contains__, own):
+        given, wanted = state[key], own[key]
+        if given.shape != wanted.shape:
+            faults.append(f"{key} is {list(given.shape)} instead of {list(wanted.shape)}")
+        elif given.is_floating_point() != wanted.is_floating_point():
+            faults.append(f"{key} is of type {str(given.dtype).removeprefix('torch.')}")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(

@@ -45,8 +45,9 @@ class GraphDetector(Detector):
         arch: The yaml mapping, ``nc`` included: all that is needed to build it again.
         family: Whose conventions it follows.
         layers: One entry per row, the head last.
-        auxiliary: Rows that only the auxiliary levels of the head need: they run in training, or
-            where they are tapped, and the deploy form has none.
+        auxiliary: Rows that only the auxiliary levels of the head need, or nothing at all (in files
+            whose head was replaced by a plain one): they run in training where the head reads them,
+            or where they are tapped, and the deploy form has none.
     """
 
     def __init__(self, arch: Architecture, names: Sequence[str]) -> None:
@@ -65,8 +66,8 @@ class GraphDetector(Detector):
         self._steps, self._head_sources = _schedule(arch)
         self._lead = arch.lead
         needed = _needed(self._steps, self._lead)
-        self.auxiliary = frozenset(_needed(self._steps, self._head_sources) - needed)
         body = range(len(parts.body))
+        self.auxiliary = frozenset(body) - needed
         self._rows: dict[Key, int] = {name: int(key) for name, key in self.levels.items()}
         self._rows.update({row: row for row in body} | {str(row): row for row in body})
 

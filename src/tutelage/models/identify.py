@@ -13,6 +13,7 @@ from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, MAX_WIDTH, named
 from tutelage.models.forms import fold_as, head_of, plain_head
 from tutelage.models.graph import GraphDetector
+from tutelage.models.heads import Detect
 
 
 def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None:
@@ -33,7 +34,12 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
         except ConfigError:
             continue
         fold_as(detector, state)
-        if _shapes(detector.state_dict()) == _shapes(state):
+        own, given = _shapes(detector.state_dict()), _shapes(state)
+        unread = tuple(f"model.{row}." for row in detector.auxiliary)
+        if type(detector.detect) is Detect:  # a folded file may have left these rows out
+            own = {key: shape for key, shape in own.items() if not key.startswith(unread)}
+            given = {key: shape for key, shape in given.items() if not key.startswith(unread)}
+        if own == given:
             return mapping
     return None
 
@@ -42,12 +48,16 @@ def _candidates(state: Mapping[str, Tensor], rows: int) -> Iterator[dict[str, An
     """Graphs with that many rows, at the width of the convolutions and at their own."""
     bare = not any(".ia." in key for key in state)
     for name, variant in ARCHITECTURES.items():
-        mapping = plain_head(named(name), drop=True) if bare else named(name)
-        body = [*mapping["backbone"], *mapping["head"]]
-        if len(body) == rows:
+        full = named(name)
+        forms = [plain_head(full, drop=True), plain_head(full)] if bare else [full]
+        for mapping in forms:
+            body = [*mapping["backbone"], *mapping["head"]]
+            if len(body) != rows:
+                continue
             for width in dict.fromkeys((_width(state, body), variant.width)):
                 if 0 < width <= MAX_WIDTH:
                     yield {**mapping, "width_multiple": width}
+            break
 
 
 def _width(state: Mapping[str, Tensor], body: list[Any]) -> float:

@@ -16,9 +16,10 @@ from tutelage.models.catalog import recognise
 from tutelage.models.checkpoint import read_checkpoint, require_usable, weight_file
 from tutelage.models.heads import HEADS
 from tutelage.models.identify import identify
-from tutelage.weights.convert import block_names, form, normalise_names
+from tutelage.weights.convert import block_names, form, normalise_names, official_keys
 from tutelage.weights.files import sniff
 
+_LONGEST = 200  # letters of a text in a header
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid")
 
 
@@ -74,12 +75,13 @@ def summarise(source: str | Path) -> Summary:
         state, meta = load_outline(path)
         own = isinstance(meta.get("arch"), dict)
         kind = str(meta.get("note") or "weights of a run") if own else "tensors of another program"
-        training = meta.get("training")
+        training, strides = meta.get("training"), meta.get("strides")
         epoch = training.get("epochs") if isinstance(training, dict) else None
         return _summary(
-            path, state, kind, meta["arch"] if own else {}, names=meta.get("names"),
-            strides=tuple(meta.get("strides") or ()), epoch=epoch,
-            holds={key: _short(value) for key, value in meta.items()},
+            path, official_keys(state), kind[:_LONGEST], meta["arch"] if own else {},
+            names=meta.get("names"), strides=_whole(strides),
+            epoch=epoch if isinstance(epoch, int) else None,
+            holds={key[:_LONGEST]: _short(value) for key, value in meta.items()},
         )  # fmt: skip
     from tutelage.weights import read_foreign
 
@@ -138,10 +140,18 @@ def _form(state: Mapping[str, Tensor], arch: Mapping[str, Any], head: str) -> tu
         return f"no anchor head{f': {head}' if head else ''}", 0
     words = [found.family]
     if found.family == "yolov7":
-        words.append("deploy form: implicit vectors folded" if found.deploy else "training form")
+        words.append(
+            "deploy form: implicit vectors folded"
+            if found.deploy or found.fused
+            else "training form"
+        )
     words += ["auxiliary head"] * found.auxiliary + ["BatchNorm folded"] * found.fused
     words += ["RepConv re-parameterised"] * found.reparameterised
     return ", ".join(words), found.classes
+
+
+def _whole(value: object) -> tuple[int, ...]:
+    return tuple(each for each in value if type(each) is int) if isinstance(value, list) else ()
 
 
 def _short(value: object) -> str:

@@ -57,8 +57,13 @@ def matching(
         key for key, value in wanted.items() if key not in state or state[key].shape != value.shape
     )
     taken = wanted.keys() - set(skipped)
-    left = tuple(key for key in state if key not in taken and (anchors or "anchor" not in key))
+    left = tuple(key for key in state if key not in taken and _counts(key, wanted, anchors))
     return TransferReport(len(taken), len(wanted), skipped, left)
+
+
+def _counts(key: str, wanted: Mapping[str, Tensor], anchors: bool) -> bool:
+    """Whether a tensor that found no place is worth a word: anchors are stored twice."""
+    return "anchor" not in key or (anchors and key in wanted)
 
 
 @torch.no_grad()

@@ -17,9 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tutelage.errors import WeightsError
 from tutelage.weights.files import human_size
 from tutelage.weights.inert import MAX_STREAM, DamagedError, Name, parse
 from tutelage.weights.names import STORAGES, Layout, Maker, Storage, admit, printable
+
+_WEIGHTS = (".pt", ".pth", ".safetensors")
 
 
 class Container(ABC):
@@ -99,7 +102,7 @@ class Archive(Container):
     """A zip, as torch writes it since 1.6."""
 
     def content(self) -> Any:
-        """As :meth:`Container.content`."""
+        """As :meth:`Container.content`; also raises :class:`WeightsError` for other archives."""
         with _zip_errors(), zipfile.ZipFile(self.path) as file:
             self._check(file.infolist())
             self.entries = {entry.filename: entry for entry in file.infolist()}
@@ -117,8 +120,17 @@ class Archive(Container):
     def _check(self, entries: Sequence[zipfile.ZipInfo]) -> None:
         names = [entry.filename for entry in entries]
         if any(name.endswith("/constants.pkl") for name in names):
-            raise DamagedError(
-                "it is a TorchScript archive, which holds a program instead of a model"
+            raise WeightsError(
+                f"{self.path} is a TorchScript archive: it holds a program instead of a model.",
+                fix="Give the checkpoint that it was exported from.",
+                code="W22",
+            )
+        inside = [name for name in names if name.endswith(_WEIGHTS)]
+        if inside and not any(name.endswith("/data.pkl") for name in names):
+            raise WeightsError(
+                f"{self.path} is a zip around {printable(inside[0])}.",
+                fix="Unpack it and give that file.",
+                code="W10",
             )
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tutelage.errors import WeightsError
+from tutelage.weights.convert import COUNTERS, official_keys
 from tutelage.weights.inert import DamagedError, Record
 from tutelage.weights.names import Layout, printable, shown
 from tutelage.weights.plain import MAX_DEPTH
@@ -15,7 +16,8 @@ from tutelage.weights.plain import MAX_DEPTH
 _MAX_MODULES = 100_000
 _MAX_KEY = 200  # letters; the longest known has 60
 _PART = re.compile(r"[A-Za-z0-9_]+")
-_WRAPPERS = ("torch.nn.parallel.",)
+_HUB = ("AutoShape", "autoShape", "DetectMultiBackend")  # what YOLOv5's torch.hub returns
+_MAX_WRAPPERS = 4
 _CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.weight")
 _STATES = ("ema", "model", "state_dict", "model_state_dict")
 
@@ -29,6 +31,8 @@ class Contents(NamedTuple):
         source: Whether the weights are the file's EMA or its model.
         head: Class name of the head, empty for a bare state dict.
         note: What kind of file it is, for a person.
+        activations: The different activations of its convolutions, as a yaml spells them; empty for
+            a bare state dict.
     """
 
     layouts: dict[str, Layout]
@@ -36,6 +40,7 @@ class Contents(NamedTuple):
     source: Literal["ema", "model"]
     head: str
     note: str
+    activations: tuple[str, ...] = ()
 
 
 def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
@@ -57,6 +62,8 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
         raise WeightsError(f"{path} holds a {what}, not a model.", code="W22")
     for source in ("ema", "model"):
         found = content.get(source)
+        if isinstance(found, tuple) and found:  # some releases wrote (ema, updates)
+            found = found[0]
         if isinstance(found, Record):
             stripped = content.get("optimizer") is None
             epoch = shown(content.get("epoch"))
@@ -94,13 +101,18 @@ def _is_training_state(content: Any) -> bool:
 
 
 def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: str) -> Contents:
-    if model.path.startswith(_WRAPPERS):
-        inner = _parts(model, "_modules").get("module")
-        model = inner if isinstance(inner, Record) else model
+    model = _unwrapped(model)
     fields, head = model.state, _head(model)
     if not isinstance(fields, dict) or "_modules" not in fields:
         raise WeightsError(
             f"{path} holds a {printable(model.path)}, which is no model.", code="W22"
+        )
+    if _class(model) == "Ensemble":
+        count = len(_parts(model, "_modules"))
+        raise WeightsError(
+            f"{path} is an ensemble of {count} networks; only single ones are read.",
+            fix="Give one of the files that it was made of.",
+            code="W22",
         )
     if head == "Classify" or model.path.endswith("ClassificationModel"):
         raise WeightsError(
@@ -111,11 +123,34 @@ def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: 
     layouts = dict(_limited(_tensors(model)))
     if not layouts:
         raise WeightsError(f"{path} holds a model without weights.", code="W22")
-    return Contents(layouts, fields, source, head, note)
+    return Contents(layouts, fields, source, head, note, _activations(model))
+
+
+def _unwrapped(model: Record) -> Record:
+    """The network itself: without data-parallel, hub and EMA objects around it."""
+    for _ in range(_MAX_WRAPPERS):
+        children, name = _parts(model, "_modules"), _class(model)
+        inner: object = None
+        if model.path.startswith("torch.nn.parallel."):
+            inner = children.get("module")
+        elif name in _HUB:
+            inner = children.get("model")
+        elif name == "Ensemble" and len(children) == 1:
+            inner = next(iter(children.values()))
+        elif name == "ModelEMA" and isinstance(model.state, dict):
+            inner = model.state.get("ema")
+        if not isinstance(inner, Record):
+            break
+        model = inner
+    return model
+
+
+def _class(model: Record) -> str:
+    return model.path.rpartition(".")[2]
 
 
 def _of_state(state: dict[Any, Any]) -> dict[str, Layout]:
-    """The tensors of a state dict, without the prefix that a data-parallel wrapper adds."""
+    """The tensors of a state dict, under their official names."""
     layouts = {
         key: value
         for key, value in state.items()
@@ -123,9 +158,7 @@ def _of_state(state: dict[Any, Any]) -> dict[str, Layout]:
     }
     if any(len(key) > _MAX_KEY for key in layouts):
         raise DamagedError("a tensor has an unreasonably long name")
-    if all(key.startswith("module.") for key in layouts):
-        layouts = {key.removeprefix("module."): value for key, value in layouts.items()}
-    return layouts
+    return official_keys(layouts)
 
 
 def _require_detector(layouts: Mapping[str, Layout], path: Path) -> None:
@@ -157,18 +190,25 @@ def _parts(module: Record, group: str) -> dict[Any, Any]:
 
 def _tensors(module: Record) -> Iterator[tuple[str, Layout]]:
     """Yield a module's tensors in the order of ``state_dict``."""
+    for prefix, each in _modules(module):
+        fields: Any = each.state if isinstance(each.state, dict) else {}
+        volatile = fields.get("_non_persistent_buffers_set")
+        skipped: Any = volatile if isinstance(volatile, set) else set()
+        for group in ("_parameters", "_buffers"):
+            for name, value in _parts(each, group).items():
+                kept = group == "_parameters" or name not in (*skipped, *COUNTERS)
+                if kept and isinstance(value, Layout):
+                    yield _joined(prefix, name), value
+
+
+def _modules(module: Record) -> Iterator[tuple[str, Record]]:
+    """Yield a module and all below it, each with the prefix of its tensors."""
     pending = [("", module, 0)]
     for _ in range(_MAX_MODULES):
         if not pending:
             return
         prefix, module, depth = pending.pop()
-        fields: Any = module.state if isinstance(module.state, dict) else {}
-        volatile = fields.get("_non_persistent_buffers_set")
-        skipped: Any = volatile if isinstance(volatile, set) else set()
-        for group in ("_parameters", "_buffers"):
-            for name, value in _parts(module, group).items():
-                if isinstance(value, Layout) and (group == "_parameters" or name not in skipped):
-                    yield _joined(prefix, name), value
+        yield prefix, module
         children = _parts(module, "_modules")
         if depth > MAX_DEPTH or len(pending) + len(children) > _MAX_MODULES:
             break
@@ -192,6 +232,21 @@ def _head(model: Record) -> str:
     last = list(_parts(rows, "_modules").values())[-1:] if isinstance(rows, Record) else []
     name = last[0].path.rpartition(".")[2] if last and isinstance(last[0], Record) else ""
     return printable(name)
+
+
+def _activations(model: Record) -> tuple[str, ...]:
+    """The different activations of a model, as a yaml spells them.
+
+    A yaml names them only where they are not the program's default, which has changed.
+    """
+    found: dict[str, None] = {}
+    for _, module in _modules(model):
+        act = _parts(module, "_modules").get("act")
+        if isinstance(act, Record):
+            slope = act.state.get("negative_slope") if isinstance(act.state, dict) else None
+            inside = shown(slope) if isinstance(slope, float) else ""
+            found[f"nn.{printable(_class(act))}({inside})"] = None
+    return tuple(text for text in found if text != "nn.Identity()")[:MAX_DEPTH]
 
 
 def entries(content: Any, plain: Callable[[Any], Any]) -> dict[str, str]:

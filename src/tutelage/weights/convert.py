@@ -8,17 +8,24 @@ anchors the true ones are in the buffers alone, so the yaml's are never trusted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
 from tutelage.errors import WeightsError
 
 Family = Literal["yolov7", "yolov5"]
+Value = TypeVar("Value")
 
 _V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
+COUNTERS = ("total_ops", "total_params")
+"""Buffers that a program for counting operations leaves in every module."""
+
+_PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.anchors")
+_ACTIVATION = re.compile(r"nn\.\w+\(.*\)")
+_ROW = re.compile(r"\d+\.")
 _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
 
 
@@ -104,10 +111,51 @@ def _family(head_parts: set[str], yaml: Mapping[str, Any], head: str) -> Family:
     return "yolov5" if _V5_BLOCKS & set(block_names(yaml)) else "yolov7"
 
 
+def official_keys(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Return a state dict under ``model.<row>.<...>``, whatever stands before the rows in it.
+
+    Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``), and the
+    state of the rows alone has none. Known by the anchors of the head; what has another prefix
+    belongs to something else and is left out.
+    """
+    found = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
+    if not found:
+        return dict(state)
+    own = {key.removeprefix(found[-1]): key for key in state if key.startswith(found[-1])}
+    return {
+        f"model.{key}": state[source]
+        for key, source in own.items()
+        if _ROW.match(key) and not key.endswith(COUNTERS)
+    }
+
+
 def block_names(yaml: Mapping[str, Any]) -> list[str]:
-    """Return the block of every row of a model yaml, ``[from, number, block, args]``, in order."""
-    rows = [*(yaml.get("backbone") or ()), *(yaml.get("head") or ())]
-    return [str(row[2]) for row in rows if isinstance(row, list | tuple) and len(row) > 2]
+    """Return the block of every row of a model yaml, in order."""
+    return [str(row[2]) for row in rows_of(yaml)]
+
+
+def rows_of(yaml: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the rows of a model yaml, ``[from, number, block, args]``; malformed ones left out."""
+    parts = [yaml.get("backbone"), yaml.get("head")]
+    rows = [row for part in parts if isinstance(part, list) for row in part]
+    return [row for row in rows if isinstance(row, list) and len(row) == 4]
+
+
+def with_activation(yaml: Mapping[str, Any], found: Sequence[str]) -> dict[str, Any]:
+    """Return a model yaml that names its activation.
+
+    A yaml leaves it out where it was the program's default, and that was another one in older
+    releases: what the model object has decides.
+
+    Args:
+        yaml: The yaml stored with the model; empty stays empty.
+        found: The different activations of the model, as a yaml spells them.
+    """
+    arguments = [arg for row in rows_of(yaml) if isinstance(row[3], list) for arg in row[3]]
+    told = "activation" in yaml or any(_ACTIVATION.fullmatch(str(arg)) for arg in arguments)
+    if not yaml or told or list(found) in ([], ["nn.SiLU()"]) or len(found) > 1:
+        return dict(yaml)
+    return {**yaml, "activation": found[0]}
 
 
 def normalise_names(names: object, nc: int) -> tuple[str, ...]:

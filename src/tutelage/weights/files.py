@@ -40,6 +40,10 @@ def existing_file(path: str | Path) -> Path:
         raise WeightsError(f"{path} is a folder, not a checkpoint file.", code="W10")
     if path.exists():
         raise WeightsError(f"{path} is no regular file.", code="W10")
+    if path.is_symlink():
+        raise WeightsError(
+            f"{path} is a link to {path.readlink()}, which cannot be reached.", code="W10"
+        )
     folder = path.parent
     if not folder.is_dir():
         raise WeightsError(
@@ -98,6 +102,16 @@ def sniff(path: str | Path) -> Kind:
         raise WeightsError(
             f"{path} is a bare pickle, not a checkpoint: torch.save did not write it.",
             fix="Load it once with the program that wrote it and torch.save its model.",
+            code="W22",
+        )
+    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!")):
+        raise WeightsError(
+            f"{path} is packed (gzip, 7z or rar).", fix="Unpack it first.", code="W10"
+        )
+    if path.suffix == ".onnx":
+        raise WeightsError(
+            f"{path} is an exported ONNX model: val, predict and bench run it, nothing else.",
+            fix="Give the checkpoint that it was exported from.",
             code="W22",
         )
     if head[257:262] == b"ustar":

@@ -294,6 +294,7 @@ _STEPS: Mapping[int, Callable[[_Machine], object]] = {
     ord("C"): lambda m: m.push(m.take(m.number(1))),
     ord("B"): lambda m: m.push(m.take(m.number(4))),
     0x8E: lambda m: m.push(m.take(m.number(8))),
+    0x96: lambda m: m.push(m.take(m.number(8))),  # a bytearray
     # containers
     ord("}"): lambda m: m.push({}),
     ord("]"): lambda m: m.push([]),

@@ -48,8 +48,14 @@ STORAGES: Mapping[str, torch.dtype] = {
 }
 _CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _PASSIVE = frozenset(  # known, and kept as records
-    {"numpy.ndarray", "_codecs.encode", *STORAGES}
+    {"numpy.ndarray", "_codecs.encode", "argparse.Namespace", *STORAGES}
     | {f"{core}.{name}" for core in _CORES for name in ("_reconstruct", "scalar")}
+    | {f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")}  # pickle protocol 5
+    | {  # what DistributedDataParallel is made of
+        "torch.distributed.algorithms.join._JoinConfig",
+        "torch.nn.parallel.distributed._BucketCapacityConfig",
+        "torch.nn.parallel.distributed._MixedPrecision",
+    }
 )
 _INERT = re.compile(
     r"(models|utils)(\.[A-Za-z_]\w*)+"
@@ -202,7 +208,8 @@ _RULES: Mapping[str, Callable[[Maker, tuple[Any, ...]], Any]] = {
         )
     },
     **{
-        f"pathlib.{kind}{flavour}Path": _joined("/")
+        f"{home}.{kind}{flavour}Path": _joined("/")
+        for home in ("pathlib", "pathlib._local")  # the second is Python 3.13's
         for kind in ("", "Pure")
         for flavour in ("", "Posix", "Windows")
     },

@@ -20,7 +20,7 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.weights.archive import Archive, Container
 from tutelage.weights.contents import Contents, entries, find
-from tutelage.weights.convert import form, normalise_names, plain_mapping
+from tutelage.weights.convert import form, normalise_names, plain_mapping, with_activation
 from tutelage.weights.files import human_size, sniff
 from tutelage.weights.inert import DamagedError, RefusedError
 from tutelage.weights.legacy import Legacy
@@ -64,6 +64,12 @@ class ForeignCheckpoint:
 
 _MAX_CLASSES = 100_000
 _END_RECORD_WITHIN = 22 + (1 << 16)  # its size and that of the longest comment
+_OTHER_TENSORS = (
+    "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_sparse",
+    "torch._utils._rebuild_meta",
+    "torch.Complex",
+)
 _FAMILIES: Mapping[str, tuple[str, str]] = {
     "ultralytics.": (
         "was written by the ultralytics package (YOLOv8 or later): another, anchor-free family "
@@ -73,6 +79,10 @@ _FAMILIES: Mapping[str, tuple[str, str]] = {
     "torchvision.": (
         "was written with torchvision: a classifier or another network, no YOLOv7/YOLOv5 detector",
         "Its detectors are teachers by name:  --teacher-weights torchvision:NAME",
+    ),
+    "transformers.": (
+        "was written by the transformers package: no YOLOv7/YOLOv5 detector",
+        "As a teacher that package can open it:  --teacher-weights hf:NAME",
     ),
     "timm.": ("was written with timm: a classifier, no detector", ""),
 }
@@ -120,16 +130,24 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
 
 
 def _has_directory(path: Path) -> bool:
-    """Whether the end of the file holds the end record of a zip's directory."""
+    """Whether the end of the file holds the whole end record of a zip's directory."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _END_RECORD_WITHIN))
-        return b"PK\x05\x06" in file.read()
+        end = file.read()
+    return len(end) - end.rfind(b"PK\x05\x06") >= 22 and b"PK\x05\x06" in end
 
 
 def _refuse(path: Path, name: str) -> NoReturn:
     for prefix, (what, fix) in _FAMILIES.items():
         if name.startswith(prefix):
             raise WeightsError(f"{path} {what} (it names {name}).", fix=fix, code="W22")
+    if name.startswith(_OTHER_TENSORS):
+        raise WeightsError(
+            f"{path} holds tensors that are no plain numbers ({name}): quantised, sparse, complex "
+            "or without values.",
+            fix="Give the checkpoint from before that.",
+            code="W22",
+        )
     raise WeightsError(
         f"Refused to read {path}: loading it would call {name}. Nothing was executed. "
         "Model checkpoints only need models.*, utils.*, torch.nn.*, numpy.* and pathlib.*.",
@@ -144,6 +162,7 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
     plain = Plainer(container.tensor)
     fields = {key: plain(found.fields.get(key)) for key in ("yaml", "nc", "names", "stride", "hyp")}
     yaml = plain_mapping(fields["yaml"]) if isinstance(fields["yaml"], dict) else {}
+    yaml = with_activation(yaml, found.activations)
     state = _state(found.layouts, container, path, values=values)
     top = content if isinstance(content, dict) else {}
     epoch, date = top.get("epoch"), top.get("date")
@@ -210,7 +229,7 @@ def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
     """Refuse the weights of a training that diverged.
 
     Raises:
-        WeightsError: A tensor holds NaN or infinity; it is named.
+        WeightsError: A tensor holds NaN or infinity, or a variance is negative; it is named.
     """
     bad = [key for key, value in state.items() if not _finite(value)]
     if bad:
@@ -220,6 +239,11 @@ def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
             f"{path} has {kind} values in {printable(bad[0])}{more}.",
             fix="The training diverged, or half precision overflowed: use an earlier checkpoint.",
             code="W23",
+        )
+    below = [key for key, x in state.items() if key.endswith("running_var") and (x < 0).any()]
+    if below:
+        raise WeightsError(
+            f"{path} has negative values in {printable(below[0])}, a variance.", code="W23"
         )
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from tutelage.errors import WeightsError
 from tutelage.plain import plain
 from tutelage.weights.files import existing_file, sniff
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -248,9 +250,22 @@ def _own(tensor: Tensor) -> Tensor:
 
 def _decode(value: str) -> object:
     try:
-        return json.loads(value)
-    except ValueError:
-        return value
+        return _harmless(json.loads(value))
+    except (ValueError, RecursionError):
+        return _harmless(value)
+
+
+def _harmless(value: Any) -> Any:
+    """Replace the letters that could steer a terminal, wherever they are."""
+    match value:
+        case str():
+            return _CONTROL.sub("?", value)
+        case dict():
+            return {_harmless(key): _harmless(item) for key, item in value.items()}
+        case list():
+            return [_harmless(item) for item in value]
+        case _:
+            return value
 
 
 def _sync_folder(folder: Path) -> None:
