@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +14,83 @@ import torch
 from tests.models.filling import fill_normal
 from tests.models.graphs import MENAGERIE
 from tests.weights.publishing import Wardrobe, publish, published
-from tutelage.models import build
-from tutelage.weights import save_best, save_last
+from tutelage.config import default_preset
+from tutelage.errors import WeightsError
+from tutelage.models import build, load
+from tutelage.models.summary import summarise
+from tutelage.weights import load_last, save_best, save_last
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
-_FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork")
+_FORBIDDEN = (
+    *("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"),
+    *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
+    *("os.chmod", "os.chown", "os.putenv", "os.kill", "ctypes.dlopen", "urllib.Request"),
+    *("pickle.find_class", "compile", "exec", "import"),
+)
+_FAMILIES = ("socket.", "shutil.", "ftplib.", "smtplib.")
+_WRITING = frozenset("wax+")
 _active: list[Watch] = []
 
 
 class Watch:
-    """While this lasts, nothing may be run, and no pickle may look a name up.
+    """While this lasts, nothing may be run, loaded, sent or written, and no name looked up.
+
+    What the reading itself loads has to be loaded before: read a sound file first.
 
     Args:
-        room: A folder whose entries must be the same afterwards.
+        room: A folder whose files must be the same afterwards.
     """
 
     def __init__(self, room: Path) -> None:
         self.room, self.seen = room, list[str]()
 
     def __enter__(self) -> None:
-        self.before = sorted(self.room.iterdir())
+        self.before = self._files()
         _active.append(self)
 
     def __exit__(self, *_: object) -> None:
         _active.remove(self)
         assert not self.seen, f"something was run: {self.seen[:3]}"
-        assert sorted(self.room.iterdir()) == self.before, "something was written"
+        assert self._files() == self.before, "something was written"
+
+    def _files(self) -> list[tuple[str, int, int]]:
+        found = [(str(path), path.stat()) for path in sorted(self.room.rglob("*"))]
+        return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _active and (event in _FORBIDDEN or event == "pickle.find_class"):
+    if not _active:
+        return
+    writes = event == "open" and isinstance(args[1], str) and _WRITING & set(args[1])
+    if writes or event in _FORBIDDEN or event.startswith(_FAMILIES):
         _active[-1].seen.append(f"{event} {args!r:.200}")
 
 
 sys.addaudithook(_audit)
+for _name in ("cp437", "latin1", "utf-8"):  # zipfile looks for these when a name needs them
+    codecs.lookup(_name)
+
+
+def visit(path: Path) -> str:
+    """Do with a file all that commands do before they use it, and return how that ended.
+
+    Raises:
+        AssertionError: A message is not fit to be shown.
+    """
+    default_preset(None, True, weights=str(path))
+    ends = [_end(action, path) for action in (load, summarise, load_last)]
+    return ends[0]
+
+
+def _end(action: Callable[[Path], object], path: Path) -> str:
+    try:
+        action(path)
+    except WeightsError as error:
+        text = str(error)
+        assert len(text) < 3_000, f"a message of {len(text)} letters"
+        assert text.isprintable(), f"letters that cannot be shown: {text!r:.500}"
+        return "refused by name" if "Nothing was executed" in text else "error"
+    return "model"
 
 
 def seeds(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import stat
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,20 @@ def test_identity(tmp_path: Path) -> None:
     path.write_bytes(b"abc" * 1000)
     expected = hashlib.sha256(b"abc" * 1000).hexdigest()
     assert identity(path) == {"path": str(path), "bytes": 3000, "sha256": expected}
+
+
+def test_a_state_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> None:
+    """torch.load unpacks compressed entries; ours has none."""
+    path, bomb = tmp_path / "last.pt", tmp_path / "bomb.pt"
+    save_last(path, {"a": torch.zeros(8_000_000)})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    assert bomb.stat().st_size < 100_000
+    assert len(torch.load(bomb, weights_only=True)["a"]) == 8_000_000
+    with pytest.raises(WeightsError, match="damaged or truncated"):
+        load_last(bomb)
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr(file.namelist()[-1], b"x")
+    with pytest.raises(WeightsError, match="damaged or truncated"):
+        load_last(path)

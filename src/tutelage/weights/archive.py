@@ -104,7 +104,7 @@ class Archive(Container):
     def content(self) -> Any:
         """As :meth:`Container.content`; also raises :class:`WeightsError` for other archives."""
         with _zip_errors(), zipfile.ZipFile(self.path) as file:
-            self._check(file.infolist())
+            check_entries(file.infolist(), self.path, len(self.mapped))
             self.entries = {entry.filename: entry for entry in file.infolist()}
             pickles = [name for name in self.entries if name.endswith("/data.pkl")]
             if len(pickles) != 1:
@@ -116,38 +116,6 @@ class Archive(Container):
             stream = _bytes(file, self.entries[pickles[0]], MAX_STREAM)
         make = Maker(len(stream))
         return parse(stream, admit=admit, make=make, persistent=self.storage)[0]
-
-    def _check(self, entries: Sequence[zipfile.ZipInfo]) -> None:
-        names = [entry.filename for entry in entries]
-        if any(name.endswith("/constants.pkl") for name in names):
-            raise WeightsError(
-                f"{self.path} is a TorchScript archive: it holds a program instead of a model.",
-                fix="Give the checkpoint that it was exported from.",
-                code="W22",
-            )
-        inside = [name for name in names if name.endswith(_WEIGHTS)]
-        if inside and not any(name.endswith("/data.pkl") for name in names):
-            raise WeightsError(
-                f"{self.path} is a zip around {printable(inside[0])}.",
-                fix="Unpack it and give that file.",
-                code="W10",
-            )
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DamagedError(f"it has two entries named {printable(twice)}")
-        unpacked = sum(entry.file_size for entry in entries)
-        if any(
-            entry.compress_type != zipfile.ZIP_STORED
-            or entry.flag_bits & 1
-            or entry.file_size != entry.compress_size
-            for entry in entries
-        ):
-            sizes = f"{human_size(len(self.mapped))} would become {human_size(unpacked)}"
-            raise DamagedError(
-                f"its entries are compressed or encrypted ({sizes}), which torch never does"
-            )
-        if unpacked > len(self.mapped):
-            raise DamagedError("its entries overlap")
 
     def place(self, storage: Storage) -> tuple[int, int]:
         """As :meth:`Container.place`."""
@@ -175,6 +143,51 @@ class Archive(Container):
                     f"storage {storage.key} has {entry.file_size} bytes instead of {expected}"
                 )
         return storage
+
+
+def check_zip(path: Path) -> None:
+    """Check the structure of a zip that ``torch.load`` is to read: no bombs, nothing twice.
+
+    Raises:
+        DamagedError: ``torch.save`` did not write it.
+        WeightsError: It is another kind of archive.
+    """
+    with _zip_errors(), zipfile.ZipFile(path) as file:
+        check_entries(file.infolist(), path, path.stat().st_size)
+
+
+def check_entries(entries: Sequence[zipfile.ZipInfo], path: Path, size: int) -> None:
+    """Check the directory of a zip of ``size`` bytes; see :func:`check_zip`."""
+    names = [entry.filename for entry in entries]
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise WeightsError(
+            f"{path} is a TorchScript archive: it holds a program instead of a model.",
+            fix="Give the checkpoint that it was exported from.",
+            code="W22",
+        )
+    inside = [name for name in names if name.endswith(_WEIGHTS)]
+    if inside and not any(name.endswith("/data.pkl") for name in names):
+        raise WeightsError(
+            f"{path} is a zip around {printable(inside[0])}.",
+            fix="Unpack it and give that file.",
+            code="W10",
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DamagedError(f"it has two entries named {printable(twice)}")
+    unpacked = sum(entry.file_size for entry in entries)
+    if any(
+        entry.compress_type != zipfile.ZIP_STORED
+        or entry.flag_bits & 1
+        or entry.file_size != entry.compress_size
+        for entry in entries
+    ):
+        sizes = f"{human_size(size)} would become {human_size(unpacked)}"
+        raise DamagedError(
+            f"its entries are compressed or encrypted ({sizes}), which torch never does"
+        )
+    if unpacked > size:
+        raise DamagedError("its entries overlap")
 
 
 def _bytes(file: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tutelage.errors import WeightsError
 from tutelage.plain import plain
+from tutelage.weights.archive import check_zip
 from tutelage.weights.files import existing_file, sniff
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -185,6 +186,7 @@ def load_last(path: str | Path) -> dict[str, Any]:
             f"{path} is {what}; it holds no training state to resume.", fix=instead, code="W25"
         )
     try:
+        check_zip(path)  # torch unpacks whatever it is given
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
