@@ -95,7 +95,8 @@ def run(argv: Sequence[str]) -> int:
         code = command.main(
             args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: >&-
+            sys.stdout.flush()
         if code == Interrupted.exit_code:  # typer's answer to Ctrl-C
             raise KeyboardInterrupt
     except BrokenPipeError:  # the reader (head, less) has left; nothing more to say
