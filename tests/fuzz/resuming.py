@@ -59,7 +59,7 @@ class RunFolder:
                 keys = ["position", "progress", "weights", "balance", "scaler", "config", "format"]
                 for key, value in poisoned({k: state[k] for k in keys}, rng).items():
                     state[key] = value
-                if rng.random() < 0.3:  # a missing tensor would be one that has had no gradient
+                if rng.random() < 0.3:
                     groups = state["optimizer"]["param_groups"]
                     moments = state["optimizer"]["state"]
                     some = dict(rng.sample(list(moments.items()), min(3, len(moments))))
@@ -88,7 +88,7 @@ class RunFolder:
 
 def poisoned_values(moments: dict[int, Any], rng: random.Random) -> dict[int, Any]:
     """Put other values in the places of some tensors."""
-    return {key: dict.fromkeys(value, rng.choice(VALUES[1:])) for key, value in moments.items()}
+    return {key: dict.fromkeys(value, rng.choice(VALUES)) for key, value in moments.items()}
 
 
 def _goes_on(folder: Path) -> None:
@@ -98,4 +98,4 @@ def _goes_on(folder: Path) -> None:
 
     resolved, place = resolve({"resume": str(folder)}, {})
     events = running.run_training(resolved.config, resume=place, dry_run=True)
-    follow(events, make_display(as_json=False, quiet=True), batch=4, dry_run=True)
+    follow(events, make_display(as_json=False, quiet=True), dry_run=True)

@@ -26,6 +26,7 @@ from tutelage.data import open_dataset
 from tutelage.data.image import MOST_PIXELS, read_image, read_size
 from tutelage.errors import ConfigError, DataError, UserError, WeightsError
 from tutelage.models import build
+from tutelage.train.saved import load_optimizer
 from tutelage.train.state import FORMAT, read_state
 
 ROUNDS = {"resume": 12, "model": 25}
@@ -193,6 +194,33 @@ def test_a_state_that_no_run_has_written(tmp_path: Path, key: str, value: object
     torch.save({**state, key: value}, tmp_path / "last.pt")
     with pytest.raises(WeightsError, match=rf"last.pt is damaged \({key}"):
         read_state(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("Adam", {"exp_avg": None}, "exp_avg does not fit"),
+        ("AdamW", {"step": torch.zeros(5)}, "step does not fit"),
+        ("Adam", {"exp_avg_sq": ...}, "exp_avg_sq of a parameter is missing"),
+        ("SGD", {"momentum_buffer": torch.zeros(5)}, "momentum_buffer does not fit"),
+    ],
+)
+def test_moments_that_no_optimizer_has_written(name: str, change: dict, message: str) -> None:
+    def fresh() -> torch.optim.Optimizer:
+        options = {"lr": 0.1} | ({"momentum": 0.9} if name == "SGD" else {})
+        return getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 3))], **options)
+
+    optimizer = fresh()
+    [parameter] = optimizer.param_groups[0]["params"]
+    parameter.sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    load_optimizer(fresh(), state)
+    entries = state["state"][0]
+    entries.update(change)
+    state["state"][0] = {key: value for key, value in entries.items() if value is not ...}
+    with pytest.raises(ValueError, match=message):
+        load_optimizer(fresh(), state)
 
 
 def test_no_message_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

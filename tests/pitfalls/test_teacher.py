@@ -38,6 +38,10 @@ def test_kd15_a_teacher_that_was_not_judged_cannot_be_passed():
         assert Passed([record], 10).see(Evaluated(0, {"AP": 0.9}, True)) is None
 
 
+def test_kd15_equal_in_what_is_shown_is_not_passed():
+    assert Passed([{"scores": {"AP": 1e-6}}], 10).see(Evaluated(0, {"AP": 2e-6}, True)) is None
+
+
 def test_kd16_kd17_student_and_teacher_see_the_same_tensor():
     """Also behind a change of size: nothing is converted, read or augmented twice."""
     run = list(make_run(Plan(epochs=1, steps=4, batch=2)))

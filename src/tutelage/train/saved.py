@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from tutelage.errors import WeightsError
 
 _Number = int | float
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
 _Tensors = dict[str, Tensor]
+_NEEDED = frozenset({"step", "exp_avg", "exp_avg_sq"})  # of every parameter that Adam has moved
 
 
 class _Lax(BaseModel):
@@ -74,9 +75,14 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
             if not isinstance(new.get(name), kinds):
                 raise ValueError(f"{name} of a group is {new.get(name)!r}")
         for parameter in new["params"]:
-            for name, value in optimizer.state.get(parameter, {}).items():
+            entries = optimizer.state.get(parameter, {})
+            missing = _NEEDED - entries.keys() if entries and isinstance(optimizer, Adam) else ()
+            if missing:
+                raise ValueError(f"{min(missing)} of a parameter is missing")
+            for name, value in entries.items():
                 fits = isinstance(value, Tensor) and value.shape in (parameter.shape, ())
-                if not fits and value is not None:
+                # Momentum begins with the first gradient; SGD makes it from nothing.
+                if not fits and not (value is None and name == "momentum_buffer"):
                     raise ValueError(f"{name} does not fit its parameter")
 
 

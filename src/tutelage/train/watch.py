@@ -176,7 +176,7 @@ class Passed:
         if not isinstance(event, Evaluated) or self._best is None:
             return None
         student, teacher = event.scores["AP"], self._best
-        if not student > teacher:
+        if not student > teacher or f"{student:.3f}" == f"{teacher:.3f}":  # nothing to see in it
             return None
         self._best = None  # told once
         return Notice(
