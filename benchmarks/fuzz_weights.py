@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.weights.fuzzing import Watch, seeds, visit  # noqa: E402
+from tests.weights.fuzzing import Watch, resume, seeds, visit  # noqa: E402
 from tests.weights.mutation import mutate  # noqa: E402
 
 SECONDS, WATCHDOG = 60, 600
@@ -71,6 +71,8 @@ def main() -> int:
             try:
                 with Watch(room):
                     end = visit(path)
+                with Watch(room, loading=True):
+                    resume(path)
                 used = _peak() - room_before
                 largest = max(largest, (used, f"{number} {kind} {source.name}"))
                 if used > GROWTH + TIMES * size:

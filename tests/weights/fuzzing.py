@@ -25,8 +25,9 @@ _FORBIDDEN = (
     *("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"),
     *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
     *("os.chmod", "os.chown", "os.putenv", "os.kill", "ctypes.dlopen", "urllib.Request"),
-    *("pickle.find_class", "compile", "exec", "import"),
+    "pickle.find_class",
 )
+_LOADING = ("compile", "exec", "import")
 _FAMILIES = ("socket.", "shutil.", "ftplib.", "smtplib.")
 _WRITING = frozenset("wax+")
 _active: list[Watch] = []
@@ -39,10 +40,12 @@ class Watch:
 
     Args:
         room: A folder whose files must be the same afterwards.
+        loading: Allow code to be loaded: torch's own reader imports parts of torch when it is
+            unsure what a stream wants.
     """
 
-    def __init__(self, room: Path) -> None:
-        self.room, self.seen = room, list[str]()
+    def __init__(self, room: Path, *, loading: bool = False) -> None:
+        self.room, self.loading, self.seen = room, loading, list[str]()
 
     def __enter__(self) -> None:
         self.before = self._files()
@@ -62,7 +65,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if not _active:
         return
     writes = event == "open" and isinstance(args[1], str) and _WRITING & set(args[1])
-    if writes or event in _FORBIDDEN or event.startswith(_FAMILIES):
+    loads = event in _LOADING and not _active[-1].loading
+    if writes or loads or event in _FORBIDDEN or event.startswith(_FAMILIES):
         _active[-1].seen.append(f"{event} {args!r:.200}")
 
 
@@ -72,14 +76,19 @@ for _name in ("cp437", "latin1", "utf-8"):  # zipfile looks for these when a nam
 
 
 def visit(path: Path) -> str:
-    """Do with a file all that commands do before they use it, and return how that ended.
+    """Do with a weight file all that commands do first, and return how loading it ended.
 
     Raises:
         AssertionError: A message is not fit to be shown.
     """
     default_preset(None, True, weights=str(path))
-    ends = [_end(action, path) for action in (load, summarise, load_last)]
-    return ends[0]
+    _end(summarise, path)
+    return _end(load, path)
+
+
+def resume(path: Path) -> str:
+    """Take a file for the state of a run, as :func:`visit` does for weights."""
+    return _end(load_last, path)
 
 
 def _end(action: Callable[[Path], object], path: Path) -> str:

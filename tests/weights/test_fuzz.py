@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.weights.fuzzing import Watch, seeds, visit
+from tests.weights.fuzzing import Watch, resume, seeds, visit
 from tests.weights.mutation import mutate
 from tutelage.models import read_checkpoint
 
@@ -40,6 +40,8 @@ def test_every_damage_ends_in_a_checkpoint_or_an_error(files: list[Path], tmp_pa
         try:
             with Watch(tmp_path):
                 ends[visit(path)] += 1
+            with Watch(tmp_path, loading=True):
+                resume(path)
         except AssertionError as error:
             pytest.fail(f"round {number}, {kind}: {error}")
     assert ends["model"] > 15, ends
