@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.deploy.conftest import SIZE
+from tests.deploy.conftest import SIZE, TINY
 from tutelage.cli.bench import table
 from tutelage.deploy.bench import bench
 from tutelage.errors import ConfigError, UserError, WeightsError
+from tutelage.models import build
 
 
 def test_a_checkpoint(detector, run) -> None:
@@ -43,6 +45,21 @@ def test_runtimes_of_one_file(graph, run) -> None:
     assert found[0].gflops == pytest.approx(torch_one.gflops, rel=1e-6)
     with pytest.raises(ConfigError, match="--runtime torch cannot run"):
         next(bench([path], runtimes=["torch"]))
+
+
+def test_an_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    [found] = bench([path], repeats=2, device="cpu", image_size=SIZE, threads=1)
+    fused = build(path, ["0", "1"]).fused()
+    assert found.parameters == sum(p.numel() for p in fused.parameters())
+    assert found.p50_ms > 0
+
+
+def test_all_models_are_read_before_one_is_measured(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: pytest.fail("measured"))
+    with pytest.raises(WeightsError, match="does not exist"):
+        next(bench([run, tmp_path / "none.pt"], device="cpu"))
 
 
 def test_bad_models_and_settings(run, tmp_path: Path, monkeypatch) -> None:

@@ -14,11 +14,12 @@ def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
     monkeypatch.chdir(run.parent)
     answer = cli("export", "run", "--nms", "--conf", "0.1")
     assert answer.code == 0, answer.err
-    first, second, third = answer.out.splitlines()
+    first, second, third, fourth = answer.out.splitlines()
     assert first.startswith("run/best.onnx  0.1 MB · 0.01 M parameters · float32 · NMS inside")
     assert second.startswith(" verified  max |Δ| ")
     assert second.endswith(f", at {SIZE}x{SIZE} by 1 and {SIZE + 16}x{SIZE} by 3")
     assert third == " next  tutelage predict run/best.onnx photos/ --save out/"
+    assert fourth == "       tutelage bench run run/best.onnx"
     facts = json.loads(cli("export", "run", "--json").out)
     assert (facts["path"], facts["metadata"]["nms"]) == ("run/best.onnx", None)
     assert facts["difference"] < 1e-4
@@ -28,7 +29,9 @@ def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
         answer = cli("predict", model, pictures, "--conf", "0.1", "--device", "cpu")
         assert answer.code == 0, answer.err
         assert answer.out.splitlines()[0].startswith("d/images/val/0.png  64x48  ")
-        assert answer.out.splitlines()[-1].startswith("3 pictures: ")
+        *_, last, advice = answer.out.splitlines()
+        assert last.startswith("3 pictures in ")
+        assert advice.startswith(" next  add  --save out/")
     answer = cli(
         "predict", "run", pictures, "--save", "out", "--save-txt", "txt", "--save-conf",
         "--save-json", "found.json", "--json", "--classes", "cell,1", "--conf-thres", "0.1",
@@ -46,11 +49,35 @@ def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
     assert [each.code for each in scores] == [0, 0], scores
     assert json.loads(scores[0].out)["AP"] == pytest.approx(json.loads(scores[1].out)["AP"])
 
-    answer = cli("bench", "run/best.onnx", "--repeats", "2", "--device", "cpu", "--json", "b.json")
+    bench = ("bench", "run/best.onnx", "--repeats", "2", "--device", "cpu")
+    answer = cli(*bench)
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[1].startswith("run/best.onnx  onnx     cpu")
-    [row] = json.loads((run.parent / "b.json").read_text())
+    [row] = json.loads(cli(*bench, "--json").out)
     assert row["runtime"] == "onnx"
+
+
+def test_command_lines_of_yolov7_and_yolov5(cli, graph, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    answer = cli(
+        "export", "--weights", "run", "--img-size", f"{SIZE}", f"{SIZE}", "--grid", "--simplify",
+        "--dynamic", "--int8", "--calibration", "2",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "--simplify has no effect here: every export is simplified." in answer.out
+    answer = cli("export", "--weights", "run", "--include", "onnx", "--end2end")
+    assert answer.code == 2
+    assert "--include is not taken here: --to names one: onnx, openvino or pt2." in answer.err
+    assert "--nms puts the suppression into the file" in answer.err
+    answer = cli(
+        "predict", "--weights", "run", "--source", "d/images/val", "--conf-thres", "0.1",
+        "--classes", "0", "1", "--agnostic-nms", "--augment", "--nosave", "--device", "cpu",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("--nosave has no effect here: nothing is saved unless")
+    assert "\n3 pictures in " in answer.out
+    answer = cli("predict", "run", "d", "--view-img", "--project", "x")
+    assert (answer.code, "2 flags cannot be used" in answer.err) == (2, True)
 
 
 def test_integers_are_shown_beside_floats(cli, graph, run, monkeypatch) -> None:
@@ -72,7 +99,19 @@ def test_integers_are_shown_beside_floats(cli, graph, run, monkeypatch) -> None:
         (["predict", "run", "d.yaml"], 3, "neither an image nor a video"),
         (["predict", "run", "d", "--classes", "cel"], 2, "Did you mean 'cell'?"),
         (["predict", "run.pt2", "d"], 4, "Refused to read run.pt2"),
-        (["bench", "none.pt"], 4, "none.pt does not exist"),
+        (["predict"], 2, "No model is given"),
+        (["predict", "run"], 2, "No picture is given"),
+        (["predict", "yolov7-tiny", "d"], 4, "it has no trained weights"),
+        (["predict", "run", "d", "--half", "--device", "cpu"], 2, "--half needs a GPU"),
+        (["predict", "run", "d", "--save", "d.yaml"], 2, "--save d.yaml: d.yaml is a file"),
+        (["predict", "run", "d", "--save-json", "d"], 2, "--save-json d is a folder"),
+        (["export", "run", "--data", "none.yaml"], 3, "none.yaml"),
+        (["export", "run", "--half", "--int8"], 2, "exclude each other"),
+        (["export", "yolov7-tinny"], 4, "yolov7-tinny does not exist"),
+        (["export"], 2, "No model is given"),
+        (["bench", "none.onnx"], 4, "none.onnx does not exist"),
+        (["bench", "run", "none.pt"], 4, "none.pt does not exist"),
+        (["bench", "run", "--half", "--device", "cpu"], 2, "--half in torch needs a GPU"),
         (["bench", "run", "--device", "cuda:9"], 2, "--device cuda:9: this machine has"),
         (["val", "none.onnx", "--data", "d.yaml"], 4, "none.onnx does not exist"),
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from tests.deploy.conftest import NAMES, SIZE
+from tests.deploy.conftest import NAMES, SIZE, TINY
 from tutelage.deploy.export import KINDS, export
 from tutelage.deploy.network import DeployedNetwork
+from tutelage.deploy.origin import origin_of
+from tutelage.deploy.predict import predict
 from tutelage.deploy.runtime import open_model, read_metadata
-from tutelage.errors import ConfigError, ExportError, MissingExtraError, WeightsError
+from tutelage.deploy.verify import HALF_LIMIT
+from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
-from tutelage.evaluation.runnable import predictor
+from tutelage.evaluation.runnable import predictor, trained_size
 from tutelage.models import GraphDetector
 
 FORMATS = [
@@ -54,18 +60,24 @@ def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
     assert leftovers(run) == []
 
 
+@pytest.mark.parametrize("most", [500, 4])
 @pytest.mark.parametrize("to", FORMATS)
-def test_suppression_inside_is_ours(to, detector, graph, run, images) -> None:
-    settings = {"conf": 0.1, "iou": 0.3}
-    done = export(run, to, nms=True, max_detections=500, **settings)
+def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> None:
+    settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
+    done = export(run, to, nms=True, **settings)
     assert done.metadata.nms is not None
-    assert done.metadata.nms.model_dump() == {**settings, "max_detections": 500}
+    assert done.metadata.nms.model_dump() == settings
+    assert "detections (m, 7)" in read_metadata(done.path).description
     network = open_model(done.path, "cpu")
+    [rows] = network.network(images)
+    for number in range(len(images)):
+        score = rows[rows[:, 0] == number, 6]
+        assert 3 < len(score) <= most
+        assert (np.diff(score) <= 0).all()
     with torch.no_grad():
-        expected = nms(predictor(detector)(images), max_detections=500, **settings)
-        found = nms(network.run(images), max_detections=500, **settings)
+        expected = nms(predictor(detector)(images), **settings)
+        found = nms(network.run(images), **settings)
     assert [len(x.score) for x in found] == [len(x.score) for x in expected]
-    assert min(len(x.score) for x in found) > 3
     assert {int(label) for x in found for label in x.label} == {0, 1}
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
@@ -109,6 +121,62 @@ def test_a_bias_of_zeros_may_be_left_out(graph) -> None:
     assert count_parameters(graph) == count
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_half_precision_keeps_its_inputs_and_outputs(to, detector, run, images) -> None:
+    done = export(run, to, half=True)
+    assert done.path.name == f"best-fp16{KINDS[to].suffix}"
+    assert read_metadata(done.path).precision == "float16"
+    assert 1e-6 < done.difference < HALF_LIMIT
+    weights = done.path if to == "onnx" else done.path.with_suffix(".bin")
+    constants = 2.4 * sum(p.numel() for p in detector.fused().parameters())
+    assert to == "onnx" or weights.stat().st_size < constants
+    boxes, scores = open_model(done.path, "cpu").network(images)
+    assert (boxes.dtype, scores.dtype) == (np.float32, np.float32)
+    if to == "onnx":
+        onnx = pytest.importorskip("onnx")
+        kinds = {x.name: x.data_type for x in onnx.load(done.path).graph.initializer}
+        convolutions = [n for n in onnx.load(done.path).graph.node if n.op_type == "Conv"]
+        assert {kinds[n.input[1]] for n in convolutions} == {onnx.TensorProto.FLOAT16}
+
+
+def test_an_architecture_is_exported_with_random_weights(tmp_path, monkeypatch, caplog) -> None:
+    for package in ("onnxscript", "onnxslim", "onnxruntime"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
+    done = export("tiny.yaml", image_size=SIZE)
+    assert done.path == Path("tiny.onnx")
+    assert (done.metadata.weights, done.metadata.names) == ("random", ("0", "1"))
+    with caplog.at_level(logging.WARNING):
+        predict(done.path, np.zeros((32, 32, 3), np.uint8), device="cpu")
+    told = [each.message for each in caplog.records if each.name.startswith("tutelage")]
+    assert told == ["tiny.onnx has random weights: good for measuring only."]
+    assert origin_of("yolov7-w6@0.0625").stem == "yolov7-w6@0.0625"
+    assert trained_size("yolov7-w6@0.0625", 64) == 1280
+    with pytest.raises(WeightsError, match=r"tiny\.onnx is an export already"):
+        export("tiny.onnx")
+
+
+def test_a_file_says_where_it_comes_from(graph, run) -> None:
+    about = read_metadata(export(run).path)
+    weights = run / "best.safetensors"
+    assert about.weights == "best.safetensors"
+    assert about.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert about.data == str(run.parent / "d.yaml")
+    assert about.scores == {"AP": 0.5}
+    assert about.description.startswith("tiny, 2 classes, float32. In: images (b, 3, h, w)")
+
+
+def test_data_that_was_asked_for_is_not_replaced(graph, run) -> None:
+    with pytest.raises(DataError, match=r"none\.yaml"):
+        export(run, data="none.yaml")
+    other = run.parent / "other.yaml"
+    other.write_text((run.parent / "d.yaml").read_text().replace("cell", "nucleus"))
+    with pytest.raises(WeightsError, match="not known to the model: nucleus"):
+        export(run, int8=True, data=other)
+    assert not list(run.glob("*.onnx*"))
+
+
 def test_torch_export(detector, program, run, images, monkeypatch) -> None:
     monkeypatch.setattr("tutelage.deploy.export.traced", lambda network: program)
     done = export(run, "pt2", out=run / "away")
@@ -128,7 +196,7 @@ def test_torch_export(detector, program, run, images, monkeypatch) -> None:
 def test_integers_are_scored_beside_floats(to, graph, run, images) -> None:
     if to == "openvino":
         pytest.importorskip("nncf")
-    done = export(run, to, int8=True, nms=to == "onnx", conf=0.1)
+    done = export(run, to, int8=True, nms=True, conf=0.1)
     assert done.path.name == f"best-int8{KINDS[to].suffix}"
     assert read_metadata(done.path).precision == "int8"
     assert 0 <= done.float_ap <= 1
@@ -153,7 +221,7 @@ def test_the_last_convolutions_stay_in_floats(graph) -> None:
     [
         ({"to": "pt2", "nms": True}, "--nms needs --to onnx or openvino"),
         ({"to": "pt2", "int8": True}, "--int8 needs --to onnx or openvino"),
-        ({"to": "openvino", "int8": True, "nms": True}, "--nms with --int8 needs --to onnx"),
+        ({"half": True, "int8": True}, "--half and --int8 exclude each other"),
         ({"image_size": 63}, "must be a multiple of 16"),
         ({"out": "x.xml"}, "must end in .onnx"),
     ],

@@ -16,8 +16,10 @@ from PIL import Image
 from tests.deploy.conftest import NAMES, SIZE
 from tutelage import predict
 from tutelage.deploy.predict import predict_each
+from tutelage.deploy.runtime import open_model
 from tutelage.deploy.sources import list_files, read_frames
 from tutelage.errors import ConfigError, DataError, MissingExtraError
+from tutelage.evaluation.runnable import half_precision, predictor
 from tutelage.models import GraphDetector
 from tutelage.structures import Detections
 
@@ -183,6 +185,62 @@ def test_bad_sources(source, message, tmp_path, monkeypatch) -> None:
         (tmp_path / name).write_text("text")
     with pytest.raises(DataError, match=message):
         list(read_frames(source))
+
+
+def test_pictures_called_alike_are_told_apart(tmp_path: Path) -> None:
+    for name in ("one/x.jpg", "two/deep/x.jpg", "two/y.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), PICTURE)
+
+    def names(*sources: str) -> list[str]:
+        found = read_frames([tmp_path / each for each in sources])
+        return [frame.name.as_posix() for frame in found]
+
+    assert names("one", "two/deep") == ["one/x.jpg", "two/deep/x.jpg"]
+    assert names("one/x.jpg", "two/deep/x.jpg") == ["one/x.jpg", "two/deep/x.jpg"]
+    assert names("one", "two") == ["x.jpg", "deep/x.jpg", "y.jpg"]
+    assert names("one/x.jpg", "one/x.jpg") == ["x.jpg", "x.jpg"]
+
+
+def test_a_video_cut_short_is_told(film, tmp_path, caplog) -> None:
+    path = tmp_path / "short.avi"
+    path.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with caplog.at_level(logging.WARNING):
+        count = len(list(read_frames(path)))
+    assert 0 < count < 6
+    assert caplog.messages == [f"{path}: only {count} of 7 frames can be decoded."]
+
+
+def test_thresholds_below_those_of_the_file_are_told(graph, run, caplog) -> None:
+    from tutelage import export
+    from tutelage.evaluation.validate import validate
+
+    path = export(run, nms=True, conf=0.2).path
+    with caplog.at_level(logging.WARNING):
+        predict(path, PICTURE, device="cpu", conf=0.1)
+        validate(open_model(path, "cpu"), data=run.parent / "d.yaml")
+    told = [each for each in caplog.messages if "its own suppression" in each]
+    assert len(told) == 2
+    assert all("drops scores under 0.2" in each for each in told)
+    caplog.clear()
+    predict(path, PICTURE, device="cpu")
+    assert not caplog.messages
+
+
+def test_classes_may_suppress_each_other(detector, expected) -> None:
+    [one] = predict(detector, PICTURE, agnostic=True, **SETTINGS)
+    assert 0 < len(one.score) < len(expected.score)
+
+
+def test_half_precision_of_a_checkpoint(detector) -> None:
+    exact = predictor(detector.fused())
+    half = predictor(half_precision(detector.fused()))
+    images = torch.rand(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        one, other = exact(images), half(images)
+    assert other.xyxy.dtype == torch.float32
+    assert 0 < (one.xyxy - other.xyxy).abs().max() < 0.02 * SIZE
+    assert torch.equal(half_precision(detector.fused()).anchors, detector.anchors)
 
 
 def test_one_bad_file_costs_no_other(detector, tmp_path, caplog) -> None:

@@ -84,6 +84,41 @@ def test_no_picture_is_replaced_by_its_annotated_form(tmp_path: Path) -> None:
         Pictures(tmp_path).add(Seen(frame()._replace(path=path, name=Path("a.png")), FOUND))
 
 
+def test_nothing_is_written_over_anything_else(tmp_path: Path) -> None:
+    names = ("x.jpg", "x.png", "x.mpo", "x.png")
+    labels, pictures = Labels(tmp_path / "txt"), Pictures(tmp_path / "out")
+    for name in names:
+        for saver in (labels, pictures):
+            saver.add(Seen(frame(name), FOUND))
+    for name in ("film.avi", "film.webm"):
+        for saver in (labels, pictures):
+            saver.add(Seen(frame(name, 0), FOUND))
+    pictures.close()
+
+    def kept(folder: str) -> list[str]:
+        return sorted(each.name for each in (tmp_path / folder).iterdir())
+
+    assert kept("txt") == [
+        "film.webm_000000.txt", "film_000000.txt", "x.mpo.txt", "x.png.txt", "x.txt",
+    ]  # fmt: skip
+    assert kept("out") == ["film.mp4", "film.webm.mp4", "x.jpg", "x.mpo.png", "x.png"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    for make in (Pictures, Labels):
+        with pytest.raises(ConfigError, match="a is a file, not a folder"):
+            make(tmp_path / "a" / "b")
+    with pytest.raises(ConfigError, match="is a folder; give a file"):
+        CocoFile(tmp_path)
+    saver = Pictures(tmp_path)
+    odd = frame("long.avi", 0)._replace(image=np.zeros((1, 70000, 3), np.uint8))
+    with pytest.raises(ConfigError, match="no video of 70000x1"):
+        saver.add(Seen(odd, NOTHING))
+    saver.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
 def test_drawing_leaves_the_picture_alone() -> None:
     image = frame().image
     drawn = annotate(image, FOUND)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_format
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +27,8 @@ class Runtime(StrEnum):
 
 def bench(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Run folders, weights, .onnx, .xml")
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Run folders, weights, names, .onnx, .xml"),
     ],
     runtime: Annotated[
         list[Runtime] | None,
@@ -67,18 +67,22 @@ def bench(
             rich_help_panel=o.HOW,
         ),
     ] = None,
-    json: Annotated[
-        str | None,
+    half: Annotated[
+        bool,
         typer.Option(
-            "--json", metavar="<file>", help="Write them there, too", rich_help_panel=o.WHERE
+            "--half",
+            metavar="",
+            help="Half precision",
+            rich_help_panel=o.HOW,
+            show_default=False,
         ),
-    ] = None,
+    ] = False,
+    json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Measure models: size, operations, latency, throughput and memory."""
     from tutelage.config.layers import natural
     from tutelage.deploy.bench import bench as run_bench
-    from tutelage.weights.store import atomic_write_text
 
     measured = list(
         run_bench(
@@ -89,12 +93,13 @@ def bench(
             batch=batch_size,
             repeats=repeats,
             threads=threads,
+            half=half,
         )
     )
-    say(*table(measured))
     if json:
-        content = json_format.dumps([each._asdict() for each in measured], indent=1)
-        atomic_write_text(Path(json), content + "\n")
+        print(json_format.dumps([each._asdict() for each in measured], indent=1))
+    else:
+        say(*table(measured))
 
 
 def table(measured: list[Measurement]) -> list[str]:

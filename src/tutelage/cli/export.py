@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.legacy import Translation
 from tutelage.cli.numbers import score
 from tutelage.cli.tables import say
+from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.deploy.export import Exported
@@ -25,9 +28,12 @@ class Format(StrEnum):
 
 
 def export(
+    context: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt")
-    ],
+        str | None,
+        typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
+    ] = None,
+    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
     to: Annotated[
         Format, typer.Option("--to", help="What to write", rich_help_panel=o.WHAT)
     ] = Format.onnx,
@@ -37,6 +43,16 @@ def export(
             "--nms",
             metavar="",
             help="Put the suppression into the file",
+            rich_help_panel=o.WHAT,
+            show_default=False,
+        ),
+    ] = False,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            metavar="",
+            help="Weights in half precision",
             rich_help_panel=o.WHAT,
             show_default=False,
         ),
@@ -82,7 +98,7 @@ def export(
             "--max-det",
             metavar="<n>",
             min=1,
-            help="With --nms: per image and class",
+            help="With --nms: per image",
             rich_help_panel=o.HOW,
         ),
     ] = 300,
@@ -129,8 +145,12 @@ def export(
     """Export a model for another runtime, verified against its checkpoint."""
     from tutelage.deploy.export import export as run_export
 
+    chosen = model or weights
+    if chosen is None:
+        raise ConfigError("No model is given.", fix="For example  tutelage export runs/distilled")
+    legacy = context.find_object(Translation)
     done = run_export(
-        model,
+        chosen,
         to.value,
         out=out,
         image_size=img_size,
@@ -138,6 +158,7 @@ def export(
         conf=conf,
         iou=iou,
         max_detections=max_det,
+        half=half,
         int8=int8,
         data=data,
         images=images,
@@ -149,11 +170,15 @@ def export(
         content["ways"] = [way._asdict() for way in done.ways]
         print(json_format.dumps(content))
     else:
-        say(*lines_of(done))
+        for notice in legacy.notices if legacy else ():
+            say(notice)
+        say(*lines_of(done, chosen))
 
 
-def lines_of(done: Exported) -> list[str]:
-    """Return what there is to say of an export."""
+def lines_of(done: Exported, model: str) -> list[str]:
+    """Return what there is to say of an export of a model."""
+    from tutelage.deploy.metadata import RANDOM
+
     about = done.metadata
     size = sum(
         part.stat().st_size
@@ -173,6 +198,12 @@ def lines_of(done: Exported) -> list[str]:
     ]
     if done.float_ap is not None and done.int8_ap is not None:
         lines.append(f" AP  floats {score(done.float_ap)}  int8 {score(done.int8_ap)}")
-    if done.path.suffix != ".pt2":
-        lines.append(f" next  tutelage predict {done.path} photos/ --save out/")
-    return lines
+    if about.weights == RANDOM:
+        lines.append(f" weights random: {model} is an architecture, good for measuring only")
+    if done.path.suffix == ".pt2":
+        return lines
+    path = shlex.quote(str(done.path))
+    steps = [f"tutelage bench {shlex.quote(model)} {path}"]
+    if about.weights != RANDOM:
+        steps.insert(0, f"tutelage predict {path} photos/ --save out/")
+    return [*lines, *(f" {'next' if not i else '    '}  {step}" for i, step in enumerate(steps))]

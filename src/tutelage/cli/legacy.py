@@ -137,11 +137,68 @@ VAL: Mapping[str, Flag] = {
     "--name": Flag("idle", "one", "no files are written; --json prints the scores"),
     "--workers": Flag("idle", "one", "chosen by the machine's cores"),
     "--no-trace": Flag("idle", "none", "models are never traced"),
-    "--half": Flag("idle", "none", "evaluation is in float32"),
+    "--half": SWITCH,
     "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),
     "--max-det": Flag("refused", "one", "300 detections per image, always", harmless=("300",)),
     "--save-hybrid": Flag("refused", "none", "labels are never mixed into predictions"),
     "--dnn": Flag("refused", "none", "a PyTorch model is evaluated by PyTorch"),
+}
+
+DRAWN = "boxes and captions are drawn to fit the picture"
+PLACES = "--save, --save-txt and --save-json name the places"
+
+PREDICT: Mapping[str, Flag] = {
+    "--weights": SAME,
+    "--source": SAME,
+    "--img-size": Flag("same", "numbers"),
+    "--img": Flag("same", "numbers"),
+    "--imgsz": Flag("same", "numbers"),
+    "--classes": Flag("same", "numbers"),
+    "--data": Flag("idle", "one", "the model knows its class names"),
+    "--nosave": Flag("idle", "none", "nothing is saved unless --save is given"),
+    "--exist-ok": Flag("idle", "none", PLACES),
+    "--no-trace": Flag("idle", "none", "models are never traced"),
+    "--update": Flag("refused", "none", "weight files are never changed"),
+    "--project": Flag("refused", "one", PLACES),
+    "--name": Flag("refused", "one", PLACES),
+    "--view-img": Flag("refused", "none", "no window is opened; look at what --save writes"),
+    "--save-csv": Flag("refused", "none", "--save-json writes one file, --json prints lines"),
+    "--save-crop": Flag("refused", "none", "cut them out by the boxes of --save-json"),
+    "--save-format": Flag("refused", "one", "--save-txt writes YOLO lines", harmless=("0",)),
+    "--line-thickness": Flag("idle", "one", DRAWN),
+    "--hide-labels": Flag("refused", "none", DRAWN),
+    "--hide-conf": Flag("refused", "none", DRAWN),
+    "--visualize": Flag("refused", "none", "no features are drawn"),
+    "--vid-stride": Flag("refused", "one", "every frame is looked at", harmless=("1",)),
+    "--dnn": Flag("refused", "none", "an .onnx is run by ONNX Runtime"),
+}
+
+ALWAYS = "batch and size are free in every export"
+
+EXPORT: Mapping[str, Flag] = {
+    "--weights": SAME,
+    "--img-size": Flag("same", "numbers"),
+    "--img": Flag("same", "numbers"),
+    "--imgsz": Flag("same", "numbers"),
+    "--include": Flag("refused", "one", "--to names one: onnx, openvino or pt2"),
+    "--fp16": Flag("refused", "none", "it is called --half"),
+    "--include-nms": Flag("refused", "none", "--nms puts the suppression into the file"),
+    "--end2end": Flag("refused", "none", "--nms puts the suppression into the file"),
+    "--topk-all": Flag("refused", "one", "it is called --max-det"),
+    "--topk-per-class": Flag("idle", "one", "--max-det limits the detections of an image"),
+    "--max-wh": Flag("idle", "one", "with --nms classes never suppress each other"),
+    "--agnostic-nms": Flag("refused", "none", "with --nms classes never suppress each other"),
+    "--grid": Flag("idle", "none", "boxes are decoded in every export"),
+    "--dynamic": Flag("idle", "none", ALWAYS),
+    "--dynamic-batch": Flag("idle", "none", ALWAYS),
+    "--batch-size": Flag("idle", "one", ALWAYS),
+    "--batch": Flag("idle", "one", ALWAYS),
+    "--simplify": Flag("idle", "none", "every export is simplified"),
+    "--device": Flag("idle", "one", "exports are made on the CPU, and run anywhere"),
+    "--opset": Flag("refused", "one", "the exporter chooses it"),
+    "--inplace": Flag("idle", "none", "the graph is folded"),
+    "--verbose": Flag("idle", "none", "what was verified is always told"),
+    "--per-tensor": Flag("refused", "none", "integers have a range per channel"),
 }
 
 COMPARE: Mapping[str, Flag] = {
@@ -153,7 +210,13 @@ COMPARE: Mapping[str, Flag] = {
     "--exist-ok": Flag("idle", "none", "a comparison continues in its folder, always"),
 }
 
-COMMANDS: Mapping[str, Mapping[str, Flag]] = {"train": TRAIN, "val": VAL, "compare": COMPARE}
+COMMANDS: Mapping[str, Mapping[str, Flag]] = {
+    "train": TRAIN,
+    "val": VAL,
+    "compare": COMPARE,
+    "predict": PREDICT,
+    "export": EXPORT,
+}
 
 
 def translate(argv: Sequence[str]) -> Translation:
@@ -225,7 +288,7 @@ def _same(flag: str, known: Flag, values: list[str], notices: list[str]) -> list
         return [f"{flag}={values[0]}"]  # for typer to complain about
     if known.takes != "numbers" or len(values) < 2:
         return [flag, *values]
-    if flag == "--freeze":
+    if flag in ("--freeze", "--classes"):
         return [flag, ",".join(values)]
     if len(set(values)) > 1:
         notices.append(

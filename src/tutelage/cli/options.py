@@ -270,6 +270,27 @@ ExistOk = Annotated[
         show_default=False,
     ),
 ]
+Augment = Annotated[
+    bool,
+    typer.Option(
+        "--augment",
+        help="Three views of each image",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
+    ),
+]
+Half = Annotated[
+    bool,
+    typer.Option(
+        "--half",
+        help="Half precision, on a GPU",
+        rich_help_panel=HOW,
+        metavar="",
+        show_default=False,
+    ),
+]
+
 Json = Annotated[
     bool,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import time
 from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.legacy import Translation
 from tutelage.cli.tables import say
+from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.deploy.predict import Seen
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
 
 
 def predict(
+    context: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
-    ],
+        str | None, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
+    ] = None,
     source: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos"),
+    ] = None,
+    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
+    looked_at: Annotated[list[str] | None, typer.Option("--source", hidden=True)] = None,
     conf: Annotated[
         float,
         typer.Option(
@@ -61,6 +68,17 @@ def predict(
         int,
         typer.Option("--max-det", metavar="<n>", min=1, help="Per picture", rich_help_panel=o.HOW),
     ] = 300,
+    agnostic_nms: Annotated[
+        bool,
+        typer.Option(
+            "--agnostic-nms",
+            metavar="",
+            help="Classes suppress each other",
+            rich_help_panel=o.HOW,
+            show_default=False,
+        ),
+    ] = False,
+    augment: o.Augment = False,
     img_size: o.Size = None,
     batch_size: Annotated[
         int,
@@ -74,6 +92,7 @@ def predict(
         ),
     ] = 8,
     device: o.Device = None,
+    half: o.Half = False,
     save: Annotated[
         str | None,
         typer.Option(
@@ -110,21 +129,29 @@ def predict(
     from tutelage.config.layers import natural
     from tutelage.deploy.predict import predict_each
 
+    chosen, sources = _places(model, source, weights, looked_at)
+    legacy = context.find_object(Translation)
+    savers = _savers(save, save_txt, save_json, scores=save_conf)
     seen = predict_each(
-        model,
-        source,
+        chosen,
+        sources,
         conf=conf,
         iou=iou,
         image_size=img_size,
         classes=None if classes is None else [each.strip() for each in classes.split(",")],
         max_detections=max_det,
+        agnostic=agnostic_nms,
+        augment=augment,
+        half=half,
         device=natural("train.device", device or "auto"),
         batch=batch_size,
     )
     total: Counter[str] = Counter()
-    pictures = 0
+    pictures, began = 0, time.perf_counter()
+    if not (json or quiet):
+        for notice in legacy.notices if legacy else ():
+            say(notice)
     with ExitStack() as stack:
-        savers = _savers(save, save_txt, save_json, scores=save_conf)
         for saver in savers:
             stack.callback(saver.close)
         for each in seen:
@@ -140,7 +167,25 @@ def predict(
     if not (json or quiet):
         places = [place for place in (save, save_txt, save_json) if place]
         where = f" · saved in {', '.join(places)}" if places else ""
-        say(f"{pictures} picture{'s' * (pictures != 1)}: {counts(total)}{where}")
+        took = f"{time.perf_counter() - began:.1f} s"
+        say(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{where}")
+        if not places:
+            say(" next  add  --save out/  for annotated pictures, --save-txt or --save-json")
+
+
+def _places(
+    model: str | None, source: list[str] | None, weights: str | None, looked_at: list[str] | None
+) -> tuple[str, list[str]]:
+    """Return the model and the sources, named by place or by the flags of YOLOv7's detect.py."""
+    free = [*([] if model is None else [model]), *(source or ())]
+    chosen = weights or (free.pop(0) if free else None)
+    sources = [*free, *(looked_at or ())]
+    if chosen is None or not sources:
+        missing = "model" if chosen is None else "picture"
+        raise ConfigError(
+            f"No {missing} is given.", fix="For example  tutelage predict runs/distilled photos/"
+        )
+    return chosen, sources
 
 
 def title(seen: Seen) -> str:

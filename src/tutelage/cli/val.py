@@ -69,12 +69,8 @@ def val(
         ),
     ] = 0.65,
     device: o.Device = None,
-    augment: Annotated[
-        bool,
-        typer.Option(
-            "--augment", help="Three views of each image", rich_help_panel=o.HOW, show_default=False
-        ),
-    ] = False,
+    half: o.Half = False,
+    augment: o.Augment = False,
     rect: Annotated[
         bool,
         typer.Option(
@@ -102,7 +98,7 @@ def val(
 
     where = natural("train.device", device or "auto")
     scores = validate(
-        open_model(chosen, where, augment=augment) if is_exported(chosen) else chosen,
+        open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,
         split=split.value,
         image_size=img_size,
@@ -111,6 +107,7 @@ def val(
         conf=conf_thres,
         iou=iou_thres,
         augment=augment,
+        half=half,
         single_cls=single_cls,
         rect=rect,
     )

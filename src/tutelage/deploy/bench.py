@@ -14,13 +14,17 @@ import torch
 
 from tutelage.deploy.export import export
 from tutelage.deploy.extras import require
+from tutelage.deploy.origin import origin_of
 from tutelage.deploy.runtime import read_metadata
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.runnable import trained_size
-from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
+from tutelage.models.build import is_architecture, load
+from tutelage.models.checkpoint import weight_file
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
+from tutelage.weights.files import existing_file
+from tutelage.weights.store import save_best
 
 Runtime = Literal["torch", "onnx", "openvino"]
 NATIVE: Mapping[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
@@ -39,13 +43,13 @@ class Measurement(NamedTuple):
         model: The model asked for.
         runtime: ``torch``, ``onnx`` or ``openvino``.
         device: Where it ran; the name of a GPU.
-        precision: ``float32`` or ``int8``.
+        precision: ``float32``, ``float16`` or ``int8``.
         image_size: Side of the square images in pixels.
         batch: Images at a time.
         threads: Threads on the CPU.
         parameters: Of the folded network.
         gflops: Operations per image in 1e9.
-        megabytes: Size of the file.
+        megabytes: Size of the file that the runtime reads.
         p50_ms: Median time per batch.
         p95_ms: What 95 of 100 batches stay below.
         images_per_second: By the median.
@@ -69,6 +73,17 @@ class Measurement(NamedTuple):
     memory_mib: float | None
 
 
+class _Subject(NamedTuple):
+    """A model in a runtime, before it is measured."""
+
+    model: str
+    runtime: Runtime
+    size: int
+    parameters: int
+    gflops: float
+    precision: str
+
+
 def bench(
     models: Sequence[str | Path],
     *,
@@ -78,11 +93,13 @@ def bench(
     batch: int = 1,
     repeats: int = 50,
     threads: int | None = None,
+    half: bool = False,
 ) -> Iterator[Measurement]:
     """Measure models one after the other, each in a process of its own.
 
     Args:
-        models: Run folders, weight files, ``.onnx`` and OpenVINO ``.xml`` files.
+        models: Run folders, weight files, architectures (with random weights), ``.onnx`` and
+            OpenVINO ``.xml`` files.
         runtimes: ``torch``, ``onnx``, ``openvino``; a checkpoint is exported for the last two.
             None: torch for checkpoints, else that of the file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -90,6 +107,7 @@ def bench(
         batch: Images at a time.
         repeats: Batches measured.
         threads: Threads on the CPU; None: torch's own choice.
+        half: In half precision: in torch on a GPU, else as exported so.
 
     Yields:
         One measurement per model and runtime.
@@ -99,12 +117,26 @@ def bench(
         ConfigError: A file is not for the runtime, or the device or image size does not fit.
         MissingExtraError: A runtime is not installed.
     """
-    choose_device(device)
-    pairs: list[tuple[str, Runtime]] = [
-        (str(model), each) for model in models for each in _runtimes(str(model), runtimes)
+    where = choose_device(device)
+    if half and where.type == "cpu" and "torch" in (runtimes or TORCH):
+        raise ConfigError(
+            "--half in torch needs a GPU.",
+            fix="Give --runtime onnx or openvino, or leave it out.",
+            code="C30",
+        )
+    subjects = [
+        _subject(str(model), each, image_size, half=half)
+        for model in models
+        for each in _runtimes(str(model), runtimes)
     ]
-    for model, runtime in pairs:
-        yield _measurement(model, runtime, device, image_size, batch, repeats, threads)
+    for subject in subjects:
+        yield _measured(
+            subject,
+            device=device,
+            batch=batch,
+            repeats=repeats,
+            threads=threads or torch.get_num_threads(),
+        )
 
 
 def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
@@ -120,54 +152,67 @@ def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]
     return wanted or (native,)
 
 
-def _measurement(
-    model: str,
-    runtime: Runtime,
-    device: str,
-    image_size: int | None,
-    batch: int,
-    repeats: int,
-    threads: int | None,
-) -> Measurement:
+def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool) -> _Subject:
+    """Find out all that needs no clock, so that what cannot be measured is told at once."""
     require(*PACKAGES[runtime])
-    exported = Path(model).suffix.lower() in NATIVE
-    if exported:
-        metadata = read_metadata(Path(model))
+    if Path(model).suffix.lower() in NATIVE:
+        if half:
+            raise ConfigError(f"--half needs a checkpoint, not {model}.", code="C30")
+        metadata = read_metadata(existing_file(model))
         size = image_size or metadata.image_size
         check_image_size(size, metadata.stride)
-        parameters, precision = metadata.parameters, metadata.precision
         gflops = metadata.gflops * (size / metadata.image_size) ** 2
-    else:
-        detector = restore(read_checkpoint(model)).fused()
-        size = image_size or trained_size(model)
-        check_image_size(size, max(detector.strides))
-        (parameters, gflops), precision = cost(detector, size), "float32"
+        return _Subject(model, runtime, size, metadata.parameters, gflops, metadata.precision)
+    detector = origin_of(model).detector.fused()
+    stride = max(detector.strides)
+    size = image_size or trained_size(model, stride)
+    check_image_size(size, stride)
+    return _Subject(model, runtime, size, *cost(detector, size), "float16" if half else "float32")
+
+
+def _file(subject: _Subject, folder: Path) -> Path:
+    """Return the file that the runtime reads; it is made where there is none."""
+    model, half = subject.model, subject.precision == "float16"
+    if Path(model).suffix.lower() in NATIVE:
+        return Path(model)
+    if is_architecture(model):
+        random = load(model)
+        meta = {"arch": random.arch, "arch_name": random.arch_name, "names": list(random.names)}
+        model = folder / f"{random.arch_name}.safetensors"
+        save_best(model, random.state_dict(), {**meta, "image_size": subject.size})
+    if subject.runtime == "torch":
+        return weight_file(model)
+    return export(model, subject.runtime, out=folder, half=half).path
+
+
+def _measured(
+    subject: _Subject, *, device: str, batch: int, repeats: int, threads: int
+) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="tutelage-bench-") as folder:
-        file = Path(model) if exported else weight_file(model)
-        if not exported and runtime != "torch":
-            file = export(model, runtime, out=folder).path
+        file = _file(subject, Path(folder))
         order = {
             "file": str(file),
-            "runtime": runtime,
+            "runtime": subject.runtime,
             "device": device,
-            "size": size,
+            "size": subject.size,
             "batch": batch,
             "repeats": repeats,
-            "threads": threads or torch.get_num_threads(),
+            "threads": threads,
+            "half": subject.runtime == "torch" and subject.precision == "float16",
         }
         found = _in_a_process(order)
         parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
         megabytes = sum(part.stat().st_size for part in parts) / 1e6
     return Measurement(
-        model=model,
-        runtime=runtime,
+        model=subject.model,
+        runtime=subject.runtime,
         device=found["hardware"],
-        precision=precision,
-        image_size=size,
+        precision=subject.precision,
+        image_size=subject.size,
         batch=batch,
-        threads=order["threads"],
-        parameters=parameters,
-        gflops=gflops,
+        threads=threads,
+        parameters=subject.parameters,
+        gflops=subject.gflops,
         megabytes=megabytes,
         p50_ms=found["p50_ms"],
         p95_ms=found["p95_ms"],

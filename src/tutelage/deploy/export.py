@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,24 +18,22 @@ from tutelage import __version__
 from tutelage.deploy.extras import require
 from tutelage.deploy.metadata import Metadata, Suppression
 from tutelage.deploy.network import DeployedNetwork, quiet, traced
-from tutelage.deploy.real import RealImages, images_of, images_to_verify
+from tutelage.deploy.origin import origin_of
+from tutelage.deploy.real import RealImages, images_to_quantise, images_to_verify
 from tutelage.deploy.runtime import as_predictions, open_model
-from tutelage.deploy.verify import IMAGES, LIMIT, Check, Run, checks, difference
+from tutelage.deploy.verify import HALF_LIMIT, IMAGES, LIMIT, Check, Run, checks, difference
 from tutelage.errors import ConfigError, ExportError
-from tutelage.evaluation.runnable import data_of, predictor, trained_size
+from tutelage.evaluation.runnable import predictor, trained_size
 from tutelage.evaluation.validate import validate
-from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 Format = Literal["onnx", "openvino", "pt2"]
 CALIBRATION = 128
 REJECTED = ".rejected"
 METADATA_FILE = "tutelage.json"
+MARKS: Mapping[str, str] = {"float32": "", "float16": "-fp16", "int8": "-int8"}
 
 
 class _Kind(NamedTuple):
@@ -87,6 +85,7 @@ def export(
     conf: float = 0.25,
     iou: float = 0.45,
     max_detections: int = 300,
+    half: bool = False,
     int8: bool = False,
     data: str | Path | None = None,
     images: str | Path | None = None,
@@ -95,14 +94,16 @@ def export(
     """Export a model for any batch and image size, and verify it against its checkpoint.
 
     Args:
-        model: Run folder, weight file, or a detector (which stays as it is).
+        model: Run folder, weight file, an architecture (its weights are random then, for measuring
+            only), or a detector (which stays as it is).
         to: ``onnx``, ``openvino`` or ``pt2`` (torch.export).
         out: The file, or a folder for it; None: beside the weights.
         image_size: The size it is made for, in pixels; None: that of the training.
-        nms: Put the suppression into the file; not with ``pt2``, nor OpenVINO's integers.
+        nms: Put the suppression into the file; not with ``pt2``.
         conf: Of that suppression: the least score.
         iou: Of that suppression: the overlap limit.
-        max_detections: Of that suppression: at most so many per image and class.
+        max_detections: Of that suppression: at most so many per image.
+        half: Weights in half precision; images, boxes and scores stay float32.
         int8: Quantise to eight-bit integers, and score both on the val split; not with ``pt2``.
         data: Data set for that, and for verifying; None: that of the run.
         images: Images for verifying; None: the val split, else the built-in digits.
@@ -111,6 +112,7 @@ def export(
     Raises:
         WeightsError: The model cannot be read.
         ConfigError: The settings contradict each other.
+        DataError: The data set or the images that were given cannot be used.
         MissingExtraError: A package is missing.
         ExportError: The file disagrees with the checkpoint. It is kept as ``NAME.rejected``.
     """
@@ -118,28 +120,36 @@ def export(
     if to == "pt2" and (nms or int8):
         flag = "--nms" if nms else "--int8"
         raise ConfigError(f"{flag} needs --to onnx or openvino, not pt2.", code="C30")
-    if to == "openvino" and nms and int8:
-        raise ConfigError("--nms with --int8 needs --to onnx, not openvino.", code="C30")
+    if half and int8:
+        raise ConfigError("--half and --int8 exclude each other.", fix="Export twice.", code="C30")
     require(*kind.packages, *(("nncf",) if int8 and to == "openvino" else ()))
-    detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
+    origin = origin_of(model)
+    detector = origin.detector
     stride = max(detector.strides)
-    size = image_size if image_size is not None else trained_size(model)
+    size = image_size if image_size is not None else trained_size(model, stride)
     check_image_size(size, stride)
-    chosen = data if data is not None or isinstance(model, GraphDetector) else data_of(model)
-    if int8 and chosen is None:
-        raise ConfigError(
-            "--int8 needs training images for calibration.", fix="Add  --data data.yaml", code="C26"
-        )
-    target = _target(model, kind.suffix, out, int8=int8)
+    precision = "int8" if int8 else "float16" if half else "float32"
+    target = _target(origin.stem + MARKS[precision], origin.folder, kind.suffix, out)
+    chosen = data or origin.data
+    integers = None
+    if int8:
+        if chosen is None:
+            raise ConfigError(
+                "--int8 needs training images for calibration.",
+                fix="Add  --data data.yaml",
+                code="C26",
+            )
+        integers = Integers(chosen, images_to_quantise(chosen, detector, count=calibration))
     job = _Job(
         title=kind.title,
         target=target,
         size=size,
-        real=images_to_verify(images, chosen, count=IMAGES),
+        limit=HALF_LIMIT if half else LIMIT,
+        real=images_to_verify(images, data, origin.data, count=IMAGES),
         ways=checks(size, stride),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
     )
-    network = DeployedNetwork(detector)
+    network = DeployedNetwork(detector, half=half and to != "openvino")
     parameters, gflops = cost(network.detector, size)
     metadata = Metadata(
         tutelage=__version__,
@@ -149,12 +159,14 @@ def export(
         image_size=size,
         parameters=parameters,
         gflops=gflops,
+        precision="float16" if half else "float32",
+        **origin.card,
     )
     program = traced(network)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         if to == "pt2":
-            return _export_program(program, job, metadata, Path(folder))
+            return _export_program(program, job, metadata.described(), Path(folder))
         suppression = Suppression(conf=conf, iou=iou, max_detections=max_detections)
         return _export_graph(
             program,
@@ -162,8 +174,15 @@ def export(
             metadata,
             Path(folder),
             suppression=suppression if nms else None,
-            int8=(chosen, calibration) if int8 and chosen is not None else None,
+            integers=integers,
         )
+
+
+class Integers(NamedTuple):
+    """What quantisation needs: a data set to score on, and pictures for the ranges."""
+
+    data: str | Path
+    images: list[NDArray[np.uint8]]
 
 
 class _Job(NamedTuple):
@@ -172,6 +191,7 @@ class _Job(NamedTuple):
     title: str
     target: Path
     size: int
+    limit: float
     real: RealImages
     ways: tuple[Check, ...]
     checkpoint: Run
@@ -181,11 +201,12 @@ class _Job(NamedTuple):
     ) -> float:
         """Compare two networks; the files in ``stage`` are kept for a look if they differ."""
         worst = difference(expected, found, self.real.images, self.ways, suppression=suppression)
-        if not worst <= LIMIT:
+        limit = self.limit if suppression is None else LIMIT  # the same numbers go into it
+        if not worst <= limit:
             self.move(stage, REJECTED)
             raise ExportError(
                 f"The {self.title} model disagrees with the checkpoint: max |Δ| {worst:.2g} on "
-                f"{len(self.real.images)} images, {self.real.source} (limit {LIMIT:g}).",
+                f"{len(self.real.images)} images, {self.real.source} (limit {limit:g}).",
                 fix=f"Kept as {self.target.name}{REJECTED}; please report it.",
                 code="E20",
             )
@@ -224,59 +245,51 @@ def _export_graph(
     folder: Path,
     *,
     suppression: Suppression | None,
-    int8: tuple[str | Path, int] | None,
+    integers: Integers | None,
 ) -> Exported:
-    from tutelage.deploy.onnx import count_parameters, read_onnx, to_onnx, with_suppression
+    from tutelage.deploy.onnx import count_parameters, to_onnx
 
-    def written(
-        graph: ModelProto,
-        name: str,
-        metadata: Metadata,
-        images: Sequence[NDArray[np.uint8]] | None = None,
-    ) -> Path:
-        """Write a step's model; with images, quantised by what they show."""
-        path = folder / name / job.target.name
-        path.parent.mkdir()
-        _write(graph, path, metadata, images)
-        return path
-
-    graph = to_onnx(program)
-    _require_count(count_parameters(graph), metadata.parameters)
-    path = written(graph, "float32", metadata)
-    dense = open_model(path, "cpu")
-    worst = job.verify(job.checkpoint, dense.run, path.parent)
-    scores: tuple[float | None, ...] = (None, None)
-    if int8 is not None:
-        metadata = metadata.model_copy(update={"precision": "int8"})
-        known = images_of(int8[0], "train", count=int8[1]).images
-        path = written(graph, "int8", metadata, known)
-        plain, dense = dense, open_model(path, "cpu")
-        scores = tuple(validate(x, data=int8[0], image_size=job.size).AP for x in (plain, dense))
-    if suppression is not None:
-        metadata = metadata.model_copy(update={"nms": suppression})
-        graph = graph if int8 is None else read_onnx(path)
-        path = written(with_suppression(graph, suppression), "nms", metadata)
-        suppressed = open_model(path, "cpu").run
-        worst = max(worst, job.verify(dense.run, suppressed, path.parent, suppression))
-    return job.done(path.parent, metadata, worst)._replace(float_ap=scores[0], int8_ap=scores[1])
-
-
-def _write(
-    graph: ModelProto,
-    path: Path,
-    metadata: Metadata,
-    images: Sequence[NDArray[np.uint8]] | None,
-) -> None:
-    if path.suffix == ".onnx":
+    if job.target.suffix == ".onnx":
+        from tutelage.deploy.onnx import add_suppression
         from tutelage.deploy.onnx import write_onnx as write
         from tutelage.deploy.quantise import write_int8_onnx as write_int8
     else:
+        from tutelage.deploy.openvino import add_suppression
         from tutelage.deploy.openvino import write_int8_openvino as write_int8
         from tutelage.deploy.openvino import write_openvino as write
-    if images is None:
-        write(graph, path, metadata)
-    else:
-        write_int8(graph, path, metadata, images)
+
+    def place(step: str) -> Path:
+        """Return the file of a step, in a folder of its own."""
+        (folder / step).mkdir()
+        return folder / step / job.target.name
+
+    graph = to_onnx(program)
+    _require_count(count_parameters(graph), metadata.parameters)
+    path, metadata = place("floats"), metadata.described()
+    write(graph, path, metadata)
+    floats = open_model(path, "cpu")
+    worst = job.verify(job.checkpoint, floats.run, path.parent)
+    if suppression is not None:
+        bare, path = path, place("suppression")
+        about = metadata.model_copy(update={"nms": suppression}).described()
+        add_suppression(bare, path, about)
+        found = job.verify(floats.run, open_model(path, "cpu").run, path.parent, suppression)
+        worst = max(worst, found)
+        metadata = about if integers is None else metadata
+    scores: tuple[float | None, ...] = (None, None)
+    if integers is not None:
+        metadata = metadata.model_copy(update={"precision": "int8"}).described()
+        path = place("integers")
+        write_int8(graph, path, metadata, integers.images)
+        both = (floats, open_model(path, "cpu"))
+        scores = tuple(validate(x, data=integers.data, image_size=job.size).AP for x in both)
+        if suppression is not None:
+            # Not compared: a runtime rounds integers as the graph around them lets it.
+            bare, path = path, place("integers with suppression")
+            metadata = metadata.model_copy(update={"nms": suppression}).described()
+            add_suppression(bare, path, metadata)
+            open_model(path, "cpu")
+    return job.done(path.parent, metadata, worst)._replace(float_ap=scores[0], int8_ap=scores[1])
 
 
 def _require_count(found: int, expected: int) -> None:
@@ -288,21 +301,14 @@ def _require_count(found: int, expected: int) -> None:
         )
 
 
-def _target(
-    model: str | Path | GraphDetector, suffix: str, out: str | Path | None, *, int8: bool
-) -> Path:
+def _target(stem: str, folder: Path, suffix: str, out: str | Path | None) -> Path:
     """Return the file to write: as asked for, else beside the weights."""
-    mark = "-int8" if int8 else ""
-    if isinstance(model, GraphDetector):
-        default = Path(f"{model.arch_name}{mark}{suffix}")
-    else:
-        weights = weight_file(model)
-        default = weights.with_name(f"{weights.stem}{mark}{suffix}")
+    default = folder / f"{stem}{suffix}"
     if out is None:
         return default
     path = Path(out)
     if path.is_dir() or not path.suffix:
         return path / default.name
     if path.suffix != suffix:
-        raise ConfigError(f"--out {out} must end in {suffix}.", code="C29")
+        raise ConfigError(f"--out {out} must end in {suffix}, or be a folder.", code="C29")
     return path

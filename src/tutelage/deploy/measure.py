@@ -24,7 +24,8 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Return latency, peak memory and the device's name.
 
     Args:
-        order: ``file``, ``runtime``, ``device``, ``size``, ``batch``, ``repeats``, ``threads``.
+        order: ``file``, ``runtime``, ``device``, ``size``, ``batch``, ``repeats``, ``threads``,
+            ``half``.
     """
     torch.set_num_threads(order["threads"])
     # What a runtime itself takes is no property of the model, nor is what importing torch took.
@@ -33,7 +34,12 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         RESET.write_text("5")
     before = _resident("VmRSS")
-    model = open_model(order["file"], order["device"], openvino=order["runtime"] == "openvino")
+    model = open_model(
+        order["file"],
+        order["device"],
+        half=order["half"],
+        openvino=order["runtime"] == "openvino",
+    )
     images = torch.rand(order["batch"], 3, order["size"], order["size"])
     images = images.to(model.device, memory_format=torch.channels_last)
     with torch.inference_mode():

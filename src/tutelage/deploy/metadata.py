@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tutelage.errors import WeightsError
 
 MARK = "tutelage"
+RANDOM = "random"  # in place of the name of a weight file
 
 
 class Suppression(BaseModel):
@@ -18,7 +19,7 @@ class Suppression(BaseModel):
     Attributes:
         conf: Candidates must score more than this.
         iou: Overlap limit.
-        max_detections: At most so many per image and class.
+        max_detections: At most so many per image, the best.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +33,7 @@ class Metadata(BaseModel):
     """What stands in an exported file beside the graph.
 
     Attributes:
+        description: For people: what goes in and what comes out.
         tutelage: Version that wrote it.
         arch: Name of the architecture.
         names: Class names.
@@ -39,12 +41,18 @@ class Metadata(BaseModel):
         image_size: The size it was made for, in pixels.
         parameters: Their number.
         gflops: Operations in 1e9 for one square image of that size.
-        precision: ``float32`` or ``int8``.
+        precision: ``float32``, ``float16`` or ``int8``, of the weights; what goes in and comes out
+            is float32 always.
         nms: The suppression inside, or None.
+        weights: Name of the weight file; ``random`` for an untrained architecture.
+        sha256: Of the weight file.
+        data: Data set of the training, where it is known.
+        scores: What the training's validation gave, by name.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    description: str = ""
     tutelage: str
     arch: str
     names: tuple[str, ...]
@@ -54,6 +62,26 @@ class Metadata(BaseModel):
     gflops: float
     precision: str = "float32"
     nms: Suppression | None = None
+    weights: str = ""
+    sha256: str = ""
+    data: str = ""
+    scores: dict[str, float] = {}
+
+    def described(self) -> Metadata:
+        """Return the same with a description that fits the rest."""
+        out = (
+            "boxes (b, n, 4), corners x1 y1 x2 y2 in pixels of the canvas, and scores (b, n, "
+            f"{len(self.names)}) in 0..1, before suppression"
+            if self.nms is None
+            else "detections (m, 7): number of the image in the batch, x1, y1, x2, y2 in pixels of "
+            "the canvas, class, score; best score first"
+        )
+        text = (
+            f"{self.arch}, {len(self.names)} classes, {self.precision}. In: images (b, 3, h, w) "
+            f"float32, RGB in 0..1, sides multiples of {self.stride}, made for {self.image_size}; "
+            f"fit the picture and pad it with 114/255. Out: {out}."
+        )
+        return self.model_copy(update={"description": text})
 
     def strings(self) -> dict[str, str]:
         """Return every entry as JSON text, which every format can hold."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from tutelage.models.detector import Detector
+from tutelage.evaluation.runnable import half_precision
+from tutelage.models.graph import GraphDetector
 
 IMAGES, BOXES, SCORES = "images", "boxes", "scores"
 LARGEST = 16384  # pixels per side
@@ -23,11 +24,15 @@ class DeployedNetwork(nn.Module):
 
     Args:
         detector: The detector; it stays as it is.
+        half: Compute in half precision up to the decoding; images, boxes and scores stay float32.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: GraphDetector, *, half: bool = False) -> None:
         super().__init__()
         self.detector = detector.fused().cpu().float()
+        if half:
+            half_precision(self.detector)
+        self.dtype = torch.float16 if half else torch.float32
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Find candidates.
@@ -39,7 +44,8 @@ class DeployedNetwork(nn.Module):
             Boxes ``(b, n, 4)``, corners in pixels of the canvas, and scores ``(b, n, c)`` in 0..1:
             objectness times class probability, with a single class objectness alone.
         """
-        raw = cast("tuple[Tensor, ...]", self.detector(images).raw)  # the head was run
+        seen = images.to(self.dtype)
+        raw = cast("tuple[Tensor, ...]", self.detector(seen).raw)  # the head was run
         found = self.detector.decode(raw, (images.shape[-2], images.shape[-1]))
         if found.objectness is None:
             return found.xyxy, found.logits.sigmoid()

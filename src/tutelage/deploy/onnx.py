@@ -21,26 +21,48 @@ from tutelage.weights.store import atomic_write
 
 DETECTIONS = "detections"
 
-# Only the best class of a candidate counts, as in the suppression of tutelage.evaluation.nms.
+# As tutelage.evaluation.nms does it: only the best class of a candidate counts, and the limit is
+# one of the image. ONNX limits per image and class, so what is left is sorted by score, and a
+# running count in each image's own column says the how-manieth of its image a detection is.
 SUPPRESS = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
 suppress (float[batch,n,4] candidates, float[batch,n,c] all_scores) => (float[m,7] detections)
-<int64[1] classes = {{2}}, int64[1] limit = {{{limit}}}, float[1] iou = {{{iou}}},
- float[1] conf = {{{conf}}}, float zero = {{0}}, int64[2] image_and_box = {{0, 2}},
- int64[1] image_column = {{0}}, int64[1] class_column = {{1}}>
+<int64[1] limit = {{{limit}}}, float[1] iou = {{{iou}}}, float[1] conf = {{{conf}}},
+ float most = {{{limit}}}, float none = {{0}}, int64[2] image_and_box = {{0, 2}},
+ int64 zero = {{0}}, int64 one = {{1}}, int64 two = {{2}}, int64[1] flat = {{-1}},
+ int64[1] first = {{0}}, int64[1] second = {{1}}>
 {{
-   best = ReduceMax<keepdims = 1>(all_scores, classes)
-   is_best = Equal(all_scores, best)
-   best_scores = Where(is_best, all_scores, zero)
+   shape = Shape(all_scores)
+   batch_size = Gather(shape, zero)
+   class_count = Gather(shape, two)
+   class_numbers = Range(zero, class_count, one)
+   best_class = ArgMax<axis = 2, keepdims = 1>(all_scores)
+   is_best = Equal(best_class, class_numbers)
+   best_scores = Where(is_best, all_scores, none)
    by_class = Transpose<perm = [0, 2, 1]>(best_scores)
-   chosen = NonMaxSuppression(candidates, by_class, limit, iou, conf)
-   places = Gather<axis = 1>(chosen, image_and_box)
-   corners = GatherND(candidates, places)
-   score = GatherND(by_class, chosen)
-   score_column = Unsqueeze(score, class_column)
-   image = Gather<axis = 1>(chosen, image_column)
+   survivors = NonMaxSuppression(candidates, by_class, limit, iou, conf)
+   their_scores = GatherND(by_class, survivors)
+   count = Shape(their_scores)
+   sorted_scores, order = TopK<axis = 0>(their_scores, count)
+   sorted = Gather<axis = 0>(survivors, order)
+   their_image = Gather<axis = 1>(sorted, first)
+   image_numbers = Range(zero, batch_size, one)
+   in_column = Equal(their_image, image_numbers)
+   ones = Cast<to = 1>(in_column)
+   running = CumSum(ones, zero)
+   own = Mul(running, ones)
+   place = ReduceSum<keepdims = 0>(own, second)
+   is_kept = LessOrEqual(place, most)
+   kept_row = NonZero(is_kept)
+   kept = Reshape(kept_row, flat)
+   chosen = Gather<axis = 0>(sorted, kept)
+   score = Gather<axis = 0>(sorted_scores, kept)
+   image_box = Gather<axis = 1>(chosen, image_and_box)
+   corners = GatherND(candidates, image_box)
+   score_column = Unsqueeze(score, second)
+   image = Gather<axis = 1>(chosen, first)
    image_number = Cast<to = 1>(image)
-   label = Gather<axis = 1>(chosen, class_column)
+   label = Gather<axis = 1>(chosen, second)
    label_number = Cast<to = 1>(label)
    detections = Concat<axis = 1>(image_number, corners, label_number, score_column)
 }}
@@ -61,26 +83,34 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
     return cast("ModelProto", onnxslim.slim(cast("ONNXProgram", converted).model_proto))
 
 
-def with_suppression(model: ModelProto, settings: Suppression) -> ModelProto:
-    """Append non-maximum suppression.
+def suppression(settings: Suppression, *, ir: int, opset: int) -> ModelProto:
+    """Return non-maximum suppression as a model of its own.
 
     Returns:
-        A model from images to detections ``(m, 7)``: number of the image in the batch, x1, y1, x2,
-        y2 in pixels of the canvas, class, score.
+        A model from boxes and scores to detections ``(m, 7)``: number of the image in the batch,
+        x1, y1, x2, y2 in pixels of the canvas, class, score; best score first.
     """
-    text = SUPPRESS.format(
-        ir=model.ir_version,
-        opset=model.opset_import[0].version,
-        limit=settings.max_detections,
-        iou=settings.iou,
-        conf=settings.conf,
+    return onnx.parser.parse_model(
+        SUPPRESS.format(
+            ir=ir,
+            opset=opset,
+            limit=settings.max_detections,
+            iou=float(settings.iou),
+            conf=float(settings.conf),
+        )
     )
-    tail = onnx.parser.parse_model(text)
+
+
+def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
+    """Write the model of ``source`` with the suppression of ``metadata`` behind it."""
+    model = onnx.load(source)
+    settings = cast("Suppression", metadata.nms)
+    tail = suppression(settings, ir=model.ir_version, opset=model.opset_import[0].version)
     merged = onnx.compose.merge_models(
         model, tail, io_map=[(BOXES, "candidates"), (SCORES, "all_scores")]
     )
     onnx.checker.check_model(merged)
-    return merged
+    write_onnx(merged, target, metadata)
 
 
 def count_parameters(model: ModelProto) -> int:
@@ -93,14 +123,10 @@ def count_parameters(model: ModelProto) -> int:
     return sum(math.prod(shape) + shape[0] for shape in weights)
 
 
-def read_onnx(path: Path) -> ModelProto:
-    """Read a model that was written here."""
-    return onnx.load(path)
-
-
 def write_onnx(model: ModelProto, path: Path, metadata: Metadata) -> None:
     """Write a model with its metadata in one step."""
     onnx.helper.set_model_props(model, metadata.strings())
     model.producer_name = "tutelage"
     model.producer_version = metadata.tutelage
+    model.doc_string = metadata.description
     atomic_write(path, lambda file: file.write(model.SerializeToString()))

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openvino
@@ -16,13 +16,33 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tutelage.deploy.extras import openvino_core
-from tutelage.deploy.metadata import MARK, Metadata
+from tutelage.deploy.metadata import MARK, Metadata, Suppression
+from tutelage.deploy.network import quiet
+from tutelage.deploy.onnx import suppression
 from tutelage.deploy.quantise import inputs, tail
+
+IR, OPSET = 10, 20  # versions of the ONNX text that OpenVINO reads here
 
 
 def write_openvino(model: ModelProto, path: Path, metadata: Metadata) -> None:
-    """Write ``path`` and the ``.bin`` beside it, in full precision, with the metadata inside."""
+    """Write ``path`` and the ``.bin`` beside it, with the metadata inside.
+
+    With ``float16`` the weights are kept in half precision; OpenVINO computes as the device likes.
+    """
     _write(_converted(model), path, metadata)
+
+
+def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
+    """Write the model of ``source`` with the suppression of ``metadata`` behind it."""
+    model = openvino_core().read_model(source)
+    settings = cast("Suppression", metadata.nms)
+    tail = _converted(suppression(settings, ir=IR, opset=OPSET))
+    for parameter, result in zip(tail.get_parameters(), model.get_results(), strict=True):
+        parameter.output(0).replace(result.input_value(0))
+    make: Any = openvino.Model  # its types do not agree with themselves
+    joined = make(tail.get_results(), model.get_parameters(), model.get_friendly_name())
+    joined.validate_nodes_and_infer_types()
+    _write(joined, target, metadata)
 
 
 def write_int8_openvino(
@@ -34,12 +54,13 @@ def write_int8_openvino(
     processors without VNNI.
     """
     os.environ.setdefault("NNCF_CI", "1")  # or it reports its use
-    import nncf
+    with quiet():
+        import nncf
 
     nncf.set_log_level(logging.ERROR)
     converted = _converted(model)
     kept = {each.get_friendly_name() for each in converted.get_ops()} & set(tail(model))
-    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         quantised = nncf.quantize(
             converted,
             nncf.Dataset(list(inputs(images, metadata.image_size))),
@@ -58,4 +79,4 @@ def _converted(model: ModelProto) -> Any:
 def _write(model: Any, path: Path, metadata: Metadata) -> None:
     for key, value in metadata.strings().items():
         model.set_rt_info(value, [MARK, key])
-    openvino.save_model(model, path, compress_to_fp16=False)
+    openvino.save_model(model, path, compress_to_fp16=metadata.precision == "float16")

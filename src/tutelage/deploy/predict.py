@@ -40,6 +40,9 @@ def predict(
     image_size: int | None = None,
     classes: Sequence[str | int] | None = None,
     max_detections: int = MAX_DETECTIONS,
+    agnostic: bool = False,
+    augment: bool = False,
+    half: bool = False,
     device: str = "auto",
     batch: int = BATCH,
 ) -> list[Detections]:
@@ -55,6 +58,9 @@ def predict(
         image_size: The longer side of the pictures, in pixels; None: that of the training.
         classes: Names or numbers of the classes wanted; None: all.
         max_detections: At most so many per picture, the best.
+        agnostic: Let boxes of different classes suppress each other.
+        augment: Three views of each picture; not with exported files.
+        half: Compute in half precision on a GPU; not with exported files.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch: Pictures at a time, where they are of one shape.
 
@@ -72,6 +78,9 @@ def predict(
         image_size=image_size,
         classes=classes,
         max_detections=max_detections,
+        agnostic=agnostic,
+        augment=augment,
+        half=half,
         device=device,
         batch=batch,
     )
@@ -87,6 +96,9 @@ def predict_each(
     image_size: int | None = None,
     classes: Sequence[str | int] | None = None,
     max_detections: int = MAX_DETECTIONS,
+    agnostic: bool = False,
+    augment: bool = False,
+    half: bool = False,
     device: str = "auto",
     batch: int = BATCH,
 ) -> Iterator[Seen]:
@@ -94,7 +106,8 @@ def predict_each(
 
     At most ``batch`` pictures are held in memory, however long a video is.
     """
-    network = open_model(model, device)
+    network = open_model(model, device, augment=augment, half=half)
+    network.warn(conf)
     size = image_size if image_size is not None else network.image_size
     check_image_size(size, network.stride)
     wanted = _chosen(classes, network.names)
@@ -108,6 +121,7 @@ def predict_each(
                 conf=conf,
                 iou=iou,
                 max_detections=max_detections,
+                agnostic=agnostic,
                 class_map=class_map,
             )
         for frame, (_, geometry), detections in zip(frames, fitted, found, strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import (
@@ -21,7 +22,7 @@ from onnxruntime.quantization import (
 from tutelage.data import letterbox
 from tutelage.deploy.metadata import Metadata
 from tutelage.deploy.network import IMAGES, quiet
-from tutelage.deploy.onnx import read_onnx, write_onnx
+from tutelage.deploy.onnx import write_onnx
 
 
 class _Reader(CalibrationDataReader):
@@ -60,7 +61,7 @@ def write_int8_onnx(
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=tail(model),
         )
-    write_onnx(read_onnx(path), path, metadata)
+    write_onnx(onnx.load(path), path, metadata)
 
 
 def tail(model: ModelProto) -> list[str]:

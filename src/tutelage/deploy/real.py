@@ -13,6 +13,8 @@ from tutelage.data import open_dataset, read_image
 from tutelage.data.opening import Split
 from tutelage.deploy.sources import read_frames
 from tutelage.errors import DataError, ExportError, MissingExtraError
+from tutelage.evaluation.validate import match_classes
+from tutelage.models.graph import GraphDetector
 
 BUILT_IN = "digits"
 
@@ -25,23 +27,26 @@ class RealImages(NamedTuple):
 
 
 def images_to_verify(
-    images: str | Path | None, data: str | Path | None, *, count: int
+    images: str | Path | None, given: str | Path | None, known: str | Path | None, *, count: int
 ) -> RealImages:
-    """Return some of the images given, else of the val split, else the built-in digits.
+    """Return some of the images given, else of a val split, else the built-in digits.
 
     Args:
         images: Image, folder or pattern, or None.
-        data: Data set of the model, or None.
+        given: Data set that was asked for, or None.
+        known: Data set of the training, or None; it may be gone.
         count: At most so many.
 
     Raises:
-        DataError: The images given cannot be read.
+        DataError: The images or the data set given cannot be read.
         ExportError: There is no image at all.
     """
     if images is not None:
         frames = islice(read_frames(images), count)
         return RealImages([frame.image for frame in frames], str(images))
-    for each in (data, BUILT_IN):
+    if given is not None:
+        return images_of(given, "val", count=count)
+    for each in (known, BUILT_IN):
         if each is not None:
             try:
                 return images_of(each, "val", count=count)
@@ -52,6 +57,20 @@ def images_to_verify(
         fix="Name some:  --images photos/",
         code="E22",
     )
+
+
+def images_to_quantise(
+    data: str | Path, detector: GraphDetector, *, count: int
+) -> list[NDArray[np.uint8]]:
+    """Return training images for the ranges of the integers.
+
+    Raises:
+        DataError: The data set cannot be used, or has no val split to score on.
+        WeightsError: Its classes are not those of the model.
+    """
+    names = open_dataset(data, "val").names
+    match_classes(detector.names, names, model=detector.arch_name, data=str(data))
+    return images_of(data, "train", count=count).images
 
 
 def images_of(data: str | Path, split: Split, *, count: int) -> RealImages:

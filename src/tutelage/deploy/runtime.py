@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.deploy.extras import openvino_core, require
-from tutelage.deploy.metadata import MARK, Metadata
+from tutelage.deploy.metadata import MARK, RANDOM, Metadata
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.runnable import Runnable, hardware, runnable
@@ -32,6 +32,7 @@ def open_model(
     device: str = "auto",
     *,
     augment: bool = False,
+    half: bool = False,
     openvino: bool = False,
 ) -> Runnable:
     """Open a run folder, a weight file, an ``.onnx`` or an OpenVINO ``.xml``.
@@ -40,6 +41,7 @@ def open_model(
         model: The model; a detector stays as it is.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         augment: Three views of each image; not with exported files.
+        half: Compute in half precision on a GPU; not with exported files.
         openvino: Run an ``.onnx`` by OpenVINO, too.
 
     Raises:
@@ -58,9 +60,15 @@ def open_model(
             code="W11",
         )
     if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO):
-        return runnable(model, choose_device(device), augment=augment)
+        return runnable(model, choose_device(device), augment=augment, half=half)
     if augment:
         raise ConfigError(f"--augment needs a checkpoint, not {model}.", code="C30")
+    if half:
+        raise ConfigError(
+            f"--half needs a checkpoint, not {model}.",
+            fix="tutelage export RUN --half",
+            code="C30",
+        )
     path = existing_file(model)
     by_openvino = openvino or suffix == OPENVINO
     return _openvino(path, device) if by_openvino else _onnx_runtime(path, device)
@@ -183,6 +191,8 @@ def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) ->
         hardware=hardware,
         run=run,
         network=network,
+        floor=metadata.nms.conf if metadata.nms is not None else 0.0,
+        random=metadata.weights == RANDOM,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from tutelage.deploy.draw import annotate
 from tutelage.deploy.predict import Seen
+from tutelage.deploy.sources import Frame
 from tutelage.errors import ConfigError
 from tutelage.weights.store import atomic_write, atomic_write_text
 
@@ -28,15 +31,38 @@ class Saver(Protocol):
         """Write what is left."""
 
 
+class _Places:
+    """Which file belongs to which source: no two share one, though they may be called alike."""
+
+    def __init__(self, option: str, folder: str | Path) -> None:
+        self.folder = _usable(option, Path(folder))
+        self._owners: dict[Path, Path] = {}
+
+    def of(self, frame: Frame, suffix: str) -> Path:
+        """Return ``a.txt`` for ``a.jpg``, and ``a.png.txt`` for an ``a.png`` that comes later."""
+        place = self.folder / frame.name
+        wanted = [place.with_suffix(suffix), place.with_name(place.name + suffix)]
+        more = (place.with_name(f"{place.name}-{i}{suffix}") for i in count(2))
+        return next(
+            each
+            for each in chain(wanted, more)
+            if self._owners.setdefault(each, frame.path) == frame.path
+        )
+
+
 class Pictures:
     """Annotated pictures and videos in a folder.
 
     Args:
         folder: The folder; made where it does not exist.
+
+    Raises:
+        ConfigError: It is no folder, or cannot be written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self._places = _Places("--save", folder)
+        self.folder = self._places.folder
         self._writer: cv2.VideoWriter | None = None
         self._source: Path | None = None
 
@@ -44,10 +70,10 @@ class Pictures:
         """Write a picture, or a frame of a video.
 
         Raises:
-            ConfigError: The picture itself would be overwritten.
+            ConfigError: The picture itself would be overwritten, or a video cannot be written.
         """
         frame = seen.frame
-        target = self.folder / frame.name
+        target = self._places.of(frame, _suffix(frame))
         if target.resolve() == frame.path.resolve() and frame.path.exists():
             raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.", code="C29")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +82,7 @@ class Pictures:
             self.close()
             _write_picture(target, np.asarray(picture, np.uint8))
         else:
-            self._film(frame.path, target.with_suffix(VIDEO), picture, frame.rate)
+            self._film(frame.path, target, picture, frame.rate)
 
     def close(self) -> None:
         """Finish the video that is being written."""
@@ -71,8 +97,13 @@ class Pictures:
             self._source, self._target = source, target
             self._hidden = target.with_name(f".{target.stem}.tmp{VIDEO}")
             height, width = picture.shape[:2]
+            self._hidden.touch()  # which says why if it cannot be written; OpenCV would not
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._hidden), code, rate, (width, height))
+            if not self._writer.isOpened():
+                self._hidden.unlink()
+                self._writer = self._source = None
+                raise ConfigError(f"{target} cannot be written: no video of {width}x{height}.")
         if self._writer is not None:
             self._writer.write(picture)
 
@@ -83,10 +114,13 @@ class Labels:
     Args:
         folder: The folder; made where it does not exist.
         scores: Add the score as a sixth column.
+
+    Raises:
+        ConfigError: It is no folder, or cannot be written to.
     """
 
     def __init__(self, folder: str | Path, *, scores: bool = False) -> None:
-        self.folder, self.scores = Path(folder), scores
+        self._places, self.scores = _Places("--save-txt", folder), scores
 
     def add(self, seen: Seen) -> None:
         """Write a label file; an empty one where nothing was found."""
@@ -99,8 +133,9 @@ class Labels:
             " ".join([f"{int(label)}", *(f"{value:.6f}" for value in values)]) + "\n"
             for label, *values in zip(*columns, strict=True)
         ]
-        stem = frame.name.stem if frame.number is None else f"{frame.name.stem}_{frame.number:06d}"
-        target = self.folder / frame.name.with_name(f"{stem}.txt")
+        target = self._places.of(frame, ".txt")
+        if frame.number is not None:
+            target = target.with_stem(f"{target.stem}_{frame.number:06d}")
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(target, "".join(lines))
 
@@ -113,10 +148,16 @@ class CocoFile:
 
     Args:
         path: The file.
+
+    Raises:
+        ConfigError: It is a folder, or cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise ConfigError(f"--save-json {path} is a folder; give a file.")
+        _usable("--save-json", self.path.parent)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._names: tuple[str, ...] = ()
@@ -156,9 +197,24 @@ class CocoFile:
         atomic_write_text(self.path, json.dumps(content))
 
 
+def _usable(option: str, folder: Path) -> Path:
+    """Return a folder that is there or can be made."""
+    parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not parent.is_dir():
+        raise ConfigError(f"{option} {folder}: {parent} is a file, not a folder.")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"{option} {folder}: {parent} cannot be written to.")
+    return folder
+
+
+def _suffix(frame: Frame) -> str:
+    """Return the format to write: that of the picture where OpenCV can, else PNG."""
+    if frame.number is not None:
+        return VIDEO
+    return frame.name.suffix if cv2.haveImageWriter(frame.name.name) else ".png"
+
+
 def _write_picture(target: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a BGR picture in the format of its name, or as PNG where that cannot be written."""
-    if not cv2.haveImageWriter(str(target)):
-        target = target.with_suffix(".png")
+    """Write a BGR picture in the format of its name."""
     encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
     atomic_write(target, lambda file: file.write(encoded))

@@ -19,7 +19,8 @@ from tutelage.errors import DataError, nearest
 
 _log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+WHOLE = 0.9  # containers count their frames roughly
+VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 One = str | Path | NDArray[np.uint8]
 Source = One | Sequence[One]
@@ -61,7 +62,7 @@ def read_frames(source: Source) -> Iterator[Frame]:
         DataError: There is nothing to look at, or nothing of it can be read.
     """
     sources = [source] if isinstance(source, str | Path | np.ndarray) else source
-    files = [each if isinstance(each, np.ndarray) else list_files(each) for each in sources]
+    files = _apart([each if isinstance(each, np.ndarray) else list_files(each) for each in sources])
     read, reason = 0, "there is nothing to look at"
     for number, found in enumerate(files):
         for frame in _arrays(found, number) if isinstance(found, np.ndarray) else _frames(found):
@@ -73,6 +74,22 @@ def read_frames(source: Source) -> Iterator[Frame]:
                 yield frame
     if not read:
         raise DataError(f"Nothing could be read: {reason.rstrip('.')}.", code="D28")
+
+
+def _apart(found: list[list[File] | NDArray[np.uint8]]) -> list[list[File] | NDArray[np.uint8]]:
+    """Name files from below what all sources have in common, if two would be called the same."""
+    files = {
+        file.path.absolute(): file.name for each in found if isinstance(each, list) for file in each
+    }
+    if len(set(files.values())) == len(files):
+        return found
+    root = Path(os.path.commonpath([path.parent for path in files]))
+    return [
+        [File(file.path, file.path.absolute().relative_to(root)) for file in each]
+        if isinstance(each, list)
+        else each
+        for each in found
+    ]
 
 
 def list_files(source: str | Path) -> list[File]:
@@ -153,15 +170,18 @@ def _frames(files: Iterable[File]) -> Iterator[Frame | DataError]:
 
 
 def _video(file: File) -> Iterator[Frame | DataError]:
-    capture = cv2.VideoCapture(str(file.path))
+    capture, promised = cv2.VideoCapture(str(file.path)), 0.0
     try:
         rate, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0
         while (read := capture.read())[0]:
             image = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
             yield Frame(file.path, file.name, number, np.asarray(image, np.uint8), rate)
             number += 1
+        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
         capture.release()
+    if 0 < number < WHOLE * promised:
+        _log.warning("%s: only %d of %d frames can be decoded.", file.path, number, promised)
     if not number:
         yield DataError(
             f"{file.path} cannot be read: it holds no frame that can be decoded", code="D28"

@@ -15,7 +15,7 @@ from tutelage.deploy.metadata import Suppression
 from tutelage.evaluation.nms import nms
 from tutelage.structures import Detections, Predictions
 
-LIMIT = 1e-3
+LIMIT, HALF_LIMIT = 1e-3, 2e-2
 IMAGES = 8
 
 Run = Callable[[Tensor], Predictions]

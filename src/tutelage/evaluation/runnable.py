@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -10,13 +11,17 @@ import torch
 from torch import Tensor
 
 from tutelage.config import load_config
+from tutelage.errors import ConfigError
+from tutelage.models.build import is_architecture
 from tutelage.models.checkpoint import read_checkpoint, restore, weight_file
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
 from tutelage.weights.files import sniff
 from tutelage.weights.store import load_header
 
-DEFAULT_SIZE = 640
+_log = logging.getLogger(__name__)
+
+DEFAULT_SIZE, LARGE_SIZE = 640, 1280  # pixels; the official models of stride 64 are made for 1280
 LARGEST_SIZE = 8192  # that a file may ask for
 
 
@@ -32,6 +37,8 @@ class Runnable(NamedTuple):
         hardware: Where it runs, for people: ``cpu``, or the name of a GPU.
         run: Maps images ``(b, 3, h, w)`` in 0..1 to predictions in pixels of that canvas.
         network: What of this the runtime does, for timing.
+        floor: It has no answers with lower scores: a suppression inside it drops them.
+        random: It was never trained.
     """
 
     title: str
@@ -42,10 +49,28 @@ class Runnable(NamedTuple):
     hardware: str
     run: Callable[[Tensor], Predictions]
     network: Callable[[Tensor], object]
+    floor: float = 0.0
+    random: bool = False
+
+    def warn(self, conf: float) -> None:
+        """Tell what spoils its answers to a question for scores above ``conf``."""
+        if self.random:
+            _log.warning("%s has random weights: good for measuring only.", self.title)
+        if conf < self.floor:
+            _log.warning(
+                "%s has its own suppression, which drops scores under %g: a lower threshold has no "
+                "effect, and AP would be too low.",
+                self.title,
+                self.floor,
+            )
 
 
 def runnable(
-    model: str | Path | GraphDetector, device: torch.device, *, augment: bool = False
+    model: str | Path | GraphDetector,
+    device: torch.device,
+    *,
+    augment: bool = False,
+    half: bool = False,
 ) -> Runnable:
     """Make a checkpoint ready: folded, in evaluation mode, on its device.
 
@@ -53,17 +78,24 @@ def runnable(
         model: Run folder, weight file, or a detector (which stays as it is).
         device: Where it is to run.
         augment: Three views of each image.
+        half: Compute in half precision, which a GPU can do; decoding stays float32.
 
     Raises:
         WeightsError: The model cannot be read.
+        ConfigError: Half precision on a CPU.
     """
+    if half and device.type == "cpu":
+        raise ConfigError(
+            "--half needs a GPU.", fix="Leave it out, or give --device cuda.", code="C30"
+        )
     detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
-    run = predictor(detector.fused().eval().to(device), augment=augment)
+    folded = detector.fused().eval().to(device)
+    run = predictor(half_precision(folded) if half else folded, augment=augment)
     return Runnable(
         title=detector.arch_name if isinstance(model, GraphDetector) else str(model),
         names=detector.names,
         stride=max(detector.strides),
-        image_size=trained_size(model),
+        image_size=trained_size(model, max(detector.strides)),
         device=device,
         hardware=hardware(device),
         run=run,
@@ -76,24 +108,35 @@ def hardware(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def trained_size(model: str | Path | GraphDetector) -> int:
-    """Return the image size in a run's weights; the usual one for anything else."""
-    if isinstance(model, GraphDetector):
-        return DEFAULT_SIZE
+def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
+    """Return the image size in a run's weights; for anything else the usual one of its stride."""
+    usual = DEFAULT_SIZE if stride <= 32 else LARGE_SIZE
+    if isinstance(model, GraphDetector) or is_architecture(model):
+        return usual
     path = weight_file(model)
     size = load_header(path).get("image_size") if sniff(path) == "safetensors" else None
-    return size if type(size) is int and 0 < size <= LARGEST_SIZE else DEFAULT_SIZE
+    return size if type(size) is int and 0 < size <= LARGEST_SIZE else usual
+
+
+def half_precision(folded: GraphDetector) -> GraphDetector:
+    """Turn a folded detector itself to half precision, all but its anchors."""
+    anchors = dict(folded.detect.named_buffers(recurse=False))
+    folded.half()
+    for name, exact in anchors.items():
+        folded.detect.register_buffer(name, exact)
+    return folded
 
 
 def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Tensor], Predictions]:
     """Return the function that maps images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
+    dtype = next(detector.parameters()).dtype
 
     def plain(images: Tensor) -> Predictions:
-        raw = cast("tuple[Tensor, ...]", detector(images).raw)  # the head was run
+        raw = cast("tuple[Tensor, ...]", detector(images.to(dtype)).raw)  # the head was run
         return detector.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
 
     def augmented(images: Tensor) -> Predictions:
-        rows, _ = detector(images, augment=True)
+        rows, _ = detector(images.to(dtype), augment=True)
         return from_rows(rows)
 
     return augmented if augment else plain

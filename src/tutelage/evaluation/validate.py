@@ -30,6 +30,7 @@ def validate(
     conf: float = 0.001,
     iou: float = 0.65,
     augment: bool = False,
+    half: bool = False,
     single_cls: bool = False,
     rect: bool = False,
     workers: int = 0,
@@ -46,6 +47,7 @@ def validate(
         conf: Detections must score more than this.
         iou: Overlap limit of the suppression.
         augment: Test-time augmentation: three views of each image.
+        half: Compute in half precision on a GPU.
         single_cls: Treat all classes as one, of the data and of the model.
         rect: Batches of similar shape with a margin, as YOLOv7 evaluates, instead of squares, as
             the evaluations during training.
@@ -58,7 +60,8 @@ def validate(
     """
     found = model
     if not isinstance(found, Runnable):
-        found = runnable(found, choose_device(device), augment=augment)
+        found = runnable(found, choose_device(device), augment=augment, half=half)
+    found.warn(conf)
     size = image_size if image_size is not None else found.image_size
     check_image_size(size, found.stride)
     index = open_dataset(data, split, single_class=single_cls)

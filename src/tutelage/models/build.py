@@ -17,8 +17,17 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.transfer import TransferReport, transfer
 
 Source = str | Path | Mapping[str, Any]
+YAML = (".yaml", ".yml")
 
-__all__ = ["ARCHITECTURES", "build", "is_checkpoint", "load", "load_weights", "transfer"]
+__all__ = [
+    "ARCHITECTURES",
+    "build",
+    "is_architecture",
+    "is_checkpoint",
+    "load",
+    "load_weights",
+    "transfer",
+]
 
 
 def build(arch: Source, names: Sequence[str]) -> GraphDetector:
@@ -110,6 +119,13 @@ def is_checkpoint(model: Source) -> bool:
     return path.is_dir() or path.suffix in SUFFIXES
 
 
+def is_architecture(model: Source) -> bool:
+    """Say whether ``model`` names a graph without weights: by its name, or its yaml."""
+    if isinstance(model, Mapping):
+        return True
+    return is_named(str(model)) or Path(model).suffix in YAML
+
+
 def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
     """Name and yaml mapping of an architecture."""
     if isinstance(arch, Mapping):
@@ -126,7 +142,7 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
             fix=f"To start from trained weights:  --weights {path}",
             code="W22",
         )
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in YAML:
         hint = nearest(text, ARCHITECTURES) or f"Architectures: {', '.join(ARCHITECTURES)}."
         raise ConfigError(
             f"'{text}' is no architecture, yaml, weight file or run folder.", fix=hint, code="C27"

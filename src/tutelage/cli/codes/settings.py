@@ -137,7 +137,7 @@ SETTINGS: Mapping[str, Entry] = {
         2,
         "Two settings cannot go together, or one is not possible on this machine.",
         "For example fp16 on the CPU, a batch of one image at a size where BatchNorm sees one "
-        "value, --nms with --int8 for OpenVINO, or a measure that an exported file cannot take.",
+        "value, --half with --int8 in an export, or a measure that an exported file cannot take.",
         ("Leave one of them out, as the message says.",),
     ),
     "C31": Entry(
