@@ -147,7 +147,9 @@ def export(
 
     chosen = model or weights
     if chosen is None:
-        raise ConfigError("No model is given.", fix="For example  tutelage export runs/distilled")
+        raise ConfigError(
+            "No model is given.", fix="For example  tutelage export runs/distilled", code="C26"
+        )
     legacy = context.find_object(Translation)
     done = run_export(
         chosen,

@@ -183,7 +183,9 @@ def _places(
     if chosen is None or not sources:
         missing = "model" if chosen is None else "picture"
         raise ConfigError(
-            f"No {missing} is given.", fix="For example  tutelage predict runs/distilled photos/"
+            f"No {missing} is given.",
+            fix="For example  tutelage predict runs/distilled photos/",
+            code="C26",
         )
     return chosen, sources
 

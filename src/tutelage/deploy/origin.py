@@ -50,6 +50,7 @@ def origin_of(model: str | Path | GraphDetector) -> Origin:
         raise WeightsError(
             f"{model} is an export already.",
             fix="Give the checkpoint: a run folder or weight file.",
+            code="W22",
         )
     file = weight_file(model)
     detector = restore(read_checkpoint(file))

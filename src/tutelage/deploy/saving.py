@@ -103,7 +103,9 @@ class Pictures:
             if not self._writer.isOpened():
                 self._hidden.unlink()
                 self._writer = self._source = None
-                raise ConfigError(f"{target} cannot be written: no video of {width}x{height}.")
+                raise ConfigError(
+                    f"{target} cannot be written: no video of {width}x{height}.", code="C29"
+                )
         if self._writer is not None:
             self._writer.write(picture)
 
@@ -156,7 +158,7 @@ class CocoFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
-            raise ConfigError(f"--save-json {path} is a folder; give a file.")
+            raise ConfigError(f"--save-json {path} is a folder; give a file.", code="C29")
         _usable("--save-json", self.path.parent)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -201,9 +203,9 @@ def _usable(option: str, folder: Path) -> Path:
     """Return a folder that is there or can be made."""
     parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not parent.is_dir():
-        raise ConfigError(f"{option} {folder}: {parent} is a file, not a folder.")
+        raise ConfigError(f"{option} {folder}: {parent} is a file, not a folder.", code="C29")
     if not os.access(parent, os.W_OK):
-        raise ConfigError(f"{option} {folder}: {parent} cannot be written to.")
+        raise ConfigError(f"{option} {folder}: {parent} cannot be written to.", code="C29")
     return folder
 
 
