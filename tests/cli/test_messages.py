@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import signal
@@ -212,6 +213,18 @@ def test_18_device_absent(train, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     answer = train("--device", "cuda:1")
     check(answer, "C18", 2, "--device cuda:1: this machine has 1 CUDA device (cuda:0).")
+
+
+def test_18_no_gpu_is_a_warning(train, monkeypatch) -> None:
+    text = "No GPU found; training on CPU: about 0 min per epoch at this size."
+    monkeypatch.setattr("tutelage.train.pace.LONG", 0.0)
+    monkeypatch.setattr("tutelage.train.pace.STEPS", 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "No GPU" not in train("--name", "cpu").out  # as asked for
+    answer = train("--device", "auto", "--epochs", "2", "--name", "a")
+    assert (answer.code, answer.out.count(f"warning [C18]: {text}\n")) == (0, 1)
+    rows = [json.loads(row) for row in train("--device", "auto", "--json").out.splitlines()]
+    assert {"event": "notice", "level": "warning", "text": text, "code": "C18"} in rows
 
 
 def test_19_missing_extra(cli, teacher, monkeypatch) -> None:

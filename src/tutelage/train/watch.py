@@ -18,6 +18,7 @@ from tutelage.errors import DataError, TrainingError
 from tutelage.teachers import fingerprint
 from tutelage.train.assemble import Parts
 from tutelage.train.events import EpochDone, Evaluated, Event, Notice, StepDone
+from tutelage.train.pace import Pace
 from tutelage.train.plan import Plan
 from tutelage.train.readings import due_steps
 from tutelage.train.teaching import VAL_IMAGES
@@ -52,7 +53,11 @@ def watched(events: Iterator[Event], parts: Parts) -> Iterator[Event]:
     Raises:
         TrainingError: The run would teach nothing, or its processes have drifted apart.
     """
-    watchers: list[Watcher] = [Skipped(parts), Lost(parts.loader.dataset)]
+    watchers: list[Watcher] = [
+        Skipped(parts),
+        Lost(parts.loader.dataset),
+        Pace(parts.config.train.device, parts.accelerator.device, parts.plan.steps),
+    ]
     if parts.teaching is not None:
         fixed = set(parts.bare.methods) - set(parts.teaching.shares)
         watchers += [
