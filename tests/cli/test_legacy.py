@@ -175,3 +175,23 @@ def test_val_flags() -> None:
 def test_other_commands_pass_as_they_are() -> None:
     assert translate(["layers", "--quad", "x"]).argv == ["layers", "--quad", "x"]
     assert translate([]).argv == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["train", "--noautoancor"], "--noautoanchor"),
+        (["train", "--image-wieghts"], "--image-weights"),
+        (["val", "--save-jsn"], "--save-json"),
+        (["compare", "--linaer-lr"], "--linear-lr"),
+        (["train", "--epoch", "1"], "--epochs"),
+    ],
+)
+def test_a_misspelt_flag_of_theirs_gets_the_nearest(cli, argv, hint) -> None:
+    answer = cli(*argv)
+    assert answer.code == 2
+    assert f"There is no option {argv[1]}.\n  Did you mean '{hint}'?" in answer.err
+
+
+def test_no_command_is_told_flags_of_another(cli) -> None:
+    assert "Did you mean" not in cli("val", "--noautoancor").err

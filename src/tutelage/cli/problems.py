@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tutelage.cli.launch import others_tell
+from tutelage.cli.legacy import COMMANDS
 from tutelage.errors import UserError, is_out_of_memory, nearest
 from tutelage.plain import message as shown
 
@@ -146,6 +147,7 @@ def _usage(error: BaseException, message: str, called: str) -> Problem:
     hint = ""
     if context is not None and unknown and hasattr(error, "possibilities"):
         known = [option for parameter in context.command.params for option in parameter.opts]
+        known += COMMANDS.get(context.info_name or "", {})  # of YOLOv7 and YOLOv5
         message, hint = f"There is no option {unknown}.", nearest(unknown, known)
     fix = f"{hint} See  {command} --help".strip()
     return Problem(message, fix=fix, exit_code=2, code="C22")
