@@ -15,6 +15,8 @@ from tutelage.cli.codes import CODES, FINDINGS
 from tutelage.cli.explain import FAMILIES, markdown, page
 from tutelage.cli.legacy import COMMANDS
 from tutelage.cli.problems import Interrupted
+from tutelage.data.findings import Finding, code_of
+from tutelage.train.unlabelled import HELD_OUT
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tutelage"
@@ -135,3 +137,11 @@ def test_the_docs_hold_the_findings() -> None:
     text = (ROOT / "docs" / "data.md").read_text()
     rows = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (.*) \|$", text, re.MULTILINE)
     assert {name: (severity, what) for name, severity, what in rows} == dict(FINDINGS)
+
+
+def test_the_findings_of_unlabelled_images_are_known(cli) -> None:
+    for name in HELD_OUT:
+        assert cli("explain", name).out.startswith(
+            f"{name}  (a finding of tutelage train: warning)"
+        )
+        assert code_of(Finding(name, "warning", "", (), 1)) == "D34"

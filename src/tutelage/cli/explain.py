@@ -70,11 +70,12 @@ def page(code: str) -> list[str]:
     """Return what is told about a code, as lines for a terminal."""
     if code in FINDINGS:
         severity, what = FINDINGS[code]
+        finder = "train" if code.startswith("unlabelled-") else "check"
         return [
-            f"{code}  (a finding of tutelage check: {severity})",
+            f"{code}  (a finding of tutelage {finder}: {severity})",
             *_prose(what[0].upper() + what[1:] + "."),
             "",
-            "  tutelage check data.yaml",
+            "  tutelage explain D34" if finder == "train" else "  tutelage check data.yaml",
         ]
     entry = CODES[code]
     lines = [f"{code}  {entry.title}  ({status(entry)})", "", *_prose(entry.meaning), ""]
@@ -91,7 +92,7 @@ def listing() -> list[str]:
         own = {code: entry for code, entry in CODES.items() if code[0] == letter}
         rows = [[f"  {code}", entry.title, status(entry)] for code, entry in own.items()]
         lines += ["", family, *columns(rows, left=3)]
-    lines += ["", "Findings of tutelage check"]
+    lines += ["", "Findings of tutelage check, and of tutelage train about images without labels"]
     return lines + columns(
         [[f"  {code}", severity] for code, (severity, _) in FINDINGS.items()], left=2
     )

@@ -48,6 +48,8 @@ CODES: Mapping[str, str] = {
     "image-unusable": "D24",
     "image-outside": "D24",
     "labels-empty": "D26",
+    "unlabelled-val": "D34",
+    "unlabelled-test": "D34",
 }
 
 

@@ -160,4 +160,16 @@ DATA: Mapping[str, Entry] = {
         "A full or read-only folder of caches.",
         ("$ tutelage train --data digits", "$ tutelage train --data digits:easy"),
     ),
+    "D34": Entry(
+        "held-out images among the unlabelled",
+        None,
+        "Images of the validation or test split are among those without labels that the student "
+        "learns from, so that its scores on that split will flatter.",
+        "A folder of all images given as distill.images. The findings are unlabelled-val and "
+        "unlabelled-test.",
+        (
+            "Take them out of the folder, or give one without them:",
+            "$ tutelage train --set distill.images=unlabelled/",
+        ),
+    ),
 }

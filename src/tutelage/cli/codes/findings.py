@@ -135,4 +135,12 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "warning",
         "a link that leads back to a folder above, or nowhere",
     ),
+    "unlabelled-val": (
+        "warning",
+        "validation images among those of `distill.images`, found by `tutelage train`",
+    ),
+    "unlabelled-test": (
+        "warning",
+        "test images among those of `distill.images`, found by `tutelage train`",
+    ),
 }
