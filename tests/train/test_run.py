@@ -170,7 +170,7 @@ def test_a_small_student_learns_the_easy_digits(tmp_path):
     config = settings(
         tmp_path,
         model={"arch": "yolov7-tiny@0.25"},
-        train={"epochs": 30, "nominal_batch": 8, "eval_every": 30},
+        train={"epochs": 40, "nominal_batch": 8, "eval_every": 40},
         loss={"cls": 4.0, "obj": 16.0},
         optim={"lr": 0.02},
     )
