@@ -6,6 +6,7 @@ of all codes is :mod:`tutelage.cli.codes`. Each family has one for what needs no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
@@ -101,6 +102,41 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return not isinstance(error, UserError) and any(word in text for word in _OUT_OF_MEMORY)
+
+
+# of torch's loaders: how a process of theirs ends, and what a full /dev/shm makes of a batch
+_KILLED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited)")
+_SHARED = re.compile(r"</?torch_|/dev/shm|shared memory|[Bb]us error")
+_LOADING = "in DataLoader worker process"
+
+
+def loader_fault(error: BaseException) -> TrainingError | None:
+    """Return what to tell if loader processes had no memory or were ended by the system, or None.
+
+    Args:
+        error: What torch says of it, in the process that waits for batches.
+    """
+    if isinstance(error, UserError):
+        return None
+    said = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each)
+    killed = [match.group(1) or "" for match in _KILLED.finditer(said)]
+    if _SHARED.search(said):
+        what = "Shared memory (/dev/shm), through which loader processes pass images, is full"
+        fix = "Try fewer --workers, or a smaller --batch-size. In Docker:  --shm-size=8g"
+    elif killed:
+        signal = next(filter(None, killed), "").strip()
+        what = f"A loader process was ended by the system{f' ({signal})' if signal else ''}"
+        fix = "Try fewer --workers, or leave out --cache-images."
+        if signal in ("", "Killed"):
+            what += ", as it does when the machine's memory runs out"
+        else:
+            fix = f"{fix} With  --workers 0  it can be seen where."
+    elif _LOADING in said and is_out_of_memory(error):
+        what = "A loader process found no memory left on the machine"
+        fix = "Try fewer --workers, or leave out --cache-images."
+    else:
+        return None
+    return TrainingError(f"{what}.", fix=fix, code="R34")
 
 
 def together(codes: Iterable[str], family: str) -> tuple[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import signal
@@ -15,6 +16,7 @@ import yaml
 
 from tests.data.making import NAMES
 from tests.train.tiny import make_data, make_teacher
+from tutelage.data.dataset import DetectionDataset
 from tutelage.train.task import Task
 
 SMALL = ("--cfg", "yolov7-tiny@0.125", "--img", "64", "--batch", "4", "--epochs", "1",
@@ -256,3 +258,25 @@ def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
     assert answer.code == 0, answer.err
     assert "warning [T21]: The teacher" in answer.out
     assert "scores AP 0.290 on your val split, the student starts at 0.330." in answer.out
+
+
+# --- loader processes ---------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_a_loader_process_that_the_system_kills(train, monkeypatch) -> None:
+    def killed(self, position):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(DetectionDataset, "__getitem__", killed)
+    answer = train("--workers", "1")
+    check(answer, "R34", 1, "A loader process was ended by the system", "Try fewer --workers")
+
+
+def test_shared_memory_that_is_full(train, monkeypatch) -> None:
+    def full(self, position):
+        raise RuntimeError("unable to write to file </torch_7_1_0>: No space left on device (28)")
+
+    monkeypatch.setattr(DetectionDataset, "__getitem__", full)
+    answer = train("--workers", "1")
+    check(answer, "R34", 1, "Shared memory (/dev/shm), through which", "--shm-size=8g")

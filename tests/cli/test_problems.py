@@ -151,3 +151,38 @@ def test_json_gets_an_object_too(capsys) -> None:
         "code": "C00",
     }
     assert "Error [C00]: a (b)" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "system (Killed), as"),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "ended by the system, as"),
+        ("DataLoader worker (pid 7) is killed by signal: Segmentation fault. ", "fault)."),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader"
+         "'s workers are out of shared memory.", "(/dev/shm), through"),
+        ("Caught RuntimeError in DataLoader worker process 0.\nunable to write to file "
+         "</torch_7_1_0>: No space left on device (28)", "(/dev/shm), through"),
+        ("unable to mmap 9 bytes from file </torch_7_1_0>: Cannot allocate memory (12)",
+         "(/dev/shm), through"),
+        ("unable to allocate shared memory(shm) for file </torch_7_1_0>", "(/dev/shm), through"),
+        ("Caught MemoryError in DataLoader worker process 0.\nUnable to allocate 9 MiB",
+         "found no memory"),
+    ],
+)  # fmt: skip
+def test_loader_processes_without_memory(said: str, told: str) -> None:
+    problem = explain(RuntimeError(said), command="val")
+    assert (problem.code, problem.exit_code, problem.unforeseen) == ("R34", 1, False)
+    assert told in problem.what
+    assert "fewer --workers" in problem.fix
+
+
+def test_the_signal_is_told_where_only_the_cause_names_it() -> None:
+    error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    error.__cause__ = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    assert "(Killed)" in explain(error).what
+
+
+@pytest.mark.parametrize("said", ["Caught ValueError in DataLoader worker process 0.", "no"])
+def test_other_faults_in_a_loader_process_are_told_as_they_are(said: str) -> None:
+    assert explain(RuntimeError(said)).code == "F00"

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tutelage.cli.launch import others_tell
 from tutelage.cli.legacy import COMMANDS
-from tutelage.errors import UserError, is_out_of_memory, nearest
+from tutelage.errors import UserError, is_out_of_memory, loader_fault, nearest
 from tutelage.plain import message as shown
 
 CRASH_FILE = "tutelage-crash.txt"
@@ -101,6 +101,7 @@ def explain(error: BaseException, *, command: str = "", folder: str = "") -> Pro
         command: The command that was called, for its ``--help``.
         folder: The folder of the run that it ended.
     """
+    error = loader_fault(error) or error
     if isinstance(error, UserError):
         what, where, fix = map(shown, (error.what, error.where, error.fix))
         return Problem(what, where, fix, error.exit_code, code=error.code)

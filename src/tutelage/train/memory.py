@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tutelage.config.schema import Config
-from tutelage.errors import TrainingError, UserError, is_out_of_memory
+from tutelage.errors import TrainingError, UserError, is_out_of_memory, loader_fault
 from tutelage.train.assemble import Parts
 from tutelage.train.plan import Position
 
@@ -49,13 +49,15 @@ def told_when_out(use: Use) -> Iterator[None]:
     """Turn running out of memory into an error that says what would fit.
 
     Raises:
-        TrainingError: Memory ran out; the cause is chained.
+        TrainingError: Memory ran out, here or in a loader process; the cause is chained.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
+        if (fault := loader_fault(error)) is not None:
+            raise fault from error
         if not is_out_of_memory(error):
             raise
         raise ran_out(use) from error

@@ -134,6 +134,24 @@ RUNS: Mapping[str, Entry] = {
         "A run that was resumed twice, or one that has not ended yet.",
         ("Wait for the other one, or stop it; it saves first. Then:", "$ tutelage train --resume"),
     ),
+    "R34": Entry(
+        "loader process without memory",
+        1,
+        "A process that reads and augments images had no memory left, or the system ended it. What "
+        "was saved before is whole.",
+        "Each loader process holds several batches. The machine, or the container, had no memory "
+        "for all of them, and Linux kills a process then; or /dev/shm, through which batches are "
+        "passed, is small: 64 MiB in a Docker container that nobody gave more.",
+        (
+            "Use fewer of them, without images kept in memory, or none:",
+            "$ tutelage train --workers 2",
+            "$ tutelage train --workers 0",
+            "Or give the container more shared memory:",
+            "$ docker run --shm-size=8g",
+            "Or go on from the last save:",
+            "$ tutelage train --resume runs/distilled",
+        ),
+    ),
     "F00": Entry(
         "unforeseen",
         1,
