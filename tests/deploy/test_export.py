@@ -112,6 +112,15 @@ def test_lost_weights_are_noticed(graph, run) -> None:
     assert not (run / "best.onnx").exists()
 
 
+def test_free_sizes_have_names(graph) -> None:
+    def sizes(value: Any) -> list[str | int]:
+        return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+
+    assert sizes(graph.graph.input[0]) == ["batch", 3, "16*rows", "16*columns"]
+    assert [sizes(each)[0] for each in graph.graph.output] == ["batch", "batch"]
+    assert "rows" in str(sizes(graph.graph.output[0])[1])
+
+
 def test_a_bias_of_zeros_may_be_left_out(graph) -> None:
     from tutelage.deploy.onnx import count_parameters
 
@@ -162,7 +171,7 @@ def test_a_file_says_where_it_comes_from(graph, run) -> None:
     weights = run / "best.safetensors"
     assert about.weights == "best.safetensors"
     assert about.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert about.data == str(run.parent / "d.yaml")
+    assert about.data == "d.yaml"
     assert about.scores == {"AP": 0.5}
     assert about.description.startswith("tiny, 2 classes, float32. In: images (b, 3, h, w)")
 

@@ -66,5 +66,19 @@ def test_survivors() -> None:
     assert apart(XYXY, changed(SCORES, 2, 1, -0.6)) >= 0.2
 
 
+def test_few_may_survive_by_rounding_alone() -> None:
+    settings = Suppression(conf=0.25, iou=0.5, max_detections=300)
+    place = 20.0 * torch.arange(200)[:, None]
+    xyxy = place + torch.tensor([0.0, 0, 10, 10])
+    scores = torch.full((200, 1), 0.6)
+
+    def without(count: int) -> float:
+        fewer = network(xyxy[count:], scores[count:])
+        return difference(network(xyxy, scores), fewer, IMAGES, WAYS, suppression=settings)
+
+    assert without(1) == 0
+    assert without(8) > 0.1
+
+
 def test_checks_differ_in_batch_shape_and_size() -> None:
     assert checks(64, 32) == (Check(1, (64, 64)), Check(3, (64, 96)))

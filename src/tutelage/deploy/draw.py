@@ -18,20 +18,13 @@ def annotate(image: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8]:
     """Return a copy of an RGB picture ``(h, w, 3)`` with boxes and captions, weakest below."""
     canvas = image.copy()
     line = max(round(sum(canvas.shape[:2]) / 700), 1)
-    for (left, top, right, bottom), score, label in reversed(
-        list(
-            zip(
-                found.xyxy.round().int().tolist(),
-                found.score.tolist(),
-                found.label.tolist(),
-                strict=True,
-            )
-        )
-    ):
-        colour = colour_of(label)
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, line, cv2.LINE_AA)
+    corners, labels = found.xyxy.round().int().tolist(), found.label.tolist()
+    rows = list(zip(corners, found.score.tolist(), labels, strict=True))[::-1]
+    for (left, top, right, bottom), _, label in rows:
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour_of(label), line, cv2.LINE_AA)
+    for (left, top, *_), score, label in rows:  # after all boxes, whose lines would cross them
         name = found.names[label] if found.names else str(label)
-        _caption(canvas, f"{name} {score:.2f}", (left, top), colour, line)
+        _caption(canvas, f"{name} {score:.2f}", (left, top), colour_of(label), line)
     return canvas
 
 
@@ -49,7 +42,7 @@ def _caption(
     line: int,
 ) -> None:
     """Write on a bar above the corner, or below where there is no room above."""
-    face, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.28 + 0.14 * line
+    face, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.28 * line, 0.42)
     (width, height), below = cv2.getTextSize(text, face, scale, max(line - 1, 1))
     left = max(min(corner[0] - line // 2, canvas.shape[1] - width - 4), 0)
     bar = height + below + 2

@@ -46,7 +46,7 @@ class Metadata(BaseModel):
         nms: The suppression inside, or None.
         weights: Name of the weight file; ``random`` for an untrained architecture.
         sha256: Of the weight file.
-        data: Data set of the training, where it is known.
+        data: Name of the data set of the training, where it is known.
         scores: What the training's validation gave, by name.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import cast
 
@@ -80,7 +81,22 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
             output_names=[BOXES, SCORES],
             verbose=False,
         )
-    return cast("ModelProto", onnxslim.slim(cast("ONNXProgram", converted).model_proto))
+    return _named(cast("ModelProto", onnxslim.slim(cast("ONNXProgram", converted).model_proto)))
+
+
+def _named(model: ModelProto) -> ModelProto:
+    """Give the free sizes names for people: torch calls them ``s34``."""
+    sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    symbols = [re.search(r"\bs\d+\b", size) for size in sizes if size]
+    names = ("batch", "rows", "columns")
+    known = {found[0]: name for found, name in zip(symbols, names, strict=True) if found}
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_param = re.sub(
+                    r"\bs\d+\b", lambda found: known.get(found[0], found[0]), axis.dim_param
+                )
+    return model
 
 
 def suppression(settings: Suppression, *, ir: int, opset: int) -> ModelProto:

@@ -56,7 +56,9 @@ def origin_of(model: str | Path | GraphDetector) -> Origin:
     detector = restore(read_checkpoint(file))
     data = data_of(model)
     known = identity(file)
-    card: dict[str, Any] = {"weights": file.name, "sha256": known["sha256"], "data": data or ""}
+    card: dict[str, Any] = {"weights": file.name, "sha256": known["sha256"], "data": ""}
+    if data is not None:
+        card["data"] = Path(data).name  # its folder is nobody's business
     scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None
     if isinstance(scores, dict):
         card["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
