@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from tutelage import __version__
+from tutelage.cli.app import app
 
 COMMANDS = (
     "train",
@@ -71,7 +75,21 @@ def test_help_of_train(cli) -> None:
     ):
         assert flag in text
     assert "Example  tutelage train --data" in text
-    assert len(text.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_one_screen(cli, monkeypatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert len(cli(command, "--help").out.rstrip().splitlines()) <= 50
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "doctor"])
+def test_help_names_every_flag(cli, monkeypatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli(command, "--help").out
+    own = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    for flag in (parameter.opts[0] for parameter in own):  # where it has two names, the first
+        assert not flag.startswith("--") or re.search(rf"{flag}\b(?!-)", text), flag
 
 
 def test_no_arguments_show_the_commands(cli) -> None:
@@ -156,3 +174,20 @@ def test_messages_name_only_commands_that_exist() -> None:
         )
     }
     assert not named
+
+
+def test_ctrl_c_while_it_starts_leaves_no_traceback(tmp_path) -> None:
+    package = tmp_path / "typer.py"  # imported long before any command line is read
+    package.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    code = "import sys; from tutelage.__main__ import main; sys.argv[1:] = ['explain']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{SOURCE.parent}"},
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "[R15] Stopped by Ctrl-C.\n"
+    entry = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
+    assert entry["project"]["scripts"] == {"tutelage": "tutelage.__main__:main"}

@@ -36,24 +36,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-MORE = "Flags of YOLOv7's and YOLOv5's train.py are understood. All settings: tutelage config --all"
+HIDDEN = "Also --optimizer --freeze --patience --multi-scale --rect"
+MORE = "YOLOv7's and YOLOv5's flags. All settings: tutelage config --all"
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
-app.command(epilog=f"{EXAMPLE}\n\n[dim]{MORE}[/]")(train)
+app.command(epilog=f"{EXAMPLE}\n\n[dim]{HIDDEN} --exist-ok and {MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage check bccd.yaml --html atlas.html")(check)
 app.command(epilog="[dim]Example[/]  tutelage val runs/distilled --split test")(val)
 app.command(epilog="[dim]Example[/]  tutelage export runs/distilled --to onnx")(export)
 PHOTOS = "[dim]Example[/]  tutelage predict runs/distilled photos/ --save out/"
 app.command(epilog=PHOTOS)(predict)
 app.command(epilog="[dim]Example[/]  tutelage bench runs/distilled --runtime onnx")(bench)
-MANY = (
-    "tutelage compare --data bccd.yaml --teacher-weights t.pt --method fgd --method pkd --seeds 3"
-)
-app.command(epilog=f"[dim]Example[/]  {MANY}")(compare)
+MANY = "[dim]Example[/]  tutelage compare --data d.yaml --teacher-weights t.pt --method fgd"
+app.command(epilog=f"{MANY}\n\n[dim]{HIDDEN} and {MORE}[/]")(compare)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
 DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"
 )
-app.command(epilog=DOCTOR)(doctor)
+app.command(epilog=f"{DOCTOR}\n\n[dim]Also --freeze[/]")(doctor)
 app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
 app.command()(methods)
 app.command()(demo)

@@ -25,7 +25,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         metavar="<spec>",
-        help="An arm: fgd | cwd:weight=5 | fgd+bckd (repeatable) [dim]\\[auto][/]",
+        help="e.g. fgd+bckd (repeatable) [dim]\\[auto][/]",
         rich_help_panel=o.KD,
     ),
 ]
@@ -34,7 +34,7 @@ Ratios = Annotated[
     typer.Option(
         "--ratio",
         metavar="<x>",
-        help="Each arm with this distill.ratio (repeatable)",
+        help="Arms with distill.ratio <x> (repeatable)",
         rich_help_panel=o.KD,
     ),
 ]
@@ -43,7 +43,7 @@ EpochsShare = Annotated[
     typer.Option(
         "--epochs-share",
         metavar="<x>",
-        help="0.6: each arm also with 60 % of the epochs",
+        help="0.6: arms also with 60 % of the epochs",
         rich_help_panel=o.KD,
     ),
 ]
@@ -61,7 +61,7 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Check everything, list the runs, stop",
+        help="Check everything, list the runs",
         rich_help_panel=o.HOW,
         metavar="",
         show_default=False,
@@ -115,7 +115,7 @@ def compare(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train without a teacher and with each method, at equal seeds and budget: did it help?"""
+    """Train without a teacher and with each method, at equal seeds: did it help?"""
     given = {key: value for key, value in locals().items() if key != "method"}
     from tutelage.cli.settings import resolve
 

@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
+# Rarely used flags are hidden, so that help stays on one screen; its last lines name them.
 WHAT, KD, HOW, WHERE = "What", "Distillation", "How", "Where"
-PRESETS = "v7-p5 | v7-p6 | v7-tiny | v7-custom | v5-low | v5-med | v5-high"
+PRESETS = "v7-p5|p6|tiny|custom, v5-low|med|high"
 
 Data = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="<path>",
-        help="Data yaml, COCO json, COCO or VOC folder, or digits",
+        help="Data yaml, COCO json or folder, VOC, digits",
         rich_help_panel=WHAT,
     ),
 ]
@@ -67,7 +68,7 @@ Teacher = Annotated[
     typer.Option(
         "--teacher-weights",
         metavar="<model>",
-        help="Turns distillation on (repeatable: several teachers)",
+        help="Distil from this model (repeatable)",
         rich_help_panel=KD,
     ),
 ]
@@ -76,7 +77,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         metavar="<spec>",
-        help="fgd | fgd:weight=2 | my_pkg.kd:Mine (repeatable) [dim]\\[auto][/]",
+        help="e.g. fgd:weight=2 (repeatable) [dim]\\[auto][/]",
         rich_help_panel=KD,
     ),
 ]
@@ -172,12 +173,12 @@ Precision = Annotated[
 ]
 Optimizer = Annotated[
     str | None,
-    typer.Option("--optimizer", metavar="<name>", help="sgd | adam | adamw", rich_help_panel=HOW),
+    typer.Option("--optimizer", metavar="<name>", help="sgd | adam | adamw", hidden=True),
 ]
 Freeze = Annotated[
     str | None,
     typer.Option(
-        "--freeze", metavar="<rows>", help="10: rows 0 to 9; 0,1,2: these rows", rich_help_panel=HOW
+        "--freeze", metavar="<rows>", help="10: rows 0 to 9; 0,1,2: these rows", hidden=True
     ),
 ]
 Patience = Annotated[
@@ -186,7 +187,7 @@ Patience = Annotated[
         "--patience",
         metavar="<n>",
         help="Epochs without a better AP [dim]\\[100][/]",
-        rich_help_panel=HOW,
+        hidden=True,
     ),
 ]
 MultiScale = Annotated[
@@ -194,7 +195,7 @@ MultiScale = Annotated[
     typer.Option(
         "--multi-scale",
         help="Vary the image size by half",
-        rich_help_panel=HOW,
+        hidden=True,
         metavar="",
         show_default=False,
     ),
@@ -204,7 +205,7 @@ Rect = Annotated[
     typer.Option(
         "--rect",
         help="Batches of similar shape, no mosaic",
-        rich_help_panel=HOW,
+        hidden=True,
         metavar="",
         show_default=False,
     ),
@@ -265,7 +266,7 @@ ExistOk = Annotated[
     typer.Option(
         "--exist-ok",
         help="Use the folder if it exists",
-        rich_help_panel=WHERE,
+        hidden=True,
         metavar="",
         show_default=False,
     ),

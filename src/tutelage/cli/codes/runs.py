@@ -148,8 +148,8 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --workers 0",
             "Or give the container more shared memory:",
             "$ docker run --shm-size=8g",
-            "Or go on from the last save:",
-            "$ tutelage train --resume runs/distilled",
+            "A run can go on from its last save with other numbers:",
+            "$ tutelage train --resume runs/distilled --workers 2",
         ),
     ),
     "F00": Entry(
