@@ -45,7 +45,8 @@ def test_the_table(cli, validation) -> None:
     assert validation == {
         "model": "runs/a", "data": "d.yaml", "split": "test", "image_size": None, "batch": 16,
         "device": "auto",
-        "conf": 0.001, "iou": 0.65, "augment": False, "single_cls": False, "rect": False,
+        "conf": 0.001, "iou": 0.65, "augment": False, "half": False,
+        "single_cls": False, "rect": False,
     }  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def test_options_and_yolo_spellings(cli, validation) -> None:
     assert validation == {
         "model": "yolov7.pt", "data": "d.yaml", "split": "val", "image_size": 640, "batch": 4,
         "device": "cuda:1",
-        "conf": 0.01, "iou": 0.5, "augment": True, "single_cls": True, "rect": True,
+        "conf": 0.01, "iou": 0.5, "augment": True, "half": False,
+        "single_cls": True, "rect": True,
     }  # fmt: skip
     assert answer.out.startswith("--verbose has no effect here")
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.train.parts import make_batch, make_task
 from tests.train.tiny import CHECKPOINT, settings
+from tutelage.config.schema import TrainConfig
 from tutelage.structures import Losses
 from tutelage.train.assemble import assemble, make_accelerator
 from tutelage.train.describe import plan_rows
@@ -65,7 +66,7 @@ def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
         student=task.student,
         teaching=SimpleNamespace(panel=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),
-        config=SimpleNamespace(train=SimpleNamespace(batch=16)),
+        config=SimpleNamespace(train=TrainConfig(batch=16)),
     )
     return [notice.text for notice in at_outset(parts, [make_batch() if batch is None else batch])]
 
