@@ -17,7 +17,8 @@ from tutelage.train.assemble import assemble
 from tutelage.train.plan import Position
 from tutelage.train.prepare import prepare
 from tutelage.train.readings import Readings
-from tutelage.train.teaching import class_map, sample, teach, worth
+from tutelage.train.teaching import teach
+from tutelage.train.worth import class_map, sample, worth
 
 CPU = torch.device("cpu")
 

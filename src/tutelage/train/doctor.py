@@ -40,7 +40,8 @@ from tutelage.train.preflight import preflight
 from tutelage.train.prepare import outdone
 from tutelage.train.readings import batches_with_boxes, few, reading_batch
 from tutelage.train.task import Task
-from tutelage.train.teaching import Lesson, Teaching, join, worth
+from tutelage.train.teaching import Lesson, Teaching, join
+from tutelage.train.worth import worth
 
 IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
 REPEATS = 2  # timed steps of each kind

@@ -19,7 +19,7 @@ from tutelage.train.events import Event, Notice
 from tutelage.train.plan import Position
 from tutelage.train.preflight import preflight
 from tutelage.train.readings import Readings
-from tutelage.train.teaching import worth
+from tutelage.train.worth import worth
 
 
 def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:

@@ -1,22 +1,14 @@
-"""Everything about the teacher of a run: loading, pairing, its worth on this data, its record."""
+"""The teachers of a run joined to its student: loading, pairing, methods, classes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from tutelage.config.layers import blamed
-from tutelage.config.schema import Config, DistillConfig, MethodConfig
-from tutelage.data import DatasetIndex, evaluation_loader
-from tutelage.data.cache import cache_root
+from tutelage.config.schema import DistillConfig, MethodConfig
 from tutelage.distill import (
     Method,
     Need,
@@ -28,15 +20,10 @@ from tutelage.distill import (
     shared_columns,
 )
 from tutelage.distill.classes import Columns
-from tutelage.errors import ConfigError, TeacherError
-from tutelage.evaluation import evaluate
+from tutelage.errors import ConfigError
 from tutelage.models.graph import GraphDetector
-from tutelage.structures import Predictions
-from tutelage.teachers import FeatureTeacher, NativeTeacher, Panel, Teacher, load_teacher
-from tutelage.weights.store import atomic_write_text
+from tutelage.teachers import NativeTeacher, Panel, Teacher, load_teacher
 
-VAL_IMAGES = 200  # enough to tell a teacher from none
-NO_TEACHER_AP50 = 0.01
 AUTO, RESPONSES, FEATURES = "auto", "bckd", "cwd"
 
 
@@ -202,7 +189,7 @@ def join(
         weights=_weights(lessons, len(teachers), picks=picks),
         shares=_shares(config, lessons, methods, picks=picks),
         taps=taps,
-        columns=tuple(_column_of(found, len(student.names)) for found in columns),
+        columns=tuple(column_of(found, len(student.names)) for found in columns),
         records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),
     )
 
@@ -299,105 +286,9 @@ def _own_classes(columns: Columns | None) -> tuple[int, ...] | None:
     return columns[0] if columns is not None and columns[0] else None
 
 
-def _column_of(columns: Columns | None, classes: int) -> tuple[int, ...]:
+def column_of(columns: Columns | None, classes: int) -> tuple[int, ...]:
+    """Return the teacher's column of each class of the student; -1: it does not know it."""
     if columns is None:
         return tuple(range(classes))
     known = dict(zip(*columns, strict=True))
     return tuple(known.get(number, -1) for number in range(classes))
-
-
-def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
-    """Return teacher class → data class, for judging a teacher.
-
-    As ``distill.classes`` says; where it leaves none, by name. Where all classes are treated as
-    one, so are the teacher's.
-
-    Raises:
-        ConfigError: A class of ``distill.classes`` does not exist.
-    """
-    if config.train.single_cls:
-        return dict.fromkeys(range(len(teacher)), 0)
-    columns = _column_of(shared_columns(config.distill.classes, data, teacher), len(data))
-    found = {theirs: ours for ours, theirs in enumerate(columns) if theirs >= 0}
-    return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
-
-
-def worth(
-    teaching: Teaching, number: int, index: DatasetIndex, config: Config, device: torch.device
-) -> dict[str, float] | None:
-    """Return a teacher's scores on at most 200 val images, through the student's own loader.
-
-    Cached by weights, data and size. None when teacher and data share no class. Where all classes
-    are treated as one, so are the teacher's.
-
-    Raises:
-        TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
-    """
-    teacher, record = teaching.panel.teachers[number], teaching.records[number]
-    classes = class_map(config, teacher.names, index.names)
-    if not classes:
-        return None
-    size = config.train.image_size
-    scores, cache = None, None
-    if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
-        told = f"{sorted(classes.items())} {record.get('images')}"
-        known = hashlib.sha256(told.encode()).hexdigest()[:8]
-        key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
-        cache = cache_root() / "teachers" / f"{key}.json"
-        scores = _read(cache)
-    if scores is None:
-        chosen = sample(index, VAL_IMAGES)
-        loader = evaluation_loader(chosen, image_size=size, batch=config.train.images, workers=0)
-        found = evaluate(
-            lambda images: _predicted(teacher, images),
-            loader,
-            chosen,
-            device=device,
-            class_map=classes,
-        )
-        scores = {name: float(getattr(found, name)) for name in ("AP", "AP50", "AP75")}
-        if cache is not None:
-            with suppress(OSError):  # a convenience: a full disk is no reason to stop
-                cache.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write_text(cache, json.dumps(scores))
-    source, data = str(record["source"]), shlex.quote(str(config.data))
-    if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
-        train = f"Train it on this data first:  tutelage train --weights {shlex.quote(source)}"
-        native = f"{train} --data {data}\n" if isinstance(teacher, NativeTeacher) else ""
-        raise TeacherError(
-            f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
-            f"{min(len(index), VAL_IMAGES)} val images.",
-            where=source,
-            fix=f"{native}Or go on all the same:  --set distill.accept_teacher=true",
-            code="T25",
-        )
-    return scores
-
-
-def _predicted(teacher: Teacher, images: torch.Tensor) -> Predictions:
-    """Return what a teacher predicts.
-
-    Raises:
-        TeacherError: Not all of it is finite.
-    """
-    found = cast("Predictions", teacher(images, predictions=True).predictions)
-    if not bool(found.xyxy.isfinite().all() and found.logits.isfinite().all()):
-        what = f"The predictions of {teacher.title} are not finite"
-        raise TeacherError(what, fix="Mend it, or use another one.", code="T26")
-    return found
-
-
-def sample(index: DatasetIndex, count: int, seed: int = 0) -> DatasetIndex:
-    """Return a seeded choice of ``count`` images, or the index itself if it is no larger."""
-    if len(index) <= count:
-        return index
-    chosen = np.random.default_rng(seed).permutation(len(index))[:count]
-    return index.subset(np.sort(chosen))
-
-
-def _read(cache: Path) -> dict[str, float] | None:
-    try:
-        scores: Mapping[str, float] = json.loads(cache.read_text())
-        return {name: float(scores[name]) for name in ("AP", "AP50", "AP75")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -21,7 +21,7 @@ from tutelage.evaluation.validate import validate
 from tutelage.models.detector import check_image_size
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, Teacher, fingerprint
-from tutelage.train.teaching import class_map
+from tutelage.train.worth import class_map
 from tutelage.weights.store import identity
 
 BEST = "best.safetensors"
