@@ -10,7 +10,7 @@ demo: install
 	$(BIN)/tutelage demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 install: $(INSTALLED)
 

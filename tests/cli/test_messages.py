@@ -265,8 +265,12 @@ def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_loader_process_that_the_system_kills(train, monkeypatch) -> None:
+    main, read = os.getpid(), DetectionDataset.__getitem__
+
     def killed(self, position):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() == main:  # which reads a few images itself
+            return read(self, position)
+        return os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(DetectionDataset, "__getitem__", killed)
     answer = train("--workers", "1")
