@@ -148,7 +148,7 @@ def _container() -> tuple[Room, ...]:
 
 
 def highest() -> int:
-    """Return the most bytes that this process has ever use in main memory; 0: not known."""
+    """Return the most bytes of main memory that this process has ever held."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource
