@@ -82,13 +82,13 @@ def poisoned(tree: Any, rng: random.Random) -> Any:
             case 0:
                 del holder[key]
             case 1:
-                holder[key] = [copy.deepcopy(value)] * rng.choice([1, 2, 9])
+                holder[key] = [copy.deepcopy(value) for _ in range(rng.choice([1, 2, 9]))]
             case 2:
                 holder[key] = {"a": copy.deepcopy(value)}
             case 3:
                 holder[key] = _DEEP + rng.choice("[{") + str(rng.choice([5, 30, 900, 60_000]))
             case 4 if isinstance(holder, dict):
-                holder[f"{key}{_TWICE}"] = rng.choice(VALUES)
+                holder[f"{key}{_TWICE}"] = copy.deepcopy(rng.choice(VALUES))
             case 5 if isinstance(holder, dict):
                 holder[rng.choice(TEXTS)] = holder.pop(key)
             case 6:
@@ -98,7 +98,7 @@ def poisoned(tree: Any, rng: random.Random) -> Any:
             case 7 if isinstance(value, int | float | str):
                 holder[key] = rng.choice([str(value), [value], -1, f"{value} "])
             case _:
-                holder[key] = rng.choice(VALUES)
+                holder[key] = copy.deepcopy(rng.choice(VALUES))
         if len(repr(tree)) > 300_000:
             break
     return tree

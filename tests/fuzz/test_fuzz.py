@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from tests.fuzz.watch import Watch
 from tutelage.data import open_dataset
 from tutelage.data.image import MOST_PIXELS, read_image, read_size
 from tutelage.errors import ConfigError, DataError, UserError, WeightsError
-from tutelage.models import build
+from tutelage.models import build, load
 from tutelage.train.saved import load_optimizer
 from tutelage.train.state import FORMAT, read_state
 
@@ -166,6 +167,17 @@ def test_models_beyond_measure(change: dict[str, object]) -> None:
         build({**tree, **change}, ["a", "b"])
 
 
+def test_classes_beyond_measure(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(seeds.SMALL_MODEL.replace("nc: 2", "nc: 1000000000"))
+    assert "nc: 1000000000" in path.read_text()
+    with Watch(tmp_path, mib=200), pytest.raises(ConfigError, match=r"nc must be .* up to 100,000"):
+        load(path)
+    path.write_text("train: a\nval: a\nnc: 1000000000\n")
+    with Watch(tmp_path, mib=200), pytest.raises(DataError, match="has no 'names'"):
+        open_dataset(str(path), "train")
+
+
 def test_a_row_beyond_measure() -> None:
     import yaml
 
@@ -219,8 +231,53 @@ def test_moments_that_no_optimizer_has_written(name: str, change: dict, message:
     entries = state["state"][0]
     entries.update(change)
     state["state"][0] = {key: value for key, value in entries.items() if value is not ...}
-    with pytest.raises(ValueError, match=message):
-        load_optimizer(fresh(), state)
+    for optimizer in (fresh(), AcceleratedOptimizer(fresh())):
+        with pytest.raises(ValueError, match=message):
+            load_optimizer(optimizer, state)
+
+
+@pytest.mark.parametrize("lost", [{}, {"momentum_buffer": None}])
+def test_momenta_that_are_missing_begin_anew(lost: dict) -> None:
+    """As they begin in a run; SGD itself takes all or none."""
+
+    def fresh() -> torch.optim.SGD:
+        shapes = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]
+        return torch.optim.SGD(shapes, lr=0.1, momentum=0.9, nesterov=True, fused=True)
+
+    def step(optimizer: torch.optim.SGD) -> list[torch.Tensor]:
+        parameters = optimizer.param_groups[0]["params"]
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, 0.5)
+        optimizer.step()
+        return [parameter.detach() for parameter in parameters]
+
+    optimizer = fresh()
+    step(optimizer)
+    state = optimizer.state_dict()
+    state["state"][1] = lost
+    resumed = fresh()
+    load_optimizer(resumed, state)
+    assert step(resumed)[1].tolist() == step(fresh())[1].tolist()
+
+
+def test_data_that_no_run_has_told(tmp_path: Path) -> None:
+    sound = {"images": 1, "boxes": 2, "sha256": "a"}
+    progress = {"best": 0.1, "best_epoch": 0, "best_scores": {}, "readings": [], "threads": 1}
+    for data, fits in (
+        ({"train": sound}, True), ({"train": {**sound, "boxes": "2"}}, False),
+        ({"x": sound}, False),
+    ):  # fmt: skip
+        state = {
+            "format": FORMAT, "task": {}, "ema": {}, "optimizer": {"state": {}, "param_groups": []},
+            "scaler": None, "weights": {}, "balance": {}, "position": [1, 0],
+            "progress": {**progress, "data": data}, "config": "",
+        }  # fmt: skip
+        torch.save(state, tmp_path / "last.pt")
+        if fits:
+            assert read_state(tmp_path / "last.pt")["progress"]["data"] == data
+        else:
+            with pytest.raises(WeightsError, match=r"last.pt is damaged \(progress.data"):
+                read_state(tmp_path / "last.pt")
 
 
 def test_no_message_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

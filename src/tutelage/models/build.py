@@ -18,6 +18,7 @@ from tutelage.models.transfer import TransferReport, transfer
 
 Source = str | Path | Mapping[str, Any]
 YAML = (".yaml", ".yml")
+MAX_CLASSES = 100_000
 
 __all__ = [
     "ARCHITECTURES",
@@ -199,6 +200,9 @@ def _stored_names(
     if checkpoint is not None:
         return checkpoint.names
     count = mapping.get("nc")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(f"{name}: nc must be a positive integer, got {count!r}.", code="C28")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CLASSES:
+        raise ConfigError(
+            f"{name}: nc must be a positive integer up to {MAX_CLASSES:,}, got {count!r}.",
+            code="C28",
+        )
     return tuple(map(str, range(count)))

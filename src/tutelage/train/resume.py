@@ -99,9 +99,9 @@ def check_data(progress: Mapping[str, Any], parts: Parts, folder: str) -> None:
         return
     now = data_of(parts)
     other = [
-        f"{name}: {_counted(now[name])}, before {_counted(before)}"
+        f"{name}: {_counted(now.get(name))}, before {_counted(before)}"
         for name, before in began.items()
-        if now[name] != before
+        if now.get(name) != before
     ]
     if other:
         raise DataError(
@@ -112,7 +112,9 @@ def check_data(progress: Mapping[str, Any], parts: Parts, folder: str) -> None:
         )
 
 
-def _counted(found: Mapping[str, Any]) -> str:
+def _counted(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "none"
     return f"{found['images']} images with {found['boxes']} boxes ({found['sha256'][:8]}…)"
 
 

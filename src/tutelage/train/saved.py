@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -15,6 +16,7 @@ from tutelage.errors import WeightsError
 _Number = int | float
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
 _Tensors = dict[str, Tensor]
+_MOMENTUM = "momentum_buffer"
 _NEEDED = frozenset({"step", "exp_avg", "exp_avg_sq"})  # of every parameter that Adam has moved
 
 
@@ -29,6 +31,12 @@ class _Means(_Lax):
     sums: _Tensors
 
 
+class _Split(_Lax):
+    images: _Count
+    boxes: _Count
+    sha256: str
+
+
 class _Progress(_Lax):
     best: _Number
     best_epoch: Annotated[int, Field(ge=-1, lt=2**31)]
@@ -36,6 +44,7 @@ class _Progress(_Lax):
     readings: list[dict[str, Any]]
     threads: Annotated[int, Field(ge=1, le=4096)]
     teachers: list[str] = []
+    data: dict[Literal["train", "val", "distill.images"], _Split] | None = None
     means: _Means | None = None
     anchors: list[Any] | tuple[Any, ...] = ()
     arch: dict[Any, Any] | None = None
@@ -63,11 +72,16 @@ class _State(_Lax):
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load the state of an optimizer; PyTorch compares it with its parameters only in part.
 
+    Args:
+        optimizer: Also one that is wrapped by Accelerate.
+        state: Its ``state_dict()``.
+
     Raises:
         ValueError: A setting or a tensor is not what this optimizer would have.
     """
     before = [dict(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
+    adam = isinstance(getattr(optimizer, "optimizer", optimizer), Adam)
     for old, new in zip(before, optimizer.param_groups, strict=True):
         for name, value in old.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -76,14 +90,23 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
                 raise ValueError(f"{name} of a group is {new.get(name)!r}")
         for parameter in new["params"]:
             entries = optimizer.state.get(parameter, {})
-            missing = _NEEDED - entries.keys() if entries and isinstance(optimizer, Adam) else ()
+            missing = _NEEDED - entries.keys() if entries and adam else ()
             if missing:
                 raise ValueError(f"{min(missing)} of a parameter is missing")
             for name, value in entries.items():
                 fits = isinstance(value, Tensor) and value.shape in (parameter.shape, ())
-                # Momentum begins with the first gradient; SGD makes it from nothing.
-                if not fits and not (value is None and name == "momentum_buffer"):
+                if not fits and not (value is None and name == _MOMENTUM):
                     raise ValueError(f"{name} does not fit its parameter")
+        _complete(optimizer, new["params"])
+
+
+def _complete(optimizer: Optimizer, parameters: list[Tensor]) -> None:
+    """Give the parameters that lack a momentum what it begins with: SGD takes all or none."""
+    known = [optimizer.state.get(each, {}).get(_MOMENTUM) for each in parameters]
+    if any(momentum is not None for momentum in known):
+        for each, momentum in zip(parameters, known, strict=True):
+            if momentum is None:
+                optimizer.state[each][_MOMENTUM] = torch.zeros_like(each)
 
 
 def check_state(state: Mapping[str, Any], path: Path) -> None:

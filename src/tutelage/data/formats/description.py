@@ -18,6 +18,9 @@ from tutelage.errors import DataError, MissingSplitError, nearest
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 
 
+EXAMPLES = 100  # names that an error writes out, to be pasted
+
+
 class Named(NamedTuple):
     """What a data yaml says of one split, before any image is looked for.
 
@@ -138,7 +141,9 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
     given = document.get("names")
     if given is None:
         count = document.get("nc")
-        names = [f"class{i}" for i in range(count)] if isinstance(count, int) else ["cat", "dog"]
+        names = ["cat", "dog"]
+        if isinstance(count, int) and count <= EXAMPLES:
+            names = [f"class{i}" for i in range(count)]
         found = ", ".join(map(str, document)) or "nothing"
         raise DataError(
             f"{path.name} has no 'names' (found: {found}).",
