@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 from tutelage.demo import SHIPPED, TEACHER, TEACHER_EPOCHS, settings
-from tutelage.train.events import Evaluated, Finished
-from tutelage.train.run import run_training
+from tutelage.run.events import Evaluated, Finished
+from tutelage.run.run import run_training
 from tutelage.weights.store import load_best, save_best
 
 TARGET = Path(__file__).parent.parent / "src" / "tutelage" / SHIPPED

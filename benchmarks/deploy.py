@@ -22,7 +22,7 @@ import torch
 
 from tutelage.deploy.export import export
 from tutelage.deploy.runtime import open_model
-from tutelage.evaluation.runnable import predictor
+from tutelage.evaluation.predictor import predictor
 from tutelage.models import build
 from tutelage.models.graph import GraphDetector
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import DetectionDataset, open_dataset
-from tutelage.data.ram import ImageCache
-from tutelage.data.sampling import Key
+from tutelage.data.image_cache import ImageCache
+from tutelage.data.sampler import Key
 
 ARMS = {
     "mosaic of 4": {"mosaic9": 0.0},

@@ -26,10 +26,10 @@ from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Panel
 from tutelage.train.ema import make_ema
-from tutelage.train.guide import Guide
 from tutelage.train.loop import fit
-from tutelage.train.optim import make_optimizer
-from tutelage.train.plan import Plan
+from tutelage.train.optimizer import make_optimizer
+from tutelage.train.schedule import Plan
+from tutelage.train.supervision import Guide
 from tutelage.train.task import Task
 
 BATCH, SIZE, BOXES, ACCUMULATION = 8, 320, 20, 8

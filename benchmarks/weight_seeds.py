@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from tutelage.demo import EPOCHS, settings, shipped_teacher
-from tutelage.train.events import Finished
-from tutelage.train.run import run_training
+from tutelage.run.events import Finished
+from tutelage.run.run import run_training
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tutelage.compare.side_by_side import Outcome, Stage
 from tutelage.demo import TEACHER, run_demo, settings, shipped_teacher
 from tutelage.models.build import load
-from tutelage.train.events import Finished, Planned
-from tutelage.train.side_by_side import Outcome, Stage
+from tutelage.run.events import Finished, Planned
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tutelage.compare.side_by_side import Arm, Outcome, Stage, concluded, measured
 from tutelage.config.load import Resolved, load_config
 from tutelage.errors import WeightsError
-from tutelage.train.events import Event, Finished
-from tutelage.train.folder import write_json
-from tutelage.train.run import run_training
-from tutelage.train.side_by_side import Arm, Outcome, Stage, concluded, measured
+from tutelage.run.events import Event, Finished
+from tutelage.run.folder import write_json
+from tutelage.run.run import run_training
 
 DATA, SIZE = "digits", 128
 STUDENT, TEACHER = "yolov7-tiny@0.25", "yolov7-tiny@0.45"
@@ -87,7 +87,7 @@ def run_demo(
         train_teacher: Train the teacher first instead of using the one in the package.
 
     Yields:
-        Stages, the events of each run, and the :class:`~tutelage.train.side_by_side.Outcome`.
+        Stages, the events of each run, and the :class:`~tutelage.compare.side_by_side.Outcome`.
     """
     started = time.monotonic()
     if train_teacher:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tutelage.cli.app import run
+from tutelage.run.events import EpochDone, Evaluated, Finished, Planned, StepDone
 from tutelage.structures import Losses
-from tutelage.train.events import EpochDone, Evaluated, Finished, Planned, StepDone
 
 
 @dataclass
 class Engine:
-    """Stands for ``tutelage.train.run.run_training``: remembers its call, plays a script."""
+    """Stands for ``tutelage.run.run.run_training``: remembers its call, plays a script."""
 
     script: list[Any] = field(default_factory=list)
     config: Any = None
@@ -38,9 +38,9 @@ class Answer:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    fake, module = Engine(), ModuleType("tutelage.train.run")
+    fake, module = Engine(), ModuleType("tutelage.run.run")
     module.run_training = fake.run_training  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "tutelage.train.run", module)
+    monkeypatch.setitem(sys.modules, "tutelage.run.run", module)
     return fake
 
 

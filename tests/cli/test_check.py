@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.annotated import make_coco, make_voc, voc_text
-from tests.data.making import NAMES, write_text, write_yaml
+from tests.data.annotation_files import make_coco, make_voc, voc_text
 from tests.data.test_check import CASES, GOOD, OTHER, label, make_sound
+from tests.data.write_dataset import NAMES, write_text, write_yaml
 from tutelage.cli import check as command
 
 

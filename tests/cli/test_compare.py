@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tutelage.compare.run import Compared, RunBegins, RunFailed, Surveyed
+from tutelage.compare.table import Row
 from tutelage.evaluation import Difference
-from tutelage.train.compare import Compared, RunBegins, RunFailed, Surveyed
-from tutelage.train.verdicts import Row
 
 BASE = ("--data", "d.yaml", "--teacher-weights", "t.pt")
 
@@ -33,7 +33,7 @@ def played(monkeypatch, script) -> dict[str, Any]:
         rows = (Row("baseline", seeds=(0,), AP=0.2), row)
         yield Compared("runs/c", "test", {"teacher": 0.5}, rows, ("A note.",), call["failed"])
 
-    monkeypatch.setattr("tutelage.train.compare.run_comparison", run_comparison)
+    monkeypatch.setattr("tutelage.compare.run.run_comparison", run_comparison)
     return call
 
 

@@ -15,8 +15,8 @@ from tutelage.cli.console import (
     make_display,
     summed,
 )
+from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 from tutelage.structures import Losses
-from tutelage.train.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 
 
 class OnDevice:

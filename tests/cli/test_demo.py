@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.train.side_by_side import Arm, Outcome, Stage
+from tutelage.compare.side_by_side import Arm, Outcome, Stage
 
 
 def outcome() -> Outcome:

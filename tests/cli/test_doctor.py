@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from tests.data.making import make_scenes
+from tests.data.write_dataset import make_scenes
+from tutelage.doctor import examine as engine
+from tutelage.doctor.advice import Suggestion
+from tutelage.doctor.findings import Finding, Level, Measured, Stage, StepCost, Worth
 from tutelage.structures import Tap
-from tutelage.train import doctor as engine
-from tutelage.train.advice import Suggestion
-from tutelage.train.diagnosis import Finding, Level, Measured, Stage, StepCost, Worth
 
 FOUND = [
     Stage("networks and data", 0),

@@ -12,11 +12,11 @@ import typer
 import tutelage.errors
 from tutelage.cli.app import app
 from tutelage.cli.codes import CODES, FINDINGS
+from tutelage.cli.error_messages import Interrupted
 from tutelage.cli.explain import FAMILIES, markdown, page
-from tutelage.cli.legacy import COMMANDS
-from tutelage.cli.problems import Interrupted
+from tutelage.cli.yolo_flags import COMMANDS
 from tutelage.data.findings import Finding, code_of
-from tutelage.train.unlabelled import HELD_OUT
+from tutelage.setup.unlabelled import HELD_OUT
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tutelage"

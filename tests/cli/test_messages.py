@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from tests.data.making import NAMES
-from tests.train.tiny import make_data, make_teacher
+from tests.data.write_dataset import NAMES
+from tests.run.small_runs import make_data, make_teacher
 from tutelage.data.dataset import DetectionDataset
 from tutelage.train.task import Task
 
@@ -219,8 +219,8 @@ def test_18_device_absent(train, monkeypatch) -> None:
 
 def test_18_no_gpu_is_a_warning(train, monkeypatch) -> None:
     text = "No GPU found; training on CPU: about 0 min per epoch at this size."
-    monkeypatch.setattr("tutelage.train.pace.LONG", 0.0)
-    monkeypatch.setattr("tutelage.train.pace.STEPS", 1)
+    monkeypatch.setattr("tutelage.run.monitors.pace.LONG", 0.0)
+    monkeypatch.setattr("tutelage.run.monitors.pace.STEPS", 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "No GPU" not in train("--name", "cpu").out  # as asked for
     answer = train("--device", "auto", "--epochs", "2", "--name", "a")
@@ -230,7 +230,7 @@ def test_18_no_gpu_is_a_warning(train, monkeypatch) -> None:
 
 
 def test_19_missing_extra(cli, teacher, monkeypatch) -> None:
-    monkeypatch.setattr("tutelage.deploy.extras.find_spec", lambda package: None)
+    monkeypatch.setattr("tutelage.deploy.optional_packages.find_spec", lambda package: None)
     answer = cli("export", teacher[1], "--to", "openvino")
     check(answer, "E19", 5, "not installed", "pip install 'tutelage[")
 
@@ -249,9 +249,10 @@ def test_20_export_differs(cli, teacher, data, monkeypatch) -> None:
 
 def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
     scores = {"AP": 0.29, "AP50": 0.5, "AP75": 0.2}
-    monkeypatch.setattr("tutelage.train.prepare.worth", lambda *args: scores)
+    monkeypatch.setattr("tutelage.run.preflight.before_training.worth", lambda *args: scores)
     monkeypatch.setattr(
-        "tutelage.train.prepare.scores_on_val", lambda *args: SimpleNamespace(AP=0.33)
+        "tutelage.run.preflight.before_training.scores_on_val",
+        lambda *args: SimpleNamespace(AP=0.33),
     )
     answer = train(*teacher, "--cfg", "yolov7-tiny@0.25", "--weights", teacher[1], "--dry-run",
                    "--method", "cwd:weight=1")  # fmt: skip

@@ -12,7 +12,7 @@ from tutelage.config import load_config
 from tutelage.config.describe import leaves
 from tutelage.config.dump import dump
 from tutelage.errors import TrainingError
-from tutelage.train.events import Notice, Planned
+from tutelage.run.events import Notice, Planned
 
 
 def test_each_option_leads_to_a_setting() -> None:
@@ -236,7 +236,7 @@ def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
         signal.raise_signal(signal.SIGTERM)  # to this thread: other libraries have threads, too
         yield script[1]
 
-    sys.modules["tutelage.train.run"].run_training = engine_call  # type: ignore[attr-defined]
+    sys.modules["tutelage.run.run"].run_training = engine_call  # type: ignore[attr-defined]
     assert cli("train", "--data", "d.yaml").code == 130
     assert signal.getsignal(signal.SIGTERM) is before
 

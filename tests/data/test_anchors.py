@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.data.making import make_dataset
+from tests.data.write_dataset import make_dataset
 from tutelage.data import open_splits
 from tutelage.data.anchors import recall, search, sides
 

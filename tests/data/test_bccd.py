@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.making import write_yaml
+from tests.data.write_dataset import write_yaml
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import open_dataset, training_loader
 

@@ -13,12 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.annotated import make_coco, make_voc
-from tests.data.making import NAMES, make_dataset, picture, write_image, write_text, write_yaml
+from tests.data.annotation_files import make_coco, make_voc
+from tests.data.write_dataset import (
+    NAMES,
+    make_dataset,
+    picture,
+    write_image,
+    write_text,
+    write_yaml,
+)
 from tutelage.data.check import examine
 from tutelage.data.findings import Finding
 from tutelage.errors import DataError
-from tutelage.train.unlabelled import HELD_OUT
+from tutelage.setup.unlabelled import HELD_OUT
 
 GOOD = "0 0.5 0.5 0.25 0.5\n"
 OTHER = "1 0.4 0.4 0.25 0.25\n"
@@ -242,8 +249,8 @@ def test_empty_and_flat_images_are_no_twins(tmp_path: Path) -> None:
 
 
 def test_other_images_differ_in_more_bits_than_near(tmp_path: Path) -> None:
-    from tutelage.data.check.looks import look
-    from tutelage.data.check.twins import NEAR, _near
+    from tutelage.data.check.duplicates import NEAR, _near
+    from tutelage.data.check.image_stats import look
 
     images = [str(write_image(tmp_path / f"{n}.png", seed=n)) for n in range(30)]
     seen = look(images, lambda _: None).hashes
@@ -263,7 +270,7 @@ def test_other_images_differ_in_more_bits_than_near(tmp_path: Path) -> None:
 
 def test_a_camera_that_stands_still_takes_no_square_of_time() -> None:
     """All share most bands: each is compared with the next few of its kind."""
-    from tutelage.data.check.twins import COMPARED, _near
+    from tutelage.data.check.duplicates import COMPARED, _near
 
     rng = np.random.default_rng(0)
     hashes = np.zeros((3_000, 2), np.uint64)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.data.annotated import make_coco, write_coco
-from tests.data.making import write_image, write_yaml
+from tests.data.annotation_files import make_coco, write_coco
+from tests.data.write_dataset import write_image, write_yaml
 from tutelage.data import Finding, open_dataset, open_splits
 from tutelage.errors import DataError, MissingSplitError
 

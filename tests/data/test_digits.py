@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tutelage.data import digits
-from tutelage.data.scenes import Scenes
+from tutelage.data.digit_scenes import Scenes
 from tutelage.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:

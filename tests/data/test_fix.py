@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.annotated import make_coco, make_voc, write_coco
-from tests.data.making import NAMES, make_dataset, write_image, write_text, write_yaml
+from tests.data.annotation_files import make_coco, make_voc, write_coco
 from tests.data.test_check import GOOD, OTHER, make_sound
+from tests.data.write_dataset import NAMES, make_dataset, write_image, write_text, write_yaml
 from tutelage.data import open_dataset, open_splits
 from tutelage.data.check import examine
-from tutelage.data.check.atlas import atlas
-from tutelage.data.check.encoding import plain_text
 from tutelage.data.check.fix import write_fixed
+from tutelage.data.check.html_report import atlas
+from tutelage.data.check.label_encoding import plain_text
 from tutelage.errors import ConfigError
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from tests.data.making import make_scenes
+from tests.data.write_dataset import make_scenes
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_dataset, training_loader
 from tutelage.data.dataset import UnreadableError
-from tutelage.data.sample import GREY, letterbox, letterbox_geometry
+from tutelage.data.letterbox import GREY, letterbox, letterbox_geometry
 from tutelage.structures import Batch
 
 SIZES = ((64, 48), (40, 64), (200, 100))

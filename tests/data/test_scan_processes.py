@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.data.making import make_scenes
+from tests.data.write_dataset import make_scenes
 from tutelage.data import open_dataset
 from tutelage.data.formats import scan as module
 

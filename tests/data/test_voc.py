@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.annotated import make_voc, voc_text
-from tests.data.making import write_image, write_text, write_yaml
+from tests.data.annotation_files import make_voc, voc_text
+from tests.data.write_dataset import write_image, write_text, write_yaml
 from tutelage.data import open_dataset, open_splits
-from tutelage.data.formats.labels import Fault
 from tutelage.data.formats.voc import parse_voc
+from tutelage.data.formats.yolo_labels import Fault
 from tutelage.errors import DataError, MissingSplitError
 
 SIZE = (64, 48)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.making import make_dataset, picture, write_image, write_text, write_yaml
+from tests.data.write_dataset import make_dataset, picture, write_image, write_text, write_yaml
 from tutelage.data import Finding, open_dataset, open_splits
-from tutelage.data.cache import cache_root
+from tutelage.data.array_cache import cache_root
 from tutelage.data.image import read_image, read_size
 from tutelage.errors import DataError
 

@@ -127,7 +127,8 @@ def test_what_cannot_work(argv, code, message, cli, run, monkeypatch) -> None:
 def test_a_missing_extra_has_its_command_and_code_5(cli, run, monkeypatch) -> None:
     monkeypatch.chdir(run.parent)
     monkeypatch.setattr(
-        "tutelage.deploy.extras.find_spec", lambda name: None if name == "openvino" else name
+        "tutelage.deploy.optional_packages.find_spec",
+        lambda name: None if name == "openvino" else name,
     )
     answer = cli("export", "run", "--to", "openvino")
     assert (answer.code, answer.err) == (

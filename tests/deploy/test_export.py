@@ -18,13 +18,13 @@ import yaml
 from tests.deploy.conftest import NAMES, SIZE, TINY
 from tutelage.deploy.export import KINDS, export
 from tutelage.deploy.network import DeployedNetwork
-from tutelage.deploy.origin import origin_of
 from tutelage.deploy.predict import predict
 from tutelage.deploy.runtime import open_model, read_metadata
+from tutelage.deploy.source_model import origin_of
 from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
-from tutelage.evaluation.runnable import predictor, trained_size
+from tutelage.evaluation.predictor import predictor, trained_size
 from tutelage.models import GraphDetector
 
 FORMATS = [
@@ -249,7 +249,7 @@ def test_integers_need_data(graph, run) -> None:
 def test_a_missing_package_is_named_before_anything_is_done(run, monkeypatch) -> None:
     absent = {"openvino", "onnxslim"}
     monkeypatch.setattr(
-        "tutelage.deploy.extras.find_spec", lambda name: None if name in absent else name
+        "tutelage.deploy.optional_packages.find_spec", lambda name: None if name in absent else name
     )
     with pytest.raises(MissingExtraError) as caught:
         export(run, "openvino")
@@ -280,7 +280,7 @@ def test_foreign_and_damaged_files(converted: Any, tmp_path: Path) -> None:
 
 def test_without_data_or_digits_images_are_asked_for(graph, run, monkeypatch) -> None:
     (run / "config.yaml").unlink()
-    monkeypatch.setattr("tutelage.deploy.real.BUILT_IN", None)
+    monkeypatch.setattr("tutelage.deploy.verification_images.BUILT_IN", None)
     with pytest.raises(ExportError, match="no real image"):
         export(run)
     done = export(run, images=run.parent / "d" / "images")

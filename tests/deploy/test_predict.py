@@ -19,7 +19,7 @@ from tutelage.deploy.predict import predict_each
 from tutelage.deploy.runtime import open_model
 from tutelage.deploy.sources import list_files, read_frames
 from tutelage.errors import ConfigError, DataError, MissingExtraError
-from tutelage.evaluation.runnable import half_precision, predictor
+from tutelage.evaluation.predictor import half_precision, predictor
 from tutelage.models import GraphDetector
 from tutelage.structures import Detections
 

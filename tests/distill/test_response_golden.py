@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tests.distill.fakes import NO_BOXES, SIZE
+from tutelage.distill.iou_loss import overlap_loss
 from tutelage.distill.methods.bckd import box_loss, class_loss, disagreement
 from tutelage.distill.methods.frs import FRS
 from tutelage.distill.methods.ld import softmax_divergence, valuable_region
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.distill.methods.sl2 import ScoreWeightedL2
-from tutelage.distill.overlap import overlap_loss
 from tutelage.distill.scores import score_maps
 from tutelage.structures import Knowledge, Predictions
 

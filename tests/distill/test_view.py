@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tutelage.distill import View, best_teacher, pick
-from tutelage.distill.pick import only, worth_per_image
+from tutelage.distill import View, best_teacher, teacher_selection
+from tutelage.distill.teacher_selection import only, worth_per_image
 from tutelage.structures import Knowledge, Predictions, Targets
 
 TARGETS = Targets(torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1]), torch.rand(3, 4))
@@ -126,5 +126,5 @@ def test_worth_of_one_class_is_objectness_and_many_boxes_are_looked_at_in_parts(
     targets = Targets(torch.arange(2).repeat_interleave(5), torch.zeros(10).long(), boxes)
     whole = worth_per_image(seen, [0], targets)
     assert float(whole.max()) > 0.3
-    monkeypatch.setattr(pick, "BOXES", 3)
+    monkeypatch.setattr(teacher_selection, "BOXES", 3)
     torch.testing.assert_close(worth_per_image(seen, [0], targets), whole)

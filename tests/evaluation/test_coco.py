@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.evaluation.making import NAMES, detect, make_index, pycocotools_evaluation
+from tests.evaluation.synthetic_coco import NAMES, detect, make_index, pycocotools_evaluation
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import METRICS, CocoEvaluation
 from tutelage.evaluation.scores import to_table

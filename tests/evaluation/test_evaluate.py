@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.evaluation.making import make_index
+from tests.evaluation.synthetic_coco import make_index
 from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader
-from tutelage.data.sample import letterbox_geometry
+from tutelage.data.letterbox import letterbox_geometry
 from tutelage.evaluation import Found, collect, evaluate, merge, score
 from tutelage.evaluation.evaluate import to_original
 from tutelage.structures import Batch, Detections, Predictions, Targets

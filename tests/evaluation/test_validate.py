@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.evaluation.making import make_index
+from tests.evaluation.synthetic_coco import make_index
 from tutelage.errors import ConfigError, DataError, WeightsError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.runnable import from_rows, predictor
+from tutelage.evaluation.predictor import from_rows, predictor
 from tutelage.evaluation.validate import match_classes, validate
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector

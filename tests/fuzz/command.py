@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from tutelage.cli.problems import RunError, explain
+from tutelage.cli.error_messages import RunError, explain
 
 LONGEST = 8_000
 

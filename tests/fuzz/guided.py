@@ -12,8 +12,8 @@ from tests.fuzz import seeds
 
 
 def _labels(content: bytes) -> None:
-    from tutelage.data.check.encoding import plain_text
-    from tutelage.data.formats.labels import parse_labels
+    from tutelage.data.check.label_encoding import plain_text
+    from tutelage.data.formats.yolo_labels import parse_labels
 
     for text in (content.decode("utf-8-sig", "replace"), plain_text(content)):
         rows, bad = parse_labels(text)
@@ -33,7 +33,7 @@ def _voc(content: bytes) -> None:
 
 
 def _data(content: bytes) -> None:
-    from tutelage.config.source import load_yaml
+    from tutelage.config.yaml_reader import load_yaml
 
     try:
         load_yaml(content.decode("utf-8", "replace"))

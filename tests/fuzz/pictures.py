@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests.data.making import picture
+from tests.data.write_dataset import picture
 from tests.fuzz.mutation import damaged
 
 SIDES = (0, 1, 9, 10, 63, 65, 4_000, 17_000, 30_000, 65_535, 2**31 - 1, 2**31, 2**32 - 1)

@@ -14,11 +14,11 @@ import yaml
 from tests.fuzz import seeds
 from tests.fuzz.command import command
 from tests.fuzz.mutation import VALUES, damaged, from_tree, poisoned
-from tests.train.tiny import settings
+from tests.run.small_runs import settings
 from tests.weights.mutation import mutate as mutate_weights
-from tutelage.train import run as running
-from tutelage.train.assemble import assemble
-from tutelage.train.events import EpochDone
+from tutelage.run import run as running
+from tutelage.run.events import EpochDone
+from tutelage.setup.build import assemble
 
 
 class RunFolder:

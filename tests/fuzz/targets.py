@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import yaml
 
-from tests.data.annotated import make_coco, make_voc
-from tests.data.making import NAMES, make_dataset, make_scenes, write_text, write_yaml
+from tests.data.annotation_files import make_coco, make_voc
+from tests.data.write_dataset import NAMES, make_dataset, make_scenes, write_text, write_yaml
 from tests.fuzz import seeds
 from tests.fuzz.command import FaultError, command
 from tests.fuzz.mutation import Mutate, from_text, from_tree

@@ -17,7 +17,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.making import make_dataset, write_image, write_text, write_yaml
+from tests.data.write_dataset import make_dataset, write_image, write_text, write_yaml
 from tests.fuzz import seeds
 from tests.fuzz.guided import PARSERS
 from tests.fuzz.pictures import EPS, bomb
@@ -27,8 +27,8 @@ from tutelage.data import open_dataset
 from tutelage.data.image import MOST_PIXELS, read_image, read_size
 from tutelage.errors import ConfigError, DataError, UserError, WeightsError
 from tutelage.models import build, load
-from tutelage.train.saved import load_optimizer
-from tutelage.train.state import FORMAT, read_state
+from tutelage.run.saved import load_optimizer
+from tutelage.run.state import FORMAT, read_state
 
 ROUNDS = {"resume": 12, "model": 25}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from tutelage.losses.assign import Matches
+from tutelage.losses.assigner import Matches
 from tutelage.structures import Targets
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.losses.cases import criterion, random_raw, random_targets, targets_of
 from tests.losses.test_criterion import BOXES, SIZE, TERMS, assert_terms
 from tutelage.losses import AuxiliaryCriterion, Criterion, auxiliary
-from tutelage.losses.assign import AROUND, NEAREST
+from tutelage.losses.assigner import AROUND, NEAREST
 
 
 class Patient(Criterion):

@@ -10,9 +10,9 @@ from tests.models.graphs import changed
 from tutelage.errors import ConfigError
 from tutelage.models import GraphDetector, build, transfer
 from tutelage.models.catalog import named
-from tutelage.models.checkpoint import Checkpoint, restore
 from tutelage.models.detector import check_image_size
 from tutelage.models.heads import Detect, IAuxDetect
+from tutelage.models.weight_file import Checkpoint, restore
 
 ROWS = ["118", "119", "120", "121"]
 SIZE = (64, 128)

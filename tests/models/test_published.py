@@ -15,13 +15,13 @@ from torch import nn
 
 from tests.models.filling import fill_normal
 from tests.models.graphs import MENAGERIE
-from tests.models.test_forms import assert_same_outputs
+from tests.models.test_head_forms import assert_same_outputs
 from tests.weights.publishing import Wardrobe, publish, published
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build, load
 from tutelage.models.catalog import named
-from tutelage.models.checkpoint import read_checkpoint
 from tutelage.models.summary import summarise
+from tutelage.models.weight_file import read_checkpoint
 from tutelage.weights import read_foreign, save_best
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.train.tiny import CHECKPOINT, last, make_data, run, settings
-from tutelage.train.events import Finished, Planned
+from tests.run.small_runs import CHECKPOINT, last, make_data, run, settings
+from tutelage.run.events import Finished, Planned
 
 
 @pytest.fixture(scope="package")

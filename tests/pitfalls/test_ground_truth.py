@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tutelage.distill.masks import object_masks
 from tutelage.errors import TeacherError
+from tutelage.run.preflight.wiring import preflight
 from tutelage.structures import Targets
-from tutelage.train.preflight import preflight
 
 
 def check(xyxy):

@@ -2,15 +2,15 @@
 
 import torch
 
-from tests.train.parts import make_task
-from tests.train.tiny import told
+from tests.run.small_runs import told
+from tests.setup.parts import make_task
 from tutelage.cli.demo import outcome_lines
-from tutelage.train import side_by_side
-from tutelage.train.clock import Clocked
-from tutelage.train.events import EpochDone
-from tutelage.train.plan import Plan
-from tutelage.train.side_by_side import starts
-from tutelage.train.watch import Ended
+from tutelage.compare import side_by_side
+from tutelage.compare.side_by_side import starts
+from tutelage.run.events import EpochDone
+from tutelage.run.monitors.watch import Ended
+from tutelage.teachers.clock import Clocked
+from tutelage.train.schedule import Plan
 from tutelage.weights.store import load_header
 
 
@@ -34,7 +34,7 @@ def test_kd59_the_teachers_cost_is_logged_while_it_works(distilled):
 def test_kd59_time_is_per_step_and_memory_that_of_the_weights(monkeypatch):
     _, teacher = make_task()
     now = iter((0.0, 1.0, 5.0, 8.0))
-    monkeypatch.setattr("tutelage.train.clock.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("tutelage.teachers.clock.time.perf_counter", lambda: next(now))
     clocked = Clocked(teacher, torch.device("cpu"))
     images = torch.rand(1, 3, 64, 64)
     assert clocked.take() == {}

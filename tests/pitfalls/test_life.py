@@ -8,14 +8,14 @@ import weakref
 import pytest
 import torch
 
-from tests.train.parts import make_batch, make_task
+from tests.run.small_runs import last
+from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
-from tests.train.tiny import last
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
-from tutelage.train.events import Evaluated
+from tutelage.run.events import Evaluated
 from tutelage.train.loop import fit
-from tutelage.train.plan import Plan
+from tutelage.train.schedule import Plan
 from tutelage.weights.store import load_best
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -8,15 +8,15 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
-from tests.train.parts import make_batch, make_task
-from tests.train.tiny import CHECKPOINT, settings
+from tests.run.small_runs import CHECKPOINT, settings
+from tests.setup.parts import make_batch, make_task
 from tutelage.config.schema import TrainConfig
+from tutelage.run.events import EpochDone, StepDone
+from tutelage.run.monitors.watch import Skipped
+from tutelage.run.preflight.warnings import at_outset, dead_channels
+from tutelage.run.summary import plan_rows
+from tutelage.setup.build import assemble, make_accelerator
 from tutelage.structures import Losses
-from tutelage.train.assemble import assemble, make_accelerator
-from tutelage.train.describe import plan_rows
-from tutelage.train.events import EpochDone, StepDone
-from tutelage.train.outset import at_outset, dead_channels
-from tutelage.train.watch import Skipped
 
 STEP = StepDone(0, 1, Losses({}, {}), 0.01, None)
 

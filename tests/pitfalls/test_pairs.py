@@ -4,10 +4,10 @@ import pytest
 from torch import nn
 
 from tests.pitfalls.test_numerics import outset
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tutelage.config.schema import MethodConfig
 from tutelage.distill import build_methods
-from tutelage.train.outset import best_score, few_images
+from tutelage.run.preflight.warnings import best_score, few_images
 
 
 @pytest.mark.parametrize(("images", "told"), [(2, True), (3, True), (4, False)])

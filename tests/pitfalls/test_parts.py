@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
-from tutelage.train.events import EpochDone
+from tutelage.run.events import EpochDone
+from tutelage.run.monitors.watch import Ranks
+from tutelage.run.preflight.wiring import preflight
+from tutelage.run.state import restore
 from tutelage.train.loop import fit
-from tutelage.train.plan import Plan
-from tutelage.train.preflight import preflight
-from tutelage.train.state import restore
-from tutelage.train.watch import Ranks
+from tutelage.train.schedule import Plan
 
 BATCH = make_batch()
 

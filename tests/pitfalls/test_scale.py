@@ -3,9 +3,9 @@
 import pytest
 
 from tutelage.errors import TrainingError
-from tutelage.train.events import EpochDone
-from tutelage.train.plan import Plan
-from tutelage.train.watch import Shares
+from tutelage.run.events import EpochDone
+from tutelage.run.monitors.watch import Shares
+from tutelage.train.schedule import Plan
 
 PLAN = Plan(epochs=10, steps=50, batch=8, warmup_steps=60)  # readings up to step 250
 

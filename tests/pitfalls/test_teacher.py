@@ -5,14 +5,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.pitfalls.test_numerics import outset
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
+from tutelage.run.events import Evaluated
+from tutelage.run.monitors.watch import Passed
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, Panel
-from tutelage.train.events import Evaluated
 from tutelage.train.loop import fit, multi_scale
-from tutelage.train.plan import Plan
-from tutelage.train.watch import Passed
+from tutelage.train.schedule import Plan
 
 
 def test_kd12_train_mode_does_not_reach_the_teacher():

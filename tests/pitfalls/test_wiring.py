@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from tests.distill.fakes import NO_BOXES, SIZE
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.distill.methods import FGD
+from tutelage.run.events import EpochDone
+from tutelage.run.monitors.watch import Constant
+from tutelage.run.observers import LossMeans
 from tutelage.structures import Knowledge, Losses
-from tutelage.train.events import EpochDone
 from tutelage.train.loop import fit
-from tutelage.train.observers import LossMeans
-from tutelage.train.plan import Plan
-from tutelage.train.watch import Constant
+from tutelage.train.schedule import Plan
 
 BATCH = make_batch()
 

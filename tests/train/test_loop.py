@@ -5,15 +5,15 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
 from tutelage.train.ema import make_ema
-from tutelage.train.guide import Guide
 from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
-from tutelage.train.optim import make_optimizer
-from tutelage.train.plan import Fade, Plan, Position
+from tutelage.train.optimizer import make_optimizer
+from tutelage.train.schedule import Fade, Plan, Position
+from tutelage.train.supervision import Guide
 
 
 def make_run(plan, **task_options):

@@ -1,8 +1,8 @@
 import torch
 
-from tests.train.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task
 from tutelage.distill import View, response
-from tutelage.distill.match import NOTHING, matched
+from tutelage.distill.candidate_matching import NOTHING, matched
 from tutelage.structures import Knowledge, Predictions
 from tutelage.train.task import Task
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.models.filling import fill_normal
 from tutelage.errors import WeightsError
-from tutelage.evaluation.runnable import DEFAULT_SIZE, trained_size
+from tutelage.evaluation.predictor import DEFAULT_SIZE, trained_size
 from tutelage.models import build, load, read_checkpoint
 from tutelage.models.summary import summarise
 from tutelage.weights.store import load_header

@@ -18,16 +18,16 @@ from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
 from tutelage.cli.doctor import doctor
+from tutelage.cli.error_messages import Interrupted, report
 from tutelage.cli.explain import explain
 from tutelage.cli.export import export
 from tutelage.cli.layers import layers
-from tutelage.cli.legacy import translate
 from tutelage.cli.methods import methods
 from tutelage.cli.predict import predict
-from tutelage.cli.problems import Interrupted, report
 from tutelage.cli.train import train
 from tutelage.cli.val import val
 from tutelage.cli.weights import weights
+from tutelage.cli.yolo_flags import translate
 
 app = typer.Typer(
     name="tutelage",

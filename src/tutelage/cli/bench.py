@@ -81,7 +81,7 @@ def bench(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Measure models: size, operations, latency, throughput and memory."""
-    from tutelage.config.layers import natural
+    from tutelage.config.overrides import natural
     from tutelage.deploy.bench import bench as run_bench
 
     measured = list(

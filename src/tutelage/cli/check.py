@@ -75,7 +75,7 @@ def check(
             f"{fixed.left_out} images left out ({LEFT_OUT})"
         )
     if html is not None:
-        from tutelage.data.check.atlas import atlas
+        from tutelage.data.check.html_report import atlas
         from tutelage.weights.store import atomic_write_text
 
         atomic_write_text(html, atlas(report, image_size=img_size))

@@ -11,14 +11,14 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.legacy import Translation
 from tutelage.cli.tables import columns, say
 from tutelage.cli.train import follow
+from tutelage.cli.yolo_flags import Translation
 from tutelage.errors import TrainingError
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.train.compare import Compared, RunBegins, Surveyed
+    from tutelage.compare.run import Compared, RunBegins, Surveyed
 
 Methods = Annotated[
     list[str] | None,
@@ -121,9 +121,9 @@ def compare(
 
     legacy = context.find_object(Translation) or Translation([], {}, [])
     resolved, _ = resolve(given, legacy.settings)
-    from tutelage.train.arms import plan_comparison
-    from tutelage.train.compare import run_comparison
-    from tutelage.train.events import Notice
+    from tutelage.compare.arms import plan_comparison
+    from tutelage.compare.run import run_comparison
+    from tutelage.run.events import Notice
 
     comparison = plan_comparison(
         resolved.config,
@@ -165,7 +165,7 @@ class CompareDisplay:
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
-        from tutelage.train.compare import Compared, RunBegins, RunFailed, Surveyed
+        from tutelage.compare.run import Compared, RunBegins, RunFailed, Surveyed
 
         match event:
             case Surveyed():
@@ -240,7 +240,7 @@ def survey_lines(event: Surveyed, whole: bool) -> list[str]:
 
 def result_lines(event: Compared) -> list[str]:
     """Return the comparison as lines: a table, then what it says and what to keep in mind."""
-    from tutelage.train.verdicts import HEAD, table_cells
+    from tutelage.compare.table import HEAD, table_cells
 
     table = columns(table_cells(event.rows, event.teachers), left=(0, len(HEAD) - 1))
     told = [row.sentence for row in event.rows if row.sentence]

@@ -38,7 +38,7 @@ def config(
     given = locals()
     from tutelage.config import dump, dump_all_settings, load_config
     from tutelage.config.describe import leaves
-    from tutelage.config.layers import at, origin_of
+    from tutelage.config.overrides import at, origin_of
 
     if every:
         say(dump_all_settings().rstrip("\n"))

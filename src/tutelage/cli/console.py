@@ -20,12 +20,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tutelage.cli.numbers import clock as clock_text
-from tutelage.cli.numbers import duration, loss, score
+from tutelage.cli.formatting import clock as clock_text
+from tutelage.cli.formatting import duration, loss, score
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.train.events import (
+    from tutelage.run.events import (
         EpochDone,
         Evaluated,
         Event,
@@ -97,7 +97,7 @@ class JsonDisplay:
 
     def show(self, event: Event) -> None:
         """Write the event; of the steps at most four a second."""
-        from tutelage.train import events as e
+        from tutelage.run import events as e
 
         values: dict[str, Any] = event._asdict()
         if isinstance(event, e.StepDone):
@@ -133,7 +133,7 @@ class PlainDisplay:
 
     def show(self, event: Event) -> None:
         """Write the event, if it is worth a line."""
-        from tutelage.train import events as e
+        from tutelage.run import events as e
 
         match event:
             case e.Planned():
@@ -199,7 +199,7 @@ class LiveDisplay:
 
     def show(self, event: Event) -> None:
         """Show the event."""
-        from tutelage.train import events as e
+        from tutelage.run import events as e
 
         match event:
             case e.Planned():

@@ -10,12 +10,12 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.numbers import score
+from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, say
 from tutelage.cli.train import follow
 
 if TYPE_CHECKING:
-    from tutelage.train.side_by_side import Outcome
+    from tutelage.compare.side_by_side import Outcome
 
 
 def demo(
@@ -71,8 +71,8 @@ class DemoDisplay:
 
     def show(self, event: Any) -> None:
         """Show an event, a stage or the outcome."""
+        from tutelage.compare.side_by_side import Outcome, Stage
         from tutelage.demo import summary
-        from tutelage.train.side_by_side import Outcome, Stage
 
         match event:
             case Stage():

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.numbers import score
+from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, say
 from tutelage.errors import TeacherError
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.train.diagnosis import Entry, Finding, Level, Measured
+    from tutelage.doctor.findings import Entry, Finding, Level, Measured
 
 
 def doctor(
@@ -73,7 +73,7 @@ def doctor(
     given = locals()
     from tutelage.cli.settings import resolve
     from tutelage.models.catalog import is_named
-    from tutelage.models.checkpoint import SUFFIXES
+    from tutelage.models.weight_file import SUFFIXES
 
     named: dict[str, tuple[Any, str]] = {}
     if student is not None:
@@ -86,7 +86,7 @@ def doctor(
         who = teacher[0] if len(teacher) == 1 else teacher
         named["distill.teacher"] = (who, "flag --teacher")
     resolved, _ = resolve(given, named)
-    from tutelage.train.doctor import examine
+    from tutelage.doctor.examine import examine
 
     entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
     found = list(entries if json else with_bar(entries))
@@ -100,7 +100,7 @@ def doctor(
 
 def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Pass entries on under a progress bar, which a terminal shows until the end."""
-    from tutelage.train.diagnosis import STAGES, Stage
+    from tutelage.doctor.findings import STAGES, Stage
 
     console = Console(stderr=True)
     with Progress(
@@ -119,15 +119,15 @@ def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 def errors(found: Sequence[Entry]) -> list[Finding]:
     """Return what would keep a run from starting."""
-    from tutelage.train.diagnosis import Finding
+    from tutelage.doctor.findings import Finding
 
     return [entry for entry in found if isinstance(entry, Finding) and entry.level == "error"]
 
 
 def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
     """Return everything that was found as plain values, by kind."""
-    from tutelage.train.advice import Suggestion
-    from tutelage.train.diagnosis import Finding, Level, Measured, StepCost, Worth
+    from tutelage.doctor.advice import Suggestion
+    from tutelage.doctor.findings import Finding, Level, Measured, StepCost, Worth
 
     def of(kind: type) -> list[dict[str, Any]]:
         return [plain(entry) for entry in found if isinstance(entry, kind)]
@@ -145,8 +145,8 @@ def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
 
 def report_lines(found: Sequence[Entry]) -> list[str]:
     """Return what was found as lines: the teacher, the pairs, the methods, cost, advice."""
-    from tutelage.train.advice import Suggestion
-    from tutelage.train.diagnosis import Finding, Level, Measured, StepCost, Worth
+    from tutelage.doctor.advice import Suggestion
+    from tutelage.doctor.findings import Finding, Level, Measured, StepCost, Worth
 
     levels = [entry for entry in found if isinstance(entry, Level)]
     methods = [entry for entry in found if isinstance(entry, Measured)]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.legacy import Translation
-from tutelage.cli.numbers import score
+from tutelage.cli.formatting import score
 from tutelage.cli.tables import say
+from tutelage.cli.yolo_flags import Translation
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.legacy import Translation
 from tutelage.cli.tables import say
+from tutelage.cli.yolo_flags import Translation
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.deploy.predict import Seen
-    from tutelage.deploy.saving import Saver
+    from tutelage.deploy.writers import Saver
 
 
 def predict(
@@ -126,7 +126,7 @@ def predict(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Find objects on pictures and videos."""
-    from tutelage.config.layers import natural
+    from tutelage.config.overrides import natural
     from tutelage.deploy.predict import predict_each
 
     chosen, sources = _places(model, source, weights, looked_at)
@@ -219,7 +219,7 @@ def object_of(seen: Seen) -> dict[str, Any]:
 def _savers(
     save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
 ) -> list[Saver]:
-    from tutelage.deploy.saving import CocoFile, Labels, Pictures
+    from tutelage.deploy.writers import CocoFile, Labels, Pictures
 
     savers: list[Saver] = [Pictures(save)] if save else []
     savers += [Labels(save_txt, scores=scores)] if save_txt else []

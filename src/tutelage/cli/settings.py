@@ -147,8 +147,8 @@ def run_to_resume(given: str, project: str) -> Path:
 
 
 def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
-    from tutelage.config.differ import differing
-    from tutelage.config.layers import origin_of
+    from tutelage.config.diff import differing
+    from tutelage.config.overrides import origin_of
 
     faults: list[str] = []
     for key, was, now in differing(stored.config, resolved.config, movable=True):

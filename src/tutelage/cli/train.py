@@ -13,10 +13,10 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.launch import launch, launched
-from tutelage.cli.legacy import Translation
-from tutelage.cli.problems import Interrupted, RunError
-from tutelage.cli.reminder import reminded
+from tutelage.cli.error_messages import Interrupted, RunError
+from tutelage.cli.multi_process import launch, launched
+from tutelage.cli.repeat_warnings import reminded
+from tutelage.cli.yolo_flags import Translation
 from tutelage.errors import UserError
 
 
@@ -65,7 +65,7 @@ def train(
 
     legacy = context.find_object(Translation) or Translation([], {}, [])
     resolved, folder = resolve(given, legacy.settings)
-    from tutelage.train.run import run_training
+    from tutelage.run.run import run_training
 
     events = run_training(
         resolved.config,
@@ -105,8 +105,8 @@ def follow(
         RunError: Anything unforeseen after the run folder was made; the cause is chained.
         UserError: Anything the user can mend.
     """
-    from tutelage.train.events import Notice, Planned, StepDone
-    from tutelage.train.stopping import Signalled, Stopped
+    from tutelage.run.events import Notice, Planned, StepDone
+    from tutelage.run.interrupt import Signalled, Stopped
 
     place = ""
     try:
@@ -149,7 +149,7 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
-    from tutelage.train.stopping import Signalled
+    from tutelage.run.interrupt import Signalled
 
     def stop(number: int, _frame: object) -> None:
         raise Signalled(signal.Signals(number))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.legacy import Translation
-from tutelage.cli.numbers import score
+from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, say
+from tutelage.cli.yolo_flags import Translation
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def val(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
-    from tutelage.config.layers import natural
+    from tutelage.config.overrides import natural
 
     chosen = model or weights
     if chosen is None:
@@ -127,13 +127,13 @@ def stored_data(model: str) -> str:
         WeightsError: There is no such model.
         ConfigError: The model is not a run folder, or its settings name no data set.
     """
-    from tutelage.evaluation.runnable import data_of
+    from tutelage.evaluation.predictor import data_of
 
     data = data_of(model)
     if data is not None:
         return data
-    from tutelage.models.checkpoint import weight_file
-    from tutelage.weights.files import existing_file
+    from tutelage.models.weight_file import weight_file
+    from tutelage.weights.file_type import existing_file
 
     existing_file(weight_file(model))
     raise ConfigError(

@@ -48,7 +48,7 @@ def weights(
 
 def summary_rows(found: Summary) -> list[list[str]]:
     """Return a summary as rows: title, text, and for the entries of the file a third cell."""
-    from tutelage.weights.files import human_size
+    from tutelage.weights.file_type import human_size
 
     graph = f"{found.architecture or 'not known'}{f' ({found.rows} rows)' if found.rows else ''}"
     names = ", ".join(found.names[:SHOWN_NAMES])

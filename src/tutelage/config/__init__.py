@@ -2,9 +2,9 @@
 
 from tutelage.config.dump import dump, dump_all_settings
 from tutelage.config.load import Change, Resolved, changes, describe_changes, load_config
-from tutelage.config.preset import PRESETS, default_preset
+from tutelage.config.presets import PRESETS, default_preset
 from tutelage.config.schema import Config
-from tutelage.config.source import read_document
+from tutelage.config.yaml_reader import read_document
 
 __all__ = [
     "PRESETS",

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tutelage.config.describe import leaves
-from tutelage.config.layers import METHODS, at, origin_of
+from tutelage.config.overrides import METHODS, at, origin_of
 from tutelage.config.schema import Config
-from tutelage.config.source import write_value
+from tutelage.config.yaml_reader import write_value
 
 COLUMN = 36
 

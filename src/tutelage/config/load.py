@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from tutelage.config.describe import leaves, sections
 from tutelage.config.dump import dump
-from tutelage.config.layers import DEFAULT, METHODS, Entry, Layers, at, origin_of
-from tutelage.config.preset import PRESETS, default_preset, read_preset
+from tutelage.config.overrides import DEFAULT, METHODS, Entry, Layers, at, origin_of
+from tutelage.config.presets import PRESETS, default_preset, read_preset
 from tutelage.config.schema import Config
-from tutelage.config.source import Document, parse_value, read_document
 from tutelage.config.validate import combined, validate
-from tutelage.config.yolov7 import translate_hyp
+from tutelage.config.yaml_reader import Document, parse_value, read_document
+from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
 
 __all__ = ["Change", "Resolved", "changes", "describe_changes", "dump", "load_config"]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tutelage.config.schema import MethodConfig
-from tutelage.config.source import parse_value
+from tutelage.config.yaml_reader import parse_value
 from tutelage.errors import ConfigError
 
 _COMMA = re.compile(r",(?![^\[\]]*\])")

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tutelage.config.describe import expected, leaves, sections, settings_of
-from tutelage.config.layers import METHODS, Layers, at, origin_of
-from tutelage.config.preset import PRESETS
+from tutelage.config.overrides import METHODS, Layers, at, origin_of
+from tutelage.config.presets import PRESETS
 from tutelage.config.schema import Config, MethodConfig
-from tutelage.config.yolov7 import HYP
+from tutelage.config.yolov7_hyp import HYP
 from tutelage.errors import ConfigError, nearest, together
 
 

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment import augment
 from tutelage.data.image import read_image
+from tutelage.data.image_cache import ImageCache, read_training_image
 from tutelage.data.index import DatasetIndex
-from tutelage.data.ram import ImageCache, read_training_image
-from tutelage.data.sample import GREY, Letterbox, Sample, letterbox_geometry, resize
-from tutelage.data.sampling import Key, RectPlan, sample_rng
+from tutelage.data.letterbox import GREY, Letterbox, Sample, letterbox_geometry, resize
+from tutelage.data.sampler import Key, RectPlan, sample_rng
 from tutelage.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from tutelage.data.scenes import Floats, Scene, Scenes, Whole, compose
+from tutelage.data.digit_scenes import Floats, Scene, Scenes, Whole, compose
 from tutelage.errors import ConfigError, DataError, MissingExtraError, nearest
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset, Loaded
+from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
-from tutelage.data.mixed import MixedBatches, MixedDataset
-from tutelage.data.ram import START_METHOD, ImageCache
-from tutelage.data.sample import GREY, centred
-from tutelage.data.sampling import EpochBatches, EpochSampler, rect_plan
+from tutelage.data.letterbox import GREY, centred
+from tutelage.data.sampler import EpochBatches, EpochSampler, rect_plan
+from tutelage.data.unlabelled import MixedBatches, MixedDataset
 from tutelage.structures import Batch, Targets
 
 
@@ -113,7 +113,7 @@ def evaluation_loader(
     """Make a loader that shows every image once, letterboxed, without augmentation.
 
     With ``pad`` 0 an image lies on its batch's canvas as
-    :func:`~tutelage.data.sample.letterbox_geometry` says; with a margin, as the data set's
+    :func:`~tutelage.data.letterbox.letterbox_geometry` says; with a margin, as the data set's
     ``letterbox`` says.
 
     Args:

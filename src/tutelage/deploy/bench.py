@@ -13,17 +13,17 @@ from typing import Literal, NamedTuple
 import torch
 
 from tutelage.deploy.export import export
-from tutelage.deploy.extras import require
-from tutelage.deploy.origin import origin_of
+from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import read_metadata
+from tutelage.deploy.source_model import origin_of
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.runnable import trained_size
+from tutelage.evaluation.predictor import trained_size
 from tutelage.models.build import is_architecture, load
-from tutelage.models.checkpoint import weight_file
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
-from tutelage.weights.files import existing_file
+from tutelage.models.weight_file import weight_file
+from tutelage.weights.file_type import existing_file
 from tutelage.weights.store import save_best
 
 Runtime = Literal["torch", "onnx", "openvino"]
@@ -223,7 +223,7 @@ def _measured(
 
 def _in_a_process(order: Mapping[str, object]) -> dict:
     """Measure in a fresh process, where neither threads nor memory of others are left."""
-    command = [sys.executable, "-m", "tutelage.deploy.measure", json.dumps(order)]
+    command = [sys.executable, "-m", "tutelage.deploy.bench_worker", json.dumps(order)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     try:
         answer = json.loads(done.stdout.splitlines()[-1])

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from tutelage import __version__
-from tutelage.deploy.extras import require
 from tutelage.deploy.metadata import Metadata, Suppression
 from tutelage.deploy.network import DeployedNetwork, quiet, traced
-from tutelage.deploy.origin import origin_of
-from tutelage.deploy.real import RealImages, images_to_quantise, images_to_verify
+from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import as_predictions, open_model
+from tutelage.deploy.source_model import origin_of
+from tutelage.deploy.verification_images import RealImages, images_to_quantise, images_to_verify
 from tutelage.deploy.verify import HALF_LIMIT, IMAGES, LIMIT, Check, Run, checks, difference
 from tutelage.errors import ConfigError, ExportError
-from tutelage.evaluation.runnable import predictor, trained_size
+from tutelage.evaluation.predictor import predictor, trained_size
 from tutelage.evaluation.validate import validate
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size

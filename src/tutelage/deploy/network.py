@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from tutelage.evaluation.runnable import half_precision
+from tutelage.evaluation.predictor import half_precision
 from tutelage.models.graph import GraphDetector
 
 IMAGES, BOXES, SCORES = "images", "boxes", "scores"

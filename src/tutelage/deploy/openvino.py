@@ -15,10 +15,10 @@ import openvino
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from tutelage.deploy.extras import openvino_core
 from tutelage.deploy.metadata import MARK, Metadata, Suppression
 from tutelage.deploy.network import quiet
 from tutelage.deploy.onnx import suppression
+from tutelage.deploy.optional_packages import openvino_core
 from tutelage.deploy.quantise import inputs, tail
 
 IR, OPSET = 10, 20  # versions of the ONNX text that OpenVINO reads here

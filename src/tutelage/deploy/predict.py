@@ -16,7 +16,7 @@ from tutelage.deploy.sources import Frame, Source, read_frames
 from tutelage.errors import ConfigError, nearest
 from tutelage.evaluation.evaluate import to_original
 from tutelage.evaluation.nms import nms
-from tutelage.evaluation.runnable import Runnable
+from tutelage.evaluation.predictor import Runnable
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Detections

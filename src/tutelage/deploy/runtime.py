@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tutelage.deploy.extras import openvino_core, require
 from tutelage.deploy.metadata import MARK, RANDOM, Metadata
+from tutelage.deploy.optional_packages import openvino_core, require
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.runnable import Runnable, hardware, runnable
+from tutelage.evaluation.predictor import Runnable, hardware, runnable
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
-from tutelage.weights.files import existing_file
+from tutelage.weights.file_type import existing_file
 
 Arrays = Sequence[NDArray[Any]]
 Session = Callable[[NDArray[np.float32]], Arrays]

@@ -1,12 +1,12 @@
 """Distillation: methods, and which layers of student and teacher they compare."""
 
 from tutelage.distill.build import build_methods, describe_methods
-from tutelage.distill.classes import refuse_classes, shared_columns
+from tutelage.distill.class_mapping import refuse_classes, shared_columns
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import LevelMethod, Method, Need
 from tutelage.distill.methods import FGD, METHODS
 from tutelage.distill.pairing import Pairs, pair
-from tutelage.distill.pick import best_teacher
+from tutelage.distill.teacher_selection import best_teacher
 from tutelage.distill.view import View
 
 __all__ = [

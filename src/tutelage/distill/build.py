@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from tutelage.config.layers import origin_of
+from tutelage.config.overrides import origin_of
 from tutelage.config.schema import DistillConfig, MethodConfig
 from tutelage.config.validate import combined
 from tutelage.distill.method import Channels, Method, Need, Resized, Side

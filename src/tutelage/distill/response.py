@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tutelage.distill.match import matched
+from tutelage.distill.candidate_matching import matched
 from tutelage.distill.method import Method, Need, at_least_float32
 from tutelage.distill.scores import level_counts
 from tutelage.structures import Knowledge, Predictions, Targets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutelage.evaluation.difference import (
+from tutelage.evaluation.bootstrap import (
     Difference,
     difference_of,
     gap_closed,

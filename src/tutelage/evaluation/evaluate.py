@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.data.index import DatasetIndex
-from tutelage.data.sample import Letterbox, letterbox_geometry
+from tutelage.data.letterbox import Letterbox, letterbox_geometry
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.scores import Scores, score

@@ -11,7 +11,7 @@ from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
-from tutelage.evaluation.runnable import Runnable, runnable
+from tutelage.evaluation.predictor import Runnable, runnable
 from tutelage.evaluation.scores import Scores
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector

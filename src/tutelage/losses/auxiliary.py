@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tutelage.losses.assign import AROUND
+from tutelage.losses.assigner import AROUND
 from tutelage.losses.criterion import Criterion
 from tutelage.structures import Targets
 

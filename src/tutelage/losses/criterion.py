@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutelage.config.schema import LossConfig
-from tutelage.losses.assign import NEAREST, POOL, Matches, anchor_candidates, simota
+from tutelage.losses.assigner import NEAREST, POOL, Matches, anchor_candidates, simota
 from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
-from tutelage.losses.pick import last_written, pick
+from tutelage.losses.gather import last_written, pick
 from tutelage.structures import Targets
 
 _FOCAL_ALPHA = 0.25
@@ -29,7 +29,7 @@ class Criterion(nn.Module):
     - ``box``: 1 - CIoU, mean over the matches of the level;
     - ``obj``: binary cross-entropy, mean over all predictions of the level, weighted per level. The
       target is the CIoU of a match (at least 0, without gradient) and 0 elsewhere. If a prediction
-      has several matches the last counts, in the order of :mod:`tutelage.losses.assign`;
+      has several matches the last counts, in the order of :mod:`tutelage.losses.assigner`;
     - ``cls``: binary cross-entropy, mean over the matches of the level and the classes; zero if
       there is only one class.
 
@@ -120,7 +120,7 @@ class Criterion(nn.Module):
         Args:
             raw: As in :meth:`forward`; the anchor assigner looks at the shapes only.
             targets: The boxes.
-            reach: Which cells around a box take part, as in :mod:`tutelage.losses.assign`.
+            reach: Which cells around a box take part, as in :mod:`tutelage.losses.assigner`.
 
         Returns:
             The matches of the batch.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tutelage.models.build import build, load, load_weights
 from tutelage.models.catalog import ARCHITECTURES
-from tutelage.models.checkpoint import Checkpoint, read_checkpoint
 from tutelage.models.cost import Cost, LayerRow, cost, describe
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector, LayerInfo
 from tutelage.models.transfer import TransferReport, transfer
+from tutelage.models.weight_file import Checkpoint, read_checkpoint
 
 __all__ = [
     "ARCHITECTURES",

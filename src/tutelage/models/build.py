@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import yaml
 
-from tutelage.config.source import load_yaml, read_yaml, yaml_problem
+from tutelage.config.yaml_reader import load_yaml, read_yaml, yaml_problem
 from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
-from tutelage.models.checkpoint import SUFFIXES, Checkpoint, fill, read_checkpoint, restore
 from tutelage.models.graph import GraphDetector
 from tutelage.models.transfer import TransferReport, transfer
+from tutelage.models.weight_file import SUFFIXES, Checkpoint, fill, read_checkpoint, restore
 
 Source = str | Path | Mapping[str, Any]
 YAML = (".yaml", ".yml")

@@ -16,7 +16,7 @@ from tutelage.models.blocks.conv import Conv
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.rules import Scope
 from tutelage.models.heads import HEADS, Detect
-from tutelage.models.meta import image, on_meta
+from tutelage.models.meta_device import image, on_meta
 
 PROBE = 256
 """Side of the square image on which strides are found; a multiple of every stride."""

@@ -9,7 +9,7 @@ import torch
 
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector
-from tutelage.models.meta import gflops, image
+from tutelage.models.meta_device import gflops, image
 
 
 class Cost(NamedTuple):

@@ -11,8 +11,8 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, MAX_WIDTH, named
-from tutelage.models.forms import fold_as, head_of, plain_head
 from tutelage.models.graph import GraphDetector
+from tutelage.models.head_forms import fold_as, head_of, plain_head
 from tutelage.models.heads import Detect
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.models.construct import LayerInfo
-from tutelage.models.meta import gflops
+from tutelage.models.meta_device import gflops
 
 
 class LayerCost(NamedTuple):

@@ -13,11 +13,11 @@ from torch import Tensor
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.blocks import BLOCKS
 from tutelage.models.catalog import recognise
-from tutelage.models.checkpoint import read_checkpoint, require_usable, weight_file
 from tutelage.models.heads import HEADS
 from tutelage.models.identify import identify
+from tutelage.models.weight_file import read_checkpoint, require_usable, weight_file
 from tutelage.weights.convert import block_names, form, normalise_names, official_keys
-from tutelage.weights.files import sniff
+from tutelage.weights.file_type import sniff
 
 _LONGEST = 200  # letters of a text in a header
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid")

@@ -3,8 +3,8 @@
 from tutelage.teachers.custom import FeatureTeacher
 from tutelage.teachers.load import TEACHERS, is_native, load_teacher
 from tutelage.teachers.native import NativeTeacher
-from tutelage.teachers.panel import Panel
 from tutelage.teachers.teacher import Teacher, fingerprint
+from tutelage.teachers.teachers import Panel
 
 __all__ = [
     "TEACHERS",

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tutelage.errors import ConfigError, nearest
-from tutelage.models.checkpoint import SUFFIXES, read_checkpoint, restore, weight_file
+from tutelage.models.weight_file import SUFFIXES, read_checkpoint, restore, weight_file
 from tutelage.teachers.custom import load_custom
 from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher

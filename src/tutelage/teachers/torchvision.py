@@ -18,7 +18,7 @@ from tutelage.structures import Predictions
 from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
 from tutelage.teachers.torchvision_heads import decoder
 from tutelage.weights import identity, load_best, require_finite
-from tutelage.weights.files import existing_file
+from tutelage.weights.file_type import existing_file
 
 SSD_PROBE_HW = (384, 512)  # its last convolutions have no padding: smaller images vanish
 COCO_CLASSES = 91

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tutelage.train.ema import make_ema
-    from tutelage.train.guide import Guide
     from tutelage.train.loop import fit
-    from tutelage.train.optim import make_optimizer
-    from tutelage.train.plan import Plan, Position
+    from tutelage.train.optimizer import make_optimizer
+    from tutelage.train.schedule import Plan, Position
+    from tutelage.train.supervision import Guide
     from tutelage.train.task import Task
 
 _PARTS = {
-    "Guide": "guide",
-    "Plan": "plan",
-    "Position": "plan",
+    "Guide": "supervision",
+    "Plan": "schedule",
+    "Position": "schedule",
     "Task": "task",
     "fit": "loop",
     "make_ema": "ema",
-    "make_optimizer": "optim",
+    "make_optimizer": "optimizer",
 }
 __all__ = ["Guide", "Plan", "Position", "Task", "fit", "make_ema", "make_optimizer"]
 

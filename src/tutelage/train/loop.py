@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.structures import Batch, Losses
-from tutelage.train.guide import Taught
-from tutelage.train.plan import Plan, Position
+from tutelage.train.schedule import Plan, Position
+from tutelage.train.supervision import Taught
 from tutelage.train.task import Task
 
 
@@ -52,8 +52,8 @@ def fit(
     Args:
         accelerator: Devices, precision, processes.
         task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
-        guide: What the teachers add to a batch (:class:`~tutelage.train.guide.Guide`), or None
-            for plain training.
+        guide: What the teachers add to a batch; None for plain training
+            (:class:`~tutelage.train.supervision.Guide`).
         optimizer: Over the task's parameters, prepared.
         ema: Average of the bare student.
         loader: Yields :class:`~tutelage.structures.Batch`, prepared.

@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.classes import Columns
+from tutelage.distill.class_mapping import Columns
 from tutelage.distill.method import Method, Need, pairwise
-from tutelage.distill.pick import only
 from tutelage.distill.response import ResponseMethod, comparable
+from tutelage.distill.teacher_selection import only
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector

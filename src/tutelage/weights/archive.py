@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import WeightsError
-from tutelage.weights.files import human_size
-from tutelage.weights.inert import MAX_STREAM, DamagedError, Name, parse
-from tutelage.weights.names import STORAGES, Layout, Maker, Storage, admit, printable
+from tutelage.weights.allowlist import STORAGES, Layout, Maker, Storage, admit, printable
+from tutelage.weights.file_type import human_size
+from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, Name, parse
 
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 

@@ -1,9 +1,9 @@
 """Foreign ``.pt`` checkpoints, read without running them.
 
 A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling runs whatever
-the file asks for. Here the stream is only parsed (:mod:`tutelage.weights.inert`), every name in it
-must be on a list, and the state dict is gathered from the records. No foreign package is needed or
-imported.
+the file asks for. Here the stream is only parsed (:mod:`tutelage.weights.pickle_parser`), every
+name in it must be on a list, and the state dict is gathered from the records. No foreign package
+is needed or imported.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.weights.allowlist import Layout, printable
 from tutelage.weights.archive import Archive, Container
-from tutelage.weights.contents import Contents, entries, find
 from tutelage.weights.convert import form, normalise_names, plain_mapping, with_activation
-from tutelage.weights.files import human_size, sniff
-from tutelage.weights.inert import DamagedError, RefusedError
-from tutelage.weights.legacy import Legacy
-from tutelage.weights.names import Layout, printable
-from tutelage.weights.plain import Plainer
+from tutelage.weights.file_type import human_size, sniff
+from tutelage.weights.find_model import Contents, entries, find
+from tutelage.weights.metadata import Plainer
+from tutelage.weights.old_archives import Legacy
+from tutelage.weights.pickle_parser import DamagedError, RefusedError
 
 
 @dataclass(frozen=True, slots=True)

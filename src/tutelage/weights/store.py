@@ -25,7 +25,7 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.plain import plain
 from tutelage.weights.archive import check_zip
-from tutelage.weights.files import existing_file, sniff
+from tutelage.weights.file_type import existing_file, sniff
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DTYPES = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.making import picture
+from tests.data.write_dataset import picture
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment.collage import Collage, Tile
 from tutelage.data.augment.geometry import (
@@ -18,7 +18,7 @@ from tutelage.data.augment.geometry import (
     transform_matrix,
     view,
 )
-from tutelage.data.sample import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample
 
 RED = (255, 0, 0)
 

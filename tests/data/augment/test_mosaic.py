@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tutelage.data.augment.collage import Collage, Tile
 from tutelage.data.augment.mosaic import draw_mosaic4, draw_mosaic9, mosaic4, mosaic9
-from tutelage.data.sample import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample
 
 SIZE = 64
 

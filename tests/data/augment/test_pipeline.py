@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.making import picture
+from tests.data.write_dataset import picture
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment import augment
-from tutelage.data.sample import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample
 
 SIZE = 96
 QUIET = AugmentConfig(

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.making import picture
+from tests.data.write_dataset import picture
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment.color import draw_gains, shift_hsv
 from tutelage.data.augment.flip import flip
 from tutelage.data.augment.mixup import mixup
-from tutelage.data.sample import Sample
+from tutelage.data.letterbox import Sample
 
 
 def sample(seed: int = 0) -> Sample:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data.sample import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample
 
 
 class Tile(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment.collage import Collage
-from tutelage.data.sample import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample
 
 _MIN_SIDE = 2.0
 _MIN_AREA_SHARE = 0.10

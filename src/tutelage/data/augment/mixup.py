@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tutelage.data.sample import Sample
+from tutelage.data.letterbox import Sample
 
 
 def mixup(first: Sample, second: Sample, share: float) -> Sample:

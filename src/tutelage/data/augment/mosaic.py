@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tutelage.data.augment.collage import Collage, Tile
-from tutelage.data.sample import Sample
+from tutelage.data.letterbox import Sample
 
 
 def draw_mosaic4(samples: Sequence[Sample], size: int, rng: np.random.Generator) -> Collage:

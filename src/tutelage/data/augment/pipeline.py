@@ -13,7 +13,7 @@ from tutelage.data.augment.flip import flip
 from tutelage.data.augment.geometry import draw_transform, view
 from tutelage.data.augment.mixup import mixup
 from tutelage.data.augment.mosaic import draw_mosaic4, draw_mosaic9
-from tutelage.data.sample import Sample, letterbox_geometry, resize
+from tutelage.data.letterbox import Sample, letterbox_geometry, resize
 
 Partner = Callable[[np.random.Generator], Sample]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tutelage.data.findings import Finding, Severity, first_cases, gather
-from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.build_index import Opened
 from tutelage.plain import printable
 
 TINY = 2.0  # pixels at the training size; augmentation drops what is smaller

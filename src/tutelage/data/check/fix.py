@@ -13,11 +13,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from tutelage.data.check.encoding import plain_text
+from tutelage.data.check.label_encoding import plain_text
 from tutelage.data.check.report import Report
-from tutelage.data.formats.assembly import Opened
-from tutelage.data.formats.labels import parse_labels
+from tutelage.data.formats.build_index import Opened
 from tutelage.data.formats.scan import label_path, read_labels
+from tutelage.data.formats.yolo_labels import parse_labels
 from tutelage.errors import ConfigError, DataError
 
 YAML, LEFT_OUT = "data.yaml", "left-out.txt"

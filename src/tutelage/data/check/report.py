@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutelage.data.check.boxes import notice_balance, notice_names, notice_tiny
-from tutelage.data.check.encoding import notice_encodings
-from tutelage.data.check.files import notice_links, notice_orphans
-from tutelage.data.check.looks import Looks, look, notice_looks
-from tutelage.data.check.twins import Twins, find_twins, notice_twins
+from tutelage.data.check.duplicates import Twins, find_twins, notice_twins
+from tutelage.data.check.image_stats import Looks, look, notice_looks
+from tutelage.data.check.label_encoding import notice_encodings
+from tutelage.data.check.stray_files import notice_links, notice_orphans
 from tutelage.data.findings import Finding
-from tutelage.data.formats.assembly import Opened
-from tutelage.data.opening import Split, open_whole
+from tutelage.data.formats.build_index import Opened
+from tutelage.data.open_data import Split, open_whole
 from tutelage.errors import DataError, MissingSplitError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

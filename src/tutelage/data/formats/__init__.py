@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.build_index import Opened
 from tutelage.data.formats.described import open_described
-from tutelage.data.formats.folder import open_folder, open_json
+from tutelage.data.formats.split_folders import open_folder, open_json
 
 
 class Opener(Protocol):

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, gather
-from tutelage.data.formats.assembly import Listed, Opened, assembled
-from tutelage.data.formats.labels import BadLine, Fault
-from tutelage.data.formats.listing import named_twice
-from tutelage.data.formats.noticed import (
+from tutelage.data.formats.build_index import Listed, Opened, assembled
+from tutelage.data.formats.image_lists import named_twice
+from tutelage.data.formats.pixel_boxes import PixelBox, to_rows, told_size
+from tutelage.data.formats.scan import Objects, scan
+from tutelage.data.formats.scan_findings import (
     OBJECT_FAULTS,
     notice,
     notice_classes,
     notice_faults,
     notice_no_box,
 )
-from tutelage.data.formats.pixels import PixelBox, to_rows, told_size
-from tutelage.data.formats.scan import Objects, scan
+from tutelage.data.formats.yolo_labels import BadLine, Fault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
 from tutelage.plain import printable

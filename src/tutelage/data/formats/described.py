@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.data.formats.assembly import Opened
+from tutelage.data.formats.build_index import Opened
 from tutelage.data.formats.coco import open_coco
-from tutelage.data.formats.description import describe, read_named
+from tutelage.data.formats.data_yaml import describe, read_named
 from tutelage.data.formats.voc import VocImages, looks_like_voc, open_voc
 from tutelage.data.formats.yolo import open_yolo
 from tutelage.errors import DataError

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data import cache
-from tutelage.data.formats.labels import BadLine, Fault, Row, parse_labels
+from tutelage.data import array_cache
+from tutelage.data.formats.yolo_labels import BadLine, Fault, Row, parse_labels
 from tutelage.data.image import read_size
-from tutelage.data.ram import START_METHOD
+from tutelage.data.image_cache import START_METHOD
 from tutelage.errors import DataError
 
 FORMAT_VERSION = "tutelage-labels-2"
@@ -50,7 +50,7 @@ class Scan(NamedTuple):
         lines: ``(m,)`` int32 line of each box in its label file.
         bad_image: ``(k,)`` int64, the image of each unusable line.
         bad_line: ``(k,)`` int32, its line number.
-        bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.labels.Fault`.
+        bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.yolo_labels.Fault`.
         bad_text: ``(k,)`` str, its text.
     """
 
@@ -133,12 +133,12 @@ def scan(
     key = _key(images, label_files)
     named = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
     name = hashlib.sha256(b"\0".join(map(os.fsencode, named))).hexdigest()[:16]
-    store = cache.cache_root() / "labels" / f"{name}.npz"
-    stored = cache.load_arrays(store, key)
+    store = array_cache.cache_root() / "labels" / f"{name}.npz"
+    stored = array_cache.load_arrays(store, key)
     if stored is not None and set(stored) == set(Scan._fields):
         return Scan(**stored)
     found = _scan(images, label_files, read)
-    cache.save_arrays(store, key, found._asdict())
+    array_cache.save_arrays(store, key, found._asdict())
     return found
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
-from tutelage.data.formats.assembly import Listed, Opened, assembled
-from tutelage.data.formats.labels import BadLine, Fault
-from tutelage.data.formats.listing import exists
-from tutelage.data.formats.noticed import (
+from tutelage.data.formats.build_index import Listed, Opened, assembled
+from tutelage.data.formats.image_lists import exists
+from tutelage.data.formats.pixel_boxes import PixelBox, to_rows, told_size
+from tutelage.data.formats.scan import Objects, label_path, read_labels, scan
+from tutelage.data.formats.scan_findings import (
     OBJECT_FAULTS,
     notice,
     notice_classes,
@@ -19,8 +20,7 @@ from tutelage.data.formats.noticed import (
     notice_missing_labels,
     notice_no_box,
 )
-from tutelage.data.formats.pixels import PixelBox, to_rows, told_size
-from tutelage.data.formats.scan import Objects, label_path, read_labels, scan
+from tutelage.data.formats.yolo_labels import BadLine, Fault
 from tutelage.errors import DataError
 from tutelage.plain import printable
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tutelage.data.formats.assembly import Listed, Opened, assembled
-from tutelage.data.formats.description import Description
-from tutelage.data.formats.labels import Fault
-from tutelage.data.formats.listing import names_in
-from tutelage.data.formats.noticed import (
+from tutelage.data.formats.build_index import Listed, Opened, assembled
+from tutelage.data.formats.data_yaml import Description
+from tutelage.data.formats.image_lists import names_in
+from tutelage.data.formats.scan import label_path, scan
+from tutelage.data.formats.scan_findings import (
     Explained,
     notice,
     notice_classes,
@@ -17,7 +17,7 @@ from tutelage.data.formats.noticed import (
     notice_missing_labels,
     notice_no_box,
 )
-from tutelage.data.formats.scan import label_path, scan
+from tutelage.data.formats.yolo_labels import Fault
 
 _LINE_FAULTS: Explained = {
     Fault.SHAPE: (

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from tutelage.config.schema import NonNegative
+from tutelage.distill.iou_loss import overlap_loss
 from tutelage.distill.method import Channels
-from tutelage.distill.overlap import overlap_loss
 from tutelage.distill.response import ResponseMethod
 from tutelage.distill.scores import class_scores, classes_trained
 from tutelage.structures import Predictions, Targets

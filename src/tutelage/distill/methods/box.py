@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tutelage.distill.iou_loss import Overlap, overlap_loss
 from tutelage.distill.method import Channels
-from tutelage.distill.overlap import Overlap, overlap_loss
 from tutelage.distill.response import ResponseMethod
 from tutelage.distill.scores import candidate_scores, weighted_mean
 from tutelage.structures import Predictions, Targets

@@ -1,0 +1,205 @@
+"""Exceptions to messages: what, where, fix. Never a traceback on the screen unless asked for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shlex
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from textwrap import indent
+from typing import ClassVar, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from tutelage.cli.multi_process import others_tell
+from tutelage.cli.yolo_flags import COMMANDS
+from tutelage.errors import UserError, is_out_of_memory, loader_fault, nearest
+from tutelage.plain import message as shown
+
+CRASH_FILE = "tutelage-crash.txt"
+PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
+# what gloo and NCCL say when the other end of a connection is gone
+GONE_WORDS = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "broken pipe",
+    "remote process exited",
+)
+
+
+class RunError(Exception):
+    """Something went wrong inside a run; the cause is chained.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        super().__init__(folder)
+
+
+class Interrupted(UserError):
+    """The user stopped a run."""
+
+    exit_code: ClassVar[int] = 130
+    code = "R15"
+
+
+class Problem(NamedTuple):
+    """What the screen shows of an exception."""
+
+    what: str
+    where: str = ""
+    fix: str = ""
+    exit_code: int = 1
+    unforeseen: bool = False
+    code: str = "F00"
+
+
+def report(
+    error: BaseException, argv: Sequence[str], *, debug: bool = False, as_json: bool = False
+) -> int:
+    """Show an exception on stderr (with ``--json`` also as an object on stdout).
+
+    Args:
+        error: The exception.
+        argv: The command line, for the crash file.
+        debug: Show the traceback too.
+        as_json: Print ``{"event": "error", ...}`` on stdout.
+
+    Returns:
+        The exit code.
+    """
+    folder = ""
+    if isinstance(error, RunError) and error.__cause__ is not None:
+        folder, error = error.folder, error.__cause__
+    problem = explain(error, command=argv[0] if argv else "", folder=folder)
+    if others_tell(problem.exit_code):
+        return problem.exit_code
+    if problem.unforeseen:
+        path = _write_crash(error, argv, folder)
+        problem = problem._replace(fix=f"{problem.fix} The traceback is in {path}.".strip())
+    if as_json:
+        print(json.dumps({"event": "error", **problem._asdict()}), flush=True)
+    _show(problem, debug=debug, error=error)
+    return problem.exit_code
+
+
+def explain(error: BaseException, *, command: str = "", folder: str = "") -> Problem:
+    """Return what to tell about an exception.
+
+    Args:
+        error: The exception.
+        command: The command that was called, for its ``--help``.
+        folder: The folder of the run that it ended.
+    """
+    error = loader_fault(error) or error
+    if isinstance(error, UserError):
+        what, where, fix = map(shown, (error.what, error.where, error.fix))
+        return Problem(what, where, fix, error.exit_code, code=error.code)
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return _usage(error, str(usage()), command)
+    if is_out_of_memory(error):
+        fix = "Try a smaller --batch-size or --img-size, or fewer --workers."
+        return Problem("Memory ran out.", fix=fix, unforeseen=True, code="R13")
+    if isinstance(error, OSError) and error.errno is not None:
+        return _system(error)
+    if isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE_WORDS):
+        return Problem(
+            "Another process of this run has ended, and this one cannot go on alone.",
+            fix="Its own message says why. To go on from the last save, start them all with  "
+            f"tutelage train --resume {folder or '<run>'}",
+            code="R24",
+        )
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and error.name
+        and not error.name.startswith("tutelage")
+    ):
+        package = error.name.partition(".")[0]
+        wanted = PACKAGES.get(package, package)
+        return Problem(
+            f"The package {package} is not installed.",
+            fix=f"pip install {wanted}",
+            exit_code=5,
+            code="E19",
+        )
+    what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
+    return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
+
+
+def _usage(error: BaseException, message: str, called: str) -> Problem:
+    context = getattr(error, "ctx", None)
+    named = called if called.isidentifier() else ""
+    command = context.command_path if context is not None else f"tutelage {named}".strip()
+    message = message.replace("Value error, ", "")  # pydantic's, of no use here
+    unknown = getattr(error, "option_name", None)
+    hint = ""
+    if context is not None and unknown and hasattr(error, "possibilities"):
+        known = [option for parameter in context.command.params for option in parameter.opts]
+        known += COMMANDS.get(context.info_name or "", {})  # of YOLOv7 and YOLOv5
+        message, hint = f"There is no option {unknown}.", nearest(unknown, known)
+    fix = f"{hint} See  {command} --help".strip()
+    return Problem(message, fix=fix, exit_code=2, code="C22")
+
+
+def _system(error: OSError) -> Problem:
+    name = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return Problem(
+            f"The disk is full{name}.",
+            fix="Make room, then continue with  tutelage train --resume",
+            unforeseen=True,
+            code="R23",
+        )
+    return Problem(f"{error.strerror or error}{name}.", unforeseen=True, code="R28")
+
+
+def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
+    text = "".join(traceback.format_exception(error))
+    facts = f"{_versions()}\n$ tutelage {shlex.join(argv)}\n\n"
+    rank = os.environ.get("RANK", "0")
+    name = "crash.txt" if rank == "0" else f"crash-{rank}.txt"  # of several processes, one each
+    places = [Path(folder) / name] if folder else []
+    for path in [*places, Path(CRASH_FILE), Path(tempfile.gettempdir()) / CRASH_FILE]:
+        try:
+            path.write_text(facts + text, encoding="utf-8")
+        except OSError:
+            continue
+        return path
+    return Path("(nowhere: no folder can be written)")
+
+
+def _versions() -> str:
+    found = [f"python {platform.python_version()} on {platform.platform()}"]
+    for package in ("tutelage", "torch", "accelerate", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} is not installed")
+    return " · ".join(found)
+
+
+def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if debug:
+        console.print(Text("".join(traceback.format_exception(error)), style="dim"))
+    head = f"{problem.what.rstrip('.')} ({problem.where})" if problem.where else problem.what
+    stopped = problem.exit_code == Interrupted.exit_code
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" in process {rank}"
+    mark = f"[{problem.code}] " if stopped else f"Error{who} [{problem.code}]: "
+    console.print(Text.assemble((mark, "" if stopped else "bold red"), head))
+    if problem.fix:
+        console.print(Text(indent(problem.fix, "  ")))

@@ -1,0 +1,1 @@
+"""Which method helps, by how much: the same student trained with and without teachers."""

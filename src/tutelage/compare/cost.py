@@ -1,0 +1,111 @@
+"""What a run of a comparison costs: training time, and the peak of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tutelage.run.folder import write_json
+
+FILE = "cost.json"
+_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+class Cost(NamedTuple):
+    """The cost of one run.
+
+    Attributes:
+        finished: Whether the run came to its end.
+        epochs: Epochs trained.
+        seconds_per_epoch: The median, evaluation not included; None before the first epoch.
+        peak_mib: Peak of the memory allocated on the GPU, or of the process's resident set on the
+            CPU (Linux); None where it cannot be measured. Of a resumed run, the larger part.
+        device: Where it ran.
+        threads: CPU threads of the network.
+    """
+
+    finished: bool
+    epochs: int
+    seconds_per_epoch: float | None
+    peak_mib: float | None
+    device: str
+    threads: int
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time of the whole run; the median keeps a disturbed epoch out of it."""
+        return None if self.seconds_per_epoch is None else self.seconds_per_epoch * self.epochs
+
+
+def reset_peak(device: torch.device) -> bool:
+    """Forget the peak of memory so far; False where peaks cannot be measured.
+
+    What an earlier run has left is given back first, or the first run would look cheapest.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    with contextlib.suppress(OSError, AttributeError):  # neither glibc nor Linux is a must
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        _RESET.write_text("5")
+    except OSError:
+        return False
+    return device.type == "cpu"
+
+
+def peak_mib(device: torch.device) -> float | None:
+    """Return the peak of memory since :func:`reset_peak`, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None
+
+
+def write_cost(folder: Path, device: torch.device, *, finished: bool, peak: float | None) -> None:
+    """Store what a run, or a part of it, has cost.
+
+    Args:
+        folder: The run folder.
+        device: Where it ran.
+        finished: Whether it came to its end.
+        peak: Peak of memory in this part, in MiB.
+    """
+    before = read_cost(folder)
+    peaks = [each for each in (peak, before.peak_mib if before else None) if each is not None]
+    seconds = _epoch_seconds(folder)
+    cost = Cost(
+        finished=finished,
+        epochs=len(seconds),
+        seconds_per_epoch=statistics.median(seconds) if seconds else None,
+        peak_mib=max(peaks, default=None),
+        device=str(device),
+        threads=torch.get_num_threads(),
+    )
+    write_json(folder / FILE, cost._asdict())
+
+
+def read_cost(folder: Path) -> Cost | None:
+    """Return the stored cost of a run, or None."""
+    try:
+        return Cost(**json.loads((folder / FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _epoch_seconds(folder: Path) -> list[float]:
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [float(json.loads(line)["seconds"]) for line in lines]

@@ -1,0 +1,116 @@
+"""Presets: the published recipes, and which of them a model starts from."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from tutelage.config.yaml_reader import CoreLoader, load_yaml, read_yaml
+
+Family = Literal["yolov7", "yolov5"]
+
+# The file names under which the two families publish the same values.
+PRESETS: dict[str, str] = {
+    "v7-p5": "hyp.scratch.p5.yaml",
+    "v7-p6": "hyp.scratch.p6.yaml",
+    "v7-tiny": "hyp.scratch.tiny.yaml",
+    "v7-custom": "hyp.scratch.custom.yaml",
+    "v5-low": "hyp.scratch-low.yaml",
+    "v5-med": "hyp.scratch-med.yaml",
+    "v5-high": "hyp.scratch-high.yaml",
+}
+P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
+HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect)(?![A-Za-z])")
+PEEK_BYTES = 8 * 2**20
+
+
+def read_preset(name: str) -> dict[str, dict[str, Any]]:
+    """Return a preset's settings by section.
+
+    Raises:
+        KeyError: There is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise KeyError(name)
+    text = files("tutelage.config").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=CoreLoader)  # noqa: S506  (CoreLoader is a SafeLoader)
+
+
+def default_preset(arch: str | None, has_weights: bool, *, weights: str | None = None) -> str:
+    """Return the preset that a run starts from unless it names one.
+
+    YOLOv7 with weights starts from ``v7-custom``, without from ``v7-tiny``, ``v7-p6`` (W6, E6, D6
+    and E6E) or ``v7-p5``. YOLOv5 starts from ``v5-low`` with weights and for n and s, ``v5-med``
+    for m, ``v5-high`` for l and x.
+
+    Args:
+        arch: Architecture name, path of a model yaml, or None: the architecture of the weights,
+            else yolov7-tiny.
+        has_weights: Whether training starts from weights.
+        weights: Those weights; looked at (never loaded) only where ``arch`` is None.
+    """
+    family = family_of(arch) if arch else (family_of_weights(weights) if weights else None)
+    stem = Path(arch).stem.lower() if arch else "yolov7-tiny"
+    if family == "yolov5":
+        size = re.match(r"yolov5([nsmlx])", stem)
+        if has_weights or not size:
+            return "v5-low"
+        return {"n": "v5-low", "s": "v5-low", "m": "v5-med"}.get(size.group(1), "v5-high")
+    if has_weights:
+        return "v7-custom"
+    if stem.startswith("yolov7-tiny"):
+        return "v7-tiny"
+    return "v7-p6" if P6_NAMES.match(stem) else "v7-p5"
+
+
+def family_of(arch: str) -> Family:
+    """Return the family of an architecture name or yaml: by its name, else by its head."""
+    stem = Path(arch).stem.lower()
+    if stem.startswith("yolov5"):
+        return "yolov5"
+    if stem.startswith("yolov7"):
+        return "yolov7"
+    try:
+        graph = load_yaml(read_yaml(Path(arch)), CoreLoader)
+        module = str(graph["head"][-1][2])
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return "yolov7"  # whoever builds the model reports what is wrong with it
+    return "yolov5" if module.rpartition(".")[2] == "Detect" else "yolov7"
+
+
+def family_of_weights(weights: str) -> Family | None:
+    """Return the family of a checkpoint: by the head named in it, else by its file name."""
+    path = Path(weights)
+    heads = set(HEADS.findall(_text_of_weights(path)))
+    if heads:
+        return "yolov7" if heads & {b"IDetect", b"IAuxDetect"} else "yolov5"
+    name = path.name.lower()
+    return (
+        "yolov5" if name.startswith("yolov5") else "yolov7" if name.startswith("yolov7") else None
+    )
+
+
+def _text_of_weights(path: Path) -> bytes:
+    """Return the part of a checkpoint that names its classes: a few bytes, uninterpreted."""
+    path = path / "best.safetensors" if path.is_dir() else path
+    if not path.is_file():  # a pipe would wait for ever
+        return b""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+                return archive.open(pickles[0]).read(PEEK_BYTES) if pickles else b""
+        with path.open("rb") as file:
+            start = file.read(8)
+            if path.suffix == ".safetensors":
+                header = json.loads(file.read(min(int.from_bytes(start, "little"), PEEK_BYTES)))
+                return json.dumps(header.get("__metadata__", {})).encode()
+            return start + file.read(PEEK_BYTES)
+    except Exception:  # damaged in any way: whoever reads it says so
+        return b""

@@ -1,0 +1,99 @@
+"""From what the user calls his data to an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from tutelage.data.array_cache import cache_root
+from tutelage.data.findings import Finding, code_of
+from tutelage.data.formats import FOLDER, FORMATS
+from tutelage.data.formats.build_index import Opened
+from tutelage.data.index import DatasetIndex
+from tutelage.errors import DataError, nearest, together
+
+BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
+
+Split = Literal["train", "val", "test"]
+
+
+def open_dataset(
+    data: str | Path, split: Split, *, single_class: bool = False, strict: bool = True
+) -> DatasetIndex:
+    """Open one split of a data set.
+
+    Args:
+        data: A data yaml, a COCO json, a folder of a COCO or Pascal VOC data set, or ``digits`` or
+            ``digits:easy`` for the built-in handwritten digits.
+        split: ``train``, ``val`` or ``test``.
+        single_class: Treat all classes as one.
+        strict: Raise if there is an error among the findings; otherwise leave that to the caller.
+
+    Raises:
+        DataError: The data cannot be used; all errors are told at once.
+    """
+    index = open_whole(data, split, single_class=single_class).index
+    if strict:
+        _refuse_errors(index.findings)
+    return index
+
+
+def open_splits(
+    data: str | Path, *splits: Split, single_class: bool = False
+) -> tuple[DatasetIndex, ...]:
+    """Open several splits of a data set; see :func:`open_dataset`.
+
+    Raises:
+        DataError: One of them cannot be used; the errors of all are told at once.
+    """
+    found = tuple(open_whole(data, split, single_class=single_class).index for split in splits)
+    _refuse_errors([finding for index in found for finding in index.findings])
+    for index in found[1:]:
+        if index.names != found[0].names:
+            raise DataError(
+                f"The classes of {found[0].split} and {index.split} differ: "
+                f"{', '.join(found[0].names)} and {', '.join(index.names)}.",
+                fix="Give one order for all in a data yaml:  names: [...]",
+                code="D04",
+            )
+    return found
+
+
+def open_whole(data: str | Path, split: Split, *, single_class: bool = False) -> Opened:
+    """Open one split with all that an examination needs; see :func:`open_dataset`.
+
+    Raises:
+        DataError: The data cannot be used at all.
+    """
+    for variant in BUILT_IN:
+        if data == variant:
+            from tutelage.data.digits import build  # needs scikit-learn, an extra
+
+            path = build(cache_root(), variant=variant)
+            return FORMATS[".yaml"](path, split, single_class=single_class)
+    path = Path(data).expanduser()
+    opener = FORMATS.get(FOLDER if path.is_dir() else path.suffix.lower())
+    if opener is None:
+        what = (
+            f"{data} is no data set that is known here"
+            if path.exists()
+            else f"{data} does not exist"
+        )
+        endings = " ".join(suffix for suffix in FORMATS if suffix != FOLDER)
+        known = f"Expected a file ending in {endings}, a folder of COCO or Pascal VOC, or one of "
+        known += f"{', '.join(BUILT_IN)}."
+        raise DataError(
+            f"{what}.", fix=f"{nearest(str(data), BUILT_IN)} {known}".strip(), code="D22"
+        )
+    return opener(path, split, single_class=single_class)
+
+
+def _refuse_errors(findings: Iterable[Finding]) -> None:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        told = {finding.message: code_of(finding) for finding in errors}
+        code, marks = together(told.values(), DataError.code)
+        lines = [f"{mark}{message}" for mark, message in zip(marks, told, strict=True)]
+        fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
+        raise DataError("\n".join(lines), fix="\n".join(fixes), code=code)

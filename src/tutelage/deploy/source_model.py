@@ -1,0 +1,65 @@
+"""What is exported or measured: a model, what its files are to be called, what is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tutelage.deploy.metadata import RANDOM
+from tutelage.errors import WeightsError
+from tutelage.evaluation.predictor import data_of
+from tutelage.models.build import is_architecture, load
+from tutelage.models.graph import GraphDetector
+from tutelage.models.weight_file import read_checkpoint, restore, weight_file
+from tutelage.weights.store import identity, load_header
+
+EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
+
+
+class Origin(NamedTuple):
+    """Where an export comes from.
+
+    Attributes:
+        detector: The model.
+        stem: What a file made from it is called, without its suffix.
+        folder: Where that file belongs.
+        data: Data set of its training, if that is known.
+        card: What its file knows of itself, as entries of the metadata.
+    """
+
+    detector: GraphDetector
+    stem: str
+    folder: Path
+    data: str | None
+    card: dict[str, Any]
+
+
+def origin_of(model: str | Path | GraphDetector) -> Origin:
+    """Read a run folder or a weight file, or build an architecture with random weights.
+
+    Raises:
+        WeightsError: The model cannot be read, or is an export itself.
+        ConfigError: There is no such architecture, or its yaml cannot be used.
+    """
+    if isinstance(model, GraphDetector):
+        return Origin(model, model.arch_name, Path(), None, {})
+    if is_architecture(model):
+        detector = load(model)
+        return Origin(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
+    if Path(model).suffix.lower() in EXPORTED:
+        raise WeightsError(
+            f"{model} is an export already.",
+            fix="Give the checkpoint: a run folder or weight file.",
+            code="W22",
+        )
+    file = weight_file(model)
+    detector = restore(read_checkpoint(file))
+    data = data_of(model)
+    known = identity(file)
+    card: dict[str, Any] = {"weights": file.name, "sha256": known["sha256"], "data": ""}
+    if data is not None:
+        card["data"] = Path(data).name  # its folder is nobody's business
+    scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None
+    if isinstance(scores, dict):
+        card["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+    return Origin(detector, file.stem, file.parent, data, card)

@@ -1,0 +1,85 @@
+"""Real images, for verifying an export and for calibrating its integers."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.data import open_dataset, read_image
+from tutelage.data.open_data import Split
+from tutelage.deploy.sources import read_frames
+from tutelage.errors import DataError, ExportError, MissingExtraError
+from tutelage.evaluation.validate import match_classes
+from tutelage.models.graph import GraphDetector
+
+BUILT_IN = "digits"
+
+
+class RealImages(NamedTuple):
+    """Images, ``(h, w, 3)`` uint8 RGB each, and where they come from."""
+
+    images: list[NDArray[np.uint8]]
+    source: str
+
+
+def images_to_verify(
+    images: str | Path | None, given: str | Path | None, known: str | Path | None, *, count: int
+) -> RealImages:
+    """Return some of the images given, else of a val split, else the built-in digits.
+
+    Args:
+        images: Image, folder or pattern, or None.
+        given: Data set that was asked for, or None.
+        known: Data set of the training, or None; it may be gone.
+        count: At most so many.
+
+    Raises:
+        DataError: The images or the data set given cannot be read.
+        ExportError: There is no image at all.
+    """
+    if images is not None:
+        frames = islice(read_frames(images), count)
+        return RealImages([frame.image for frame in frames], str(images))
+    if given is not None:
+        return images_of(given, "val", count=count)
+    for each in (known, BUILT_IN):
+        if each is not None:
+            try:
+                return images_of(each, "val", count=count)
+            except (DataError, MissingExtraError):  # moved since the training, or not installed
+                continue
+    raise ExportError(
+        "There is no real image to verify the export on.",
+        fix="Name some:  --images photos/",
+        code="E22",
+    )
+
+
+def images_to_quantise(
+    data: str | Path, detector: GraphDetector, *, count: int
+) -> list[NDArray[np.uint8]]:
+    """Return training images for the ranges of the integers.
+
+    Raises:
+        DataError: The data set cannot be used, or has no val split to score on.
+        WeightsError: Its classes are not those of the model.
+    """
+    names = open_dataset(data, "val").names
+    match_classes(detector.names, names, model=detector.arch_name, data=str(data))
+    return images_of(data, "train", count=count).images
+
+
+def images_of(data: str | Path, split: Split, *, count: int) -> RealImages:
+    """Return images of a data set, evenly spread over a split.
+
+    Raises:
+        DataError: The data set cannot be used.
+        MissingExtraError: The built-in digits were asked for without scikit-learn.
+    """
+    index = open_dataset(data, split)
+    chosen = np.unique(np.linspace(0, len(index) - 1, count).round().astype(int)).tolist()
+    return RealImages([read_image(index.path(each)) for each in chosen], f"{split} of {data}")

@@ -1,0 +1,341 @@
+"""The pre-flight alone: would this teacher teach this student on this data, and how best?
+
+Nothing is trained and nothing is written, but for the shared caches of labels and of the teacher's
+scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import nan
+from statistics import median
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from tutelage.config.schema import Config, MethodConfig
+from tutelage.distill import METHODS, Method, Need
+from tutelage.distill.cka import map_similarity
+from tutelage.doctor.advice import Case, suggestions
+from tutelage.doctor.findings import (
+    STAGES,
+    Entry,
+    Finding,
+    Level,
+    Measured,
+    Stage,
+    StepCost,
+    Worth,
+)
+from tutelage.errors import ConfigError, DataError, TeacherError, UserError
+from tutelage.evaluation.speed import timed
+from tutelage.run.kd_weights import batches_with_boxes, few, reading_batch
+from tutelage.run.preflight.before_training import outdone
+from tutelage.run.preflight.teacher_scores import worth
+from tutelage.run.preflight.warnings import at_outset
+from tutelage.run.preflight.wiring import preflight
+from tutelage.setup.build import Parts, assemble
+from tutelage.setup.distillation import Lesson, Teaching, join
+from tutelage.structures import Batch, Output, Tap
+from tutelage.teachers import Teacher, fingerprint
+from tutelage.teachers.clock import Asked
+from tutelage.train.gradient_ratio import Reading, buffers_restored, measure
+from tutelage.train.task import Task
+
+IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
+REPEATS = 2  # timed steps of each kind
+
+
+class Candidate(NamedTuple):
+    """A method that fits: its settings, its share of the ratio, whether it is the run's own."""
+
+    config: MethodConfig
+    share: float
+    own: bool
+
+
+def examine(
+    config: Config, origins: Mapping[str, str] | None = None, *, all_methods: bool = False
+) -> Iterator[Entry]:
+    """Examine a distilled run without running it.
+
+    Args:
+        config: All settings, with a teacher.
+        origins: Where each came from, for messages.
+        all_methods: Measure every method that fits the pair, not only the run's.
+
+    Yields:
+        Stages and what was found, suggestions last.
+
+    Raises:
+        UserError: The parts cannot be built: data, model, teacher, layers, image size, device.
+    """
+    yield Stage(STAGES[0], 0)
+    parts = assemble(config, origins)
+    if parts.teaching is None:
+        raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
+    count = max(-(-IMAGES // reading_batch(parts)), 2)
+    batches = [b.floating() for b in batches_with_boxes(parts, count)]
+    if not batches:
+        raise DataError(
+            "No training batch holds a box: the teacher has nothing to point at.", code="D26"
+        )
+    yield Stage(STAGES[1], 1)
+    judged = list(_judged(parts, parts.teaching))
+    yield from judged
+    yield Stage(STAGES[2], 2)
+    fitting: list[Candidate] = []
+    first = few(batches[0])
+    for found in _wired(parts, parts.teaching, first, all_methods=all_methods):
+        if isinstance(found, Finding):
+            yield found
+        else:
+            fitting.append(found)
+    for notice in at_outset(parts, [first]):
+        yield Finding(notice.level, notice.text)
+    if config.model.weights is None:
+        yield Finding("info", "The student is untrained: a CKA near 0 is what to expect.")
+    yield Stage(STAGES[3], 3)
+    teaching, methods = parts.teaching, {}
+    if fitting:  # in the order in which several teachers are joined
+        fitting.sort(key=lambda candidate: candidate.config.teacher or 0)
+        found = [candidate.config for candidate in fitting]
+        teaching = _joined(parts, found, teaching.panel.teachers)
+        methods = dict(zip(teaching.methods, fitting, strict=True))
+    task = _task(parts, teaching, list(methods))
+    device = parts.accelerator.device
+    teacher = Asked(teaching.panel, device)
+    levels = list(_levels(task, teaching, teacher, batches))
+    yield from levels
+    yield Stage(STAGES[4], 4)
+    shares = {name: candidate.share for name, candidate in methods.items()}
+    balanced = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
+    reading = Reading({}, {})
+    if shares:
+        reading = measure(
+            task,
+            teacher,
+            batches,
+            shares,
+            settle=lambda name, found: found if name in balanced else [1.0] * len(found),
+        )
+    yield Stage(STAGES[5], 5)
+    yield _cost(task, teacher, batches[0], device)
+    measured = [
+        _measured(
+            name,
+            teaching.lessons[name],
+            reading,
+            _added(task, name, teacher, batches[0], device),
+        )
+        for name in methods
+    ]
+    yield from measured
+    own = [found for found in measured if methods[found.name].own]
+    yield from suggestions(_case(parts, teaching, first, judged, levels, own))
+
+
+def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
+    """Yield what each teacher is worth on val, and whether a trained student is better already."""
+    known: dict[str, float] = {}
+    for number, record in enumerate(teaching.records):
+        source = str(record["source"])
+        try:
+            scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+        except TeacherError as error:
+            yield Finding("error", error.what, error.fix)
+            continue
+        yield Worth(source, scores)
+        if scores is None:
+            yield Finding("warning", f"{source} and the data share no class name.")
+        else:
+            known[source] = scores["AP"]
+    yield from (Finding("warning", text) for text in outdone(parts, known))
+
+
+def _wired(
+    parts: Parts, teaching: Teaching, batch: Batch, *, all_methods: bool
+) -> Iterator[Candidate | Finding]:
+    """Yield every method that passes the pre-flight, and what is wrong with the others."""
+    teachers = teaching.panel.teachers
+    several = len(teachers) > 1
+    for name, method in teaching.methods.items():
+        lesson = teaching.lessons[name]
+        number = lesson.teacher + 1 if several else None
+        config = lesson.config.model_copy(update={"teacher": number})
+        if name not in teaching.shares:
+            config = config.model_copy(update={"weight": teaching.weights[name]})
+        share = teaching.shares.get(name, _wanted(parts, method))
+        yield _fault(parts, teaching, name, batch, "error") or Candidate(config, share, own=True)
+    own = {lesson.config.name for lesson in teaching.lessons.values()}
+    for number, teacher in enumerate(teachers, 1):
+        for name in METHODS if all_methods else ():
+            if name in own:
+                continue
+            try:
+                alone = _joined(parts, [MethodConfig(name=name)], [teacher])
+            except UserError as error:
+                yield Finding("info", f"{name} does not fit: {error.what}")
+                continue
+            config = MethodConfig(name=name, teacher=number if several else None)
+            yield _fault(parts, alone, name, batch, "info") or Candidate(
+                config, _wanted(parts, alone.methods[name]), own=False
+            )
+
+
+def _wanted(parts: Parts, method: Method) -> float:
+    """Return how strongly a method should teach if it were alone."""
+    return parts.config.distill.ratio or method.ratio
+
+
+def _joined(parts: Parts, methods: Sequence[MethodConfig], teachers: Sequence[Teacher]) -> Teaching:
+    """Return the run's networks with other methods."""
+    config = parts.config.distill.model_copy(update={"methods": tuple(methods)})
+    return join(config, parts.student, teachers)
+
+
+def _task(parts: Parts, teaching: Teaching, names: Sequence[str]) -> Task:
+    """Return a task of some methods, their weights not applied."""
+    methods = {name: teaching.methods[name] for name in names}
+    views = {name: teaching.views[name] for name in names}
+    task = Task(parts.student, parts.bare.criterion, methods, None, teaching.taps, views)
+    return task.to(parts.accelerator.device)
+
+
+def _fault(
+    parts: Parts,
+    teaching: Teaching,
+    name: str,
+    batch: Batch,
+    level: Literal["error", "info"],
+) -> Finding | None:
+    try:
+        preflight(
+            _task(parts, teaching, [name]),
+            teaching.panel,
+            lambda: fingerprint(teaching.panel.state()),
+            batch,
+        )
+    except UserError as error:
+        return Finding(level, error.what, error.fix if level == "error" else "")
+    return None
+
+
+@torch.no_grad()
+def _levels(
+    task: Task, teaching: Teaching, teacher: Asked, batches: Sequence[Batch]
+) -> Iterator[Level]:
+    with buffers_restored(task):
+        task.train()
+        ours = [task.student(b.images, teaching.taps, head=False).taps for b in batches]
+    theirs = [teacher(b.images) for b in batches]
+    done: set[tuple[int, Tap, Tap]] = set()
+    for name, lesson in teaching.lessons.items():
+        view = teaching.views[name]
+        for number, (mine, other) in enumerate(zip(*lesson.pairs, strict=True)):
+            if (lesson.teacher, mine, other) in done:
+                continue
+            done.add((lesson.teacher, mine, other))
+            here, there = view.places(number)
+            maps = [known[lesson.teacher].features[there] for known in theirs]
+            size = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
+            values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
+            known = [value for value in values if np.isfinite(value)]
+            yield Level(
+                mine, other, lesson.teacher + 1, size, float(np.mean(known)) if known else nan
+            )
+
+
+def _cost(task: Task, teacher: Asked, batch: Batch, device: torch.device) -> StepCost:
+    plain = Task(task.student, task.criterion)
+
+    def step() -> None:
+        total: Any = sum(plain(batch).detection.values())
+        total.backward()
+
+    with buffers_restored(plain):
+        milliseconds = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
+    plain.zero_grad(set_to_none=True)
+    return StepCost(len(batch.images), milliseconds, teacher.milliseconds())
+
+
+def _added(task: Task, name: str, teacher: Asked, batch: Batch, device: torch.device) -> float:
+    """Return the time of a method alone, forward and back to what it compares.
+
+    The student's own passes are the same with and without it.
+    """
+    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+    known = teacher(batch.images)
+    with torch.no_grad(), buffers_restored(task):
+        out = task.student(batch.images, task.taps)
+    leaves = Output(
+        None if out.raw is None else tuple(raw.requires_grad_() for raw in out.raw),
+        tuple(tap.requires_grad_() for tap in out.taps),
+    )
+
+    def step() -> None:
+        student = task.knowledge(leaves, size)
+        terms = task.compared(name, student, known, batch.targets, size)
+        torch.stack(list(terms.values())).sum().backward()
+
+    found = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
+    task.methods[name].zero_grad(set_to_none=True)
+    return found
+
+
+def _measured(name: str, lesson: Lesson, reading: Reading, milliseconds: float) -> Measured:
+    given = lesson.config.weight
+    weight = reading.weights[name] if given == "auto" else float(given)
+    low, middle, high = (
+        weight * float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
+    )
+    each = zip(*reading.levels[name], strict=True)
+    levels = {
+        tap.key: weight * median(values)
+        for tap, values in zip(lesson.pairs.student, each, strict=True)
+    }
+    return Measured(name, weight, given != "auto", (low, middle, high), levels, milliseconds)
+
+
+def _case(
+    parts: Parts,
+    teaching: Teaching,
+    batch: Batch,
+    judged: Sequence[Worth | Finding],
+    levels: Sequence[Level],
+    own: Sequence[Measured],
+) -> Case:
+    student, distill = parts.student, parts.config.distill
+    taps = student.tap(list(dict.fromkeys(level.student.key for level in levels)))
+    predictions = parts.bare.needs_predictions
+    return Case(
+        taps=taps,
+        head_inputs=student.tap(student.layers[-1].sources),
+        given_layers=bool(distill.student_kd_layers or distill.teacher_kd_layers),
+        similarity=tuple(
+            min(level.similarity for level in levels if level.student == tap) for tap in taps
+        ),
+        comparable=predictions or _comparable(parts, batch),
+        features=any(
+            Need.FEATURES in cast("Method", method).needs for method in parts.bare.methods.values()
+        ),
+        predictions=predictions,
+        fixed={
+            m.name: (m.quartiles[1], _wanted(parts, teaching.methods[m.name]))
+            for m in own
+            if m.fixed
+        },
+        automatic={m.name: m.weight for m in own if not m.fixed},
+        weak=any(isinstance(j, Finding) for j in judged),
+    )
+
+
+def _comparable(parts: Parts, batch: Batch) -> bool:
+    """Whether the predictions of all teachers can be compared with the student's."""
+    teachers = parts.teaching.panel.teachers if parts.teaching else ()
+    try:
+        joined = _joined(parts, [MethodConfig(name="bckd")], teachers)
+    except UserError:
+        return False
+    return not any(_fault(parts, joined, name, batch, "info") for name in joined.methods)

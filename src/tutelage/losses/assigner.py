@@ -1,0 +1,237 @@
+"""Which predictions answer for which box: anchor-ratio candidates, and SimOTA among them.
+
+Everything here is index arithmetic over the whole batch at once, without gradients. The order of
+matches is part of the contract (level, then cell offset, then anchor, then box): where one cell
+answers for several boxes, the last match in this order sets its objectness target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tutelage.losses.gather import Place
+from tutelage.structures import Targets
+
+POOL = 10
+"""A box gets at most this many predictions from SimOTA."""
+
+NEAREST, AROUND = 0.5, 1.0
+"""Reach in cells: the two nearest neighbours of the own cell, or all four."""
+
+_IOU_WEIGHT = 3.0
+_IOU_FLOOR = 1e-8
+_SCORE_FLOOR = 1e-7
+_PAIRS = 1 << 20
+
+
+class Matches(NamedTuple):
+    """Predictions paired with boxes, ordered by level. A prediction may occur more than once.
+
+    Attributes:
+        level: ``(n,)`` int64, ascending.
+        image: ``(n,)`` int64.
+        anchor: ``(n,)`` int64, index among the anchors of the level.
+        row: ``(n,)`` int64, cell of the prediction.
+        column: ``(n,)`` int64.
+        target: ``(n,)`` int64, the box, as a row of the batch's :class:`Targets`.
+        counts: Number of matches per level.
+    """
+
+    level: Tensor
+    image: Tensor
+    anchor: Tensor
+    row: Tensor
+    column: Tensor
+    target: Tensor
+    counts: tuple[int, ...]
+
+    def places(self) -> list[Place]:
+        """Return image, anchor, row and column of the matched predictions, per level."""
+        image, anchor, row, column = (field.split(self.counts) for field in self[1:5])
+        return list(zip(image, anchor, row, column, strict=True))
+
+
+@torch.no_grad()
+def anchor_candidates(
+    cxcywh: Tensor,
+    image: Tensor,
+    *,
+    anchors: Tensor,
+    strides: Sequence[int],
+    grids: Sequence[tuple[int, int]],
+    max_ratio: float,
+    reach: float = NEAREST,
+) -> Matches:
+    """Pair every box with the anchors of its shape, in its own cell and the nearest cells.
+
+    An anchor fits if neither its width nor its height differs from the box's by ``max_ratio`` or
+    more. The neighbours are the nearer of left and right and the nearer of above and below, if they
+    exist; with ``reach`` 1 all four. A centre exactly on a grid line is as near to both sides; the
+    far one truncates to the own cell, which is then listed again. YOLOv5 and YOLOv7 do so too, and
+    it counts in the means.
+
+    Args:
+        cxcywh: ``(t, 4)`` boxes in pixels of the canvas.
+        image: ``(t,)`` int64, their images.
+        anchors: ``(nl, na, 2)`` widths and heights in pixels.
+        strides: Pixels per cell, per level.
+        grids: ``(ny, nx)`` per level.
+        max_ratio: Limit of the ratio test, above 1.
+        reach: ``NEAREST`` or ``AROUND``.
+
+    Returns:
+        The candidates, about three (or five) per box and fitting anchor.
+    """
+    fits, near, cells = [], [], []
+    for anchor, stride, (ny, nx) in zip(anchors, strides, grids, strict=True):
+        ratio = cxcywh[:, 2:] / anchor[:, None]
+        fits.append(torch.maximum(ratio, 1 / ratio).amax(-1) < max_ratio)
+        x, y = (cxcywh[:, :2] / stride).unbind(-1)
+        near.append(
+            torch.stack(
+                (
+                    torch.ones_like(x, dtype=torch.bool),
+                    (x % 1 < reach) & (x > 1),
+                    (y % 1 < reach) & (y > 1),
+                    ((nx - x) % 1 < reach) & (nx - x > 1),
+                    ((ny - y) % 1 < reach) & (ny - y > 1),
+                )
+            )
+        )
+        columns = torch.stack((x, x - reach, x, x + reach, x)).long().clamp_(0, nx - 1)
+        rows = torch.stack((y, y, y - reach, y, y + reach)).long().clamp_(0, ny - 1)
+        cells.append(torch.stack((rows, columns)))
+    paired = torch.stack(near)[:, :, None] & torch.stack(fits)[:, None]
+    counts = tuple(paired.flatten(1).sum(1).tolist())
+    level, offset, anchor, target = paired.nonzero().unbind(1)
+    row, column = torch.stack(cells)[level, :, offset, target].unbind(1)
+    return Matches(level, image[target], anchor, row, column, target, counts)
+
+
+@torch.no_grad()
+def simota(
+    candidates: Matches,
+    xyxy: Tensor,
+    scores: Tensor,
+    targets: Targets,
+    *,
+    images: int,
+    pool: int = POOL,
+    max_pairs: int = _PAIRS,
+) -> Matches:
+    """Keep the candidates that predict a box best (SimOTA: Ge et al., 2021, arXiv:2107.08430).
+
+    Within an image every box is compared with every candidate, whichever box it stems from. A box
+    takes as many of the cheapest candidates as the sum of its ``pool`` best IoUs says, at least
+    one; a candidate wanted by several boxes goes to the box of the image to which it is cheapest.
+    The cost is the binary cross-entropy of the scores against the box's class, minus
+    3 ln(IoU + 1e-8). Ties go to the earlier candidate and the earlier box.
+
+    The cross-entropy for class g is sum_c -ln(1 - q_c) + ln(1 - q_g) - ln q_g, so that no tensor of
+    boxes x candidates x classes is needed.
+
+    Args:
+        candidates: ``n`` of them.
+        xyxy: ``(n, 4)`` their predicted boxes in pixels.
+        scores: ``(n, classes)`` their joint scores, the root of class times objectness probability.
+        targets: The ``t`` boxes, in pixels.
+        images: Number of images in the batch.
+        pool: Most candidates per box.
+        max_pairs: Boxes are taken in turns of at most this many pairs of box and candidate (but one
+            box at least), which bounds the memory. Has no influence on the result.
+
+    Returns:
+        The kept candidates in their old order, each with the box that it was given to.
+    """
+    number, boxes = len(scores), len(targets.label)
+    if not number:
+        return candidates
+    slot, width = _slots(candidates.image, images)
+
+    scores = scores.clamp(_SCORE_FLOOR, 1 - _SCORE_FLOOR)
+    absent = torch.log1p(-scores)
+    own_class = (absent - scores.log()).flatten()
+    # A line of slots per image. Those left empty hold a box without area, at infinite cost.
+    planes = scores.new_zeros(6, images * width)
+    planes[4] = torch.inf
+    planes[:4, slot] = xyxy.T
+    planes[4, slot] = -absent.sum(1)
+    planes[5] = (planes[2] - planes[0]) * (planes[3] - planes[1])
+    planes = planes.view(6, images, width)
+    first_class = slot.new_zeros(images * width)
+    first_class[slot] = torch.arange(0, own_class.numel(), scores.shape[1], device=slot.device)
+    first_class = first_class.view(images, width)
+
+    claims = slot.new_zeros(images, width)
+    claimant = torch.zeros_like(claims)  # a sum: means something where there is one claim
+    cheapest = torch.zeros_like(claims)
+    lowest = scores.new_full((images, width), torch.inf)
+    for turn in torch.arange(boxes, device=slot.device).split(max(1, max_pairs // width)):
+        image, label, box = (field[turn] for field in targets)
+        x1, y1, x2, y2, cost, area = planes[:, image].unbind(0)
+        left, top, right, bottom = box.to(scores.dtype)[..., None].unbind(1)
+        inter = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
+        inter *= (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp_(min=0)
+        union = (area + (right - left) * (bottom - top)).sub_(inter).clamp_(min=_IOU_FLOOR)
+        iou = inter.div_(union)
+        best = iou.topk(min(pool, width)).values
+        wanted = best.sum(1, keepdim=True).long().clamp_(1, best.shape[1])
+        cost = cost + own_class[first_class[image] + label[:, None]]
+        cost -= iou.add_(_IOU_FLOOR).log_().mul_(_IOU_WEIGHT)
+
+        claim = _smallest(cost, wanted, best.shape[1])
+        claims.index_add_(0, image, claim.long())
+        claimant.index_add_(0, image, claim * turn[:, None])
+
+        line = image[:, None].expand_as(cost)
+        low = torch.full_like(lowest, torch.inf).scatter_reduce_(0, line, cost, "amin")
+        first = turn[:, None].where(cost == low[image], boxes)
+        first = torch.full_like(cheapest, boxes).scatter_reduce_(0, line, first, "amin")
+        cheapest = torch.where(low < lowest, first, cheapest)
+        lowest = torch.minimum(low, lowest)
+
+    owner = torch.where(claims == 1, claimant, cheapest).flatten()[slot]
+    claimed = claims.flatten()[slot] > 0
+    counts = torch.stack([part.sum() for part in claimed.split(candidates.counts)]).tolist()
+    kept = claimed.nonzero()[:, 0]
+    level, image, anchor, row, column = (field[kept] for field in candidates[:5])
+    return Matches(level, image, anchor, row, column, owner[kept], tuple(counts))
+
+
+def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
+    """Give every candidate a slot, image * width + position among the candidates of its image.
+
+    Args:
+        image: ``(n,)`` int64, the image of each candidate.
+        images: Number of images.
+
+    Returns:
+        The slots ``(n,)``, in the order of the candidates within an image, and the width: the
+        largest number of candidates of one image.
+    """
+    counts = image.new_zeros(images).scatter_add_(0, image, torch.ones_like(image))
+    width = int(counts.amax())
+    order = image.argsort(stable=True)
+    position = torch.empty_like(image)
+    position[order] = torch.arange(len(image), device=image.device)
+    return image * width + position - (counts.cumsum(0) - counts)[image], width
+
+
+def _smallest(cost: Tensor, wanted: Tensor, pool: int) -> Tensor:
+    """Mark the ``wanted`` smallest values of every row; of equal ones the first, unlike ``topk``.
+
+    Args:
+        cost: ``(r, w)``.
+        wanted: ``(r, 1)`` int64, 1 to ``pool``.
+        pool: Their upper bound.
+
+    Returns:
+        ``(r, w)`` bool.
+    """
+    limit = cost.topk(pool, largest=False).values.gather(1, wanted - 1)
+    below, tied = cost < limit, cost == limit
+    return below | (tied & (tied.cumsum(1) <= wanted - below.sum(1, keepdim=True)))

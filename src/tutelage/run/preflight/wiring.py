@@ -1,0 +1,202 @@
+"""Proof, before the first step, that teaching reaches the student.
+
+Most reports that distillation "does nothing" come from a loss that is 0, a connector that no
+optimizer trains, a teacher that was never loaded or that drifts. Each is checked here on one real
+batch: a run that fails cannot start.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.distill.method import Method
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.structures import Batch, Knowledge, Losses
+from tutelage.train.gradient_ratio import buffers_restored
+from tutelage.train.task import Task
+
+TOLD = 6  # faults in a message
+EDGE = 1e-3  # of the image's side that a box may stick out by rounding
+UNREACHED = "reaches no parameter of the student"
+PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
+
+
+def preflight(
+    task: Task,
+    teacher: Callable[[Tensor], Sequence[Knowledge]],
+    teacher_state: Callable[[], str],
+    batch: Batch,
+) -> None:
+    """Check the wiring of a distilled task on one batch with boxes.
+
+    Args:
+        task: The bare task; left bit-identical.
+        teacher: Maps floating-point images to what each teacher knows.
+        teacher_state: Returns a hash of everything the teacher holds.
+        batch: A batch with at least one box, on the task's device.
+
+    Raises:
+        ConfigError: A method cannot compare these two networks.
+        TeacherError: A KD term is not finite or not positive, does not reach the student, a
+            method's own parameter does not train, or the teacher changed. All faults at once.
+    """
+    before = teacher_state()
+    batch = batch.floating()
+    knowledge = teacher(batch.images)
+    _check_fit(task, batch, knowledge)
+    faults = [
+        *_box_faults(batch),
+        *_hidden_faults(task),
+        *_teacher_faults(knowledge),
+        *_term_faults(task, batch, knowledge),
+        *_still_faults(task, batch, knowledge),
+    ]
+    if teacher_state() != before:
+        faults.append("the teacher changed during the check: it must be frozen and in eval mode")
+    if faults:
+        more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
+        raise TeacherError(
+            f"Distillation would not work: {'; '.join(faults[:TOLD])}{more}.",
+            where="pre-flight on the first training batch",
+            fix=_cure(task, faults),
+            code="T24",
+        )
+
+
+@torch.no_grad()
+def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None:
+    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+    with buffers_restored(task):
+        student = task.train().knowledge(task.student(batch.images, task.taps), size)
+        for name in task.methods:
+            try:
+                task.compared(name, student, knowledge, batch.targets, size)
+            except ValueError as error:
+                raise ConfigError(
+                    f"Method '{name}' cannot compare this student with this teacher: {error}",
+                    where="pre-flight on the first training batch",
+                    fix="Choose another method:  tutelage methods",
+                    code="T29",
+                ) from error
+
+
+def _cure(task: Task, faults: Sequence[str]) -> str:
+    broken = [fault for fault in faults if fault.startswith("the teacher")]
+    if broken and all(fault in broken or " is nan " in fault for fault in faults):
+        return "Mend the teacher, or use another one: it is broken before anything is compared."
+    frozen = any(not parameter.requires_grad for parameter in task.student.parameters())
+    if frozen and any(fault.endswith(UNREACHED) for fault in faults):
+        return "Freeze fewer rows with --freeze, or tap later ones with --student-kd-layers."
+    return "Leave out the method's weight and options: the defaults are known to work."
+
+
+def _box_faults(batch: Batch) -> Iterable[str]:
+    """Tell boxes outside the image: masks would be drawn, and objects sought, in wrong places."""
+    xyxy = batch.targets.xyxy
+    h, w = batch.images.shape[-2:]
+    limit = xyxy.new_tensor([w, h, w, h])
+    outside = ((xyxy < -EDGE * limit) | (xyxy > (1 + EDGE) * limit)).any(1)
+    if outside.any():
+        yield f"{int(outside.sum())} of {len(xyxy)} boxes lie outside their image of {w}×{h} px"
+
+
+def _hidden_faults(task: Task) -> Iterable[str]:
+    """Tell modules and parameters in plain lists and dicts: no optimizer, device or file has them.
+
+    The forward pass uses them all the same, so that nothing else would notice.
+    """
+    for name, method in task.methods.items():
+        known = {id(x) for x in (*method.modules(), *method.parameters())}
+        for owner, module in method.named_modules():
+            for key, value in vars(module).items():
+                if any(id(x) not in known for x in _trainable(value)):
+                    yield (
+                        f"{'.'.join(filter(None, (name, owner, key)))} is in a plain list or dict, "
+                        "so that nothing trains it (use nn.ModuleList, nn.ModuleDict)"
+                    )
+
+
+def _trainable(value: object) -> Iterator[object]:
+    """Yield trainable modules and parameters in lists, tuples and dicts, nested or not."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _trainable(item)
+    own = value.parameters() if isinstance(value, nn.Module) else [value]
+    if any(isinstance(p, nn.Parameter) and p.requires_grad for p in own):
+        yield value
+
+
+def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:
+    for one in knowledge:
+        known = one.predictions
+        if known is not None and not all(
+            bool(x.isfinite().all()) for x in (known.xyxy, known.logits)
+        ):
+            yield "the teacher's predictions are not finite"
+    features = [feature for one in knowledge for feature in one.features]
+    for number, feature in enumerate(features):
+        if not bool(torch.isfinite(feature).all()):
+            half = feature.dtype == torch.float16
+            hint = " in half precision (--precision fp32 runs it in float32)" if half else ""
+            yield f"the teacher's feature {number} is not finite{hint}"
+        elif float(feature.detach().float().std()) == 0:
+            yield f"the teacher's feature {number} is constant"
+        if feature.requires_grad:
+            yield f"the teacher's feature {number} carries a gradient"
+
+
+def _term_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
+    task.train()
+    student = [p for p in task.student.parameters() if p.requires_grad]
+    with buffers_restored(task):  # until the gradients are read: they need the buffers' values
+        for name, value in _losses(task, batch, knowledge).distillation.items():
+            number = float(value.detach())
+            boxes = task.views[name.partition("/")[0]].of_targets(batch.targets)
+            if number == 0 and not len(boxes.label):
+                continue  # of several teachers, none of the classes that this one knows
+            if not 0 < number < float("inf"):
+                yield f"{name} is {number:g} on the first batch"
+                continue
+            grads: Sequence[Tensor | None] = ()
+            if value.requires_grad:
+                grads = torch.autograd.grad(value, student, retain_graph=True, allow_unused=True)
+            if not any(g is not None and bool(g.any()) and bool(g.isfinite().all()) for g in grads):
+                yield f"the gradient of {name} {UNREACHED}"
+
+
+def _losses(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Losses:
+    """Return the losses in the precision of the weights.
+
+    Accelerate's autocast is around the task's ``forward``. Without a gradient scaler the small
+    gradients of a KD term would vanish in float16 although nothing is wrong.
+    """
+    return task.losses(task.student(batch.images, task.taps), batch, knowledge)
+
+
+def _still_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
+    """Take three steps on a copy and name own parameters of methods that did not move."""
+    probe = copy.deepcopy(task).train()
+    # Adam without its epsilon: a step's size does not depend on the scale of the gradient
+    optimizer = torch.optim.Adam(probe.parameters(), lr=1e-3, eps=1e-30)
+    moving = {
+        f"{name}.{own}": parameter
+        for name, method in probe.methods.items()
+        for own, parameter in cast("Method", method).moving().items()
+    }
+    before = {name: parameter.detach().clone() for name, parameter in moving.items()}
+    for _ in range(PROBE_STEPS):
+        optimizer.zero_grad()
+        losses = _losses(probe, batch, knowledge)
+        total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
+        total.backward()
+        optimizer.step()
+    for name, parameter in moving.items():
+        if torch.equal(parameter, before[name]):
+            yield f"{name} does not train"

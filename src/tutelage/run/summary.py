@@ -1,0 +1,191 @@
+"""The plan as text, before the first step, so that a wrong run dies now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from platform import machine
+from typing import Any
+
+import torch
+from torch import nn
+
+from tutelage.config.load import describe_changes
+from tutelage.data.findings import Finding
+from tutelage.distill import Method, Pairs
+from tutelage.distill.method import Resized
+from tutelage.models.cost import cost
+from tutelage.models.graph import GraphDetector
+from tutelage.run.kd_weights import describe_balance
+from tutelage.setup.build import Parts
+from tutelage.setup.distillation import Teaching
+from tutelage.setup.unlabelled import HELD_OUT
+from tutelage.teachers import NativeTeacher
+from tutelage.train.schedule import Plan
+
+
+def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tuple[str, str], ...]:
+    """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes.
+
+    Args:
+        parts: The parts of the run.
+        origins: Where each setting came from.
+        folder: The run folder.
+    """
+    size = parts.config.train.image_size
+    rows = [
+        ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
+        ("student", f"{_size(parts.student, size)}   {parts.start}"),
+        ("anchors", parts.anchors),
+    ]
+    if parts.teaching is not None:
+        rows += _teachers(parts.teaching, size)
+        rows += _pairs(parts.teaching)
+        rows += _methods(parts, parts.teaching)
+        rows += _own(parts)
+        rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
+    warnings = len(data_warnings(parts))
+    rows += [
+        (
+            "data",
+            f"{len(parts.train)} train · {len(parts.val)} val · {len(parts.train.names)} classes"
+            f"{_unlabelled(parts)} · {warnings} warning{'' if warnings == 1 else 's'}",
+        ),
+        ("schedule", _schedule(parts)),
+        ("changed", describe_changes(parts.config, origins)),
+    ]
+    return tuple(rows)
+
+
+def data_warnings(parts: Parts) -> list[Finding]:
+    """Return what was noticed in the images and does not keep the run from using them."""
+    indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
+    found = [finding for index in indices for finding in index.findings]
+    return [finding for finding in found if finding.severity == "warning"]
+
+
+def _unlabelled(parts: Parts) -> str:
+    distill, index = parts.config.distill, parts.unlabelled
+    if index is None:
+        return ""
+    score = distill.pseudo_label
+    boxes = f"detections from {score:g} on count as boxes" if score < 1 else "methods only"
+    held_out = "".join(
+        f", {found.count} of them {HELD_OUT[found.code]} images"
+        for found in index.findings
+        if found.code in HELD_OUT
+    )
+    return (
+        f" · {len(index)} without labels in {index.source}{held_out}, "
+        f"{distill.images_ratio:g} per labelled image ({boxes})"
+    )
+
+
+def _schedule(parts: Parts) -> str:
+    plan, optim = parts.plan, parts.config.optim
+    return (
+        f"{plan.epochs} epochs × {plan.steps} steps, {parts.config.train.image_size} px, "
+        f"batch {plan.batch} × accumulate {plan.accumulation} (nominal {plan.nominal_batch}), "
+        f"{optim.name} {optim.lr:g}, {plan.schedule}, warm-up {plan.warmup_steps} steps, "
+        f"clip {plan.max_norm:g}, seed {plan.seed}, {parts.workers} workers"
+    )
+
+
+def _device(parts: Parts) -> str:
+    device = parts.accelerator.device
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{machine()} {device.type}"
+    )
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{parts.accelerator.num_processes} × {name}{threads}"
+
+
+def _size(network: GraphDetector, image_size: int) -> str:
+    found = cost(network, image_size)
+    return f"{network.arch_name:<12} {found.parameters / 1e6:.2f} M   {found.gflops:.2f} GFLOPs"
+
+
+def _teachers(teaching: Teaching, image_size: int) -> list[tuple[str, str]]:
+    rows = []
+    for number, (teacher, record) in enumerate(
+        zip(teaching.panel.teachers, teaching.records, strict=True)
+    ):
+        if isinstance(teacher, NativeTeacher) and isinstance(teacher.network, GraphDetector):
+            size = _size(teacher.network, image_size)
+        else:
+            size = f"{teacher.title:<12} {teaching.panel.size(number) / 1e6:.2f} M"
+        label = "teacher" if len(teaching.records) == 1 else f"teacher {number + 1}"
+        which = f" ({record['weights']})" if "weights" in record else ""
+        rows.append((label, f"{size}   {record['source']}{which} · {_worth(record)}"))
+    return rows
+
+
+def _worth(record: Mapping[str, Any]) -> str:
+    scores = record.get("scores")
+    if scores is None:
+        return "no class in common with the data: not evaluated"
+    return f"AP {scores['AP']:.3f} on this val"
+
+
+def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
+    """Return one line per pair; methods and teachers that share their pairs share the lines."""
+    users: dict[tuple[Pairs, tuple[str, ...]], list[str]] = {}
+    for name, lesson in teaching.lessons.items():
+        connectors = _connectors(teaching.methods[name], len(lesson.pairs.student))
+        users.setdefault((lesson.pairs, connectors), []).append(name)
+    rows = []
+    for (pairs, connectors), names in users.items():
+        whose = "" if len(users) == 1 else f" of {', '.join(names)}"
+        for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
+            stride = f"{s.stride}"
+            if s.stride != t.stride:
+                side = getattr(teaching.methods[names[0]], "side", "")
+                stride = f"{s.stride} → /{t.stride} {side} resized"
+            text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{stride:<3}"
+            rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
+            whose = ""
+    return rows
+
+
+def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
+    """Tell the convolutions between the maps of each pair; nothing where there are none."""
+    own = method.method if isinstance(method, Resized) else method
+    found = getattr(own, "connectors", [None] * pairs)
+    sizes = [
+        [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in modules if isinstance(m, nn.Conv2d)]
+        for modules in ([] if each is None else each.modules() for each in found)
+    ]
+    return tuple(f" connector {' '.join(each)}" if each else "" for each in sizes)
+
+
+def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
+    rows = []
+    for name, lesson in teaching.lessons.items():
+        options = "".join(f"  {key} {value}" for key, value in lesson.config.options.items())
+        weight = f"{parts.bare.weights[name]:.3g}"
+        if name in teaching.shares:
+            share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
+            balance = describe_balance(parts.bare.balance().get(name, ()))
+            weight = f"auto (now {weight}{balance}: {share})"
+        text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
+        rows.append(("" if rows else "methods", text))
+    return rows
+
+
+def _fade(plan: Plan, name: str) -> str:
+    fade = plan.fades[name]
+    rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
+    stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
+    return f"{fade.schedule}{rise}{stop}"
+
+
+def _own(parts: Parts) -> list[tuple[str, str]]:
+    """Tell what the methods train themselves, and how."""
+    own = sum(p.numel() for p in parts.bare.methods.parameters())
+    if not own:
+        return []
+    groups = (g for g in parts.optimizer.param_groups if g["kind"].startswith("kd"))
+    kinds = ", ".join(f"{g['kind']} (decay {g['weight_decay']:.2g})" for g in groups)
+    lr = parts.config.optim.lr
+    return [("", f"{own:,} parameters of their own: {kinds}, lr {lr:g} without bias warm-up")]

@@ -1,0 +1,370 @@
+"""From settings to all parts of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from accelerate.state import AcceleratorState
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tutelage.config.schema import Config, DistillConfig, MethodConfig
+from tutelage.data import (
+    DatasetIndex,
+    evaluation_loader,
+    open_splits,
+    training_loader,
+)
+from tutelage.distill import Need
+from tutelage.errors import ConfigError, DataError
+from tutelage.evaluation.device import choose_device
+from tutelage.losses import AuxiliaryCriterion, Criterion
+from tutelage.models.detector import check_image_size
+from tutelage.models.graph import GraphDetector
+from tutelage.models.heads import IAuxDetect
+from tutelage.setup.autoanchor import settle_anchors
+from tutelage.setup.cpu_threads import choose_workers, set_threads
+from tutelage.setup.distillation import Teaching, teach
+from tutelage.setup.distributed import check_batch, quieten, synchronise
+from tutelage.setup.student import Began, make_student
+from tutelage.setup.unlabelled import open_unlabelled
+from tutelage.teachers.clock import Clocked
+from tutelage.train.ema import make_ema
+from tutelage.train.optimizer import freeze_rows, make_optimizer
+from tutelage.train.schedule import Fade, Plan, nominal_batch, warmup_steps
+from tutelage.train.supervision import Guide
+from tutelage.train.task import Task
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All parts of a run, prepared."""
+
+    config: Config
+    accelerator: Accelerator
+    train: DatasetIndex
+    val: DatasetIndex
+    unlabelled: DatasetIndex | None
+    student: GraphDetector
+    start: str
+    anchors: str
+    teaching: Teaching | None
+    guide: Guide | None
+    task: Any
+    bare: Task
+    optimizer: Optimizer
+    ema: AveragedModel
+    loader: Any
+    val_loader: Any
+    plan: Plan
+    stride: int
+    workers: int
+    precision: str
+    notices: tuple[str, ...]
+
+
+def assemble(
+    config: Config,
+    origins: Mapping[str, str] | None = None,
+    *,
+    began: Began | None = None,
+    keep_threads: bool = False,
+    trial: bool = False,
+) -> Parts:
+    """Build everything that a run needs.
+
+    Args:
+        config: All settings.
+        origins: Where each came from, for messages.
+        began: With what a resumed run began. It computes with as many CPU threads as are set.
+        keep_threads: Leave their number for other reasons.
+        trial: The batch is not the one of the run, and not judged.
+
+    Raises:
+        UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
+    """
+    if config.data is None:
+        raise ConfigError(
+            "No data set is given.",
+            fix="Add  --data data.yaml  (or the built-in:  --data digits).",
+            code="C26",
+        )
+    accelerator, precision = make_accelerator(config.train.device, config.train.precision)
+    with accelerator.local_main_process_first():  # the others take what it has read
+        train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
+    if not len(train.boxes):
+        raise DataError(
+            f"No training image of {config.data} has a box.",
+            fix="Check the label files.",
+            code="D26",
+        )
+    student, start = make_student(config, train.names, origins, began)
+    check_image_size(config.train.image_size, max(student.strides))
+    share = accelerator.process_index, accelerator.num_processes
+    if not trial:
+        check_batch(config.train, max(student.strides), len(train), share[1])
+    settled = settle_anchors(student, train, config, began.anchors if began else None)
+    notices = _notices(config)
+    frozen = freeze_rows(student, config.train.freeze)
+    if frozen:
+        notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
+    teaching, stride = None, max(student.strides)
+    if config.distill.teacher:
+        half = accelerator.device.type == "cuda" and precision != "fp32"
+        teaching = teach(config.distill, student, accelerator.device, origins, half=half)
+        stride = math.lcm(stride, teaching.panel.stride)  # it sees the student's very images
+        check_image_size(config.train.image_size, stride)
+
+    if accelerator.device.type == "cpu" and began is None and not keep_threads:
+        set_threads(config.train.threads, student, config.train.image_size, config.train.images)
+    workers = choose_workers(config.train.workers, accelerator.device)
+    unlabelled = open_unlabelled(config, val)
+    loader = make_training_loader(
+        config,
+        train,
+        batch=config.train.images,
+        workers=workers,
+        stride=stride,
+        unlabelled=unlabelled,
+        share=share,
+    )
+    task = Task(
+        student.to(memory_format=torch.channels_last),
+        make_criterion(config, student),
+        teaching.methods if teaching else None,
+        teaching.weights if teaching else None,
+        teaching.taps if teaching else (),
+        teaching.views if teaching else None,
+    )
+    plan = make_plan(config, images=len(train), steps=len(loader), lessons=_lessons(teaching))
+    optimizer = make_optimizer(task, config.optim, plan.decay_scale)
+    task.to(accelerator.device)
+    ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
+    if config.train.sync_bn:
+        synchronise(student, accelerator.device.type, accelerator.num_processes)
+    quieten()
+    prepared, optimizer = accelerator.prepare(task, optimizer)
+    return Parts(
+        config=config,
+        accelerator=accelerator,
+        train=train,
+        val=val,
+        unlabelled=unlabelled,
+        student=student,
+        start=start,
+        anchors=settled,
+        teaching=teaching,
+        guide=make_guide(config, teaching, accelerator.device, len(train) if unlabelled else None),
+        task=prepared,
+        bare=task,
+        optimizer=optimizer,
+        ema=ema,
+        loader=prepare_data_loader(  # each process has its part already
+            loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        ),
+        val_loader=evaluation_loader(
+            val,
+            image_size=config.train.image_size,
+            batch=2 * max(config.train.images // share[1], 1),
+            workers=workers,
+            rect=config.train.rect,
+            stride=stride,
+            share=share,
+        ),
+        plan=plan,
+        stride=stride,
+        workers=workers,
+        precision=precision,
+        notices=tuple(notices),
+    )
+
+
+def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
+    """Return an Accelerator and the precision that ``auto`` stands for.
+
+    Raises:
+        ConfigError: This machine has no such device.
+    """
+    where = choose_device(device)
+    if precision == "auto":
+        half = "bf16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+        precision = half if where.type == "cuda" else "fp32"
+    if precision == "fp16" and where.type == "cpu":
+        raise ConfigError(
+            "--precision fp16 needs a GPU.", fix="Use fp32 or bf16 on the CPU.", code="C30"
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        # Accelerate keeps one state per process; a second run may have another precision or device.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if where.index is not None:
+        torch.cuda.set_device(where)
+    accelerator = Accelerator(
+        cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
+    )
+    return accelerator, precision
+
+
+def make_criterion(config: Config, student: GraphDetector) -> Criterion:
+    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5.
+
+    Raises:
+        ConfigError: The student has auxiliary levels, which only OTA teaches.
+    """
+    assigner = config.loss.assigner
+    if assigner == "auto":
+        assigner = "ota" if student.family == "yolov7" else "anchor"
+    auxiliary = isinstance(student.detect, IAuxDetect)
+    if auxiliary and assigner != "ota":
+        raise ConfigError(
+            f"{student.arch_name} has auxiliary levels, which only OTA assigns, "
+            f"but loss.assigner is {assigner}.",
+            fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
+            code="C30",
+        )
+    return (AuxiliaryCriterion if auxiliary else Criterion)(
+        anchors=student.anchors,
+        strides=student.strides,
+        classes=len(student.names),
+        config=config.loss,
+        assigner=assigner,
+        image_size=config.train.image_size,
+    )
+
+
+def make_training_loader(
+    config: Config,
+    index: DatasetIndex,
+    *,
+    batch: int,
+    workers: int,
+    stride: int = 32,
+    seed: int | None = None,
+    unlabelled: DatasetIndex | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Any:
+    """Return the loader of the training images; ``seed`` replaces the run's own."""
+    closing = config.augment.close_mosaic
+    extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
+    return training_loader(
+        index,
+        image_size=config.train.image_size,
+        batch=batch,
+        augment=config.augment,
+        seed=config.train.seed if seed is None else seed,
+        workers=workers,
+        cache=config.train.cache_images == "ram" and seed is None,
+        cache_gib=config.train.cache_gib,
+        unreadable=config.train.unreadable,
+        rect=config.train.rect,
+        close_from=config.train.epochs - closing if closing else None,
+        stride=stride,
+        unlabelled=unlabelled,
+        extra=extra if unlabelled is not None else 0,
+        share=share,
+    )
+
+
+def make_guide(
+    config: Config, teaching: Teaching | None, device: torch.device, labelled: int | None
+) -> Guide | None:
+    """Return what asks the teachers; images with an id from ``labelled`` on have no labels."""
+    if teaching is None:
+        return None
+    pick = config.distill.combine == "pick" and len(teaching.panel.teachers) > 1
+    score = config.distill.pseudo_label
+    return Guide(
+        Clocked(teaching.panel, device),
+        teaching.columns,
+        pick=pick,
+        labelled=labelled,
+        pseudo_label=score,
+        listens={
+            name: (lesson.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
+            for name, lesson in teaching.lessons.items()
+        },
+    )
+
+
+def make_plan(
+    config: Config, *, images: int, steps: int, lessons: Mapping[str, MethodConfig] | None = None
+) -> Plan:
+    """Return the schedule of a run.
+
+    Args:
+        config: All settings.
+        images: Training images.
+        steps: Batches per epoch and process.
+        lessons: The settings of each method by its name in the run.
+    """
+    train, optim = config.train, config.optim
+    return Plan(
+        epochs=train.epochs,
+        steps=steps,
+        batch=train.images,
+        nominal_batch=nominal_batch(train.nominal_batch, images),
+        warmup_steps=warmup_steps(train.epochs, steps, optim.warmup_epochs),
+        lrf=optim.lrf,
+        schedule=optim.schedule,
+        momentum=optim.momentum,
+        warmup_momentum=optim.warmup_momentum,
+        warmup_bias_lr=optim.warmup_bias_lr,
+        max_norm=train.max_norm,
+        seed=train.seed,
+        fades={
+            name: make_fade(method, config.distill, train.epochs, steps)
+            for name, method in (lessons or {}).items()
+        },
+    )
+
+
+def make_fade(method: MethodConfig, distill: DistillConfig, epochs: int, steps: int) -> Fade:
+    """Return how the weight of a method moves: its own settings, else those of the run.
+
+    Raises:
+        ConfigError: It would never speak with its full weight, or stop when the run is over.
+    """
+    warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
+    stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
+    end = epochs if stop is None else stop
+    if end > epochs:
+        raise ConfigError(
+            f"'{method.name}' would stop at epoch {end}, but the run has {epochs} epochs.",
+            fix="Leave stop_epoch out to teach to the end.",
+            code="T28",
+        )
+    if warmup >= end:
+        raise ConfigError(
+            f"'{method.name}' would rise for {warmup:g} epochs and end with epoch {end}: "
+            "it would never have its full weight.",
+            fix="Lower warmup_epochs.",
+            code="T28",
+        )
+    schedule = distill.schedule if method.schedule is None else method.schedule
+    return Fade(schedule, round(warmup * steps), stop)
+
+
+def _lessons(teaching: Teaching | None) -> dict[str, MethodConfig]:
+    lessons = teaching.lessons if teaching else {}
+    return {name: lesson.config for name, lesson in lessons.items()}
+
+
+def _notices(config: Config) -> list[str]:
+    distill = config.distill
+    if distill.teacher:
+        return []
+    without = "without --teacher-weights"
+    notes = []
+    if distill.student_kd_layers or distill.teacher_kd_layers:
+        notes.append(f"student_kd_layers/teacher_kd_layers have no effect {without}")
+    if distill.methods != DistillConfig().methods:
+        notes.append(f"distill.methods (--method) has no effect {without}")
+    if distill.images is not None:
+        notes.append(f"distill.images has no effect {without}")
+    return notes

@@ -1,0 +1,219 @@
+"""The names that a checkpoint may use, and what they mean here: nothing is looked up by them.
+
+Names of models become inert records; those of torch and NumPy are interpreted by our own rules.
+Everything else is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+
+from tutelage.weights.pickle_parser import DamagedError, Record, RefusedError, is_scalar
+
+
+class Storage(NamedTuple):
+    """The elements of one or more tensors."""
+
+    key: str
+    dtype: torch.dtype
+    numel: int
+
+
+class Layout(NamedTuple):
+    """A tensor that is not read yet."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+STORAGES: Mapping[str, torch.dtype] = {
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.FloatStorage": torch.float32,
+    "torch.DoubleStorage": torch.float64,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+    "torch.storage.UntypedStorage": torch.uint8,
+}
+_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_PASSIVE = frozenset(  # known, and kept as records
+    {"numpy.ndarray", "_codecs.encode", "argparse.Namespace", *STORAGES}
+    | {f"{core}.{name}" for core in _CORES for name in ("_reconstruct", "scalar")}
+    | {f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")}  # pickle protocol 5
+    | {  # what DistributedDataParallel is made of
+        "torch.distributed.algorithms.join._JoinConfig",
+        "torch.nn.parallel.distributed._BucketCapacityConfig",
+        "torch.nn.parallel.distributed._MixedPrecision",
+    }
+)
+_INERT = re.compile(
+    r"(models|utils)(\.[A-Za-z_]\w*)+"
+    r"|torch\.nn\.(modules|parallel)\.[a-z_]+\.[A-Z]\w*"
+    r"|torch\.nn\.parameter\.Parameter",
+    re.ASCII,
+)
+_NUMERIC = re.compile(r"b1|[iu][1248]|f[248]")
+_HUGE = 1 << 48  # far beyond any storage, far below an overflow
+
+
+def admit(module: str, name: str) -> None:
+    """Check a name of the stream.
+
+    Raises:
+        RefusedError: No model needs it.
+    """
+    path = f"{module}.{name}"
+    known = path in _PASSIVE or path in _RULES
+    inert = "__" not in path and _INERT.fullmatch(path) is not None
+    if "." in name or not (known or inert):  # a dotted name would be an attribute of an attribute
+        raise RefusedError(printable(path))
+
+
+def printable(text: str) -> str:
+    """Return text from a file in a form that is safe to show."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:120])
+
+
+def shown(value: object) -> str:
+    """Return a value from a file in a form that is safe and short; a container by its type."""
+    if isinstance(value, str):
+        return printable(value)
+    plain = isinstance(value, float | bool) or value is None
+    small = isinstance(value, int) and abs(value) < _HUGE
+    return str(value) if plain or small else type(value).__name__
+
+
+class Maker:
+    """Gives the value of a call in the stream by our own rules.
+
+    Args:
+        budget: Entries and letters that may be copied in all. What a stream builds is written in
+            it, so that its own length is enough; without a limit, a few calls with the same large
+            argument would fill the memory.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+
+    def __call__(self, path: str, args: tuple[Any, ...]) -> Any:
+        """Return what stands for ``path(*args)``, usually a record."""
+        rule = _RULES.get(path)
+        return Record(path, args) if rule is None else rule(self, args)
+
+    def spend(self, count: int) -> None:
+        """Take from the budget."""
+        self.left -= count
+        if self.left < 0:
+            raise DamagedError("its objects are unreasonably large")
+
+
+def _dictionary(maker: Maker, args: tuple[Any, ...]) -> dict[Any, Any]:
+    if not args:
+        return {}
+    pairs = args[0]
+    if not isinstance(pairs, dict | list):
+        raise DamagedError("a dict made of something that is no pairs")
+    maker.spend(len(pairs))
+    if isinstance(pairs, dict):
+        return dict(pairs)
+    if not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and is_scalar(pair[0]) for pair in pairs
+    ):
+        raise DamagedError("a dict made of something that is no pairs")
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def _set(maker: Maker, args: tuple[Any, ...]) -> set[Any]:
+    members = args[0] if args else ()
+    if not isinstance(members, list | tuple | set):
+        raise DamagedError("a set of something that is no plain value")
+    maker.spend(len(members))
+    if not all(is_scalar(each) for each in members):
+        raise DamagedError("a set of something that is no plain value")
+    return set(members)
+
+
+def _layout(maker: Maker, args: tuple[Any, ...]) -> Layout:
+    """Check that a tensor lies within its storage and needs no more elements than it has."""
+    del maker
+    if len(args) < 4 or not isinstance(args[0], Storage):
+        raise DamagedError("a tensor without a storage")
+    storage, offset, size, stride = args[:4]
+    if not (
+        isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= 8
+    ):
+        raise DamagedError("a tensor has no valid shape")
+    numbers = (offset, *size, *stride)
+    if not all(type(number) is int and 0 <= number < _HUGE for number in numbers):
+        raise DamagedError("a tensor has a negative, fractional or huge shape")
+    if prod(max(length, 1) for length in size) >= _HUGE:
+        raise DamagedError("a tensor has a huge shape")
+    elements = prod(size)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if elements > storage.numel or (elements and last >= storage.numel) or offset > storage.numel:
+        raise DamagedError(f"a tensor of shape {list(size)} reaches outside its storage")
+    return Layout(storage, offset, size, stride)
+
+
+def _parameter(maker: Maker, args: tuple[Any, ...]) -> Layout:
+    del maker
+    if not args or not isinstance(args[0], Layout):
+        raise DamagedError("a parameter without a tensor")
+    return args[0]
+
+
+def _size(maker: Maker, args: tuple[Any, ...]) -> Any:
+    del maker
+    return args[0] if args and isinstance(args[0], tuple | list) else ()
+
+
+def _joined(separator: str) -> Callable[[Maker, tuple[Any, ...]], str]:
+    def join(maker: Maker, args: tuple[Any, ...]) -> str:
+        text = separator.join(str(part) for part in args if isinstance(part, str | int))
+        maker.spend(len(text))
+        return text
+
+    return join
+
+
+def _number_type(maker: Maker, args: tuple[Any, ...]) -> Record:
+    del maker
+    kind = args[0] if args else ""
+    if not isinstance(kind, str) or not _NUMERIC.fullmatch(kind.lstrip("<=|")):
+        raise RefusedError(f"numpy.dtype({shown(kind)!r})")
+    return Record("numpy.dtype", args)
+
+
+_RULES: Mapping[str, Callable[[Maker, tuple[Any, ...]], Any]] = {
+    **dict.fromkeys(("collections.OrderedDict", "builtins.dict", "__builtin__.dict"), _dictionary),
+    **dict.fromkeys(("builtins.set", "__builtin__.set"), _set),
+    **{
+        f"torch._utils._rebuild_{name}": rule
+        for name, rule in (
+            ("tensor", _layout),
+            ("tensor_v2", _layout),
+            ("parameter", _parameter),
+            ("parameter_with_state", _parameter),
+        )
+    },
+    **{
+        f"{home}.{kind}{flavour}Path": _joined("/")
+        for home in ("pathlib", "pathlib._local")  # the second is Python 3.13's
+        for kind in ("", "Pure")
+        for flavour in ("", "Posix", "Windows")
+    },
+    "torch.Size": _size,
+    "torch.device": _joined(":"),
+    "numpy.dtype": _number_type,
+}

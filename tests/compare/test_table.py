@@ -1,0 +1,182 @@
+"""The figures of a comparison against direct computation, on made-up detections."""
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.evaluation.synthetic_coco import detect, make_index
+from tests.run.small_runs import last, settings
+from tutelage.compare import run as compare_module
+from tutelage.compare.arms import plan_comparison
+from tutelage.compare.cost import Cost, read_cost, write_cost
+from tutelage.compare.run import Compared, RunFailed, run_comparison
+from tutelage.compare.table import HEAD, Result, judge, markdown, table_cells
+from tutelage.errors import TrainingError
+from tutelage.evaluation import gap_closed, paired_bootstrap_over_seeds, resampled, score
+from tutelage.run.events import Finished
+
+INDEX, DRAWS = make_index(40, seed=1), 300
+NOISE = {"baseline": 0.12, "fgd": 0.07, "fgd-e0.5": 0.12, "pkd": 0.2}
+TEACHER = detect(INDEX, seed=99, noise=0.02)
+
+
+def found(arm, seed):
+    return detect(INDEX, seed=1000 * len(arm) + seed, noise=NOISE[arm])
+
+
+def result(arm, seed, *, seconds=2.0, peak=100.0):
+    scores = score(INDEX, found(arm, seed))
+    values = resampled(INDEX, scores.table, draws=DRAWS)
+    return Result(scores.AP, scores.AP50, values, Cost(True, 10, seconds, peak, "cpu", 1))
+
+
+def plan(project, *methods, **asked):
+    config = settings("d.yaml", project, train={"epochs": 10}, distill={"teacher": "t.pt"})
+    return plan_comparison(config, methods=methods, **asked)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    arms = plan("runs", "pkd", "fgd", epochs_share="0.5").arms
+    results = {("baseline", seed): result("baseline", seed) for seed in (0, 1, 2)}
+    results |= {("fgd", seed): result("fgd", seed, seconds=3, peak=125) for seed in (1, 2, 5)}
+    results |= {("pkd", seed): result("pkd", seed) for seed in (0, 1, 2)}
+    results |= {("fgd-e0.5", 0): result("fgd-e0.5", 0)}
+    return judge(arms, results, resampled(INDEX, TEACHER, draws=DRAWS), images=40)
+
+
+def test_each_row_is_that_of_a_direct_computation(rows):
+    table = {row.arm: row for row in rows}
+    fgd = table["fgd"]
+    assert (fgd.seeds, fgd.paired) == ((1, 2, 5), (1, 2))  # the baseline lacks seed 5
+    base, taught = ([found(arm, seed) for seed in (1, 2)] for arm in ("baseline", "fgd"))
+    assert fgd.difference == paired_bootstrap_over_seeds(INDEX, base, taught, draws=DRAWS)
+    deltas = [score(INDEX, b).AP - score(INDEX, a).AP for a, b in zip(base, taught, strict=True)]
+    assert fgd.deltas == pytest.approx(deltas)
+    assert fgd.delta_sd == pytest.approx(statistics.stdev(deltas))
+    assert pytest.approx(fgd.AP) == np.mean([score(INDEX, found("fgd", s)).AP for s in (1, 2, 5)])
+    gap = score(INDEX, TEACHER).AP - np.mean([score(INDEX, run).AP for run in base])
+    assert fgd.gap_closed[0] == pytest.approx(np.mean(deltas) / gap)
+    assert fgd.gap_closed[1] < fgd.gap_closed[0] < fgd.gap_closed[2]
+    assert (fgd.time_ratio, fgd.memory_ratio) == (1.5, 1.25)
+
+
+def test_verdicts_and_order(rows):
+    assert rows[0].arm == "baseline"
+    by_gain = [row.difference.delta for row in rows[1:-1]]
+    assert by_gain == sorted(by_gain, reverse=True)
+    verdicts = {row.arm: row.verdict for row in rows}
+    assert verdicts["pkd"] == "hurt"
+    assert verdicts["fgd-e0.5"] == "no demonstrable difference"
+    assert rows[-1].arm == "pkd-e0.5"  # never trained
+    table = {row.arm: row for row in rows}
+    assert "fgd-e0.5 (50 % of the epochs)" in table["fgd-e0.5"].sentence
+    assert "One seed each" in table["fgd-e0.5"].sentence
+    assert math.isnan(table["fgd-e0.5"].difference.seed_low)
+
+
+def test_the_table(rows):
+    cells = {
+        row[0]: dict(zip(HEAD, row, strict=True)) for row in table_cells(rows, {"teacher": 0.5})
+    }
+    assert cells["teacher"]["AP"] == "50.0"
+    fgd, row = cells["fgd"], next(row for row in rows if row.arm == "fgd")
+    difference = row.difference
+    assert fgd["ΔAP"] == f"{100 * difference.delta:+.1f} ± {100 * row.delta_sd:.1f}"
+    assert fgd["95 % interval"] == f"{100 * difference.low:+.1f}…{100 * difference.high:+.1f}"
+    assert (fgd["time"], fgd["memory"], fgd["seeds"]) == ("1.50", "1.25", "2")
+    assert fgd["gap closed"].startswith(f"{100 * row.gap_closed[0]:.0f} % (")
+    assert cells["fgd-e0.5"]["t over seeds"] == ""
+    assert cells["pkd-e0.5"]["verdict"] == "nothing to compare"
+    text = markdown(rows, {"teacher": 0.5}, ["a note"])
+    assert "| fgd |  | " in text  # of seed 0 there is no pair
+    assert text.endswith("\n\n- a note\n")
+
+
+def test_the_gap_closed():
+    a = [np.array([0.2, 0.1, 0.3]), np.array([0.4, 0.3, 0.5])]
+    b = [values + 0.1 for values in a]
+    share, low, high = gap_closed(a, b, np.array([0.7, 0.9, 0.9]))
+    assert share == pytest.approx(0.1 / 0.4)
+    assert 0.1 / 0.8 - 1e-9 <= low <= high <= 0.1 / 0.4 + 1e-9
+    assert gap_closed(a, b, np.array([0.3, 0.9, 0.9])) is None
+    assert math.isnan(gap_closed(a, b, np.array([0.7, 0.2, 0.2]))[1])
+
+
+def test_costs(tmp_path):
+    lines = [json.dumps({"seconds": each}) for each in (9.0, 2.0, 3.0)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    device = compare_module.choose_device("cpu")
+    write_cost(tmp_path, device, finished=False, peak=300.0)
+    write_cost(tmp_path, device, finished=True, peak=200.0)  # the run was resumed
+    cost = read_cost(tmp_path)
+    assert cost[:4] == (True, 3, 3.0, 300.0)
+    assert cost.seconds == 9.0
+    assert read_cost(tmp_path / "none") is None
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """A comparison whose training and detections are made up."""
+
+    def train(config, **call):
+        folder = Path(config.run.project) / config.run.name
+        folder.mkdir(parents=True)
+        if config.distill.methods[0].name == "pkd" and config.train.seed == 1:
+            raise TrainingError("pkd became nan.")
+        if config.train.seed == 7:
+            raise ValueError("boom")
+        row = {"seconds": 1.0 + 2 * bool(config.distill.teacher)}
+        (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / "best.safetensors").touch()
+        yield Finished(str(folder), {}, 0, 1.0)
+
+    def table(folder, *_):
+        arm, _, seed = folder.name.rpartition("-s")
+        return found(arm, int(seed))
+
+    for name, fake in {
+        "run_training": train,
+        "student_detections": table,
+        "teacher_detections": lambda *_: TEACHER,
+        "open_test_images": lambda *_: ("test", INDEX),
+        "load_teacher": lambda *_: None,
+        "identify": lambda *_: {},
+        "check_arms": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(compare_module, name, fake)
+
+
+def test_a_comparison_from_end_to_end(engine, tmp_path):
+    comparison = plan(tmp_path, "fgd", "pkd", seeds="3")
+    events = list(run_comparison(comparison, draws=DRAWS))
+    result = last(events, Compared)
+    table = {row.arm: row for row in result.rows}
+    seeds = {"fgd": (0, 1, 2), "pkd": (0, 2)}
+    for arm, paired in seeds.items():
+        runs = [[found(name, seed) for seed in paired] for name in ("baseline", arm)]
+        expected = paired_bootstrap_over_seeds(INDEX, *runs, draws=DRAWS)
+        assert table[arm].difference == expected
+        assert table[arm].time_ratio == 3
+    assert result.failed == {"pkd-s1": "pkd became nan."}
+    assert "300 draws of seeds, then images" in result.notes[1]
+    assert "Student's t over the seeds (n = 3)" in result.notes[1]
+    assert any("2 arms were judged, each by itself" in note for note in result.notes)
+    stored = json.loads((comparison.folder / "comparison.json").read_text())
+    assert [row["arm"] for row in stored["arms"]] == [row.arm for row in result.rows]
+    assert stored["runs"]["pkd-s1"]["state"] == "failed"
+    assert stored["teachers"]["teacher"]["AP"] == pytest.approx(score(INDEX, TEACHER).AP)
+
+
+def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path):
+    comparison = plan(tmp_path, "fgd", seed_list="7")
+    events = list(run_comparison(comparison, draws=DRAWS))
+    assert [event.message for event in events if isinstance(event, RunFailed)] == [
+        "ValueError: boom"
+    ] * 2
+    assert "Traceback" in (comparison.folder / "fgd-s7" / "crash.txt").read_text()
+    assert last(events, Compared).rows[1].difference is None

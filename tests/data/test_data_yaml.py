@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.write_dataset import write_image, write_text, write_yaml
+from tutelage.data.formats.data_yaml import read_description
+from tutelage.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for split, stem in (("train", "a"), ("train", "b"), ("val", "c")):
+        write_image(tmp_path / "set" / "images" / split / f"{stem}.jpg")
+    return tmp_path / "set"
+
+
+def stems(path: Path, split: str = "train") -> list[str]:
+    return [Path(image).stem for image in read_description(path, split).images]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        pytest.param(["cat", "dog"], ("cat", "dog"), id="list"),
+        pytest.param({0: "cat", 1: "dog"}, ("cat", "dog"), id="map"),
+        pytest.param({1: "dog", 0: "cat"}, ("cat", "dog"), id="map out of order"),
+        pytest.param({"0": "cat", "1": "dog"}, ("cat", "dog"), id="map of strings"),
+        pytest.param([0, 1], ("0", "1"), id="numbers"),
+    ],
+)
+def test_names(root: Path, names: object, expected: tuple[str, ...]) -> None:
+    path = write_yaml(root / "d.yaml", train="images/train", names=names, nc=2)
+    assert read_description(path, "train").names == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        pytest.param(
+            {"path": ".", "train": "x", "nc": 2},
+            "d.yaml has no 'names' (found: path, train, nc). "
+            "Add for example  names: [class0, class1]",
+            id="no names",
+        ),
+        pytest.param({"names": ["a"], "nc": 2}, "d.yaml: nc is 2, but there are 1 names", id="nc"),
+        pytest.param({"names": ["a"], "nc": "1"}, "d.yaml: nc is '1', but there", id="nc as text"),
+        pytest.param(
+            {"names": ["a"], "train": {"x": 1}},
+            "train must be a folder, a text file or a list of these, but got {'x': 1}.",
+            id="no path",
+        ),
+        pytest.param({"names": {0: "a", 2: "b"}}, "0…1 without a gap, but 1 is missing", id="gap"),
+        pytest.param({"names": ["a", False]}, "names must be text, but got False", id="yaml's no"),
+        pytest.param({"names": "cat"}, "must be a list or a map, but got 'cat'", id="a word"),
+        pytest.param({"names": []}, "'names' is empty", id="no class"),
+        pytest.param({"names": ["a", "a"]}, "'a' appears twice", id="twice"),
+        pytest.param(
+            {"names": ["a"], "val": "v"},
+            "d.yaml has no 'train' (found: names, val). Add for example  train: images/train",
+            id="no such split",
+        ),
+    ],
+)
+def test_bad_yaml(tmp_path: Path, keys: dict[str, object], message: str) -> None:
+    path = write_yaml(tmp_path / "d.yaml", **keys)
+    with pytest.raises(DataError) as caught:
+        read_description(path, "train")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"- a\n- b\n", "expected keys such as train.*it holds a list"),
+        (b"", "it holds nothing"),
+        (b"nc: 1\nnc: 2\n", r"d\.yaml is not valid yaml: 'nc' stands twice \(d\.yaml:2\)"),
+        (b"names: {0: a, 0: b}", "'0' stands twice"),
+        (b"a: 1\nb: [", r"d\.yaml is not valid yaml: expected the node content.*\(d\.yaml:2\)"),
+        (b"a: " + 3000 * b"[", "nested too deeply"),
+        (b"\xff\xd8\xff\xe0", "not a text file"),
+    ],
+    ids=["list", "empty", "twice", "twice within", "unclosed", "deep", "binary"],
+)
+def test_not_a_data_yaml(tmp_path: Path, text: bytes, message: str) -> None:
+    path = tmp_path / "d.yaml"
+    path.write_bytes(text)
+    with pytest.raises(DataError, match=message):
+        read_description(path, "train")
+
+
+def test_missing_yaml_names_the_nearest(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "bccd.yaml", names=["a"])
+    with pytest.raises(DataError, match=r"does not exist\. Did you mean 'bccd\.yaml'\?"):
+        read_description(tmp_path / "bcdc.yaml", "train")
+    with pytest.raises(DataError, match=r"is a folder.*Use  --data .*bccd\.yaml"):
+        read_description(tmp_path, "train")
+
+
+def test_path_is_relative_to_the_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    path = write_yaml(
+        root.parent / "conf" / "d.yaml", path="../set", train="images/train", names=["a"]
+    )
+    described = read_description(path, "train")
+    assert described.root == root
+    assert described.images == (f"{root}/images/train/a.jpg", f"{root}/images/train/b.jpg")
+
+
+def test_split_falls_back_to_the_yaml_then_the_working_directory(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"path": "elsewhere", "train": "images/train", "names": ["a"]}
+    assert stems(write_yaml(root / "d.yaml", **keys)) == ["a", "b"]
+    path = write_yaml(root.parent / "other" / "d.yaml", **keys)
+    monkeypatch.chdir(root)
+    assert stems(path) == ["a", "b"]
+
+
+def test_lists_and_several_sources(root: Path) -> None:
+    write_image(root / "more" / "d.png")
+    write_text(root / "lists" / "some.txt", "./e.jpg\n\nimages/train/b.jpg\nmore/notes.md\n")
+    write_image(root / "lists" / "e.jpg")
+    path = write_yaml(
+        root / "d.yaml", train=["images/train", "lists/some.txt", "more"], names=["a"]
+    )
+    described = read_description(path, "train")
+    assert sorted(Path(image).name for image in described.images) == [
+        "a.jpg",
+        "b.jpg",
+        "d.png",
+        "e.jpg",
+    ]
+    assert described.repeated == (f"{root}/images/train/b.jpg",)
+
+
+def test_dot_slash_is_relative_to_the_list_only(root: Path) -> None:
+    write_text(root / "lists" / "l.txt", "./../images/val/c.jpg\n")
+    path = write_yaml(root / "d.yaml", val="lists/l.txt", names=["a"])
+    assert read_description(path, "val").images == (f"{root}/images/val/c.jpg",)
+
+
+def test_nested_folders_hidden_files_and_other_files(root: Path) -> None:
+    write_image(root / "images" / "train" / "deep" / "er" / "z.png")
+    write_image(root / "images" / "train" / "._a.jpg")
+    write_text(root / "images" / "train" / "notes.txt", "x")
+    (root / "images" / "train" / "loop").symlink_to(root / "images" / "train")
+    path = write_yaml(root / "d.yaml", train="images/train", names=["a"])
+    assert stems(path) == ["a", "b", "z"]
+
+
+def test_linked_images_keep_their_name(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked" / "images").mkdir(parents=True)
+    (tmp_path / "linked" / "images" / "t").symlink_to(root / "images" / "train")
+    path = write_yaml(tmp_path / "linked" / "d.yaml", train="images/t", names=["a"])
+    assert read_description(path, "train").images[0] == f"{tmp_path}/linked/images/t/a.jpg"
+
+
+def test_all_missing_paths_with_where_and_nearest(root: Path) -> None:
+    path = write_yaml(
+        root / "d.yaml", train=["../set/images/trian", "images/train", "images/vall"], names=["a"]
+    )
+    with pytest.raises(DataError) as caught:
+        read_description(path, "train")
+    message = str(caught.value)
+    assert f"train: ../set/images/trian does not exist (looked in {root}, " in message
+    assert "Nearest: images/train" in message
+    assert "train: images/vall does not exist" in message
+    assert "Nearest: images/val" in message
+    assert caught.value.exit_code == 3
+
+
+def test_no_images(root: Path) -> None:
+    (root / "empty").mkdir()
+    path = write_yaml(root / "d.yaml", train="empty", names=["a"])
+    with pytest.raises(DataError, match="no images in"):
+        read_description(path, "train")
+
+
+def test_an_image_is_no_source(root: Path) -> None:
+    path = write_yaml(root / "d.yaml", train="images/train/a.jpg", names=["a"])
+    with pytest.raises(DataError, match="is an image; expected a folder or a text file"):
+        read_description(path, "train")
+
+
+def test_download_and_keypoints_are_ignored(root: Path) -> None:
+    marker = root / "executed"
+    path = write_yaml(
+        root / "d.yaml",
+        train="images/train",
+        names=["a"],
+        download=f"touch {marker}",
+        kpts=[17, 3],
+    )
+    assert stems(path) == ["a", "b"]
+    assert not marker.exists()

@@ -1,0 +1,239 @@
+"""The doctor on tiny graphs: what it finds, and what it would try."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
+from tutelage.distill import METHODS
+from tutelage.doctor import examine as module
+from tutelage.doctor.advice import Case, suggestions
+from tutelage.doctor.examine import examine
+from tutelage.doctor.findings import STAGES, Finding, Level, Measured, Stage, StepCost, Worth
+from tutelage.errors import ConfigError
+from tutelage.evaluation import Latency
+from tutelage.run.preflight import before_training as prepare
+from tutelage.setup.build import assemble
+from tutelage.structures import Knowledge, Tap
+from tutelage.teachers import clock
+from tutelage.teachers.clock import Asked
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "IMAGES", 8)
+
+    def timed(step, **_):
+        step()
+        return Latency(10.0, 11.0)
+
+    monkeypatch.setattr(module, "timed", timed)
+
+
+def files(folder):
+    """Everything below a folder but the caches of labels and of the teacher's scores."""
+    return {p for p in folder.rglob("*") if "cache" not in p.parts and p.suffix != ".npz"}
+
+
+def of(found, kind):
+    return [entry for entry in found if isinstance(entry, kind)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / "data")
+
+
+def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
+    methods = [{"name": "fgd", "weight": 3.0}, {"name": "mgd"}]
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": methods}
+    before = files(tmp_path)
+    found = list(examine(settings(data, tmp_path / "runs", distill=distill)))
+    assert files(tmp_path) == before
+    assert [stage.title for stage in of(found, Stage)] == list(STAGES)
+    assert not [f for f in of(found, Finding) if f.level == "error"]
+    levels = of(found, Level)
+    assert [(level.student.key, level.teacher.key) for level in levels] == [
+        ("57", "57"),
+        ("65", "65"),
+        ("73", "73"),
+    ]
+    assert [level.size for level in levels] == [(8, 8), (4, 4), (2, 2)]
+    fgd, mgd = of(found, Measured)
+    assert (fgd.weight, fgd.fixed, mgd.fixed) == (3.0, True, False)
+    assert mgd.quartiles[1] == pytest.approx(1.0)  # the only one that is measured
+    assert len(fgd.levels) == len(mgd.levels) == 3
+    [cost] = of(found, StepCost)
+    assert (cost.images, cost.plain) == (4, 10.0)
+    assert cost.teacher > 0
+    [worth] = of(found, Worth)
+    assert worth.source == str(CHECKPOINT)
+
+
+def test_all_methods_that_fit_and_why_the_others_do_not(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = settings(data, tmp_path, distill={"teacher": teacher, "accept_teacher": True})
+    found = list(examine(config, all_methods=True))
+    names = {m.name for m in of(found, Measured)}
+    assert {"fgd", "pkd", "bckd", "frs"} <= names
+    assert "ld" not in names
+    assert any("'ld' cannot compare" in f.text for f in of(found, Finding) if f.level == "info")
+    for measured in of(found, Measured):
+        assert measured.quartiles[1] == pytest.approx(METHODS[measured.name].ratio)
+
+
+def test_several_teachers_are_examined_together(data, tmp_path):
+    names = ("cat", "dog"), ("bird", "fish")
+    teachers = [make_teacher(tmp_path / f"{n[0]}.safetensors", n) for n in names]
+    methods = [
+        {"name": "fgd", "weight": 3.0, "student_kd_layers": ["57"], "teacher": 1},
+        {"name": "fgd", "weight": 2.0, "teacher": 1},
+        {"name": "mgd"},
+    ]
+    distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
+    found = list(examine(settings(data, tmp_path, distill=distill), all_methods=True))
+    assert [worth.source for worth in of(found, Worth)] == teachers
+    assert of(found, Worth)[1].scores is None
+    levels = [(level.student.key, level.number) for level in of(found, Level)]
+    assert levels == [(key, number) for number in (1, 2) for key in ("57", "65", "73")]
+    measured = {m.name: m for m in of(found, Measured)}
+    assert measured["fgd@1"].weight == 3.0
+    assert list(measured["fgd@1"].levels) == ["57"]
+    assert list(measured["fgd-2@1"].levels) == ["57", "65", "73"]
+    assert measured["mgd@1"].quartiles[1] == pytest.approx(0.5)  # half of the ratio each
+    assert measured["mgd@2"].quartiles[1] == pytest.approx(0.5)
+    assert "bckd@1" in measured
+    assert "bckd@2" not in measured  # no class in common
+    assert any("bckd does not fit" in f.text for f in of(found, Finding))
+
+
+def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
+    asked = []
+
+    class Seen:
+        def state(self):
+            return iter(())
+
+        def __call__(self, images, _=None):
+            asked.append(images)
+            return (Knowledge((images,)),)
+
+    one, two = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    monkeypatch.setattr(clock, "KEPT", 800)
+    ask = Asked(Seen(), torch.device("cpu"))
+    assert ask(one)[0].features[0] is ask(one)[0].features[0]
+    assert len(asked) == 1
+    ask(two), ask(two)
+    assert len(asked) == 3  # there was no room for the second one
+
+
+def test_faults_are_findings_not_the_end(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = settings(
+        data,
+        tmp_path,
+        train={"freeze": (77,)},
+        distill={"teacher": teacher, "methods": [{"name": "fgd"}]},
+    )
+    found = list(examine(config))
+    told = [f.text for f in of(found, Finding) if f.level == "error"]
+    assert any("finds nothing on this data" in text for text in told)
+    assert any("reaches no parameter of the student" in text for text in told)
+    assert not of(found, Measured)
+    assert of(found, StepCost)
+
+
+def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, monkeypatch):
+    scores = iter([0.5])  # of the student, once for both teachers
+    monkeypatch.setattr(prepare, "scores_on_val", lambda *_: SimpleNamespace(AP=next(scores)))
+    monkeypatch.setattr(module, "worth", lambda _, number, *__: {"AP": 0.4 + 0.2 * number})
+    teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
+    weights = {"arch": None, "weights": str(CHECKPOINT)}
+    parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
+    [first, *rest] = of(module._judged(parts, parts.teaching), Finding)
+    assert f"The teacher {teachers[0]} scores AP 0.400 on your val split" in first.text
+    assert not rest
+
+
+def test_without_a_teacher_there_is_nothing_to_examine(data, tmp_path):
+    with pytest.raises(ConfigError, match="No teacher is given"):
+        list(examine(settings(data, tmp_path)))
+
+
+WIDE = (Tap("57", 64, 8), Tap("65", 128, 16), Tap("73", 256, 32))
+INPUTS = tuple(Tap(str(74 + n), 2 * tap.channels, tap.stride) for n, tap in enumerate(WIDE))
+CASE = Case(
+    taps=WIDE,
+    head_inputs=INPUTS,
+    given_layers=False,
+    similarity=(0.4, 0.5, 0.6),
+    features=True,
+    comparable=True,
+    predictions=True,
+    fixed={"fgd": (1.5, 1.5)},
+    automatic={},
+    weak=False,
+)
+
+
+def narrow(taps):
+    return tuple(tap._replace(channels=tap.channels // 4) for tap in taps)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({}, None),
+        ({"weak": True}, "tutelage train --weights"),
+        ({"taps": narrow(WIDE), "head_inputs": narrow(INPUTS)}, "--student-kd-layers 74,75,76"),
+        ({"similarity": (0.4, 0.97, 0.6)}, "--student-kd-layers 57,73"),
+        ({"similarity": (0.97, 0.97, 0.96)}, "another teacher"),
+        ({"predictions": False}, "--method bckd"),
+        ({"predictions": False, "comparable": False}, None),
+        ({"fixed": {"fgd": (0.01, 1.5)}}, "--method fgd  without a weight"),
+        ({"automatic": {"mgd": 4.2}}, "weight: auto"),
+    ],
+)
+def test_rules(changes, setting):
+    said = list(suggestions(CASE._replace(**changes)))
+    assert len(said) == (setting is not None)
+    if setting is not None:
+        assert said[0].setting.startswith(setting)
+        assert said[0].reason
+
+
+def test_layers_that_were_asked_for_are_left_alone():
+    case = CASE._replace(taps=narrow(WIDE), head_inputs=narrow(INPUTS), given_layers=True)
+    assert not list(suggestions(case))
+
+
+def test_where_only_predictions_are_compared_layers_do_not_matter():
+    changes = {"taps": narrow(WIDE), "head_inputs": narrow(INPUTS), "similarity": (0.97, 0.5, 0.5)}
+    assert list(suggestions(CASE._replace(**changes)))
+    assert not list(suggestions(CASE._replace(features=False, **changes)))
+
+
+def test_a_teacher_without_a_fitting_method_does_not_hide_the_others(data, tmp_path):
+    teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
+    methods = [{"name": "fgd", "teacher": 1}, {"name": "ld", "teacher": 2}]
+    distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
+    found = list(examine(settings(data, tmp_path, distill=distill)))
+    assert [m.name for m in of(found, Measured)] == ["fgd@1"]
+    assert any("'ld@2' cannot compare" in f.text for f in of(found, Finding))
+
+
+def test_a_fixed_weight_is_judged_as_it_will_be(data, tmp_path, monkeypatch):
+    settled = {}
+
+    def measure(task, teacher, batches, shares, settle):
+        settled.update({name: settle(name, [0.2, 1.0, 0.5]) for name in shares})
+        return actual(task, teacher, batches, shares, settle=settle)
+
+    actual = module.measure
+    monkeypatch.setattr(module, "measure", measure)
+    methods = [{"name": "fgd", "weight": 3.0}, {"name": "cwd"}]
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": methods}
+    list(examine(settings(data, tmp_path, distill=distill)))
+    assert settled == {"fgd": [1.0, 1.0, 1.0], "cwd": [0.2, 1.0, 0.5]}

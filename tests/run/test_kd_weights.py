@@ -1,0 +1,132 @@
+"""When the weights of the methods are measured, on what, and what is told."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.run.small_runs import CHECKPOINT, make_data, settings
+from tests.setup.parts import make_batch
+from tutelage.run import kd_weights as module
+from tutelage.run.kd_weights import (
+    SHOWN,
+    Readings,
+    batches_with_boxes,
+    combine,
+    due_steps,
+    reading_batch,
+)
+from tutelage.setup.build import assemble
+from tutelage.train.gradient_ratio import Reading
+from tutelage.train.schedule import Plan, Position
+
+COUNT = 16
+
+
+class FakeLoader(list):
+    """Batches that can be gone through several times."""
+
+    batch_sampler = SimpleNamespace(set_epoch=lambda epoch: None)
+
+
+def means(batches):
+    """The mean brightness of every batch: enough to tell batches apart."""
+    return {float(batch.images.float().mean()) for batch in batches}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUTELAGE_CACHE", str(folder / "cache"))
+        distill = {"teacher": str(CHECKPOINT), "accept_teacher": True}
+        return assemble(
+            settings(make_data(folder / "d"), folder, train={"epochs": 10}, distill=distill)
+        )
+
+
+def test_at_the_end_of_warm_up_and_up_to_the_middle():
+    assert due_steps(Plan(epochs=10, steps=10, batch=4, warmup_steps=33)) == (33, 40, 50)
+    assert due_steps(Plan(epochs=10, steps=10, batch=4)) == (30, 40, 50)
+    assert due_steps(Plan(epochs=1, steps=1, batch=4)) == ()
+
+
+def test_a_small_set_is_gone_through_until_there_are_enough_batches(parts):
+    batches = list(batches_with_boxes(parts, COUNT))
+    assert len(batches) == COUNT > len(parts.loader)
+    assert all(len(batch.targets.label) for batch in batches)
+    assert len(means(batches)) == COUNT  # augmented in another way each time
+    assert means(batches_with_boxes(parts, COUNT)) == means(batches)
+    assert not means(batches_with_boxes(parts, COUNT, 1)) & means(batches)
+
+
+def test_batches_without_boxes_are_passed_over(parts, monkeypatch):
+    loader = FakeLoader([make_batch(boxes=0), make_batch(seed=1), make_batch(boxes=0)])
+    monkeypatch.setattr(module, "make_training_loader", lambda *_, **__: loader)
+    batches = list(batches_with_boxes(parts, 2))
+    assert len(batches) == 2
+    assert all(len(batch.targets.label) for batch in batches)
+
+
+def test_they_see_other_pictures_than_the_first_epoch(parts):
+    parts.loader.set_epoch(0)
+    assert not means(parts.loader) & means(batches_with_boxes(parts, SHOWN))
+
+
+def test_readings_after_the_first_are_averaged_until_the_balance_moves():
+    assert combine(8.0, None) == (8.0, 0)
+    assert combine(5.0, {"weight": 8.0, "count": 0}) == (pytest.approx(5.0), 1)  # not the first
+    weight, count = combine(7.2, {"weight": 5.0, "count": 1})
+    assert (weight, count) == (pytest.approx(6.0), 2)
+    assert combine(4.5, {"weight": weight, "count": 2}) == (pytest.approx(162 ** (1 / 3)), 3)
+    assert combine(2.9, {"weight": 6.0, "count": 2}) == (pytest.approx(2.9), 1)
+
+
+def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
+    found, used = iter([2.0, 3.0, 0.5, 0.72]), []
+
+    def measure(task, teacher, batches, *_):
+        used.append(means(batches))
+        return Reading({"fgd": next(found)}, {"fgd": [1.0, 2.0]})
+
+    monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.setattr(module, "IMAGES", 2 * parts.config.train.batch)
+    readings = Readings(parts)
+    assert len(readings.batches) == SHOWN
+    steps = parts.plan.steps
+    due = [(e, s) for e in range(10) for s in range(1, steps + 1) if readings.due(e, s)]
+    assert [e * steps + s for e, s in due] == list(due_steps(parts.plan))
+    levels = []
+    for epoch, step in ((0, 0), (3, 1), (4, 1), (5, 1)):
+        levels += [n.level for n in readings.take(parts.teaching, Position(epoch, step), "now")]
+    assert levels == ["info", "info", "warning", "info"]  # 3 to 0.5 is more than twofold
+    assert parts.bare.weights["fgd"] == pytest.approx(0.6)
+    weights = [entry["fgd"]["weight"] for entry in readings.history]
+    assert weights == pytest.approx([2.0, 3.0, 0.5, 0.6])
+    assert [entry["fgd"]["measured"] for entry in readings.history] == [2.0, 3.0, 0.5, 0.72]
+    assert all(len(batches) == 2 for batches in used)
+    assert not set.intersection(*used)  # every reading sees other batches
+
+
+def test_a_resumed_run_measures_what_is_left(parts):
+    readings = Readings(parts, [{"epoch": 0}], Position(3, 0))
+    assert len(readings.batches) == SHOWN  # for the pre-flight
+    assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.plan.steps + 1))
+    assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.plan.steps + 1))
+    assert not Readings(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
+
+
+def test_the_balance_follows_the_rule_of_the_weight(parts):
+    readings = Readings(parts)
+    readings.history = [{"fgd": {"balance": [1.0, 0.5, 1e-4], "count": 2}}]
+    settled = readings._settle("fgd", [0.9, 1.0, 0.3])
+    first, second = 0.9 ** (1 / 3), (0.5**2 * 1.0) ** (1 / 3)
+    # The last map was clamped: what is read now replaces it.
+    assert settled == pytest.approx([1.0, second / first, 0.3 / first])
+
+
+def test_a_reading_takes_no_more_memory_than_a_step(parts):
+    class Many(SimpleNamespace):
+        config, accelerator = parts.config, SimpleNamespace(num_processes=2)
+
+    assert reading_batch(parts) == 4
+    assert reading_batch(Many()) == 2

@@ -1,0 +1,178 @@
+"""Whole runs on the built-in data: what a user starts with ``tutelage train``."""
+
+import json
+
+import pytest
+
+from tutelage.config.schema import Config
+from tutelage.errors import ConfigError, DataError, TrainingError, WeightsError
+from tutelage.models.build import load
+from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
+from tutelage.run.run import run_training
+from tutelage.run.state import read_state
+from tutelage.teachers import fingerprint
+from tutelage.train.schedule import Plan
+from tutelage.weights.store import load_best
+
+PICO = {
+    "data": "digits:easy",
+    "model": {"arch": "yolov7-tiny@0.125"},
+    "train": {"image_size": 96, "batch": 8, "epochs": 2, "device": "cpu", "workers": 0, "seed": 1},
+    "augment": {"fliplr": 0.0, "mosaic": 0.0, "translate": 0.1},
+}
+
+
+def settings(folder, **changes):
+    merged = json.loads(json.dumps(PICO)) | {"run": {"project": str(folder)}}
+    for section, values in changes.items():
+        merged[section] = merged.get(section, {}) | values if isinstance(values, dict) else values
+    return Config.model_validate(merged)
+
+
+def last(events, kind):
+    return [e for e in events if isinstance(e, kind)][-1]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    events = list(run_training(settings(folder), command_line="tutelage train"))
+    return events, folder / last(events, Finished).folder
+
+
+def test_run_folder_is_complete(plain):
+    events, folder = plain
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "best.safetensors",
+        "last.pt",
+        "metrics.jsonl",
+        "scores.json",
+        "predictions.json",
+        "samples",
+        "environment.txt",
+    }
+    assert {p.name for p in (folder / "samples").iterdir()} >= {"train_batch0.jpg", "val_found.jpg"}
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    assert {"box", "obj", "cls", "AP", "AP50", "lr", "seconds"} <= set(rows[0])
+    assert isinstance(events[0], Planned | Notice)
+    assert sum(isinstance(e, StepDone) for e in events) == 2 * last(events, Planned).steps
+
+
+def test_the_loss_falls(plain):
+    epochs = [e for e in plain[0] if isinstance(e, EpochDone)]
+    assert sum(epochs[1].losses.values()) < sum(epochs[0].losses.values())
+
+
+def test_best_is_a_detector_with_its_names(plain):
+    net = load(plain[1])
+    assert net.names == tuple("0123456789")
+    _, meta = load_best(plain[1] / "best.safetensors")
+    assert meta["image_size"] == 96
+
+
+def test_a_distilled_run_starts_from_one_more_flag(plain, tmp_path):
+    config = settings(tmp_path, distill={"teacher": str(plain[1]), "accept_teacher": True})
+    events = list(run_training(config))
+    folder = tmp_path / last(events, Finished).folder
+    terms = set(last(events, EpochDone).losses)
+    assert {"bckd/class", "bckd/objectness", "bckd/box"} <= terms
+    record = json.loads((folder / "teacher.json").read_text())
+    assert record["sha256"]
+    assert record["scores"].keys() == {"AP", "AP50", "AP75"}
+    state, _ = load_best(folder / "best.safetensors")
+    assert set(state) == set(load("yolov7-tiny@0.125", names=list("0123456789")).state_dict())
+    assert any(
+        "weights measured before the first step" in e.text for e in events if isinstance(e, Notice)
+    )
+
+
+def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
+    methods = [{"name": "bckd"}, {"name": "fgd"}]
+    distill = {"teacher": str(plain[1]), "accept_teacher": True, "methods": methods}
+    config = settings(tmp_path, train={"epochs": 3}, distill=distill)
+    whole = list(run_training(config))
+    stopped = []
+    for event in run_training(config):
+        stopped.append(event)
+        if isinstance(event, StepDone) and event.epoch == 1:
+            break
+    folder = tmp_path / last(stopped, Planned).folder
+    assert read_state(folder / "last.pt")["position"] == [1, 0]
+    rest = list(run_training(config, resume=str(folder)))
+    assert [e.epoch for e in rest if isinstance(e, Evaluated)] == [1, 2]
+    states = [read_state(f / "last.pt") for f in (tmp_path / last(whole, Finished).folder, folder)]
+    assert states[0]["weights"] == states[1]["weights"]
+    assert states[0]["balance"] == states[1]["balance"]
+    assert min(states[0]["balance"]["fgd"]) < 1
+    for key in ("task", "ema"):
+        assert fingerprint(states[0][key].items()) == fingerprint(states[1][key].items()), key
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+
+
+def test_a_finished_run_is_not_resumed(plain, tmp_path):
+    with pytest.raises(ConfigError, match="already finished"):
+        list(run_training(settings(tmp_path), resume=str(plain[1])))
+
+
+def test_nan_stops_and_keeps_the_last_good_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(Plan, "lr_factor", lambda _, epoch: 1e30 if epoch else 1.0)
+    with pytest.raises(TrainingError, match=r"became nan at epoch 2 .* is from epoch 1"):
+        list(run_training(settings(tmp_path)))
+    [folder] = tmp_path.iterdir()
+    state = read_state(folder / "last.pt")
+    assert state["position"] == [1, 0]
+    assert all(v.isfinite().all() for v in state["task"].values() if v.is_floating_point())
+
+
+def test_a_dry_run_takes_one_step(tmp_path):
+    events = list(run_training(settings(tmp_path), dry_run=True))
+    assert sum(isinstance(e, StepDone) for e in events) == 1
+    assert not any(isinstance(e, EpochDone | Finished) for e in events)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            {"train": {"image_size": 100}},
+            ConfigError,
+            "--img-size 100 must be a multiple of 32.*Nearest: 96",
+        ),
+        ({"train": {"device": "cuda:7"}}, ConfigError, "this machine has"),
+        ({"train": {"precision": "fp16"}}, ConfigError, "needs a GPU"),
+        ({"data": None}, ConfigError, "No data set is given"),
+        ({"data": "missing.yaml"}, DataError, "missing.yaml"),
+        ({"distill": {"teacher": "missing.pt"}}, WeightsError, "missing.pt"),
+        ({"model": {"arch": "yolov9"}}, ConfigError, "yolov9"),
+    ],
+)
+def test_what_cannot_work_fails_before_the_first_step(tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        list(run_training(settings(tmp_path, **changes)))
+    assert not list(tmp_path.glob("*/last.pt"))
+
+
+def test_layers_without_a_teacher_are_a_line_not_an_error(tmp_path):
+    given = {"student_kd_layers": ["57", "65", "73"], "methods": [{"name": "foo"}]}
+    events = list(run_training(settings(tmp_path, distill=given), dry_run=True))
+    told = [e.text for e in events if isinstance(e, Notice)]
+    for what in ("student_kd_layers/teacher_kd_layers have", "distill.methods (--method) has"):
+        assert f"{what} no effect without --teacher-weights" in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute alone, many beside a busy neighbour
+def test_a_small_student_learns_the_easy_digits(tmp_path):
+    config = settings(
+        tmp_path,
+        model={"arch": "yolov7-tiny@0.25"},
+        train={"epochs": 40, "nominal_batch": 8, "eval_every": 40},
+        loss={"cls": 4.0, "obj": 16.0},
+        optim={"lr": 0.02},
+    )
+    events = list(run_training(config))
+    assert last(events, Evaluated).scores["AP50"] > 0.5

@@ -1,0 +1,176 @@
+"""Several methods, several teachers, images without labels: whole runs and what they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.write_dataset import NAMES, make_scenes
+from tests.run.small_runs import last, make_data, make_teacher, run, settings, told
+from tutelage.errors import ConfigError
+from tutelage.models.build import build
+from tutelage.run.events import Finished, Planned, StepDone
+from tutelage.setup.distillation import teach
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    return make_data(tmp_path / "data")
+
+
+def config(data, tmp_path, teacher=None, **distill):
+    path = teacher or make_teacher(tmp_path / "teacher.safetensors")
+    return settings(data, tmp_path, distill={"teacher": path, "accept_teacher": True, **distill})
+
+
+def steps(events):
+    return [event for event in events if isinstance(event, StepDone)]
+
+
+def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
+    methods = [
+        {"name": "fgd", "weight": 0.5, "stop_epoch": 1},
+        {"name": "pkd", "student_kd_layers": ["74"], "teacher_kd_layers": ["74"]},
+        {"name": "bckd", "schedule": "linear"},
+    ]
+    given = config(data, tmp_path, methods=methods)
+    given = given.model_copy(update={"train": given.train.model_copy(update={"epochs": 2})})
+    events = run(given)
+    found = [set(event.losses.distillation) for event in steps(events)]
+    fgd = {name for name in found[0] if name.startswith("fgd/")}
+    assert fgd
+    assert found[-1] == found[0] - fgd | {"off"}
+    plan = dict(last(events, Planned).rows)
+    assert "fgd × 0.5 · constant, stops at epoch 1" in plan["methods"]
+    rows = [text for _, text in last(events, Planned).rows]
+    assert any("74 → 74" in text and "of pkd" in text for text in rows)
+    assert any(text.startswith("bckd × auto") and text.endswith("linear") for text in rows)
+
+
+@pytest.mark.parametrize("combine", ["average", "pick"])
+def test_two_teachers(data, tmp_path, combine):
+    paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
+    methods = [{"name": "fgd"}, {"name": "logits", "teacher": 2}]
+    events = run(config(data, tmp_path, paths, methods=methods, combine=combine))
+    names = {n.partition("/")[0] for e in steps(events) for n in e.losses.distillation}
+    assert names - {"off"} <= {"fgd@1", "fgd@2", "logits@2"}
+    if combine == "average":
+        assert names == {"fgd@1", "fgd@2", "logits@2"}
+    folder = Path(last(events, Finished).folder)
+    record = json.loads((folder / "teacher.json").read_text())
+    assert [one["source"] for one in record["teachers"]] == list(paths)
+    labels = [label for label, _ in last(events, Planned).rows]
+    assert {"teacher 1", "teacher 2"} <= set(labels)
+
+
+def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
+    one = make_teacher(tmp_path / "a.safetensors", [NAMES[1], "cow"])
+    two = make_teacher(tmp_path / "b.safetensors", [NAMES[0]])
+    methods = [{"name": "bckd"}, {"name": "fgd"}]
+    given = config(data, tmp_path, (one, two), methods=methods, classes="by-name")
+    teaching = teach(given.distill, build("yolov7-tiny@0.125", NAMES), CPU)
+    assert teaching.views["bckd@1"].columns == ((1,), (0,))
+    assert teaching.views["bckd@2"].columns == ((0,), (0,))
+    assert teaching.views["fgd@1"].columns is None
+    assert (teaching.views["fgd@1"].labels, teaching.views["fgd@2"].labels) == ((1,), (0,))
+    assert steps(run(given))
+
+
+def test_other_classes_are_refused_until_they_are_mapped(data, tmp_path):
+    path = make_teacher(tmp_path / "t.safetensors", ["cow", NAMES[1]])
+    student = build("yolov7-tiny@0.125", NAMES)
+    given = config(data, tmp_path, path, methods=[{"name": "bckd"}])
+    with pytest.raises(ConfigError, match=f"in common by name: {NAMES[1]}"):
+        teach(given.distill, student, CPU)
+    mapped = config(data, tmp_path, path, methods=[{"name": "bckd"}], classes={NAMES[0]: "cow"})
+    assert teach(mapped.distill, student, CPU).views["bckd"].columns == ((0,), (0,))
+    free = config(data, tmp_path, path, methods=[{"name": "fgd"}, {"name": "crosskd"}])
+    assert len(teach(free.distill, student, CPU).methods) == 2
+
+
+@pytest.mark.parametrize("score", [0.3, 1.0])
+def test_images_without_labels(data, tmp_path, score):
+    make_scenes(tmp_path / "more", 3, ((64, 64),))
+    more = {"images": str(tmp_path / "more"), "images_ratio": 0.5, "pseudo_label": score}
+    events = run(config(data, tmp_path, methods=[{"name": "fgd"}], **more))
+    assert len(steps(events)) == 2  # as many as without them
+    plan = dict(last(events, Planned).rows)["data"]
+    assert f"3 without labels in {tmp_path / 'more'}, 0.5 per labelled image (" in plan
+    assert " · 0 warnings" in plan
+
+
+def test_images_that_judge_the_run_are_told_among_those_without_labels(data, tmp_path):
+    """Links do not hide them; val of these data is train, and test is half of it."""
+    held = sorted((tmp_path / "data" / "images" / "train").iterdir())
+    (tmp_path / "test.txt").write_text("\n".join(map(str, held[:4])))
+    Path(data).write_text(Path(data).read_text() + f"\ntest: {tmp_path / 'test.txt'}\n")
+    (tmp_path / "more").mkdir()
+    for number in range(3, 6):
+        (tmp_path / "more" / f"{number}.png").symlink_to(held[number])
+    given = config(data, tmp_path, methods=[{"name": "fgd"}], images=str(tmp_path / "more"))
+    events = run(given, dry_run=True)
+    assert "3 validation images among the unlabelled" in told(events)
+    assert "1 test image among the unlabelled" in told(events)
+    plan = dict(last(events, Planned).rows)["data"]
+    assert ", 3 of them validation images, 1 of them test images, 0.5 per" in plan
+    assert " · 2 warnings" in plan
+
+
+@pytest.mark.parametrize(
+    ("distill", "message"),
+    [
+        ({"methods": [{"name": "fgd", "teacher": 2}]}, "listens to teacher 2, but there is 1"),
+        ({"stop_epoch": 300}, "would stop at epoch 300, but the run has 1 epochs"),
+        ({"warmup_epochs": 1.0}, "would never have its full weight"),
+        (
+            {"methods": [{"name": "fgd", "warmup_epochs": 2, "stop_epoch": 1}]},
+            "would never have its full weight",
+        ),
+    ],
+)
+def test_contradictions(data, tmp_path, distill, message):
+    with pytest.raises(ConfigError, match=message):
+        run(config(data, tmp_path, **distill))
+
+
+def test_a_teacher_that_nobody_listens_to(data, tmp_path):
+    paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
+    given = config(data, tmp_path, paths, methods=[{"name": "fgd", "teacher": 1}])
+    with pytest.raises(ConfigError, match="no method listens to teacher 2"):
+        run(given)
+
+
+def test_pseudo_boxes_need_common_classes(data, tmp_path):
+    path = make_teacher(tmp_path / "t.safetensors", ["cow", NAMES[1]])
+    make_scenes(tmp_path / "more", 3, ((64, 64),))
+    more = {"images": str(tmp_path / "more"), "methods": [{"name": "fgd"}]}
+    with pytest.raises(ConfigError, match="can draw no pseudo-boxes"):
+        run(config(data, tmp_path, path, **more))
+    mapped = config(data, tmp_path, path, classes="by-name", **more)
+    assert teach(mapped.distill, build("yolov7-tiny@0.125", NAMES), CPU).columns == ((-1, 1),)
+
+
+def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_path):
+    paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
+    student = build("yolov7-tiny@0.125", NAMES)
+
+    def teaching(combine):
+        methods = [
+            {"name": "fgd", "weight": 3.0},
+            {"name": "pkd", "weight": 3.0, "teacher": 2},
+            {"name": "bckd"},
+            {"name": "logits", "teacher": 1},
+        ]
+        given = config(data, tmp_path, paths, methods=methods, combine=combine, ratio=6.0)
+        return teach(given.distill, student, CPU)
+
+    average, pick = teaching("average"), teaching("pick")
+    fixed = ("fgd@1", "fgd@2", "pkd@2")
+    assert [average.weights[name] for name in fixed] == [1.5, 1.5, 3.0]
+    assert [pick.weights[name] for name in fixed] == [3.0, 3.0, 3.0]
+    assert average.shares == {"bckd@1": 2.0, "logits@1": 2.0, "bckd@2": 2.0}
+    assert pick.shares == {"bckd@1": 3.0, "logits@1": 3.0, "bckd@2": 6.0}
