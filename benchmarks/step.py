@@ -24,12 +24,12 @@ from tutelage.losses.criterion import Criterion
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Targets
-from tutelage.teachers import NativeTeacher, Panel
+from tutelage.teachers import NativeTeacher, Teachers
 from tutelage.train.ema import make_ema
 from tutelage.train.loop import fit
 from tutelage.train.optimizer import make_optimizer
-from tutelage.train.schedule import Plan
-from tutelage.train.supervision import Guide
+from tutelage.train.schedule import Schedule
+from tutelage.train.supervision import TeacherSupervision
 from tutelage.train.task import Task
 
 BATCH, SIZE, BOXES, ACCUMULATION = 8, 320, 20, 8
@@ -76,11 +76,13 @@ def trainer(
         student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
     )
     optimizer = make_optimizer(task, OptimConfig(lr=1e-4))
-    plan = Plan(epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION)
+    plan = Schedule(
+        epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION
+    )
     events = fit(
         Accelerator(cpu=True),
         task,
-        Guide(Panel([teacher], [False]), [range(classes)]) if teacher else None,
+        TeacherSupervision(Teachers([teacher], [False]), [range(classes)]) if teacher else None,
         optimizer,
         make_ema(student),
         Repeat([batch] * ACCUMULATION),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.compare.side_by_side import Arm, Outcome, Stage, concluded, measured
-from tutelage.config.load import Resolved, load_config
+from tutelage.config.load import ResolvedConfig, load_config
 from tutelage.errors import WeightsError
 from tutelage.run.events import Event, Finished
 from tutelage.run.folder import write_json
@@ -42,7 +42,7 @@ def settings(
     epochs: int = EPOCHS,
     seed: int = 0,
     teacher: str | None = None,
-) -> Resolved:
+) -> ResolvedConfig:
     """Return the settings of one arm; arms differ in name, teacher, size and budget alone.
 
     Digits must not be flipped, and scenes of 128 px need no mosaic. The gains undo YOLOv7's own
@@ -136,7 +136,7 @@ def summary(outcome: Outcome, seconds: float) -> dict[str, Any]:
     }
 
 
-def _folder(arm: Resolved) -> Generator[Event, None, str]:
+def _folder(arm: ResolvedConfig) -> Generator[Event, None, str]:
     """Train an arm, pass its events on and return its run folder."""
     folder = ""
     for event in run_training(arm.config, origins=arm.origins, command_line="tutelage demo"):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tutelage.compare.run import Compared, RunBegins, RunFailed, Surveyed
-from tutelage.compare.table import Row
+from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunFailed, RunStarted
+from tutelage.compare.table import ArmRow
 from tutelage.evaluation import Difference
 
 BASE = ("--data", "d.yaml", "--teacher-weights", "t.pt")
@@ -20,18 +20,20 @@ def played(monkeypatch, script) -> dict[str, Any]:
     def run_comparison(comparison, **options):
         call.update(comparison=comparison, **options)
         first, *more = comparison.runs()
-        yield Surveyed(((first, "finished"), *((run, "new") for run in more)), "runs/c")
+        yield ComparisonPlanned(((first, "finished"), *((run, "new") for run in more)), "runs/c")
         if options["dry_run"]:
             return
-        yield RunBegins(2, 2, "fgd", 0, "runs/c/fgd-s0", "new")
+        yield RunStarted(2, 2, "fgd", 0, "runs/c/fgd-s0", "new")
         yield from call.get("script", script)
         if call["failed"]:
             yield RunFailed("fgd", 0, "runs/c/fgd-s0", "fgd became inf.")
         difference = Difference(0.1, 0.05, 0.15, 0.01, images=9)
-        row = Row("fgd", "fgd", seeds=(0,), AP=0.3, paired=(0,), deltas=(0.1,))
+        row = ArmRow("fgd", "fgd", seeds=(0,), AP=0.3, paired=(0,), deltas=(0.1,))
         row = row._replace(difference=difference, verdict="helped", sentence="fgd raised AP.")
-        rows = (Row("baseline", seeds=(0,), AP=0.2), row)
-        yield Compared("runs/c", "test", {"teacher": 0.5}, rows, ("A note.",), call["failed"])
+        rows = (ArmRow("baseline", seeds=(0,), AP=0.2), row)
+        yield ComparisonFinished(
+            "runs/c", "test", {"teacher": 0.5}, rows, ("A note.",), call["failed"]
+        )
 
     monkeypatch.setattr("tutelage.compare.run.run_comparison", run_comparison)
     return call

@@ -9,15 +9,22 @@ import pytest
 from tests.data.write_dataset import make_scenes
 from tutelage.doctor import examine as engine
 from tutelage.doctor.advice import Suggestion
-from tutelage.doctor.findings import Finding, Level, Measured, Stage, StepCost, Worth
+from tutelage.doctor.findings import (
+    DoctorFinding,
+    ExaminationStage,
+    LayerPairReport,
+    MethodReport,
+    StepCost,
+    TeacherScores,
+)
 from tutelage.structures import Tap
 
 FOUND = [
-    Stage("networks and data", 0),
-    Worth("teacher.pt", {"AP": 0.53, "AP50": 0.9, "AP75": 0.5}),
-    Level(Tap("57", 16, 8), Tap("75", 256, 8), 1, (40, 40), 0.412),
+    ExaminationStage("networks and data", 0),
+    TeacherScores("teacher.pt", {"AP": 0.53, "AP50": 0.9, "AP75": 0.5}),
+    LayerPairReport(Tap("57", 16, 8), Tap("75", 256, 8), 1, (40, 40), 0.412),
     StepCost(16, 660.0, 1210.4),
-    Measured("fgd", 0.79, False, (1.1, 1.5, 2.25), {"57": 1.25}, 60.0),
+    MethodReport("fgd", 0.79, False, (1.1, 1.5, 2.25), {"57": 1.25}, 60.0),
     Suggestion("--method bckd", "Heads are equal."),
 ]
 
@@ -59,7 +66,10 @@ def test_lines(cli, examined):
 
 def test_teachers_are_told_apart(cli, examined):
     taps = Tap("57", 16, 8), Tap("75", 256, 8)
-    examined["found"] = [Level(*taps, 1, (40, 40), 0.4), Level(*taps, 2, (40, 40), 0.5)]
+    examined["found"] = [
+        LayerPairReport(*taps, 1, (40, 40), 0.4),
+        LayerPairReport(*taps, 2, (40, 40), 0.5),
+    ]
     answer = cli("doctor", "--teacher", "a.pt", "--teacher", "b.pt", "--data", "d.yaml")
     assert examined["config"].distill.teachers == ("a.pt", "b.pt")
     assert "57 → 75 @1" in answer.out
@@ -68,8 +78,8 @@ def test_teachers_are_told_apart(cli, examined):
 
 def test_an_error_is_told_and_ends_with_a_status(cli, examined):
     examined["found"] = [
-        Finding("error", "The teacher finds nothing.", "Train it:\nor go on"),
-        Finding("info", "ld does not fit."),
+        DoctorFinding("error", "The teacher finds nothing.", "Train it:\nor go on"),
+        DoctorFinding("info", "ld does not fit."),
     ]
     answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml")
     assert answer.code == 4
@@ -109,7 +119,7 @@ def test_a_mistyped_student(cli, tmp_path):
 def test_json(cli, examined):
     examined["found"] = [
         *FOUND,
-        Level(Tap("65", 32, 16), Tap("88", 512, 16), 1, (9, 9), float("nan")),
+        LayerPairReport(Tap("65", 32, 16), Tap("88", 512, 16), 1, (9, 9), float("nan")),
     ]
     answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml", "--json")
     found = json.loads(answer.out)

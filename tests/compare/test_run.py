@@ -10,7 +10,13 @@ from tests.data.write_dataset import make_scenes, write_yaml
 from tests.run.small_runs import last, make_data, make_teacher, settings
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
-from tutelage.compare.run import Compared, RunBegins, RunFailed, Surveyed, run_comparison
+from tutelage.compare.run import (
+    ComparisonFinished,
+    ComparisonPlanned,
+    RunFailed,
+    RunStarted,
+    run_comparison,
+)
 from tutelage.errors import ConfigError
 from tutelage.evaluation.validate import validate
 from tutelage.run.events import Evaluated, Finished, StepDone
@@ -49,7 +55,7 @@ def compare(comparison, **options):
 
 def begun(events):
     return [
-        (event.arm, event.seed, event.state) for event in events if isinstance(event, RunBegins)
+        (event.arm, event.seed, event.state) for event in events if isinstance(event, RunStarted)
     ]
 
 
@@ -69,7 +75,7 @@ def done(world, tmp_path_factory):
 def test_every_arm_is_trained(done):
     comparison, events = done
     assert begun(events) == [(arm, 0, "new") for arm in ("baseline", "ld", "fgd-weight1")]
-    assert [event.number for event in events if isinstance(event, RunBegins)] == [1, 2, 3]
+    assert [event.number for event in events if isinstance(event, RunStarted)] == [1, 2, 3]
     for name in ("baseline-s0", "fgd-weight1-s0"):
         assert (comparison.folder / name / "best.safetensors").exists()
     config = (comparison.folder / "fgd-weight1-s0" / "config.yaml").read_text()
@@ -81,7 +87,7 @@ def test_a_failing_arm_leaves_the_others_intact(done):
     [failed] = [event for event in events if isinstance(event, RunFailed)]
     assert (failed.arm, failed.seed) == ("ld", 0)
     assert "not a distribution over bins" in failed.message
-    result = last(events, Compared)
+    result = last(events, ComparisonFinished)
     assert list(result.failed) == ["ld-s0"]
     assert any(note.startswith("Missing: ld-s0. ") for note in result.notes)
     runs = stored(comparison)["runs"]
@@ -101,12 +107,12 @@ def test_the_detections_are_those_of_tutelage_val(done, world):
         with np.load(file, allow_pickle=False) as kept:
             assert len(expected)
             assert kept["table"] == pytest.approx(expected)
-    assert last(events, Compared).split == "test"
+    assert last(events, ComparisonFinished).split == "test"
 
 
 def test_what_is_stored(done):
     comparison, events = done
-    result, found = last(events, Compared), stored(comparison)
+    result, found = last(events, ComparisonFinished), stored(comparison)
     assert found["settings"]["model"]["arch"] == "yolov7-tiny@0.125"
     assert found["teachers"]["teacher"]["AP"] == pytest.approx(result.teachers["teacher"])
     [row] = [row for row in found["arms"] if row["arm"] == "fgd-weight1"]
@@ -136,7 +142,7 @@ def test_nothing_is_done_twice_and_failed_runs_are_tried_again(done, monkeypatch
     states = [state for _, _, state in begun(events)]
     assert states == ["finished", "new", "finished"]
     assert not any(isinstance(event, StepDone | Finished) for event in events)
-    again, first = last(events, Compared), last(before, Compared)
+    again, first = last(events, ComparisonFinished), last(before, ComparisonFinished)
     assert repr(again.rows) == repr(first.rows)
 
 
@@ -144,7 +150,7 @@ def test_stopped_between_runs_and_within_one(world, tmp_path):
     comparison = plan(world, tmp_path, train={"epochs": 2})
     events = run_comparison(comparison, draws=DRAWS)
     for event in events:
-        if isinstance(event, RunBegins) and event.arm != "baseline":
+        if isinstance(event, RunStarted) and event.arm != "baseline":
             break
     for event in events:
         if isinstance(event, Evaluated) and event.epoch == 0:
@@ -166,7 +172,7 @@ def test_a_run_folder_counts_by_what_is_inside(world, tmp_path):
     events = compare(comparison)
     assert begun(events)[0] == ("baseline", 0, "new")
     assert {path.name for path in comparison.folder.glob("baseline*")} == {"baseline-s0"}
-    result = last(events, Compared)
+    result = last(events, ComparisonFinished)
     assert result.split == "val"
     assert "no test split; val also chose each run's best epoch" in result.notes[0]
     (baseline / "cost.json").unlink()  # stopped just before it was written
@@ -179,7 +185,7 @@ def test_seeds_and_methods_are_added_and_other_settings_refused(world, tmp_path)
     first = plan(world, tmp_path)
     list(islice(run_comparison(first, draws=DRAWS), 2))  # has written its settings
     more = plan(world, tmp_path, methods=["fgd:weight=1", "pkd:weight=1"], seeds="2")
-    surveyed = last(compare(more, dry_run=True), Surveyed)
+    surveyed = last(compare(more, dry_run=True), ComparisonPlanned)
     assert len(surveyed.runs) == 6
     other = plan(world, tmp_path, train={"epochs": 2, "batch": 2, "device": "auto"})
     with pytest.raises(ConfigError) as caught:
@@ -231,7 +237,7 @@ def test_a_dry_run_writes_nothing(world, tmp_path):
 def test_several_teachers_teach_and_the_gap_is_that_to_the_best(world, tmp_path):
     better = make_teacher(tmp_path / "better.safetensors")
     comparison = plan((world[0], [world[1], better]), tmp_path)
-    result = last(compare(comparison), Compared)
+    result = last(compare(comparison), ComparisonFinished)
     assert list(result.teachers) == ["teacher 1", "teacher 2"]
     assert result.rows[1].difference is not None
     assert any("best of the teachers" in note for note in result.notes)

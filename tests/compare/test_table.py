@@ -12,9 +12,9 @@ from tests.evaluation.synthetic_coco import detect, make_index
 from tests.run.small_runs import last, settings
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
-from tutelage.compare.cost import Cost, read_cost, write_cost
-from tutelage.compare.run import Compared, RunFailed, run_comparison
-from tutelage.compare.table import HEAD, Result, judge, markdown, table_cells
+from tutelage.compare.cost import RunCost, read_cost, write_cost
+from tutelage.compare.run import ComparisonFinished, RunFailed, run_comparison
+from tutelage.compare.table import HEAD, RunResult, judge, markdown, table_cells
 from tutelage.errors import TrainingError
 from tutelage.evaluation import gap_closed, paired_bootstrap_over_seeds, resampled, score
 from tutelage.run.events import Finished
@@ -31,7 +31,7 @@ def found(arm, seed):
 def result(arm, seed, *, seconds=2.0, peak=100.0):
     scores = score(INDEX, found(arm, seed))
     values = resampled(INDEX, scores.table, draws=DRAWS)
-    return Result(scores.AP, scores.AP50, values, Cost(True, 10, seconds, peak, "cpu", 1))
+    return RunResult(scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1))
 
 
 def plan(project, *methods, **asked):
@@ -154,7 +154,7 @@ def engine(monkeypatch):
 def test_a_comparison_from_end_to_end(engine, tmp_path):
     comparison = plan(tmp_path, "fgd", "pkd", seeds="3")
     events = list(run_comparison(comparison, draws=DRAWS))
-    result = last(events, Compared)
+    result = last(events, ComparisonFinished)
     table = {row.arm: row for row in result.rows}
     seeds = {"fgd": (0, 1, 2), "pkd": (0, 2)}
     for arm, paired in seeds.items():
@@ -179,4 +179,4 @@ def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path
         "ValueError: boom"
     ] * 2
     assert "Traceback" in (comparison.folder / "fgd-s7" / "crash.txt").read_text()
-    assert last(events, Compared).rows[1].difference is None
+    assert last(events, ComparisonFinished).rows[1].difference is None

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tutelage.data.digit_scenes import Scene, Scenes, compose
+from tutelage.data.digit_scenes import Scene, SceneSettings, compose
 from tutelage.data.digits import VARIANTS, _handwriting
 
-PLAIN = Scenes(
+PLAIN = SceneSettings(
     size=128,
     height=(14.0, 40.0),
     background=(0.5, 0.5),
@@ -34,7 +34,9 @@ def handwriting() -> tuple[np.ndarray, np.ndarray]:
     return _handwriting()
 
 
-def draw(scenes: Scenes, handwriting: tuple[np.ndarray, np.ndarray], seed: int, n: int) -> Scene:
+def draw(
+    scenes: SceneSettings, handwriting: tuple[np.ndarray, np.ndarray], seed: int, n: int
+) -> Scene:
     glyphs, label = handwriting
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(label), n)
@@ -173,7 +175,7 @@ def test_a_fragment_without_ink_is_skipped() -> None:
 
 
 def test_scene_depends_on_its_generator_only(handwriting: tuple[np.ndarray, np.ndarray]) -> None:
-    first, again, other = (draw(Scenes(), handwriting, seed, 5) for seed in (3, 3, 4))
+    first, again, other = (draw(SceneSettings(), handwriting, seed, 5) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.xyxy, again.xyxy)
     assert (first.image != other.image).any()

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from tutelage.data import digits
-from tutelage.data.digit_scenes import Scenes
+from tutelage.data.digit_scenes import SceneSettings
 from tutelage.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = Scenes(size=64, train=12, val=4, test=6, digits=(2, 3), height=(12.0, 24.0))
+SMALL = SceneSettings(size=64, train=12, val=4, test=6, digits=(2, 3), height=(12.0, 24.0))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

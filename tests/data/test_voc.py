@@ -9,7 +9,7 @@ from tests.data.annotation_files import make_voc, voc_text
 from tests.data.write_dataset import write_image, write_text, write_yaml
 from tutelage.data import open_dataset, open_splits
 from tutelage.data.formats.voc import parse_voc
-from tutelage.data.formats.yolo_labels import Fault
+from tutelage.data.formats.yolo_labels import LabelFault
 from tutelage.errors import DataError, MissingSplitError
 
 SIZE = (64, 48)
@@ -43,23 +43,25 @@ def test_encodings(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "fault"),
     [
-        pytest.param("<object><name>cat</name></object>", Fault.SHAPE, id="no box"),
-        pytest.param(voc_text([("", 1, 1, 9, 9)])[12:-13], Fault.SHAPE, id="no name"),
+        pytest.param("<object><name>cat</name></object>", LabelFault.SHAPE, id="no box"),
+        pytest.param(voc_text([("", 1, 1, 9, 9)])[12:-13], LabelFault.SHAPE, id="no name"),
         pytest.param(
             "<object><name>a</name><bndbox><xmin>x</xmin><ymin>1</ymin><xmax>9</xmax>"
             "<ymax>9</ymax></bndbox></object>",
-            Fault.NUMBER,
+            LabelFault.NUMBER,
             id="text",
         ),
         pytest.param(
-            "<object><name>a</name><difficult>1</difficult></object>", Fault.IGNORED, id="difficult"
+            "<object><name>a</name><difficult>1</difficult></object>",
+            LabelFault.IGNORED,
+            id="difficult",
         ),
     ],
 )
-def test_faulty_objects(extra: str, fault: Fault) -> None:
+def test_faulty_objects(extra: str, fault: LabelFault) -> None:
     rows, bad = parse(voc_text(BOX, extra))
     assert len(rows) == 1
-    assert [line.fault for line in bad if line.fault != Fault.SIZE] == [fault]
+    assert [line.fault for line in bad if line.fault != LabelFault.SIZE] == [fault]
 
 
 LAUGHS = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
@@ -75,7 +77,7 @@ PARAMETER = """<?xml version="1.0"?>
 
 @pytest.mark.parametrize("text", [BOMB, XXE, PARAMETER], ids=["laughs", "file", "parameter"])
 def test_entities_are_refused(text: str) -> None:
-    assert parse(text) == ([], [(2, Fault.SHAPE, "entities are refused")])
+    assert parse(text) == ([], [(2, LabelFault.SHAPE, "entities are refused")])
 
 
 def test_an_external_dtd_is_not_fetched(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_an_external_dtd_is_not_fetched(tmp_path: Path) -> None:
 )
 def test_not_a_voc_file(text: str | bytes, line: int, reason: str) -> None:
     rows, [bad] = parse(text)
-    assert (rows, bad.line, bad.fault) == ([], line, Fault.SHAPE)
+    assert (rows, bad.line, bad.fault) == ([], line, LabelFault.SHAPE)
     assert reason in bad.text
 
 

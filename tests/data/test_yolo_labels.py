@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tutelage.data.formats.yolo_labels import Fault, parse_labels
+from tutelage.data.formats.yolo_labels import LabelFault, parse_labels
 
 
 @pytest.mark.parametrize(
@@ -40,24 +40,24 @@ def test_control_characters_stay_out_of_messages() -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        pytest.param("0 .5 .5 .2", Fault.SHAPE, id="four values"),
-        pytest.param("0 .5 .5 .2 .2 .9", Fault.SHAPE, id="a confidence too many"),
-        pytest.param("0 .1 .1 .2 .2 .3 .3 .4", Fault.SHAPE, id="half a point"),
-        pytest.param("0,.5,.5,.2,.2", Fault.SHAPE, id="commas"),
-        pytest.param("cat .5 .5 .2 .2", Fault.NUMBER, id="a name for a class"),
-        pytest.param("0 .5 nan .2 .2", Fault.NUMBER, id="nan"),
-        pytest.param("inf .5 .5 .2 .2", Fault.NUMBER, id="infinite class"),
-        pytest.param("-1 .5 .5 .2 .2", Fault.CLASS, id="negative class"),
-        pytest.param("0.5 .5 .5 .2 .2", Fault.CLASS, id="half a class"),
-        pytest.param("0 1.2 .5 .2 .2", Fault.RANGE, id="beyond the image"),
-        pytest.param("0 -.2 .5 .2 .2", Fault.RANGE, id="before the image"),
-        pytest.param("0 312 205 96 88", Fault.PIXELS, id="pixels"),
-        pytest.param("0 10 10 90 10 50 50", Fault.PIXELS, id="polygon in pixels"),
-        pytest.param("0 .5 .5 0 .2", Fault.EMPTY, id="no width"),
-        pytest.param("0 .1 .1 .4 .1 .3 .1", Fault.EMPTY, id="flat polygon"),
+        pytest.param("0 .5 .5 .2", LabelFault.SHAPE, id="four values"),
+        pytest.param("0 .5 .5 .2 .2 .9", LabelFault.SHAPE, id="a confidence too many"),
+        pytest.param("0 .1 .1 .2 .2 .3 .3 .4", LabelFault.SHAPE, id="half a point"),
+        pytest.param("0,.5,.5,.2,.2", LabelFault.SHAPE, id="commas"),
+        pytest.param("cat .5 .5 .2 .2", LabelFault.NUMBER, id="a name for a class"),
+        pytest.param("0 .5 nan .2 .2", LabelFault.NUMBER, id="nan"),
+        pytest.param("inf .5 .5 .2 .2", LabelFault.NUMBER, id="infinite class"),
+        pytest.param("-1 .5 .5 .2 .2", LabelFault.CLASS, id="negative class"),
+        pytest.param("0.5 .5 .5 .2 .2", LabelFault.CLASS, id="half a class"),
+        pytest.param("0 1.2 .5 .2 .2", LabelFault.RANGE, id="beyond the image"),
+        pytest.param("0 -.2 .5 .2 .2", LabelFault.RANGE, id="before the image"),
+        pytest.param("0 312 205 96 88", LabelFault.PIXELS, id="pixels"),
+        pytest.param("0 10 10 90 10 50 50", LabelFault.PIXELS, id="polygon in pixels"),
+        pytest.param("0 .5 .5 0 .2", LabelFault.EMPTY, id="no width"),
+        pytest.param("0 .1 .1 .4 .1 .3 .1", LabelFault.EMPTY, id="flat polygon"),
     ],
 )
-def test_bad_lines(line: str, fault: Fault) -> None:
+def test_bad_lines(line: str, fault: LabelFault) -> None:
     rows, bad = parse_labels(f"0 .5 .5 .5 .5\n{line}")
     assert len(rows) == 1
     assert [(entry.line, entry.fault, entry.text) for entry in bad] == [(2, fault, line)]
@@ -67,6 +67,6 @@ def test_duplicates_are_dropped_once_each() -> None:
     rows, bad = parse_labels("0 .5 .5 .2 .2\n1 .5 .5 .2 .2\n0 .50 .5 .2 .2\n0 .5 .5 .2 .2")
     assert [(row.label, row.line) for row in rows] == [(0, 1), (1, 2)]
     assert [(entry.line, entry.fault) for entry in bad] == [
-        (3, Fault.DUPLICATE),
-        (4, Fault.DUPLICATE),
+        (3, LabelFault.DUPLICATE),
+        (4, LabelFault.DUPLICATE),
     ]

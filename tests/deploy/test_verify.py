@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tutelage.deploy.metadata import Suppression
-from tutelage.deploy.verify import Check, checks, difference
+from tutelage.deploy.verify import VerificationCase, checks, difference
 from tutelage.structures import Predictions
 
 IMAGES = [np.zeros((20, 30, 3), np.uint8)] * 3
-WAYS = (Check(2, (32, 64)),)
+WAYS = (VerificationCase(2, (32, 64)),)
 XYXY = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 11]])
 SCORES = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
 
@@ -81,4 +81,4 @@ def test_few_may_survive_by_rounding_alone() -> None:
 
 
 def test_checks_differ_in_batch_shape_and_size() -> None:
-    assert checks(64, 32) == (Check(1, (64, 64)), Check(3, (64, 96)))
+    assert checks(64, 32) == (VerificationCase(1, (64, 64)), VerificationCase(3, (64, 96)))

@@ -13,9 +13,9 @@ from pycocotools.coco import COCO
 
 from tutelage.data.formats.yolo_labels import parse_labels
 from tutelage.deploy.draw import annotate, colour_of
-from tutelage.deploy.predict import Seen
+from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame, read_frames
-from tutelage.deploy.writers import CocoFile, Labels, Pictures
+from tutelage.deploy.writers import CocoWriter, LabelWriter, PictureWriter
 from tutelage.errors import ConfigError
 from tutelage.structures import Detections
 
@@ -34,10 +34,10 @@ def frame(name: str = "deep/a.png", number: int | None = None) -> Frame:
 
 
 def test_labels_are_yolo_lines(tmp_path: Path) -> None:
-    plain, scored = Labels(tmp_path / "a"), Labels(tmp_path / "b", scores=True)
+    plain, scored = LabelWriter(tmp_path / "a"), LabelWriter(tmp_path / "b", scores=True)
     for saver in (plain, scored):
-        saver.add(Seen(frame(), FOUND))
-        saver.add(Seen(frame("film.mp4", 3), NOTHING))
+        saver.add(PredictedFrame(frame(), FOUND))
+        saver.add(PredictedFrame(frame("film.mp4", 3), NOTHING))
         saver.close()
     text = (tmp_path / "a" / "deep" / "a.txt").read_text()
     assert text.splitlines()[0] == "1 0.300000 0.416667 0.400000 0.666667"
@@ -48,8 +48,8 @@ def test_labels_are_yolo_lines(tmp_path: Path) -> None:
 
 
 def test_coco_file(tmp_path: Path) -> None:
-    saver = CocoFile(tmp_path / "out" / "found.json")
-    for each in (Seen(frame(), FOUND), Seen(frame("film.mp4", 0), NOTHING)):
+    saver = CocoWriter(tmp_path / "out" / "found.json")
+    for each in (PredictedFrame(frame(), FOUND), PredictedFrame(frame("film.mp4", 0), NOTHING)):
         saver.add(each)
     saver.close()
     content = json.loads((tmp_path / "out" / "found.json").read_text())
@@ -62,12 +62,12 @@ def test_coco_file(tmp_path: Path) -> None:
 
 
 def test_pictures_and_videos(tmp_path: Path) -> None:
-    saver = Pictures(tmp_path)
-    saver.add(Seen(frame(), FOUND))
-    saver.add(Seen(frame("photo.mpo"), FOUND))
+    saver = PictureWriter(tmp_path)
+    saver.add(PredictedFrame(frame(), FOUND))
+    saver.add(PredictedFrame(frame("photo.mpo"), FOUND))
     for number in range(5):
-        saver.add(Seen(frame("film.webm", number), FOUND))
-    saver.add(Seen(frame("b.jpg"), NOTHING))
+        saver.add(PredictedFrame(frame("film.webm", number), FOUND))
+    saver.add(PredictedFrame(frame("b.jpg"), NOTHING))
     saver.close()
     kept = sorted(x.relative_to(tmp_path).as_posix() for x in tmp_path.rglob("*") if x.is_file())
     assert kept == ["b.jpg", "deep/a.png", "film.mp4", "photo.png"]
@@ -81,18 +81,20 @@ def test_no_picture_is_replaced_by_its_annotated_form(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), frame().image)
     with pytest.raises(ConfigError, match="would overwrite"):
-        Pictures(tmp_path).add(Seen(frame()._replace(path=path, name=Path("a.png")), FOUND))
+        PictureWriter(tmp_path).add(
+            PredictedFrame(frame()._replace(path=path, name=Path("a.png")), FOUND)
+        )
 
 
 def test_nothing_is_written_over_anything_else(tmp_path: Path) -> None:
     names = ("x.jpg", "x.png", "x.mpo", "x.png")
-    labels, pictures = Labels(tmp_path / "txt"), Pictures(tmp_path / "out")
+    labels, pictures = LabelWriter(tmp_path / "txt"), PictureWriter(tmp_path / "out")
     for name in names:
         for saver in (labels, pictures):
-            saver.add(Seen(frame(name), FOUND))
+            saver.add(PredictedFrame(frame(name), FOUND))
     for name in ("film.avi", "film.webm"):
         for saver in (labels, pictures):
-            saver.add(Seen(frame(name, 0), FOUND))
+            saver.add(PredictedFrame(frame(name, 0), FOUND))
     pictures.close()
 
     def kept(folder: str) -> list[str]:
@@ -106,15 +108,15 @@ def test_nothing_is_written_over_anything_else(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    for make in (Pictures, Labels):
+    for make in (PictureWriter, LabelWriter):
         with pytest.raises(ConfigError, match="a is a file, not a folder"):
             make(tmp_path / "a" / "b")
     with pytest.raises(ConfigError, match="is a folder; give a file"):
-        CocoFile(tmp_path)
-    saver = Pictures(tmp_path)
+        CocoWriter(tmp_path)
+    saver = PictureWriter(tmp_path)
     odd = frame("long.avi", 0)._replace(image=np.zeros((1, 70000, 3), np.uint8))
     with pytest.raises(ConfigError, match="no video of 70000x1"):
-        saver.add(Seen(odd, NOTHING))
+        saver.add(PredictedFrame(odd, NOTHING))
     saver.close()
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 

@@ -8,16 +8,24 @@ import torch
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
 from tutelage.distill import METHODS
 from tutelage.doctor import examine as module
-from tutelage.doctor.advice import Case, suggestions
+from tutelage.doctor.advice import AdviceInput, suggestions
 from tutelage.doctor.examine import examine
-from tutelage.doctor.findings import STAGES, Finding, Level, Measured, Stage, StepCost, Worth
+from tutelage.doctor.findings import (
+    STAGES,
+    DoctorFinding,
+    ExaminationStage,
+    LayerPairReport,
+    MethodReport,
+    StepCost,
+    TeacherScores,
+)
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
 from tutelage.run.preflight import before_training as prepare
 from tutelage.setup.build import assemble
 from tutelage.structures import Knowledge, Tap
 from tutelage.teachers import clock
-from tutelage.teachers.clock import Asked
+from tutelage.teachers.clock import CachedTeachers
 
 
 @pytest.fixture(autouse=True)
@@ -52,23 +60,23 @@ def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
     before = files(tmp_path)
     found = list(examine(settings(data, tmp_path / "runs", distill=distill)))
     assert files(tmp_path) == before
-    assert [stage.title for stage in of(found, Stage)] == list(STAGES)
-    assert not [f for f in of(found, Finding) if f.level == "error"]
-    levels = of(found, Level)
+    assert [stage.title for stage in of(found, ExaminationStage)] == list(STAGES)
+    assert not [f for f in of(found, DoctorFinding) if f.level == "error"]
+    levels = of(found, LayerPairReport)
     assert [(level.student.key, level.teacher.key) for level in levels] == [
         ("57", "57"),
         ("65", "65"),
         ("73", "73"),
     ]
     assert [level.size for level in levels] == [(8, 8), (4, 4), (2, 2)]
-    fgd, mgd = of(found, Measured)
+    fgd, mgd = of(found, MethodReport)
     assert (fgd.weight, fgd.fixed, mgd.fixed) == (3.0, True, False)
     assert mgd.quartiles[1] == pytest.approx(1.0)  # the only one that is measured
     assert len(fgd.levels) == len(mgd.levels) == 3
     [cost] = of(found, StepCost)
     assert (cost.images, cost.plain) == (4, 10.0)
     assert cost.teacher > 0
-    [worth] = of(found, Worth)
+    [worth] = of(found, TeacherScores)
     assert worth.source == str(CHECKPOINT)
 
 
@@ -76,11 +84,13 @@ def test_all_methods_that_fit_and_why_the_others_do_not(data, tmp_path):
     teacher = make_teacher(tmp_path / "t.safetensors")
     config = settings(data, tmp_path, distill={"teacher": teacher, "accept_teacher": True})
     found = list(examine(config, all_methods=True))
-    names = {m.name for m in of(found, Measured)}
+    names = {m.name for m in of(found, MethodReport)}
     assert {"fgd", "pkd", "bckd", "frs"} <= names
     assert "ld" not in names
-    assert any("'ld' cannot compare" in f.text for f in of(found, Finding) if f.level == "info")
-    for measured in of(found, Measured):
+    assert any(
+        "'ld' cannot compare" in f.text for f in of(found, DoctorFinding) if f.level == "info"
+    )
+    for measured in of(found, MethodReport):
         assert measured.quartiles[1] == pytest.approx(METHODS[measured.name].ratio)
 
 
@@ -94,11 +104,11 @@ def test_several_teachers_are_examined_together(data, tmp_path):
     ]
     distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
     found = list(examine(settings(data, tmp_path, distill=distill), all_methods=True))
-    assert [worth.source for worth in of(found, Worth)] == teachers
-    assert of(found, Worth)[1].scores is None
-    levels = [(level.student.key, level.number) for level in of(found, Level)]
+    assert [worth.source for worth in of(found, TeacherScores)] == teachers
+    assert of(found, TeacherScores)[1].scores is None
+    levels = [(level.student.key, level.number) for level in of(found, LayerPairReport)]
     assert levels == [(key, number) for number in (1, 2) for key in ("57", "65", "73")]
-    measured = {m.name: m for m in of(found, Measured)}
+    measured = {m.name: m for m in of(found, MethodReport)}
     assert measured["fgd@1"].weight == 3.0
     assert list(measured["fgd@1"].levels) == ["57"]
     assert list(measured["fgd-2@1"].levels) == ["57", "65", "73"]
@@ -106,7 +116,7 @@ def test_several_teachers_are_examined_together(data, tmp_path):
     assert measured["mgd@2"].quartiles[1] == pytest.approx(0.5)
     assert "bckd@1" in measured
     assert "bckd@2" not in measured  # no class in common
-    assert any("bckd does not fit" in f.text for f in of(found, Finding))
+    assert any("bckd does not fit" in f.text for f in of(found, DoctorFinding))
 
 
 def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
@@ -122,7 +132,7 @@ def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
 
     one, two = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
     monkeypatch.setattr(clock, "KEPT", 800)
-    ask = Asked(Seen(), torch.device("cpu"))
+    ask = CachedTeachers(Seen(), torch.device("cpu"))
     assert ask(one)[0].features[0] is ask(one)[0].features[0]
     assert len(asked) == 1
     ask(two), ask(two)
@@ -138,10 +148,10 @@ def test_faults_are_findings_not_the_end(data, tmp_path):
         distill={"teacher": teacher, "methods": [{"name": "fgd"}]},
     )
     found = list(examine(config))
-    told = [f.text for f in of(found, Finding) if f.level == "error"]
+    told = [f.text for f in of(found, DoctorFinding) if f.level == "error"]
     assert any("finds nothing on this data" in text for text in told)
     assert any("reaches no parameter of the student" in text for text in told)
-    assert not of(found, Measured)
+    assert not of(found, MethodReport)
     assert of(found, StepCost)
 
 
@@ -152,7 +162,7 @@ def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, m
     teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
     weights = {"arch": None, "weights": str(CHECKPOINT)}
     parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
-    [first, *rest] = of(module._judged(parts, parts.teaching), Finding)
+    [first, *rest] = of(module._judged(parts, parts.teaching), DoctorFinding)
     assert f"The teacher {teachers[0]} scores AP 0.400 on your val split" in first.text
     assert not rest
 
@@ -164,7 +174,7 @@ def test_without_a_teacher_there_is_nothing_to_examine(data, tmp_path):
 
 WIDE = (Tap("57", 64, 8), Tap("65", 128, 16), Tap("73", 256, 32))
 INPUTS = tuple(Tap(str(74 + n), 2 * tap.channels, tap.stride) for n, tap in enumerate(WIDE))
-CASE = Case(
+CASE = AdviceInput(
     taps=WIDE,
     head_inputs=INPUTS,
     given_layers=False,
@@ -220,8 +230,8 @@ def test_a_teacher_without_a_fitting_method_does_not_hide_the_others(data, tmp_p
     methods = [{"name": "fgd", "teacher": 1}, {"name": "ld", "teacher": 2}]
     distill = {"teacher": teachers, "accept_teacher": True, "methods": methods}
     found = list(examine(settings(data, tmp_path, distill=distill)))
-    assert [m.name for m in of(found, Measured)] == ["fgd@1"]
-    assert any("'ld@2' cannot compare" in f.text for f in of(found, Finding))
+    assert [m.name for m in of(found, MethodReport)] == ["fgd@1"]
+    assert any("'ld@2' cannot compare" in f.text for f in of(found, DoctorFinding))
 
 
 def test_a_fixed_weight_is_judged_as_it_will_be(data, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.evaluation.synthetic_coco import make_index
 from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader
 from tutelage.data.letterbox import letterbox_geometry
-from tutelage.evaluation import Found, collect, evaluate, merge, score
+from tutelage.evaluation import EvaluatedDetections, collect, evaluate, merge, score
 from tutelage.evaluation.evaluate import to_original
 from tutelage.structures import Batch, Detections, Predictions, Targets
 
@@ -150,7 +150,7 @@ def test_an_image_seen_twice_counts_once() -> None:
     found = collect(oracle, oracle, index)
     assert found.images.tolist() == [0, 1, 2, 3, 4, 5]
     assert pytest.approx(1.0) == score(index, found.table).AP50
-    assert isinstance(found, Found)
+    assert isinstance(found, EvaluatedDetections)
 
 
 def test_boxes_are_clipped_and_the_grey_border_holds_none() -> None:

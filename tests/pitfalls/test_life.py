@@ -15,7 +15,7 @@ from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
 from tutelage.run.events import Evaluated
 from tutelage.train.loop import fit
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 from tutelage.weights.store import load_best
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -24,7 +24,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 @pytest.fixture
 def stepped():
     """A task after a step of a distilled run."""
-    run = make_run(Plan(epochs=1, steps=4, batch=2))
+    run = make_run(Schedule(epochs=1, steps=4, batch=2))
     next(fit(*run))
     return run
 

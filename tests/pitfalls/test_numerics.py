@@ -12,7 +12,7 @@ from tests.run.small_runs import CHECKPOINT, settings
 from tests.setup.parts import make_batch, make_task
 from tutelage.config.schema import TrainConfig
 from tutelage.run.events import EpochDone, StepDone
-from tutelage.run.monitors.watch import Skipped
+from tutelage.run.monitors.watch import SkippedStepMonitor
 from tutelage.run.preflight.warnings import at_outset, dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import assemble, make_accelerator
@@ -27,7 +27,7 @@ def skipping(skipped, steps, *, every=1):
     accelerator.gradient_accumulation_steps = every
     net, scaler = nn.Linear(1, 1), torch.amp.GradScaler("cpu")
     optimizer = AcceleratedOptimizer(torch.optim.SGD(net.parameters(), 0.0), scaler=scaler)
-    watcher = Skipped(SimpleNamespace(accelerator=accelerator, optimizer=optimizer))
+    watcher = SkippedStepMonitor(SimpleNamespace(accelerator=accelerator, optimizer=optimizer))
     for number in range(steps * every):
         with accelerator.accumulate(net):
             overflowing = inf if number < skipped * every else 1.0

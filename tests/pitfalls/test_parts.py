@@ -10,11 +10,11 @@ from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.watch import Ranks
+from tutelage.run.monitors.watch import RankMonitor
 from tutelage.run.preflight.wiring import preflight
 from tutelage.run.state import restore
 from tutelage.train.loop import fit
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 
 BATCH = make_batch()
 
@@ -65,9 +65,9 @@ def ranks(*others):
 def test_kd22_processes_that_drifted_apart_are_stopped():
     methods = make_task()[0].methods
     done = EpochDone(2, {}, 1.0, 0.01)
-    assert Ranks(ranks(0, 0), methods).see(done) is None
+    assert RankMonitor(ranks(0, 0), methods).see(done) is None
     with pytest.raises(TrainingError, match="differ between processes after epoch 3"):
-        Ranks(ranks(0, 1), methods).see(done)
+        RankMonitor(ranks(0, 1), methods).see(done)
 
 
 def test_kd22_the_checksum_sees_one_parameter():
@@ -78,14 +78,14 @@ def test_kd22_the_checksum_sees_one_parameter():
     for change in (0.0, 0.0, 1e-6):
         with torch.no_grad():
             next(methods.parameters()).flatten()[0] += change
-        Ranks(noting, methods).see(EpochDone(0, {}, 1.0, 0.01))
+        RankMonitor(noting, methods).see(EpochDone(0, {}, 1.0, 0.01))
     assert sums[0] == sums[1] != sums[2]
 
 
 def test_kd23_connectors_are_clipped_with_the_student():
     moved = []
     for limit in (0.0, 1e-4):  # 0: off
-        run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=2, max_norm=limit))
+        run = make_run(Schedule(epochs=1, steps=4, batch=2, nominal_batch=2, max_norm=limit))
         own = list(run[1].methods.parameters())
         before = [p.detach().clone() for p in own]
         next(fit(*run))
@@ -96,7 +96,7 @@ def test_kd23_connectors_are_clipped_with_the_student():
 
 
 def test_kd24_a_checkpoint_without_the_methods_is_refused():
-    accelerator, task, _, optimizer, ema, *_ = make_run(Plan(epochs=1, steps=4, batch=2))
+    accelerator, task, _, optimizer, ema, *_ = make_run(Schedule(epochs=1, steps=4, batch=2))
     whole = task.state_dict()
     state = {
         "task": {key: value for key, value in whole.items() if not key.startswith("methods.")},

@@ -8,11 +8,11 @@ from tests.pitfalls.test_numerics import outset
 from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.run.events import Evaluated
-from tutelage.run.monitors.watch import Passed
+from tutelage.run.monitors.watch import TeacherPassedMonitor
 from tutelage.structures import Predictions
-from tutelage.teachers import FeatureTeacher, Panel
+from tutelage.teachers import FeatureTeacher, Teachers
 from tutelage.train.loop import fit, multi_scale
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 
 
 def test_kd12_train_mode_does_not_reach_the_teacher():
@@ -25,7 +25,7 @@ def test_kd12_train_mode_does_not_reach_the_teacher():
 
 
 def test_kd15_a_student_that_passes_its_teacher_is_told_once():
-    watcher = Passed([{"scores": {"AP": 0.3}}, {"scores": {"AP": 0.449}}], 500)
+    watcher = TeacherPassedMonitor([{"scores": {"AP": 0.3}}, {"scores": {"AP": 0.449}}], 500)
     said = [watcher.see(Evaluated(e, {"AP": ap}, True)) for e, ap in enumerate((0.4, 0.453, 0.46))]
     assert said[0] is said[2] is None
     assert said[1].level == "warning"
@@ -35,16 +35,19 @@ def test_kd15_a_student_that_passes_its_teacher_is_told_once():
 
 def test_kd15_a_teacher_that_was_not_judged_cannot_be_passed():
     for record in ({"scores": None}, {}):
-        assert Passed([record], 10).see(Evaluated(0, {"AP": 0.9}, True)) is None
+        assert TeacherPassedMonitor([record], 10).see(Evaluated(0, {"AP": 0.9}, True)) is None
 
 
 def test_kd15_equal_in_what_is_shown_is_not_passed():
-    assert Passed([{"scores": {"AP": 1e-6}}], 10).see(Evaluated(0, {"AP": 2e-6}, True)) is None
+    assert (
+        TeacherPassedMonitor([{"scores": {"AP": 1e-6}}], 10).see(Evaluated(0, {"AP": 2e-6}, True))
+        is None
+    )
 
 
 def test_kd16_kd17_student_and_teacher_see_the_same_tensor():
     """Also behind a change of size: nothing is converted, read or augmented twice."""
-    run = list(make_run(Plan(epochs=1, steps=4, batch=2)))
+    run = list(make_run(Schedule(epochs=1, steps=4, batch=2)))
     task, inner, seen = run[1], run[2].panel, {"student": [], "teacher": []}
 
     def panel(images, asked=None):
@@ -95,7 +98,7 @@ def test_kd16_a_teacher_that_was_trained_on_bgr_images_is_told():
     said = {
         name: [
             text
-            for text in outset(task, Panel([teacher], [False]), [(0, 1, 2)], batch)
+            for text in outset(task, Teachers([teacher], [False]), [(0, 1, 2)], batch)
             if "red and blue" in text
         ]
         for name, teacher in teachers.items()

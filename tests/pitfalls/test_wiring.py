@@ -12,11 +12,11 @@ from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.watch import Constant
+from tutelage.run.monitors.watch import ConstantTermMonitor
 from tutelage.run.observers import LossMeans
 from tutelage.structures import Knowledge, Losses
 from tutelage.train.loop import fit
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 
 BATCH = make_batch()
 
@@ -42,7 +42,7 @@ def test_kd01_wrappers_do_not_lose_the_taps():
 
 
 def test_kd02_the_first_step_has_every_term_of_every_method():
-    first = next(fit(*make_run(Plan(epochs=1, steps=4, batch=2))))
+    first = next(fit(*make_run(Schedule(epochs=1, steps=4, batch=2))))
     names = {"foreground", "background", "attention", "relation"}
     assert set(first.losses.distillation) == {f"fgd/{name}" for name in names}
     assert all(value > 0 for value in first.losses.distillation.values())
@@ -51,7 +51,7 @@ def test_kd02_the_first_step_has_every_term_of_every_method():
 def test_kd03_a_weight_adds_exactly_its_term():
     task, teacher = make_task()
     task.eval()
-    plan, known = Plan(epochs=1, steps=1, batch=2), teacher(BATCH.images)
+    plan, known = Schedule(epochs=1, steps=1, batch=2), teacher(BATCH.images)
     alone = SimpleNamespace(num_processes=1, gradient_accumulation_steps=1)
     totals = []
     for weight in (1.0, 2.0):
@@ -87,7 +87,7 @@ def heard(watcher, epochs):
 
 def test_kd05_a_term_that_does_not_move_is_told():
     moving = [{"box": 1.0, "fgd/relation": 2.0 - e / 1000, "fgd/foreground": 0.5} for e in range(3)]
-    first, second, third = heard(Constant({"fgd": 1.0}), moving)
+    first, second, third = heard(ConstantTermMonitor({"fgd": 1.0}), moving)
     assert first is second is None
     assert third.level == "warning"
     assert third.text.startswith("fgd/foreground did not change over 3 epochs")
@@ -95,7 +95,7 @@ def test_kd05_a_term_that_does_not_move_is_told():
 
 def test_kd05_a_new_weight_is_no_movement():
     weights = {"fgd": 1.0}
-    watcher, said = Constant(weights), []
+    watcher, said = ConstantTermMonitor(weights), []
     for epoch, weight in enumerate((1.0, 3.0, 0.5)):
         weights["fgd"] = weight
         said.append(watcher.see(EpochDone(epoch, {"fgd/relation": 0.2 * weight}, 1.0, 0.01)))

@@ -18,8 +18,8 @@ from tutelage.distill.view import View
 from tutelage.run.preflight.before_training import scores_on_val
 from tutelage.run.state import read_state
 from tutelage.setup.build import assemble
-from tutelage.teachers import Panel, fingerprint
-from tutelage.train.supervision import Guide, Taught
+from tutelage.teachers import Teachers, fingerprint
+from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
 from tutelage.train.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def two_teachers():
     methods = {"fgd": task.methods["fgd"], "mgd": more.methods["mgd"]}
     views = {"fgd": View(teacher=0), "mgd": View(teacher=1)}
     both = Task(task.student, task.criterion, methods, None, task.taps, views)
-    return both, Panel([*panel.teachers, *other.teachers], [False, False])
+    return both, Teachers([*panel.teachers, *other.teachers], [False, False])
 
 
 class PickByRank:
@@ -44,7 +44,7 @@ class PickByRank:
 
     def __call__(self, batch, active):
         chosen = torch.full((len(batch.images),), self._rank)
-        return Taught(batch, self.panel(batch.images) if active else None, chosen)
+        return SupervisedBatch(batch, self.panel(batch.images) if active else None, chosen)
 
 
 def work(rank, folder, kind):
@@ -56,7 +56,7 @@ def work(rank, folder, kind):
     from tutelage.train.ema import make_ema
     from tutelage.train.loop import fit
     from tutelage.train.optimizer import make_optimizer
-    from tutelage.train.schedule import Fade, Plan
+    from tutelage.train.schedule import Schedule, WeightSchedule
 
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
@@ -65,7 +65,7 @@ def work(rank, folder, kind):
         guide = PickByRank(panel, rank)
     else:
         task, panel = make_task(seed=rank)  # DDP must bring them together
-        guide = Guide(panel, [[0, 1, 2]])
+        guide = TeacherSupervision(panel, [[0, 1, 2]])
     optimizer = make_optimizer(task, OptimConfig(lr=0.01))
     batches = [make_batch(seed=s) for s in range(2 * STEPS)]
     loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
@@ -73,12 +73,12 @@ def work(rank, folder, kind):
     assert isinstance(wrapped, DistributedDataParallel)
     assert not wrapped.find_unused_parameters
     ema = make_ema(task.student)
-    plan = Plan(
+    plan = Schedule(
         epochs=2,
         steps=STEPS,
         batch=4,
         nominal_batch=8,
-        fades=dict.fromkeys(task.methods, Fade(stop_epoch=1)),
+        fades=dict.fromkeys(task.methods, WeightSchedule(stop_epoch=1)),
     )
     losses = [
         {name: float(value) for group in event.losses for name, value in group.items()}

@@ -15,7 +15,7 @@ from tests.run.killing import differences
 from tests.run.small_runs import interrupted, last, make_data, make_teacher, run, settings
 from tutelage.errors import DataError, TrainingError
 from tutelage.run.events import EpochDone, Finished, Planned, StepDone
-from tutelage.run.interrupt import Stopped
+from tutelage.run.interrupt import RunInterrupted
 from tutelage.run.run import run_training
 from tutelage.run.state import read_state
 
@@ -46,7 +46,7 @@ def train(config, do, kind=StepDone, epoch=1, **options):
 def stop_at(config, kind, number=signal.SIGINT):
     """Train, send a signal at an event of the second epoch, and return the run folder."""
     before = set(Path(config.run.project).glob("data-*"))
-    with pytest.raises(Stopped):
+    with pytest.raises(RunInterrupted):
         train(config, lambda: signal.raise_signal(number), kind)
     [folder] = set(Path(config.run.project).glob("data-*")) - before
     return str(folder)
@@ -86,7 +86,7 @@ def test_the_second_signal_stops_at_once(data, tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt) as caught:
         train(settings(data, tmp_path, train=LONG), twice, epoch=0)
-    assert not isinstance(caught.value, Stopped)
+    assert not isinstance(caught.value, RunInterrupted)
     assert signal.getsignal(signal.SIGINT) is before
     assert not list(tmp_path.glob("*/last.pt"))
 
@@ -96,7 +96,7 @@ def test_a_launcher_may_send_the_signal_too(data, tmp_path):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(Stopped):
+    with pytest.raises(RunInterrupted):
         train(settings(data, tmp_path, train=LONG), twice, epoch=0)
 
 

@@ -9,15 +9,15 @@ from tests.setup.parts import make_batch
 from tutelage.run import kd_weights as module
 from tutelage.run.kd_weights import (
     SHOWN,
-    Readings,
+    WeightMeasurements,
     batches_with_boxes,
     combine,
     due_steps,
     reading_batch,
 )
 from tutelage.setup.build import assemble
-from tutelage.train.gradient_ratio import Reading
-from tutelage.train.schedule import Plan, Position
+from tutelage.train.gradient_ratio import WeightReading
+from tutelage.train.schedule import Position, Schedule
 
 COUNT = 16
 
@@ -45,9 +45,9 @@ def parts(tmp_path_factory):
 
 
 def test_at_the_end_of_warm_up_and_up_to_the_middle():
-    assert due_steps(Plan(epochs=10, steps=10, batch=4, warmup_steps=33)) == (33, 40, 50)
-    assert due_steps(Plan(epochs=10, steps=10, batch=4)) == (30, 40, 50)
-    assert due_steps(Plan(epochs=1, steps=1, batch=4)) == ()
+    assert due_steps(Schedule(epochs=10, steps=10, batch=4, warmup_steps=33)) == (33, 40, 50)
+    assert due_steps(Schedule(epochs=10, steps=10, batch=4)) == (30, 40, 50)
+    assert due_steps(Schedule(epochs=1, steps=1, batch=4)) == ()
 
 
 def test_a_small_set_is_gone_through_until_there_are_enough_batches(parts):
@@ -86,11 +86,11 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
 
     def measure(task, teacher, batches, *_):
         used.append(means(batches))
-        return Reading({"fgd": next(found)}, {"fgd": [1.0, 2.0]})
+        return WeightReading({"fgd": next(found)}, {"fgd": [1.0, 2.0]})
 
     monkeypatch.setattr(module, "measure", measure)
     monkeypatch.setattr(module, "IMAGES", 2 * parts.config.train.batch)
-    readings = Readings(parts)
+    readings = WeightMeasurements(parts)
     assert len(readings.batches) == SHOWN
     steps = parts.plan.steps
     due = [(e, s) for e in range(10) for s in range(1, steps + 1) if readings.due(e, s)]
@@ -108,15 +108,15 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
 
 
 def test_a_resumed_run_measures_what_is_left(parts):
-    readings = Readings(parts, [{"epoch": 0}], Position(3, 0))
+    readings = WeightMeasurements(parts, [{"epoch": 0}], Position(3, 0))
     assert len(readings.batches) == SHOWN  # for the pre-flight
     assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.plan.steps + 1))
     assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.plan.steps + 1))
-    assert not Readings(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
+    assert not WeightMeasurements(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
 
 
 def test_the_balance_follows_the_rule_of_the_weight(parts):
-    readings = Readings(parts)
+    readings = WeightMeasurements(parts)
     readings.history = [{"fgd": {"balance": [1.0, 0.5, 1e-4], "count": 2}}]
     settled = readings._settle("fgd", [0.9, 1.0, 0.3])
     first, second = 0.9 ** (1 / 3), (0.5**2 * 1.0) ** (1 / 3)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tutelage.errors import TrainingError
-from tutelage.run.observers import Best, FiniteGuard, LossMeans
+from tutelage.run.observers import EarlyStopping, FiniteGuard, LossMeans
 from tutelage.structures import Losses
 from tutelage.train.schedule import Position
 
@@ -63,14 +63,14 @@ def test_guard_says_when_nothing_was_saved():
 
 
 def test_best_and_patience():
-    best = Best(patience=2)
+    best = EarlyStopping(patience=2)
     assert best.update(0, {"AP": 0.1})
     assert not best.update(1, {"AP": 0.1})
     assert not best.exhausted(1)
     assert best.exhausted(2)
     assert best.update(2, {"AP": 0.2})
     assert (best.epoch, best.value) == (2, 0.2)
-    assert not Best(patience=0).exhausted(10**6)
+    assert not EarlyStopping(patience=0).exhausted(10**6)
 
 
 def test_the_share_is_not_read_off_the_device_at_every_step_when_kd_rests():

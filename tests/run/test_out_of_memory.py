@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError, DataError, TrainingError, is_out_of_mem
 from tutelage.run import auto_batch as fitting
 from tutelage.run.auto_batch import fit_batch, sizes
 from tutelage.run.events import Finished, Planned
-from tutelage.run.out_of_memory import Room, Use, highest, ran_out, room
+from tutelage.run.out_of_memory import DeviceMemory, MemoryContext, highest, ran_out, room
 from tutelage.setup.build import assemble
 from tutelage.train.schedule import Position
 from tutelage.train.task import Task
@@ -92,7 +92,7 @@ def test_in_the_midst_of_a_run_it_tells_the_step_and_the_last_save_stays(tmp_pat
 
 def test_a_batch_of_one_cannot_be_halved(tmp_path):
     config = settings(make_data(tmp_path), tmp_path / "runs", train={"batch": 2})
-    use = Use(config)
+    use = MemoryContext(config)
     use.parts, use.at = assemble(config), Position(0, 2)
     assert "at step 3 with batch 2" in ran_out(use).what
     use.at = Position(0, 4)
@@ -222,7 +222,7 @@ def test_on_the_cpu_it_stops_before_the_system_would_kill_it(tmp_path, monkeypat
     monkeypatch.setattr(fitting, "steps", growing)
     monkeypatch.setattr(fitting, "highest", lambda: top[0])
     monkeypatch.setattr(fitting, "held_now", lambda: base)
-    monkeypatch.setattr(fitting, "room", lambda device: Room(10**9, 10**9 + 5 * 10**8))
+    monkeypatch.setattr(fitting, "room", lambda device: DeviceMemory(10**9, 10**9 + 5 * 10**8))
     assert fit_batch(automatic(tmp_path)).config.train.batch == 4
     assert top[0] == base + 4 * 10**8  # 8 was never tried
 

@@ -11,7 +11,7 @@ from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned,
 from tutelage.run.run import run_training
 from tutelage.run.state import read_state
 from tutelage.teachers import fingerprint
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 from tutelage.weights.store import load_best
 
 PICO = {
@@ -119,7 +119,7 @@ def test_a_finished_run_is_not_resumed(plain, tmp_path):
 
 
 def test_nan_stops_and_keeps_the_last_good_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(Plan, "lr_factor", lambda _, epoch: 1e30 if epoch else 1.0)
+    monkeypatch.setattr(Schedule, "lr_factor", lambda _, epoch: 1e30 if epoch else 1.0)
     with pytest.raises(TrainingError, match=r"became nan at epoch 2 .* is from epoch 1"):
         list(run_training(settings(tmp_path)))
     [folder] = tmp_path.iterdir()

@@ -7,7 +7,7 @@ from tutelage.distill import Need, build_methods, pair
 from tutelage.losses.criterion import Criterion
 from tutelage.models.build import load
 from tutelage.structures import Batch, Targets
-from tutelage.teachers import NativeTeacher, Panel
+from tutelage.teachers import NativeTeacher, Teachers
 from tutelage.train.task import Task
 
 NAMES = ("a", "b", "c")
@@ -31,7 +31,7 @@ def make_task(
     )
     task = Task(net, criterion, methods, None, [tap.key for tap in pairs.student])
     needed = any(Need.PREDICTIONS in one.needs for one in methods.values())
-    return task, Panel([NativeTeacher(big, [tap.key for tap in pairs.teacher])], [needed])
+    return task, Teachers([NativeTeacher(big, [tap.key for tap in pairs.teacher])], [needed])
 
 
 def make_batch(images=2, size=64, boxes=3, seed=0):

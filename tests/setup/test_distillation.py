@@ -12,7 +12,7 @@ from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError
 from tutelage.models.build import build
 from tutelage.models.weight_file import weight_file
-from tutelage.run.kd_weights import Readings
+from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight import before_training as prepare_module
 from tutelage.run.preflight.before_training import prepare
 from tutelage.run.preflight.teacher_scores import class_map, sample, worth
@@ -101,7 +101,7 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
     parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": path}))
     monkeypatch.setattr(prepare_module, "worth", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2})
     monkeypatch.setattr(prepare_module, "scores_on_val", lambda *_: SimpleNamespace(AP=start))
-    readings = Readings(parts)
+    readings = WeightMeasurements(parts)
     events = list(prepare(parts, readings, Position()))
     assert parts.teaching.records[0]["scores"]["AP"] == 0.29
     text = f"The teacher {path} scores AP 0.290 on your val split, the student starts at 0.330."

@@ -3,7 +3,7 @@ import torch
 
 from tests.setup.parts import make_batch, make_task
 from tutelage.errors import TrainingError
-from tutelage.train.gradient_ratio import FLOOR, Norms, apply, balanced, measure
+from tutelage.train.gradient_ratio import FLOOR, GradientNorms, apply, balanced, measure
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 
@@ -87,7 +87,7 @@ def test_each_map_pulls_in_proportion_to_detection(name):
 def test_the_balance_follows_detection_and_switches_nothing_off(
     direct, detection, before, expected
 ):
-    norms = [Norms([], detection, direct)] * 3
+    norms = [GradientNorms([], detection, direct)] * 3
     assert balanced(norms, before, lambda x: x) == pytest.approx(expected)
 
 

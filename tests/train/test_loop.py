@@ -10,10 +10,10 @@ from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
 from tutelage.train.ema import make_ema
-from tutelage.train.loop import EpochEnded, Stepped, fit, multi_scale
+from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.optimizer import make_optimizer
-from tutelage.train.schedule import Fade, Plan, Position
-from tutelage.train.supervision import Guide
+from tutelage.train.schedule import Position, Schedule, WeightSchedule
+from tutelage.train.supervision import TeacherSupervision
 
 
 def make_run(plan, **task_options):
@@ -25,11 +25,11 @@ def make_run(plan, **task_options):
     accelerator = Accelerator(cpu=True)
     ema = make_ema(task.student)
     task, optimizer, loader = accelerator.prepare(task, optimizer, loader)
-    return accelerator, task, Guide(panel, [[0, 1, 2]]), optimizer, ema, loader, plan
+    return accelerator, task, TeacherSupervision(panel, [[0, 1, 2]]), optimizer, ema, loader, plan
 
 
 def test_three_steps_change_student_and_connectors_but_not_the_teacher():
-    run = make_run(Plan(epochs=2, steps=4, batch=2, nominal_batch=2))
+    run = make_run(Schedule(epochs=2, steps=4, batch=2, nominal_batch=2))
     task, teacher = run[1], run[2].panel
     before = {n: p.detach().clone() for n, p in task.named_parameters()}
     held = fingerprint(teacher.state())
@@ -43,40 +43,42 @@ def test_three_steps_change_student_and_connectors_but_not_the_teacher():
 
 
 def test_every_batch_moves_batchnorm_once():
-    run = make_run(Plan(epochs=1, steps=4, batch=2))
+    run = make_run(Schedule(epochs=1, steps=4, batch=2))
     list(fit(*run))
     assert int(run[1].student.model[0].bn.num_batches_tracked) == 4
 
 
 def test_events_of_a_run():
-    run = make_run(Plan(epochs=2, steps=4, batch=2))
+    run = make_run(Schedule(epochs=2, steps=4, batch=2))
     events = list(fit(*run))
-    assert [type(e) for e in events] == ([Stepped] * 4 + [EpochEnded]) * 2
+    assert [type(e) for e in events] == ([BatchDone] * 4 + [EpochEnded]) * 2
     assert not any(
         v.requires_grad
         for e in events
-        if isinstance(e, Stepped)
+        if isinstance(e, BatchDone)
         for g in e.losses
         for v in g.values()
     )
 
 
 def test_accumulation_steps_every_other_batch():
-    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=4))
+    run = make_run(Schedule(epochs=1, steps=4, batch=2, nominal_batch=4))
     weight = run[1].student.model[0].conv.weight
     seen = [weight.detach().clone()]
     for event in fit(*run):
-        if isinstance(event, Stepped):
+        if isinstance(event, BatchDone):
             seen.append(weight.detach().clone())
     moved = [not torch.equal(a, b) for a, b in pairwise(seen)]
     assert moved == [False, True, False, True]
 
 
 def test_kd_stops_and_the_teacher_rests():
-    run = list(make_run(Plan(epochs=2, steps=4, batch=2, fades={"fgd": Fade(stop_epoch=1)})))
+    run = list(
+        make_run(Schedule(epochs=2, steps=4, batch=2, fades={"fgd": WeightSchedule(stop_epoch=1)}))
+    )
     calls, inner, panel = [], run[2], run[2].panel
     inner.panel = lambda images, asked=None: calls.append(1) or panel(images, asked)
-    terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, Stepped)]
+    terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, BatchDone)]
     assert len(calls) == 4
     assert terms[4:] == [{"off"}] * 4
 
@@ -84,14 +86,14 @@ def test_kd_stops_and_the_teacher_rests():
 def test_the_run_repeats_bit_for_bit():
     states = []
     for _ in range(2):
-        run = make_run(Plan(epochs=1, steps=4, batch=2, seed=3))
+        run = make_run(Schedule(epochs=1, steps=4, batch=2, seed=3))
         list(fit(*run))
         states.append(fingerprint(run[1].state_dict().items()))
     assert states[0] == states[1]
 
 
 def test_a_run_continues_within_an_epoch():
-    plan = Plan(epochs=1, steps=4, batch=2, nominal_batch=4)
+    plan = Schedule(epochs=1, steps=4, batch=2, nominal_batch=4)
     whole = make_run(plan)
     list(fit(*whole))
     parts = make_run(plan)
@@ -118,7 +120,7 @@ def test_multi_scale_keeps_boxes_on_their_objects(step):
 
 
 def test_an_accumulated_step_is_the_sum_of_its_batches():
-    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=4))
+    run = make_run(Schedule(epochs=1, steps=4, batch=2, nominal_batch=4))
     list(islice(fit(*run), 2))
     task, teacher = make_task()
     optimizer = make_optimizer(task, OptimConfig(lr=0.01))
@@ -134,11 +136,11 @@ def test_an_accumulated_step_is_the_sum_of_its_batches():
 
 
 def test_the_last_window_of_an_epoch_counts_though_it_is_short():
-    run = make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=6))
+    run = make_run(Schedule(epochs=1, steps=4, batch=2, nominal_batch=6))
     weight, ema = run[1].student.model[0].conv.weight, run[4]
     seen = [weight.detach().clone()]
     for event in fit(*run):
-        if isinstance(event, Stepped):
+        if isinstance(event, BatchDone):
             seen.append(weight.detach().clone())
     assert [not torch.equal(a, b) for a, b in pairwise(seen)] == [False, False, True, True]
     assert int(ema.n_averaged) == 2  # once per step of the optimizer
@@ -148,7 +150,7 @@ def test_the_last_window_of_an_epoch_counts_though_it_is_short():
 def test_gradients_are_clipped_with_and_without_a_teacher(methods):
     moved = []
     for limit in (0.0, 1e-4):  # 0: off
-        run = list(make_run(Plan(epochs=1, steps=4, batch=2, nominal_batch=2, max_norm=limit)))
+        run = list(make_run(Schedule(epochs=1, steps=4, batch=2, nominal_batch=2, max_norm=limit)))
         run[2] = run[2] if methods else None
         weight = run[1].student.model[0].conv.weight
         before = weight.detach().clone()

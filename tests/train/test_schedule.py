@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tutelage.structures import Batch, Losses, Targets
-from tutelage.train.schedule import Fade, Plan, nominal_batch, warmup_steps
+from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
 
 # One-cycle cosine of ten epochs to 0.1, on time (the reference repeats its first value).
 COSINE = [1, 0.97798, 0.91406, 0.8145, 0.68906, 0.55, 0.41094, 0.2855, 0.18594, 0.12202]
@@ -23,12 +23,12 @@ def optimizer():
 
 
 def test_cosine_is_on_time():
-    plan = Plan(epochs=10, steps=5, batch=16, lrf=0.1)
+    plan = Schedule(epochs=10, steps=5, batch=16, lrf=0.1)
     assert [plan.lr_factor(e) for e in range(10)] == pytest.approx(COSINE, abs=1e-5)
 
 
 def test_linear_reaches_lrf_at_the_end():
-    plan = Plan(epochs=10, steps=5, batch=16, lrf=0.2, schedule="linear")
+    plan = Schedule(epochs=10, steps=5, batch=16, lrf=0.2, schedule="linear")
     assert plan.lr_factor(0) == 1
     assert plan.lr_factor(10) == pytest.approx(0.2)
     assert plan.lr_factor(5) == pytest.approx(0.6)
@@ -54,7 +54,7 @@ def test_nominal_batch_of_small_data():
 
 
 def test_warmup_raises_lr_and_momentum_and_accumulation():
-    plan = Plan(epochs=10, steps=100, batch=16, nominal_batch=64, warmup_steps=100)
+    plan = Schedule(epochs=10, steps=100, batch=16, nominal_batch=64, warmup_steps=100)
     o, a = optimizer(), accelerator()
     plan.apply(o, a, 0, 0)
     weight, bias = o.param_groups
@@ -72,7 +72,7 @@ def test_warmup_raises_lr_and_momentum_and_accumulation():
 
 
 def test_adam_has_betas_instead_of_momentum():
-    plan = Plan(epochs=2, steps=2, batch=4, momentum=0.9)
+    plan = Schedule(epochs=2, steps=2, batch=4, momentum=0.9)
     o = torch.optim.AdamW(
         [{"params": [torch.nn.Parameter(torch.zeros(1))], "kind": "weight", "initial_lr": 1.0}]
     )
@@ -89,7 +89,7 @@ def batch_of(images):
 
 
 def test_objective_is_the_reference_scale():
-    plan = Plan(epochs=2, steps=2, batch=4)
+    plan = Schedule(epochs=2, steps=2, batch=4)
     detection = {
         name: torch.tensor(value) for name, value in (("box", 1.0), ("obj", 2.0), ("cls", 3.0))
     }
@@ -100,7 +100,7 @@ def test_objective_is_the_reference_scale():
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_kd_decays_over_the_run_not_within_an_epoch(schedule):
-    plan = Plan(epochs=5, steps=7, batch=4, fades={"a": Fade(schedule)})
+    plan = Schedule(epochs=5, steps=7, batch=4, fades={"a": WeightSchedule(schedule)})
     values = [plan.kd("a", e, s) for e in range(5) for s in range(7)]
     assert values == sorted(values, reverse=True)
     assert values[0] == 1
@@ -108,19 +108,21 @@ def test_kd_decays_over_the_run_not_within_an_epoch(schedule):
 
 
 def test_kd_rises_and_stops():
-    plan = Plan(epochs=5, steps=10, batch=4, fades={"a": Fade("constant", 10, 3)})
+    plan = Schedule(epochs=5, steps=10, batch=4, fades={"a": WeightSchedule("constant", 10, 3)})
     assert plan.kd("a", 0, 0) == pytest.approx(0.1)
     assert plan.kd("a", 1, 0) == plan.kd("a", 2, 9) == 1
     assert plan.kd("a", 3, 0) == plan.kd("a", 4, 9) == 0
 
 
 def test_seeds_differ_by_step_and_repeat():
-    plan = Plan(epochs=3, steps=4, batch=4, seed=5)
+    plan = Schedule(epochs=3, steps=4, batch=4, seed=5)
     seeds = [plan.seed_at(e, s) for e in range(3) for s in range(4)]
     assert len(set(seeds)) == 12
     assert seeds == [plan.seed_at(e, s) for e in range(3) for s in range(4)]
 
 
 def test_decay_scale_follows_the_images_of_a_step():
-    assert Plan(epochs=1, steps=1, batch=16, nominal_batch=64).decay_scale == 1
-    assert Plan(epochs=1, steps=1, batch=48, nominal_batch=64).decay_scale == pytest.approx(0.75)
+    assert Schedule(epochs=1, steps=1, batch=16, nominal_batch=64).decay_scale == 1
+    assert Schedule(epochs=1, steps=1, batch=48, nominal_batch=64).decay_scale == pytest.approx(
+        0.75
+    )

@@ -5,8 +5,8 @@ import torch
 
 from tests.setup.parts import make_batch, make_task
 from tutelage.structures import Knowledge, Predictions
-from tutelage.teachers import Panel
-from tutelage.train.supervision import Guide, pseudo_boxes
+from tutelage.teachers import Teachers
+from tutelage.train.supervision import TeacherSupervision, pseudo_boxes
 
 BOX, OTHER = [10.0, 10, 30, 30], [40.0, 40, 60, 60]
 
@@ -69,7 +69,7 @@ def batch():
 
 
 def test_boxes_only_where_there_are_no_labels():
-    guide = Guide(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=0.5)
+    guide = TeacherSupervision(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=0.5)
     taught = guide(batch())
     assert taught.batch.targets.image.tolist() == [0, 1]
     assert taught.batch.targets.xyxy[1].tolist() == OTHER
@@ -78,7 +78,7 @@ def test_boxes_only_where_there_are_no_labels():
 
 
 def test_without_pseudo_boxes_these_images_are_left_out_of_detection():
-    guide = Guide(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=1.0)
+    guide = TeacherSupervision(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=1.0)
     taught = guide(batch())
     assert taught.detected == 1
     assert taught.batch.targets.image.tolist() == [0]
@@ -95,17 +95,17 @@ def test_without_pseudo_boxes_these_images_are_left_out_of_detection():
 @pytest.mark.parametrize(("labelled", "calls"), [(None, 0), (8, 1)])
 def test_a_silent_teacher_is_asked_for_boxes_only(labelled, calls):
     panel = FakePanel(ONE)
-    taught = Guide(panel, [[0, 1]], labelled=labelled, pseudo_label=0.5)(batch(), [])
+    taught = TeacherSupervision(panel, [[0, 1]], labelled=labelled, pseudo_label=0.5)(batch(), [])
     assert panel.calls == calls
     assert taught.knowledge is None
 
 
 def test_each_image_is_left_to_one_teacher():
     blind = sees([(BOX, [-9.0, -9.0])], [(BOX, [-9.0, -9.0])])
-    guide = Guide(FakePanel(ONE, blind), [[0, 1], [0, 1]], pick=True)
+    guide = TeacherSupervision(FakePanel(ONE, blind), [[0, 1], [0, 1]], pick=True)
     empty = batch()._replace(targets=type(batch().targets)(*(f[:0] for f in batch().targets)))
     assert guide(empty).chosen.tolist() == [1, 1]  # of images without boxes, the least sure
-    assert Guide(FakePanel(ONE, blind), [[0, 1], [0, 1]])(empty).chosen is None
+    assert TeacherSupervision(FakePanel(ONE, blind), [[0, 1], [0, 1]])(empty).chosen is None
 
 
 def test_teachers_to_which_nobody_listens_rest():
@@ -116,18 +116,18 @@ def test_teachers_to_which_nobody_listens_rest():
 
     panel = Counting(ONE, ONE)
     listens = {"fgd@1": (0, False), "bckd@1": (0, True), "fgd@2": (1, False)}
-    guide = Guide(panel, [[0, 1], [0, 1]], listens=listens)
+    guide = TeacherSupervision(panel, [[0, 1], [0, 1]], listens=listens)
     guide(batch(), ["fgd@1", "bckd@1"])
     assert panel.asked == {0: True}
     guide(batch(), ["fgd@1", "fgd@2"])
     assert panel.asked == {0: False, 1: False}
-    Guide(panel, [[0, 1], [0, 1]], listens=listens, pick=True)(batch(), ["fgd@1"])
+    TeacherSupervision(panel, [[0, 1], [0, 1]], listens=listens, pick=True)(batch(), ["fgd@1"])
     assert panel.asked is None  # all are compared
 
 
 def test_a_resting_teacher_does_not_run():
     teacher = make_task()[1].teachers[0]
-    both = Panel([teacher, teacher], [False, True])
+    both = Teachers([teacher, teacher], [False, True])
     first, second = both(make_batch().images, {1: False})
     assert first.features == ()
     assert second.predictions is None

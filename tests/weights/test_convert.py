@@ -13,7 +13,7 @@ from tests.weights.test_safe import SHARED, needs_shared
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
 from tutelage.weights.convert import (
-    Form,
+    WeightsForm,
     block_names,
     form,
     normalise_names,
@@ -141,7 +141,7 @@ def test_no_anchor_head(bad: dict[str, Tensor]) -> None:
 def test_published_checkpoint() -> None:
     found = read_foreign(GOLDEN / "yolov7-tiny-w025-stripped.pt")
     made = form(found.state, found.yaml, found.head)
-    assert made == Form(
+    assert made == WeightsForm(
         "yolov7", "77", 3, 3, 3, implicit=True, auxiliary=False, fused=False, reparameterised=False
     )
     assert block_names(found.yaml)[:2] == ["Conv", "Conv"]

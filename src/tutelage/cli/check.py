@@ -19,7 +19,7 @@ from tutelage.cli.val import Split
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
-    from tutelage.data.check import Noticed, Report
+    from tutelage.data.check import DataReport, SplitFinding
 
 EXAMPLES = 3
 ORDER = ("error", "warning", "info")
@@ -110,7 +110,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def plain(report: Report) -> dict[str, object]:
+def plain(report: DataReport) -> dict[str, object]:
     """Return a report as plain values."""
     return {
         "ok": not report.errors,
@@ -128,7 +128,7 @@ def plain(report: Report) -> dict[str, object]:
     }
 
 
-def report_lines(report: Report) -> list[str]:
+def report_lines(report: DataReport) -> list[str]:
     """Return a report as lines: what there is, the findings by severity, how many of each."""
     from tutelage.plain import printable
 
@@ -147,7 +147,7 @@ def report_lines(report: Report) -> list[str]:
     return [*map(printable, lines), "", f"{_counts(report.noticed)}."]
 
 
-def _counts(noticed: Sequence[Noticed]) -> str:
+def _counts(noticed: Sequence[SplitFinding]) -> str:
     found = [one.finding.severity for one in noticed]
     counts = [(found.count(severity), severity) for severity in ORDER]
     words = {"error": "errors", "warning": "warnings", "info": "facts"}

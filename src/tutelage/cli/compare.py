@@ -13,12 +13,12 @@ from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.tables import columns, say
 from tutelage.cli.train import follow
-from tutelage.cli.yolo_flags import Translation
+from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import TrainingError
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.compare.run import Compared, RunBegins, Surveyed
+    from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunStarted
 
 Methods = Annotated[
     list[str] | None,
@@ -119,7 +119,7 @@ def compare(
     given = {key: value for key, value in locals().items() if key != "method"}
     from tutelage.cli.settings import resolve
 
-    legacy = context.find_object(Translation) or Translation([], {}, [])
+    legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     resolved, _ = resolve(given, legacy.settings)
     from tutelage.compare.arms import plan_comparison
     from tutelage.compare.run import run_comparison
@@ -165,19 +165,24 @@ class CompareDisplay:
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
-        from tutelage.compare.run import Compared, RunBegins, RunFailed, Surveyed
+        from tutelage.compare.run import (
+            ComparisonFinished,
+            ComparisonPlanned,
+            RunFailed,
+            RunStarted,
+        )
 
         match event:
-            case Surveyed():
+            case ComparisonPlanned():
                 self._tell("plan_of_runs", survey_values(event), *survey_lines(event, self._dry))
-            case RunBegins():
+            case RunStarted():
                 self._inner.close()
                 self._tell("run", event._asdict(), "", header(event), style="bold")
             case RunFailed():
                 self._inner.close()
                 told = f"failed: {event.message}"
                 self._tell("run_failed", event._asdict(), told, style="red")
-            case Compared():
+            case ComparisonFinished():
                 self._inner.close()
                 self.failed = event.failed
                 self._tell("compared", plain(event), "", *result_lines(event))
@@ -195,13 +200,13 @@ class CompareDisplay:
         self._inner.close()
 
 
-def header(event: RunBegins) -> str:
+def header(event: RunStarted) -> str:
     """Return the line above a run: ``run 3 of 12: fgd, seed 1``."""
     state = "" if event.state == "new" else f" ({event.state})"
     return f"— run {event.number} of {event.total}: {event.arm}, seed {event.seed}{state}"
 
 
-def survey_values(event: Surveyed) -> dict[str, Any]:
+def survey_values(event: ComparisonPlanned) -> dict[str, Any]:
     """Return the list of runs as plain values."""
     return {
         "folder": event.folder,
@@ -218,7 +223,7 @@ def survey_values(event: Surveyed) -> dict[str, Any]:
     }
 
 
-def survey_lines(event: Surveyed, whole: bool) -> list[str]:
+def survey_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
     """Return the list of runs as lines: a headline, and with ``whole`` a table of all."""
     counts = Counter(state for _, state in event.runs)
     arms = len({run.arm.name for run, _ in event.runs})
@@ -238,7 +243,7 @@ def survey_lines(event: Surveyed, whole: bool) -> list[str]:
     return [head, *columns(rows, left=(0, 1, 5))]
 
 
-def result_lines(event: Compared) -> list[str]:
+def result_lines(event: ComparisonFinished) -> list[str]:
     """Return the comparison as lines: a table, then what it says and what to keep in mind."""
     from tutelage.compare.table import HEAD, table_cells
 

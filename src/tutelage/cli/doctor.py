@@ -18,7 +18,7 @@ from tutelage.errors import TeacherError
 from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.doctor.findings import Entry, Finding, Level, Measured
+    from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
 
 
 def doctor(
@@ -100,7 +100,7 @@ def doctor(
 
 def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Pass entries on under a progress bar, which a terminal shows until the end."""
-    from tutelage.doctor.findings import STAGES, Stage
+    from tutelage.doctor.findings import STAGES, ExaminationStage
 
     console = Console(stderr=True)
     with Progress(
@@ -112,33 +112,39 @@ def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
     ) as progress:
         bar = progress.add_task("", total=len(STAGES))
         for entry in entries:
-            if isinstance(entry, Stage):
+            if isinstance(entry, ExaminationStage):
                 progress.update(bar, description=entry.title, completed=entry.number)
             yield entry
 
 
-def errors(found: Sequence[Entry]) -> list[Finding]:
+def errors(found: Sequence[Entry]) -> list[DoctorFinding]:
     """Return what would keep a run from starting."""
-    from tutelage.doctor.findings import Finding
+    from tutelage.doctor.findings import DoctorFinding
 
-    return [entry for entry in found if isinstance(entry, Finding) and entry.level == "error"]
+    return [entry for entry in found if isinstance(entry, DoctorFinding) and entry.level == "error"]
 
 
 def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
     """Return everything that was found as plain values, by kind."""
     from tutelage.doctor.advice import Suggestion
-    from tutelage.doctor.findings import Finding, Level, Measured, StepCost, Worth
+    from tutelage.doctor.findings import (
+        DoctorFinding,
+        LayerPairReport,
+        MethodReport,
+        StepCost,
+        TeacherScores,
+    )
 
     def of(kind: type) -> list[dict[str, Any]]:
         return [plain(entry) for entry in found if isinstance(entry, kind)]
 
     return {
         "ok": not errors(found),
-        "teachers": of(Worth),
-        "levels": of(Level),
-        "methods": of(Measured),
+        "teachers": of(TeacherScores),
+        "levels": of(LayerPairReport),
+        "methods": of(MethodReport),
         "cost_ms": next(iter(of(StepCost)), None),
-        "findings": of(Finding),
+        "findings": of(DoctorFinding),
         "suggestions": of(Suggestion),
     }
 
@@ -146,13 +152,19 @@ def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
 def report_lines(found: Sequence[Entry]) -> list[str]:
     """Return what was found as lines: the teacher, the pairs, the methods, cost, advice."""
     from tutelage.doctor.advice import Suggestion
-    from tutelage.doctor.findings import Finding, Level, Measured, StepCost, Worth
+    from tutelage.doctor.findings import (
+        DoctorFinding,
+        LayerPairReport,
+        MethodReport,
+        StepCost,
+        TeacherScores,
+    )
 
-    levels = [entry for entry in found if isinstance(entry, Level)]
-    methods = [entry for entry in found if isinstance(entry, Measured)]
+    levels = [entry for entry in found if isinstance(entry, LayerPairReport)]
+    methods = [entry for entry in found if isinstance(entry, MethodReport)]
     lines: list[str] = []
     for entry in found:
-        if isinstance(entry, Worth):
+        if isinstance(entry, TeacherScores):
             value = f"AP {score(entry.scores['AP'])}" if entry.scores else "no common class"
             lines.append(f"teacher  {entry.source}: {value} on this val split")
     if levels:
@@ -163,7 +175,7 @@ def report_lines(found: Sequence[Entry]) -> list[str]:
         if isinstance(entry, StepCost):
             more = f"the teacher adds {entry.teacher:.0f} ms"
             lines += ["", f"a step of {entry.images} images takes {entry.plain:.0f} ms; {more}"]
-    told = [entry for entry in found if isinstance(entry, Finding)]
+    told = [entry for entry in found if isinstance(entry, DoctorFinding)]
     lines += [""] * bool(told)
     for finding in told:
         mark = "" if finding.level == "info" else f"{finding.level}: "
@@ -177,7 +189,7 @@ def report_lines(found: Sequence[Entry]) -> list[str]:
     return lines
 
 
-def _pair_rows(levels: Sequence[Level]) -> list[list[str]]:
+def _pair_rows(levels: Sequence[LayerPairReport]) -> list[list[str]]:
     several = any(level.number > 1 for level in levels)
     rows = [["pair", "channels", "map", "CKA"]]
     for level in levels:
@@ -192,7 +204,9 @@ def _pair_rows(levels: Sequence[Level]) -> list[list[str]]:
     return rows
 
 
-def _method_rows(levels: Sequence[Level], methods: Sequence[Measured]) -> list[list[str]]:
+def _method_rows(
+    levels: Sequence[LayerPairReport], methods: Sequence[MethodReport]
+) -> list[list[str]]:
     taps = dict.fromkeys(level.student.key for level in levels)
     each = [f"at {tap}" for tap in taps]
     rows = [["method", "weight", "∇kd / ∇det at it (quartiles)", *each, "adds ms"]]

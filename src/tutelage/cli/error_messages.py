@@ -53,7 +53,7 @@ class Interrupted(UserError):
     code = "R15"
 
 
-class Problem(NamedTuple):
+class ErrorMessage(NamedTuple):
     """What the screen shows of an exception."""
 
     what: str
@@ -93,7 +93,7 @@ def report(
     return problem.exit_code
 
 
-def explain(error: BaseException, *, command: str = "", folder: str = "") -> Problem:
+def explain(error: BaseException, *, command: str = "", folder: str = "") -> ErrorMessage:
     """Return what to tell about an exception.
 
     Args:
@@ -104,19 +104,19 @@ def explain(error: BaseException, *, command: str = "", folder: str = "") -> Pro
     error = loader_fault(error) or error
     if isinstance(error, UserError):
         what, where, fix = map(shown, (error.what, error.where, error.fix))
-        return Problem(what, where, fix, error.exit_code, code=error.code)
+        return ErrorMessage(what, where, fix, error.exit_code, code=error.code)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        return Problem("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
+        return ErrorMessage("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return _usage(error, str(usage()), command)
     if is_out_of_memory(error):
         fix = "Try a smaller --batch-size or --img-size, or fewer --workers."
-        return Problem("Memory ran out.", fix=fix, unforeseen=True, code="R13")
+        return ErrorMessage("Memory ran out.", fix=fix, unforeseen=True, code="R13")
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
     if isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE_WORDS):
-        return Problem(
+        return ErrorMessage(
             "Another process of this run has ended, and this one cannot go on alone.",
             fix="Its own message says why. To go on from the last save, start them all with  "
             f"tutelage train --resume {folder or '<run>'}",
@@ -129,17 +129,17 @@ def explain(error: BaseException, *, command: str = "", folder: str = "") -> Pro
     ):
         package = error.name.partition(".")[0]
         wanted = PACKAGES.get(package, package)
-        return Problem(
+        return ErrorMessage(
             f"The package {package} is not installed.",
             fix=f"pip install {wanted}",
             exit_code=5,
             code="E19",
         )
     what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
-    return Problem(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
+    return ErrorMessage(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
 
 
-def _usage(error: BaseException, message: str, called: str) -> Problem:
+def _usage(error: BaseException, message: str, called: str) -> ErrorMessage:
     context = getattr(error, "ctx", None)
     named = called if called.isidentifier() else ""
     command = context.command_path if context is not None else f"tutelage {named}".strip()
@@ -151,19 +151,19 @@ def _usage(error: BaseException, message: str, called: str) -> Problem:
         known += COMMANDS.get(context.info_name or "", {})  # of YOLOv7 and YOLOv5
         message, hint = f"There is no option {unknown}.", nearest(unknown, known)
     fix = f"{hint} See  {command} --help".strip()
-    return Problem(message, fix=fix, exit_code=2, code="C22")
+    return ErrorMessage(message, fix=fix, exit_code=2, code="C22")
 
 
-def _system(error: OSError) -> Problem:
+def _system(error: OSError) -> ErrorMessage:
     name = f": {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return Problem(
+        return ErrorMessage(
             f"The disk is full{name}.",
             fix="Make room, then continue with  tutelage train --resume",
             unforeseen=True,
             code="R23",
         )
-    return Problem(f"{error.strerror or error}{name}.", unforeseen=True, code="R28")
+    return ErrorMessage(f"{error.strerror or error}{name}.", unforeseen=True, code="R28")
 
 
 def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
@@ -191,7 +191,7 @@ def _versions() -> str:
     return " · ".join(found)
 
 
-def _show(problem: Problem, *, debug: bool, error: BaseException) -> None:
+def _show(problem: ErrorMessage, *, debug: bool, error: BaseException) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if debug:
         console.print(Text("".join(traceback.format_exception(error)), style="dim"))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.codes import CODES, FINDINGS, Entry
+from tutelage.cli.codes import CODES, FINDINGS, ErrorCode
 from tutelage.cli.tables import columns, say
 from tutelage.errors import ConfigError, nearest
 
@@ -98,7 +98,7 @@ def listing() -> list[str]:
     )
 
 
-def status(entry: Entry) -> str:
+def status(entry: ErrorCode) -> str:
     """Return how a command ends with a code."""
     return "warning" if entry.exit_code is None else f"exit status {entry.exit_code}"
 
@@ -122,7 +122,7 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
-def _section(code: str, entry: Entry) -> str:
+def _section(code: str, entry: ErrorCode) -> str:
     blocks: list[str] = []
     shown: list[str] = []
     for line in (*entry.cure, ""):

@@ -12,11 +12,11 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import say
-from tutelage.cli.yolo_flags import Translation
+from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.deploy.export import Exported
+    from tutelage.deploy.export import ExportResult
 
 
 class Format(StrEnum):
@@ -150,7 +150,7 @@ def export(
         raise ConfigError(
             "No model is given.", fix="For example  tutelage export runs/distilled", code="C26"
         )
-    legacy = context.find_object(Translation)
+    legacy = context.find_object(TranslatedCommand)
     done = run_export(
         chosen,
         to.value,
@@ -177,7 +177,7 @@ def export(
         say(*lines_of(done, chosen))
 
 
-def lines_of(done: Exported, model: str) -> list[str]:
+def lines_of(done: ExportResult, model: str) -> list[str]:
     """Return what there is to say of an export of a model."""
     from tutelage.deploy.metadata import RANDOM
 

@@ -12,12 +12,12 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import say
-from tutelage.cli.yolo_flags import Translation
+from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.deploy.predict import Seen
-    from tutelage.deploy.writers import Saver
+    from tutelage.deploy.predict import PredictedFrame
+    from tutelage.deploy.writers import Writer
 
 
 def predict(
@@ -130,7 +130,7 @@ def predict(
     from tutelage.deploy.predict import predict_each
 
     chosen, sources = _places(model, source, weights, looked_at)
-    legacy = context.find_object(Translation)
+    legacy = context.find_object(TranslatedCommand)
     savers = _savers(save, save_txt, save_json, scores=save_conf)
     seen = predict_each(
         chosen,
@@ -190,7 +190,7 @@ def _places(
     return chosen, sources
 
 
-def title(seen: Seen) -> str:
+def title(seen: PredictedFrame) -> str:
     """Return the name of a picture, and its size."""
     frame = seen.frame
     height, width = frame.image.shape[:2]
@@ -203,7 +203,7 @@ def counts(found: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in found.most_common()) or "nothing"
 
 
-def object_of(seen: Seen) -> dict[str, Any]:
+def object_of(seen: PredictedFrame) -> dict[str, Any]:
     """Return what was seen as plain values."""
     frame, found = seen
     height, width = frame.image.shape[:2]
@@ -218,9 +218,9 @@ def object_of(seen: Seen) -> dict[str, Any]:
 
 def _savers(
     save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
-) -> list[Saver]:
-    from tutelage.deploy.writers import CocoFile, Labels, Pictures
+) -> list[Writer]:
+    from tutelage.deploy.writers import CocoWriter, LabelWriter, PictureWriter
 
-    savers: list[Saver] = [Pictures(save)] if save else []
-    savers += [Labels(save_txt, scores=scores)] if save_txt else []
-    return savers + ([CocoFile(save_json)] if save_json else [])
+    savers: list[Writer] = [PictureWriter(save)] if save else []
+    savers += [LabelWriter(save_txt, scores=scores)] if save_txt else []
+    return savers + ([CocoWriter(save_json)] if save_json else [])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tutelage.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from tutelage.config import Resolved
+    from tutelage.config import ResolvedConfig
 
 # option (as typer names it) → the setting that it sets
 SETTINGS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 def resolve(
     options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]
-) -> tuple[Resolved, str | None]:
+) -> tuple[ResolvedConfig, str | None]:
     """Resolve the settings of ``tutelage train``.
 
     Args:
@@ -146,7 +146,7 @@ def run_to_resume(given: str, project: str) -> Path:
     return folder
 
 
-def _check_resume(stored: Resolved, resolved: Resolved, folder: Path) -> None:
+def _check_resume(stored: ResolvedConfig, resolved: ResolvedConfig, folder: Path) -> None:
     from tutelage.config.diff import differing
     from tutelage.config.overrides import origin_of
 

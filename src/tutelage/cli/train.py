@@ -16,7 +16,7 @@ from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import reminded
-from tutelage.cli.yolo_flags import Translation
+from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
 
 
@@ -63,7 +63,7 @@ def train(
     given = locals()
     from tutelage.cli.settings import resolve
 
-    legacy = context.find_object(Translation) or Translation([], {}, [])
+    legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     resolved, folder = resolve(given, legacy.settings)
     from tutelage.run.run import run_training
 
@@ -106,7 +106,7 @@ def follow(
         UserError: Anything the user can mend.
     """
     from tutelage.run.events import Notice, Planned, StepDone
-    from tutelage.run.interrupt import Signalled, Stopped
+    from tutelage.run.interrupt import RunInterrupted, RunKilled
 
     place = ""
     try:
@@ -123,9 +123,9 @@ def follow(
             )
     except KeyboardInterrupt as stop:
         display.close()
-        if isinstance(stop, Stopped):
+        if isinstance(stop, RunInterrupted):
             place = f"{stop.at.in_words()}; saved"
-        by = stop.by if isinstance(stop, Signalled) else signal.SIGINT
+        by = stop.by if isinstance(stop, RunKilled) else signal.SIGINT
         raise _interrupted(folder, place, again, by) from None
     except UserError:
         raise
@@ -149,10 +149,10 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
-    from tutelage.run.interrupt import Signalled
+    from tutelage.run.interrupt import RunKilled
 
     def stop(number: int, _frame: object) -> None:
-        raise Signalled(signal.Signals(number))
+        raise RunKilled(signal.Signals(number))
 
     try:
         before = signal.signal(signal.SIGTERM, stop)

@@ -12,7 +12,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, say
-from tutelage.cli.yolo_flags import Translation
+from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def val(
             "No model is given.", fix="For example  tutelage val runs/distilled", code="C26"
         )
     data = data or stored_data(chosen)
-    legacy = context.find_object(Translation)
+    legacy = context.find_object(TranslatedCommand)
     from tutelage.deploy.runtime import open_model
     from tutelage.evaluation.validate import validate
 

@@ -12,7 +12,7 @@ from tutelage.cli import options as o
 from tutelage.cli.tables import columns, say
 
 if TYPE_CHECKING:
-    from tutelage.models.summary import Summary
+    from tutelage.models.summary import WeightFileSummary
 
 SHOWN_NAMES = 12
 
@@ -46,7 +46,7 @@ def weights(
     say(*columns(summary_rows(found), left=3))
 
 
-def summary_rows(found: Summary) -> list[list[str]]:
+def summary_rows(found: WeightFileSummary) -> list[list[str]]:
     """Return a summary as rows: title, text, and for the entries of the file a third cell."""
     from tutelage.weights.file_type import human_size
 

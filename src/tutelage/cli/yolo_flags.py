@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 NUMBER = re.compile(r"-?\d+")
 
 
-class Flag(NamedTuple):
+class YoloFlag(NamedTuple):
     """What becomes of a flag.
 
     Attributes:
@@ -35,7 +35,7 @@ class Flag(NamedTuple):
     harmless: tuple[str, ...] = ()
 
 
-class Translation(NamedTuple):
+class TranslatedCommand(NamedTuple):
     """A command line in our terms: what typer parses, ``{setting: (value, origin)}``, notices."""
 
     argv: list[str]
@@ -43,11 +43,11 @@ class Translation(NamedTuple):
     notices: list[str]
 
 
-SAME = Flag("same")
-SWITCH = Flag("same", "none")
+SAME = YoloFlag("same")
+SWITCH = YoloFlag("same", "none")
 TRACKERS = "nothing is sent to a service; see metrics.jsonl in the run folder"
 
-TRAIN: Mapping[str, Flag] = {
+TRAIN: Mapping[str, YoloFlag] = {
     "--weights": SAME,
     "--cfg": SAME,
     "--data": SAME,
@@ -55,11 +55,11 @@ TRAIN: Mapping[str, Flag] = {
     "--epochs": SAME,
     "--batch-size": SAME,
     "--batch": SAME,
-    "--img-size": Flag("same", "numbers"),
-    "--img": Flag("same", "numbers"),
-    "--imgsz": Flag("same", "numbers"),
+    "--img-size": YoloFlag("same", "numbers"),
+    "--img": YoloFlag("same", "numbers"),
+    "--imgsz": YoloFlag("same", "numbers"),
     "--rect": SWITCH,
-    "--resume": Flag("same", "maybe"),
+    "--resume": YoloFlag("same", "maybe"),
     "--device": SAME,
     "--workers": SAME,
     "--project": SAME,
@@ -68,149 +68,151 @@ TRAIN: Mapping[str, Flag] = {
     "--multi-scale": SWITCH,
     "--single-cls": SWITCH,
     "--optimizer": SAME,
-    "--freeze": Flag("same", "numbers"),
+    "--freeze": YoloFlag("same", "numbers"),
     "--patience": SAME,
     "--seed": SAME,
     "--cache-images": SWITCH,
-    "--cache": Flag("sets", "maybe", setting="train.cache_images"),
-    "--adam": Flag("sets", "none", setting="optim.name", value="adam"),
-    "--linear-lr": Flag("sets", "none", setting="optim.schedule", value="linear"),
-    "--cos-lr": Flag("sets", "none", setting="optim.schedule", value="cosine"),
-    "--label-smoothing": Flag("sets", setting="loss.label_smoothing"),
-    "--notest": Flag("sets", "none", setting="train.validate_runs", value=False),
-    "--noval": Flag("sets", "none", setting="train.validate_runs", value=False),
-    "--nosave": Flag(
+    "--cache": YoloFlag("sets", "maybe", setting="train.cache_images"),
+    "--adam": YoloFlag("sets", "none", setting="optim.name", value="adam"),
+    "--linear-lr": YoloFlag("sets", "none", setting="optim.schedule", value="linear"),
+    "--cos-lr": YoloFlag("sets", "none", setting="optim.schedule", value="cosine"),
+    "--label-smoothing": YoloFlag("sets", setting="loss.label_smoothing"),
+    "--notest": YoloFlag("sets", "none", setting="train.validate_runs", value=False),
+    "--noval": YoloFlag("sets", "none", setting="train.validate_runs", value=False),
+    "--nosave": YoloFlag(
         "idle", "none", "best.safetensors and last.pt are always written, nothing else"
     ),
-    "--noplots": Flag("idle", "none", "no plots are drawn during training"),
-    "--noautoanchor": Flag("sets", "none", setting="model.autoanchor", value=False),
-    "--save_period": Flag("idle", "one", "the best and the last epoch are kept"),
-    "--save-period": Flag("idle", "one", "the best and the last epoch are kept"),
-    "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),
-    "--sync-bn": Flag("sets", "none", setting="train.sync_bn", value=True),
-    "--entity": Flag("idle", "one", TRACKERS),
-    "--bbox_interval": Flag("idle", "one", TRACKERS),
-    "--artifact_alias": Flag("idle", "one", TRACKERS),
-    "--upload_dataset": Flag("idle", "maybe", TRACKERS),
-    "--local_rank": Flag(
+    "--noplots": YoloFlag("idle", "none", "no plots are drawn during training"),
+    "--noautoanchor": YoloFlag("sets", "none", setting="model.autoanchor", value=False),
+    "--save_period": YoloFlag("idle", "one", "the best and the last epoch are kept"),
+    "--save-period": YoloFlag("idle", "one", "the best and the last epoch are kept"),
+    "--v5-metric": YoloFlag("idle", "none", "AP is COCO's, always"),
+    "--sync-bn": YoloFlag("sets", "none", setting="train.sync_bn", value=True),
+    "--entity": YoloFlag("idle", "one", TRACKERS),
+    "--bbox_interval": YoloFlag("idle", "one", TRACKERS),
+    "--artifact_alias": YoloFlag("idle", "one", TRACKERS),
+    "--upload_dataset": YoloFlag("idle", "maybe", TRACKERS),
+    "--local_rank": YoloFlag(
         "refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)
     ),
-    "--local-rank": Flag(
+    "--local-rank": YoloFlag(
         "refused", "one", "processes are started by torchrun, which needs no flag", harmless=("-1",)
     ),
-    "--bucket": Flag("refused", "one", "nothing is uploaded; copy the run folder", harmless=("",)),
-    "--evolve": Flag(
+    "--bucket": YoloFlag(
+        "refused", "one", "nothing is uploaded; copy the run folder", harmless=("",)
+    ),
+    "--evolve": YoloFlag(
         "refused", "maybe", "no search for hyper-parameters; try values with --set optim.lr=0.005"
     ),
-    "--evolve_population": Flag(
+    "--evolve_population": YoloFlag(
         "refused", "one", "no search for hyper-parameters; give one file with --hyp"
     ),
-    "--resume_evolve": Flag(
+    "--resume_evolve": YoloFlag(
         "refused", "one", "no search for hyper-parameters; give one file with --hyp"
     ),
-    "--image-weights": Flag(
+    "--image-weights": YoloFlag(
         "refused", "none", "images are drawn evenly; add copies of images with rare classes"
     ),
-    "--quad": Flag("refused", "none", "batches are not folded; use a larger --img-size"),
+    "--quad": YoloFlag("refused", "none", "batches are not folded; use a larger --img-size"),
 }
 
-VAL: Mapping[str, Flag] = {
+VAL: Mapping[str, YoloFlag] = {
     "--weights": SAME,
     "--data": SAME,
     "--batch-size": SAME,
     "--batch": SAME,
-    "--img-size": Flag("same", "numbers"),
-    "--img": Flag("same", "numbers"),
-    "--imgsz": Flag("same", "numbers"),
+    "--img-size": YoloFlag("same", "numbers"),
+    "--img": YoloFlag("same", "numbers"),
+    "--imgsz": YoloFlag("same", "numbers"),
     "--conf-thres": SAME,
     "--iou-thres": SAME,
     "--task": SAME,
     "--device": SAME,
     "--single-cls": SWITCH,
     "--augment": SWITCH,
-    "--verbose": Flag("idle", "none", "scores per class are always shown"),
-    "--save-json": Flag("idle", "none", "no files are written; --json prints the scores"),
-    "--save-txt": Flag("idle", "none", "no files are written; --json prints the scores"),
-    "--save-conf": Flag("idle", "none", "no files are written; --json prints the scores"),
-    "--exist-ok": Flag("idle", "none", "no files are written; --json prints the scores"),
-    "--project": Flag("idle", "one", "no files are written; --json prints the scores"),
-    "--name": Flag("idle", "one", "no files are written; --json prints the scores"),
-    "--workers": Flag("idle", "one", "chosen by the machine's cores"),
-    "--no-trace": Flag("idle", "none", "models are never traced"),
+    "--verbose": YoloFlag("idle", "none", "scores per class are always shown"),
+    "--save-json": YoloFlag("idle", "none", "no files are written; --json prints the scores"),
+    "--save-txt": YoloFlag("idle", "none", "no files are written; --json prints the scores"),
+    "--save-conf": YoloFlag("idle", "none", "no files are written; --json prints the scores"),
+    "--exist-ok": YoloFlag("idle", "none", "no files are written; --json prints the scores"),
+    "--project": YoloFlag("idle", "one", "no files are written; --json prints the scores"),
+    "--name": YoloFlag("idle", "one", "no files are written; --json prints the scores"),
+    "--workers": YoloFlag("idle", "one", "chosen by the machine's cores"),
+    "--no-trace": YoloFlag("idle", "none", "models are never traced"),
     "--half": SWITCH,
-    "--v5-metric": Flag("idle", "none", "AP is COCO's, always"),
-    "--max-det": Flag("refused", "one", "300 detections per image, always", harmless=("300",)),
-    "--save-hybrid": Flag("refused", "none", "labels are never mixed into predictions"),
-    "--dnn": Flag("refused", "none", "a PyTorch model is evaluated by PyTorch"),
+    "--v5-metric": YoloFlag("idle", "none", "AP is COCO's, always"),
+    "--max-det": YoloFlag("refused", "one", "300 detections per image, always", harmless=("300",)),
+    "--save-hybrid": YoloFlag("refused", "none", "labels are never mixed into predictions"),
+    "--dnn": YoloFlag("refused", "none", "a PyTorch model is evaluated by PyTorch"),
 }
 
 DRAWN = "boxes and captions are drawn to fit the picture"
 PLACES = "--save, --save-txt and --save-json name the places"
 
-PREDICT: Mapping[str, Flag] = {
+PREDICT: Mapping[str, YoloFlag] = {
     "--weights": SAME,
     "--source": SAME,
-    "--img-size": Flag("same", "numbers"),
-    "--img": Flag("same", "numbers"),
-    "--imgsz": Flag("same", "numbers"),
-    "--classes": Flag("same", "numbers"),
-    "--data": Flag("idle", "one", "the model knows its class names"),
-    "--nosave": Flag("idle", "none", "nothing is saved unless --save is given"),
-    "--exist-ok": Flag("idle", "none", PLACES),
-    "--no-trace": Flag("idle", "none", "models are never traced"),
-    "--update": Flag("refused", "none", "weight files are never changed"),
-    "--project": Flag("refused", "one", PLACES),
-    "--name": Flag("refused", "one", PLACES),
-    "--view-img": Flag("refused", "none", "no window is opened; look at what --save writes"),
-    "--save-csv": Flag("refused", "none", "--save-json writes one file, --json prints lines"),
-    "--save-crop": Flag("refused", "none", "cut them out by the boxes of --save-json"),
-    "--save-format": Flag("refused", "one", "--save-txt writes YOLO lines", harmless=("0",)),
-    "--line-thickness": Flag("idle", "one", DRAWN),
-    "--hide-labels": Flag("refused", "none", DRAWN),
-    "--hide-conf": Flag("refused", "none", DRAWN),
-    "--visualize": Flag("refused", "none", "no features are drawn"),
-    "--vid-stride": Flag("refused", "one", "every frame is looked at", harmless=("1",)),
-    "--dnn": Flag("refused", "none", "an .onnx is run by ONNX Runtime"),
+    "--img-size": YoloFlag("same", "numbers"),
+    "--img": YoloFlag("same", "numbers"),
+    "--imgsz": YoloFlag("same", "numbers"),
+    "--classes": YoloFlag("same", "numbers"),
+    "--data": YoloFlag("idle", "one", "the model knows its class names"),
+    "--nosave": YoloFlag("idle", "none", "nothing is saved unless --save is given"),
+    "--exist-ok": YoloFlag("idle", "none", PLACES),
+    "--no-trace": YoloFlag("idle", "none", "models are never traced"),
+    "--update": YoloFlag("refused", "none", "weight files are never changed"),
+    "--project": YoloFlag("refused", "one", PLACES),
+    "--name": YoloFlag("refused", "one", PLACES),
+    "--view-img": YoloFlag("refused", "none", "no window is opened; look at what --save writes"),
+    "--save-csv": YoloFlag("refused", "none", "--save-json writes one file, --json prints lines"),
+    "--save-crop": YoloFlag("refused", "none", "cut them out by the boxes of --save-json"),
+    "--save-format": YoloFlag("refused", "one", "--save-txt writes YOLO lines", harmless=("0",)),
+    "--line-thickness": YoloFlag("idle", "one", DRAWN),
+    "--hide-labels": YoloFlag("refused", "none", DRAWN),
+    "--hide-conf": YoloFlag("refused", "none", DRAWN),
+    "--visualize": YoloFlag("refused", "none", "no features are drawn"),
+    "--vid-stride": YoloFlag("refused", "one", "every frame is looked at", harmless=("1",)),
+    "--dnn": YoloFlag("refused", "none", "an .onnx is run by ONNX Runtime"),
 }
 
 ALWAYS = "batch and size are free in every export"
 
-EXPORT: Mapping[str, Flag] = {
+EXPORT: Mapping[str, YoloFlag] = {
     "--weights": SAME,
-    "--img-size": Flag("same", "numbers"),
-    "--img": Flag("same", "numbers"),
-    "--imgsz": Flag("same", "numbers"),
-    "--include": Flag("refused", "one", "--to names one: onnx, openvino or pt2"),
-    "--fp16": Flag("refused", "none", "it is called --half"),
-    "--include-nms": Flag("refused", "none", "--nms puts the suppression into the file"),
-    "--end2end": Flag("refused", "none", "--nms puts the suppression into the file"),
-    "--topk-all": Flag("refused", "one", "it is called --max-det"),
-    "--topk-per-class": Flag("idle", "one", "--max-det limits the detections of an image"),
-    "--max-wh": Flag("idle", "one", "with --nms classes never suppress each other"),
-    "--agnostic-nms": Flag("refused", "none", "with --nms classes never suppress each other"),
-    "--grid": Flag("idle", "none", "boxes are decoded in every export"),
-    "--dynamic": Flag("idle", "none", ALWAYS),
-    "--dynamic-batch": Flag("idle", "none", ALWAYS),
-    "--batch-size": Flag("idle", "one", ALWAYS),
-    "--batch": Flag("idle", "one", ALWAYS),
-    "--simplify": Flag("idle", "none", "every export is simplified"),
-    "--device": Flag("idle", "one", "exports are made on the CPU, and run anywhere"),
-    "--opset": Flag("refused", "one", "the exporter chooses it"),
-    "--inplace": Flag("idle", "none", "the graph is folded"),
-    "--verbose": Flag("idle", "none", "what was verified is always told"),
-    "--per-tensor": Flag("refused", "none", "integers have a range per channel"),
+    "--img-size": YoloFlag("same", "numbers"),
+    "--img": YoloFlag("same", "numbers"),
+    "--imgsz": YoloFlag("same", "numbers"),
+    "--include": YoloFlag("refused", "one", "--to names one: onnx, openvino or pt2"),
+    "--fp16": YoloFlag("refused", "none", "it is called --half"),
+    "--include-nms": YoloFlag("refused", "none", "--nms puts the suppression into the file"),
+    "--end2end": YoloFlag("refused", "none", "--nms puts the suppression into the file"),
+    "--topk-all": YoloFlag("refused", "one", "it is called --max-det"),
+    "--topk-per-class": YoloFlag("idle", "one", "--max-det limits the detections of an image"),
+    "--max-wh": YoloFlag("idle", "one", "with --nms classes never suppress each other"),
+    "--agnostic-nms": YoloFlag("refused", "none", "with --nms classes never suppress each other"),
+    "--grid": YoloFlag("idle", "none", "boxes are decoded in every export"),
+    "--dynamic": YoloFlag("idle", "none", ALWAYS),
+    "--dynamic-batch": YoloFlag("idle", "none", ALWAYS),
+    "--batch-size": YoloFlag("idle", "one", ALWAYS),
+    "--batch": YoloFlag("idle", "one", ALWAYS),
+    "--simplify": YoloFlag("idle", "none", "every export is simplified"),
+    "--device": YoloFlag("idle", "one", "exports are made on the CPU, and run anywhere"),
+    "--opset": YoloFlag("refused", "one", "the exporter chooses it"),
+    "--inplace": YoloFlag("idle", "none", "the graph is folded"),
+    "--verbose": YoloFlag("idle", "none", "what was verified is always told"),
+    "--per-tensor": YoloFlag("refused", "none", "integers have a range per channel"),
 }
 
-COMPARE: Mapping[str, Flag] = {
+COMPARE: Mapping[str, YoloFlag] = {
     **TRAIN,
-    "--resume": Flag("refused", "maybe", "the same command again continues a comparison"),
-    "--seed": Flag(
+    "--resume": YoloFlag("refused", "maybe", "the same command again continues a comparison"),
+    "--seed": YoloFlag(
         "refused", "one", "give their number with --seeds or name them: --seed-list 0,1"
     ),
-    "--exist-ok": Flag("idle", "none", "a comparison continues in its folder, always"),
+    "--exist-ok": YoloFlag("idle", "none", "a comparison continues in its folder, always"),
 }
 
-COMMANDS: Mapping[str, Mapping[str, Flag]] = {
+COMMANDS: Mapping[str, Mapping[str, YoloFlag]] = {
     "train": TRAIN,
     "val": VAL,
     "compare": COMPARE,
@@ -219,7 +221,7 @@ COMMANDS: Mapping[str, Mapping[str, Flag]] = {
 }
 
 
-def translate(argv: Sequence[str]) -> Translation:
+def translate(argv: Sequence[str]) -> TranslatedCommand:
     """Translate a command line.
 
     Args:
@@ -228,7 +230,7 @@ def translate(argv: Sequence[str]) -> Translation:
     Raises:
         ConfigError: It has flags that are refused; all of them are told.
     """
-    result = Translation([], {}, [])
+    result = TranslatedCommand([], {}, [])
     table = COMMANDS.get(argv[0] if argv else "", {})
     refused: list[str] = []
     for flag, values in _split(argv, table):
@@ -254,7 +256,7 @@ def translate(argv: Sequence[str]) -> Translation:
     return result
 
 
-def _split(argv: Sequence[str], table: Mapping[str, Flag]) -> Iterator[tuple[str, list[str]]]:
+def _split(argv: Sequence[str], table: Mapping[str, YoloFlag]) -> Iterator[tuple[str, list[str]]]:
     """Yield each flag of the table with its values; anything else alone, under an empty name."""
     position = 0
     while position < len(argv):
@@ -271,7 +273,7 @@ def _split(argv: Sequence[str], table: Mapping[str, Flag]) -> Iterator[tuple[str
         yield flag, values
 
 
-def _takes(flag: Flag, values: Sequence[str], candidate: str) -> bool:
+def _takes(flag: YoloFlag, values: Sequence[str], candidate: str) -> bool:
     if flag.takes == "numbers":
         return not candidate.startswith("--") and (not values or bool(NUMBER.fullmatch(candidate)))
     if values or flag.takes == "none":
@@ -279,7 +281,7 @@ def _takes(flag: Flag, values: Sequence[str], candidate: str) -> bool:
     return flag.takes == "one" or not candidate.startswith("-")
 
 
-def _same(flag: str, known: Flag, values: list[str], notices: list[str]) -> list[str]:
+def _same(flag: str, known: YoloFlag, values: list[str], notices: list[str]) -> list[str]:
     if flag == "--resume":
         return [flag, values[0] if values else ""]  # empty: the newest run
     if flag in ("--batch-size", "--batch") and values == ["-1"]:  # YOLOv5's word for it

@@ -41,7 +41,7 @@ class Arm(NamedTuple):
     share: float = 1.0
 
 
-class Run(NamedTuple):
+class ArmRun(NamedTuple):
     """One run of a comparison: an arm and a seed, its settings, and its folder."""
 
     arm: Arm
@@ -65,15 +65,15 @@ class Comparison(NamedTuple):
     seeds: tuple[int, ...]
     folder: Path
 
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[ArmRun, ...]:
         """Return all runs, seed by seed, so that a comparison that is stopped says something."""
         return tuple(self._run(arm, seed) for seed in self.seeds for arm in self.arms)
 
-    def _run(self, arm: Arm, seed: int) -> Run:
+    def _run(self, arm: Arm, seed: int) -> ArmRun:
         name = f"{arm.name}-s{seed}"
         run = {"project": str(self.folder), "name": name, "exist_ok": True}
         config = _with(_with(arm.config, "train", seed=seed), "run", **run)
-        return Run(arm, seed, config, self.folder / name)
+        return ArmRun(arm, seed, config, self.folder / name)
 
 
 def plan_comparison(

@@ -18,7 +18,7 @@ FILE = "cost.json"
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-class Cost(NamedTuple):
+class RunCost(NamedTuple):
     """The cost of one run.
 
     Attributes:
@@ -86,7 +86,7 @@ def write_cost(folder: Path, device: torch.device, *, finished: bool, peak: floa
     before = read_cost(folder)
     peaks = [each for each in (peak, before.peak_mib if before else None) if each is not None]
     seconds = _epoch_seconds(folder)
-    cost = Cost(
+    cost = RunCost(
         finished=finished,
         epochs=len(seconds),
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
@@ -97,10 +97,10 @@ def write_cost(folder: Path, device: torch.device, *, finished: bool, peak: floa
     write_json(folder / FILE, cost._asdict())
 
 
-def read_cost(folder: Path) -> Cost | None:
+def read_cost(folder: Path) -> RunCost | None:
     """Return the stored cost of a run, or None."""
     try:
-        return Cost(**json.loads((folder / FILE).read_text()))
+        return RunCost(**json.loads((folder / FILE).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 

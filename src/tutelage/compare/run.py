@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tutelage.compare.arms import Comparison, Run, origins_of
+from tutelage.compare.arms import ArmRun, Comparison, origins_of
 from tutelage.compare.cost import peak_mib, read_cost, reset_peak, write_cost
 from tutelage.compare.detections import (
     open_test_images,
@@ -31,7 +31,7 @@ from tutelage.compare.stored import (
     read_comparison,
     state_of,
 )
-from tutelage.compare.table import Result, Row, judge, markdown
+from tutelage.compare.table import ArmRow, RunResult, judge, markdown
 from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
@@ -48,14 +48,14 @@ REPORT = "comparison.md"
 DRAWS = 2000
 
 
-class Surveyed(NamedTuple):
+class ComparisonPlanned(NamedTuple):
     """What a comparison will do: its runs, each with ``finished``, ``resumed`` or ``new``."""
 
-    runs: tuple[tuple[Run, str], ...]
+    runs: tuple[tuple[ArmRun, str], ...]
     folder: str
 
 
-class RunBegins(NamedTuple):
+class RunStarted(NamedTuple):
     """A run begins or goes on; ``number`` of ``total``, counted from 1."""
 
     number: int
@@ -75,7 +75,7 @@ class RunFailed(NamedTuple):
     message: str
 
 
-class Compared(NamedTuple):
+class ComparisonFinished(NamedTuple):
     """The end.
 
     Attributes:
@@ -90,12 +90,12 @@ class Compared(NamedTuple):
     folder: str
     split: str
     teachers: dict[str, float]
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
     notes: tuple[str, ...]
     failed: dict[str, str]
 
 
-ComparisonEvent = Event | Surveyed | RunBegins | RunFailed | Compared
+ComparisonEvent = Event | ComparisonPlanned | RunStarted | RunFailed | ComparisonFinished
 
 
 def run_comparison(
@@ -140,7 +140,7 @@ class _Comparing:
         self.comparison, self.config, self.origins = comparison, comparison.config, origins
         self.folder, self.command, self.draws = comparison.folder, command, draws
         self.stored = read_comparison(self.folder)
-        self.results: dict[tuple[str, int], Result] = {}
+        self.results: dict[tuple[str, int], RunResult] = {}
         self.failed: dict[str, str] = {}
         self.cells: dict[str, dict[str, Any]] = dict(self.stored.get("runs", {}))
 
@@ -155,7 +155,7 @@ class _Comparing:
         runs = tuple((run, state_of(run)) for run in self.comparison.runs())
         if any(state != FINISHED for _, state in runs):
             check_arms(self.comparison, self.origins)
-        yield Surveyed(runs, str(self.folder))
+        yield ComparisonPlanned(runs, str(self.folder))
         if dry_run:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class _Comparing:
         del teachers
         for number, (run, state) in enumerate(runs, 1):
             of, who = len(runs), run.arm.name
-            yield RunBegins(number, of, who, run.seed, str(run.folder), state)
+            yield RunStarted(number, of, who, run.seed, str(run.folder), state)
             yield from self._run(run, state)
             self._write()
         yield self._concluded(tables)
@@ -180,7 +180,7 @@ class _Comparing:
                 found["teacher" + (mark and f" {number}")] = table
         return found
 
-    def _run(self, run: Run, state: str) -> Iterator[ComparisonEvent]:
+    def _run(self, run: ArmRun, state: str) -> Iterator[ComparisonEvent]:
         """Train a run if need be, and evaluate it; what goes wrong is kept."""
         message = ""
         try:
@@ -200,7 +200,7 @@ class _Comparing:
             self._note(run, state="failed", message=message)
             yield RunFailed(run.arm.name, run.seed, str(run.folder), message)
 
-    def _train(self, run: Run, state: str) -> Iterator[Event]:
+    def _train(self, run: ArmRun, state: str) -> Iterator[Event]:
         measurable, finished = reset_peak(self.device), False
         try:
             yield from run_training(
@@ -215,21 +215,21 @@ class _Comparing:
                 peak = peak_mib(self.device) if measurable else None
                 write_cost(run.folder, self.device, finished=finished, peak=peak)
 
-    def _evaluate(self, run: Run) -> None:
+    def _evaluate(self, run: ArmRun) -> None:
         table = student_detections(run.folder, run.config, self.split, self.index)
         scores = score(self.index, table)
         values = resampled_once(run.folder, table, self.split, self.index, self.draws)
-        result = Result(scores.AP, scores.AP50, values, read_cost(run.folder))
+        result = RunResult(scores.AP, scores.AP50, values, read_cost(run.folder))
         self.results[run.arm.name, run.seed] = result
         cost = result.cost._asdict() if result.cost else {}
         self._note(run, state=FINISHED, AP=result.AP, AP50=result.AP50, **cost)
 
-    def _note(self, run: Run, **values: Any) -> None:
+    def _note(self, run: ArmRun, **values: Any) -> None:
         self.cells[run.folder.name] = {"arm": run.arm.name, "seed": run.seed, **values}
 
     # --- the result ------------------------------------------------------------------------
 
-    def _concluded(self, tables: dict[str, Table]) -> Compared:
+    def _concluded(self, tables: dict[str, Table]) -> ComparisonFinished:
         scores = {name: score(self.index, table) for name, table in tables.items()}
         teachers = {name: found.AP for name, found in scores.items()}
         values = None
@@ -244,9 +244,9 @@ class _Comparing:
             notes=notes,
         )
         atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))
-        return Compared(str(self.folder), self.split, teachers, rows, notes, self.failed)
+        return ComparisonFinished(str(self.folder), self.split, teachers, rows, notes, self.failed)
 
-    def _notes(self, rows: tuple[Row, ...], teachers: Mapping[str, float]) -> Iterator[str]:
+    def _notes(self, rows: tuple[ArmRow, ...], teachers: Mapping[str, float]) -> Iterator[str]:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.compare.arms import BASELINE, Comparison, Run, origins_of
+from tutelage.compare.arms import BASELINE, ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost
 from tutelage.compare.detections import BEST
 from tutelage.config.diff import differing
@@ -21,7 +21,7 @@ from tutelage.run.kd_weights import batches_with_boxes, few
 from tutelage.run.preflight.wiring import preflight
 from tutelage.run.resume import nothing_left
 from tutelage.run.state import read_state
-from tutelage.setup.build import Parts, assemble
+from tutelage.setup.build import RunParts, assemble
 from tutelage.teachers import Teacher, fingerprint
 
 FORMAT = "tutelage-comparison-2"
@@ -131,7 +131,7 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
         raise next(iter(faults.values()))
 
 
-def _prove(parts: Parts) -> None:
+def _prove(parts: RunParts) -> None:
     """Run the pre-flight on a few images."""
     batch = next(batches_with_boxes(parts, 1), None)
     if parts.teaching is None or batch is None:
@@ -140,7 +140,7 @@ def _prove(parts: Parts) -> None:
     preflight(parts.bare, panel, lambda: fingerprint(panel.state()), few(batch))
 
 
-def state_of(run: Run) -> str:
+def state_of(run: ArmRun) -> str:
     """Say by what a run folder holds whether its run is finished, to be resumed, or new."""
     cost = read_cost(run.folder)
     whole = (run.folder / BEST).exists()

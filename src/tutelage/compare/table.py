@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from tutelage.compare.arms import BASELINE, Arm
-from tutelage.compare.cost import Cost
+from tutelage.compare.cost import RunCost
 from tutelage.evaluation import Difference, difference_of, gap_closed, sentence
 from tutelage.evaluation.bootstrap import Values
 
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """A finished run: its scores on the test images, AP on each bootstrap draw, and its cost."""
 
     AP: float
     AP50: float
     values: Values
-    cost: Cost | None
+    cost: RunCost | None
 
 
-class Row(NamedTuple):
+class ArmRow(NamedTuple):
     """One arm against the baseline.
 
     Attributes:
@@ -69,11 +69,11 @@ class Row(NamedTuple):
 
 def judge(
     arms: Sequence[Arm],
-    results: Mapping[tuple[str, int], Result],
+    results: Mapping[tuple[str, int], RunResult],
     teacher: Values | None,
     *,
     images: int,
-) -> tuple[Row, ...]:
+) -> tuple[ArmRow, ...]:
     """Judge all arms.
 
     Args:
@@ -86,7 +86,7 @@ def judge(
         The baseline, then the others, the largest mean gain first; arms without a pair of runs
         come last.
     """
-    runs: dict[str, dict[int, Result]] = {arm.name: {} for arm in arms}
+    runs: dict[str, dict[int, RunResult]] = {arm.name: {} for arm in arms}
     for (name, seed), result in results.items():
         runs[name][seed] = result
     base = runs[BASELINE]
@@ -94,20 +94,20 @@ def judge(
     return tuple(sorted(rows, key=_order))
 
 
-def _order(row: Row) -> tuple[bool, float]:
+def _order(row: ArmRow) -> tuple[bool, float]:
     delta = row.difference.delta if row.difference else math.nan
     return row.arm != BASELINE, -delta if math.isfinite(delta) else math.inf
 
 
 def _row(
     arm: Arm,
-    mine: Mapping[int, Result],
-    base: Mapping[int, Result],
+    mine: Mapping[int, RunResult],
+    base: Mapping[int, RunResult],
     teacher: Values | None,
     images: int,
-) -> Row:
+) -> ArmRow:
     scores = [each.AP for each in mine.values()]
-    row = Row(arm.name, arm.methods, arm.ratio, arm.share, tuple(mine))
+    row = ArmRow(arm.name, arm.methods, arm.ratio, arm.share, tuple(mine))
     if scores:
         ap50 = statistics.fmean(each.AP50 for each in mine.values())
         row = row._replace(AP=statistics.fmean(scores), AP_sd=_deviation(scores), AP50=ap50)
@@ -143,7 +143,7 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def _ratio(
-    ours: Iterable[Result], theirs: Iterable[Result], read: Callable[[Cost], float | None]
+    ours: Iterable[RunResult], theirs: Iterable[RunResult], read: Callable[[RunCost], float | None]
 ) -> float | None:
     """The ratio of the medians; None if one of the runs was not measured."""
     medians: list[float] = []
@@ -172,7 +172,7 @@ HEAD = (
 )
 
 
-def table_cells(rows: Sequence[Row], teachers: Mapping[str, float]) -> list[list[str]]:
+def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[list[str]]:
     """Return the table, scores in points (AP × 100), the head first.
 
     Args:
@@ -208,7 +208,7 @@ def table_cells(rows: Sequence[Row], teachers: Mapping[str, float]) -> list[list
     return cells
 
 
-def markdown(rows: Sequence[Row], teachers: Mapping[str, float], notes: Sequence[str]) -> str:
+def markdown(rows: Sequence[ArmRow], teachers: Mapping[str, float], notes: Sequence[str]) -> str:
     """Return the table, the AP of every run, the sentences and the notes as Markdown."""
     seeds = sorted({seed for row in rows for seed in row.paired})
     each = [["ΔAP per seed", *map(str, seeds)]]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tutelage.config.schema import Config
 
 
-class Leaf(NamedTuple):
+class Setting(NamedTuple):
     """One setting.
 
     Attributes:
@@ -35,7 +35,7 @@ class Leaf(NamedTuple):
 
 
 @cache
-def leaves() -> Mapping[str, Leaf]:
+def leaves() -> Mapping[str, Setting]:
     """Return every setting by dotted name, in the order of the schema."""
     return dict(
         _walk(
@@ -66,7 +66,7 @@ def settings_of(section: str) -> list[str]:
 
 def _walk(
     model: type[BaseModel], schema: dict[str, Any], defaults: Any, start: str
-) -> Iterator[tuple[str, Leaf]]:
+) -> Iterator[tuple[str, Setting]]:
     properties, root = schema["properties"], Config.model_json_schema()
     for name, field in model.model_fields.items():
         annotation = field.annotation
@@ -77,7 +77,7 @@ def _walk(
         kinds = set(_kinds(annotation))
         yield (
             f"{start}{name}",
-            Leaf(
+            Setting(
                 default=defaults[name],
                 expected=expected(properties[name]),
                 meaning=field.description or "",

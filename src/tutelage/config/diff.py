@@ -21,7 +21,7 @@ FREE_ON_RESUME = (
 MOVABLE = ("data", "distill.teacher", "distill.images")
 
 
-class Differing(NamedTuple):
+class SettingDifference(NamedTuple):
     """A setting by its dotted name, and its value before and after."""
 
     key: str
@@ -31,7 +31,7 @@ class Differing(NamedTuple):
 
 def differing(
     before: Config, after: Config, *, free: tuple[str, ...] = (), movable: bool = False
-) -> Iterator[Differing]:
+) -> Iterator[SettingDifference]:
     """Yield the settings that differ, in the order of the schema.
 
     Args:
@@ -47,7 +47,7 @@ def differing(
         if old == new or any(key == each or key.startswith(f"{each}.") for each in allowed):
             continue
         if not (movable and key in MOVABLE and _alike(old, new)):
-            yield Differing(key, old, new)
+            yield SettingDifference(key, old, new)
 
 
 def _alike(before: Any, after: Any) -> bool:

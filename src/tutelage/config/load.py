@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 from tutelage.config.describe import leaves, sections
 from tutelage.config.dump import dump
-from tutelage.config.overrides import DEFAULT, METHODS, Entry, Layers, at, origin_of
+from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
 from tutelage.config.schema import Config
 from tutelage.config.validate import combined, validate
-from tutelage.config.yaml_reader import Document, parse_value, read_document
+from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
 
-__all__ = ["Change", "Resolved", "changes", "describe_changes", "dump", "load_config"]
+__all__ = ["ChangedSetting", "ResolvedConfig", "changes", "describe_changes", "dump", "load_config"]
 
 
-class Change(NamedTuple):
+class ChangedSetting(NamedTuple):
     """A setting that differs from the defaults and the preset."""
 
     key: str
@@ -30,7 +30,7 @@ class Change(NamedTuple):
     origin: str
 
 
-class Resolved(NamedTuple):
+class ResolvedConfig(NamedTuple):
     """Settings after all layers.
 
     Attributes:
@@ -44,7 +44,7 @@ class Resolved(NamedTuple):
 
     config: Config
     origins: dict[str, str]
-    changed: tuple[Change, ...]
+    changed: tuple[ChangedSetting, ...]
     notices: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ def load_config(
     hyp: str | Path | None = None,
     flags: Mapping[str, tuple[Any, str]] | None = None,
     sets: Sequence[str] = (),
-) -> Resolved:
+) -> ResolvedConfig:
     """Resolve the settings of a run.
 
     Args:
@@ -68,36 +68,36 @@ def load_config(
     """
     faults: list[ConfigError] = []
     notices: list[str] = []
-    entries: list[Entry] = []
+    entries: list[Override] = []
     if config_file is not None:
         document = read_document(config_file, kind="run file")
         entries += _entries(document, document.values)
     if hyp is not None:
         translated = translate_hyp(_read_hyp(hyp))
-        entries += [Entry(*entry) for entry in translated.entries]
+        entries += [Override(*entry) for entry in translated.entries]
         notices += translated.notices
         faults += translated.faults
-    entries += [Entry(key, value, origin) for key, (value, origin) in (flags or {}).items()]
+    entries += [Override(key, value, origin) for key, (value, origin) in (flags or {}).items()]
     entries += _set_entries(sets, faults)
 
     preset, preset_origin = _choose_preset(entries)
-    merged = Layers()
+    merged = Overrides()
     merged.put_all(_preset_entries(preset), faults)
     merged.put_all(entries, faults)
     merged.values["preset"], merged.origins["preset"] = preset, preset_origin
     config = validate(merged, faults)
     if config is None:
         raise combined(faults)
-    return Resolved(config, merged.origins, changes(config, merged.origins), tuple(notices))
+    return ResolvedConfig(config, merged.origins, changes(config, merged.origins), tuple(notices))
 
 
-def changes(config: Config, origins: Mapping[str, str]) -> tuple[Change, ...]:
+def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting, ...]:
     """Return the leaves of a resolved config that differ from the defaults and its preset."""
-    base = Layers()
+    base = Overrides()
     base.put_all(_preset_entries(config.preset), [])
     after = config.model_dump(mode="json")
     return tuple(
-        Change(key, at(after, key), origin_of(key, origins))
+        ChangedSetting(key, at(after, key), origin_of(key, origins))
         for key in leaves()
         if key != "preset" and at(after, key) != at(base.values, key)
     )
@@ -128,8 +128,8 @@ def _short(value: Any) -> str:
     )
 
 
-def _entries(document: Document, values: Mapping[str, Any], start: str = "") -> list[Entry]:
-    found: list[Entry] = []
+def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "") -> list[Override]:
+    found: list[Override] = []
     for name, value in values.items():
         key = f"{start}{name}"
         if key in sections() and isinstance(value, dict):
@@ -138,11 +138,11 @@ def _entries(document: Document, values: Mapping[str, Any], start: str = "") -> 
             inner = {
                 line: document.origin(line) for line in document.lines if line.startswith(f"{key}.")
             }
-            found.append(Entry(key, value, document.origin(key), inner))
+            found.append(Override(key, value, document.origin(key), inner))
     return found
 
 
-def _read_hyp(hyp: str | Path) -> Document:
+def _read_hyp(hyp: str | Path) -> YamlDocument:
     try:
         return read_document(hyp, kind="--hyp")
     except ConfigError as error:
@@ -156,8 +156,8 @@ def _read_hyp(hyp: str | Path) -> Document:
         raise ConfigError(error.what, where=error.where, fix=fix, code=error.code) from None
 
 
-def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
-    found: list[Entry] = []
+def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Override]:
+    found: list[Override] = []
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
@@ -172,23 +172,23 @@ def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Entry]:
         key = key.strip()
         leaf = leaves().get(key)
         plain = leaf is not None and leaf.textual and not leaf.plural
-        found.append(Entry(key, value if plain else parse_value(value), "--set"))
+        found.append(Override(key, value if plain else parse_value(value), "--set"))
     return found
 
 
-def _preset_entries(preset: Any) -> list[Entry]:
+def _preset_entries(preset: Any) -> list[Override]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return []
     groups = read_preset(preset).items()
     return [
-        Entry(f"{group}.{key}", value, f"preset {preset}")
+        Override(f"{group}.{key}", value, f"preset {preset}")
         for group, fields in groups
         for key, value in fields.items()
     ]
 
 
-def _choose_preset(entries: Sequence[Entry]) -> tuple[Any, str]:
-    given = Layers()
+def _choose_preset(entries: Sequence[Override]) -> tuple[Any, str]:
+    given = Overrides()
     given.put_all(entries, [])
     if given.values["preset"] is not None:
         return given.values["preset"], given.origins["preset"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tutelage.config.describe import Leaf, leaves
+from tutelage.config.describe import Setting, leaves
 from tutelage.config.methods import parse_method
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, UserError
@@ -15,7 +15,7 @@ DEFAULT = "default"
 METHODS = "distill.methods"
 
 
-class Entry(NamedTuple):
+class Override(NamedTuple):
     """A value for a dotted setting, which layer gave it, and the origins of its parts if known."""
 
     key: str
@@ -24,14 +24,14 @@ class Entry(NamedTuple):
     inner: Mapping[str, str] = {}
 
 
-class Layers:
+class Overrides:
     """The merged values and their origins, beginning with the schema's defaults."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = Config.model_validate({}).model_dump(mode="json")
         self.origins: dict[str, str] = dict.fromkeys(leaves(), DEFAULT)
 
-    def put_all(self, entries: Iterable[Entry], faults: list[ConfigError]) -> None:
+    def put_all(self, entries: Iterable[Override], faults: list[ConfigError]) -> None:
         """Put a layer on top; entries that have no place are added to ``faults``."""
         for entry in entries:
             try:
@@ -42,7 +42,7 @@ class Layers:
                     ConfigError(error.what.rstrip("."), where=where, fix=error.fix, code=error.code)
                 )
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: Override) -> None:
         value = natural(entry.key, entry.value)
         path = entry.key.split(".")
         group: Any = self.values
@@ -120,7 +120,7 @@ def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _scalar(value: Any, leaf: Leaf) -> Any:
+def _scalar(value: Any, leaf: Setting) -> Any:
     if leaf.textual and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and value.strip().lower() in leaf.choices:

@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from tutelage.config.describe import expected, leaves, sections, settings_of
-from tutelage.config.overrides import METHODS, Layers, at, origin_of
+from tutelage.config.overrides import METHODS, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS
 from tutelage.config.schema import Config, MethodConfig
 from tutelage.config.yolov7_hyp import HYP
 from tutelage.errors import ConfigError, nearest, together
 
 
-def validate(merged: Layers, faults: list[ConfigError]) -> Config | None:
+def validate(merged: Overrides, faults: list[ConfigError]) -> Config | None:
     """Return the config, or None if there are faults; those found here are added to ``faults``."""
     faults += _preset_fault(merged)
     wrong = {
@@ -61,7 +61,7 @@ def _unlike(value: Any, expects: str) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _preset_fault(merged: Layers) -> list[ConfigError]:
+def _preset_fault(merged: Overrides) -> list[ConfigError]:
     preset = merged.values["preset"]
     if isinstance(preset, str) and preset in PRESETS:
         return []
@@ -83,7 +83,7 @@ def _setting(location: str) -> str:
     return ".".join(parts) or location
 
 
-def _wrong(key: str, merged: Layers) -> ConfigError:
+def _wrong(key: str, merged: Overrides) -> ConfigError:
     value, where, hint = at(merged.values, key), origin_of(key, merged.origins), ""
     if key.startswith(f"{METHODS}."):
         name = key.split(".")[3:]
@@ -110,7 +110,7 @@ def _wrong(key: str, merged: Layers) -> ConfigError:
     return ConfigError(f"{key}: {value!r} cannot be used", where=where, fix=fix, code="C25")
 
 
-def _unknown(key: str, merged: Layers) -> ConfigError:
+def _unknown(key: str, merged: Overrides) -> ConfigError:
     section, _, name = key.rpartition(".")
     known = settings_of(section)
     inner = [each for each in merged.origins if each.startswith(f"{key}.")]

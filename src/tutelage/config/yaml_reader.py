@@ -85,7 +85,7 @@ class CoreDumper(yaml.SafeDumper):
         return True
 
 
-class Document(NamedTuple):
+class YamlDocument(NamedTuple):
     """A yaml file.
 
     Attributes:
@@ -105,7 +105,7 @@ class Document(NamedTuple):
         return f"{self.name}:{self.lines[path]}" if path else self.name
 
 
-def read_document(path: str | Path, *, kind: str) -> Document:
+def read_document(path: str | Path, *, kind: str) -> YamlDocument:
     """Read a yaml mapping.
 
     Args:
@@ -143,7 +143,7 @@ def read_document(path: str | Path, *, kind: str) -> Document:
             where=kind,
             code="C24",
         )
-    return Document(values, lines, path.name)
+    return YamlDocument(values, lines, path.name)
 
 
 def read_yaml(path: Path) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tutelage.config.yaml_reader import Document
+from tutelage.config.yaml_reader import YamlDocument
 from tutelage.errors import ConfigError, nearest
 
 
-class Key(NamedTuple):
+class HypKey(NamedTuple):
     """Where a key of a hyp file goes, and how its value is turned into ours."""
 
     setting: str
@@ -20,37 +20,37 @@ def _assigner(value: Any) -> str:
     return {1: "ota", 0: "anchor"}[value]
 
 
-HYP: dict[str, Key] = {
-    "lr0": Key("optim.lr"),
-    "lrf": Key("optim.lrf"),
-    "momentum": Key("optim.momentum"),
-    "weight_decay": Key("optim.weight_decay"),
-    "warmup_epochs": Key("optim.warmup_epochs"),
-    "warmup_momentum": Key("optim.warmup_momentum"),
-    "warmup_bias_lr": Key("optim.warmup_bias_lr"),
-    "box": Key("loss.box"),
-    "cls": Key("loss.cls"),
-    "cls_pw": Key("loss.cls_pw"),
-    "obj": Key("loss.obj"),
-    "obj_pw": Key("loss.obj_pw"),
-    "anchor_t": Key("loss.anchor_t"),
-    "fl_gamma": Key("loss.fl_gamma"),
-    "label_smoothing": Key("loss.label_smoothing"),
-    "loss_ota": Key("loss.assigner", _assigner),
-    "hsv_h": Key("augment.hsv_h"),
-    "hsv_s": Key("augment.hsv_s"),
-    "hsv_v": Key("augment.hsv_v"),
-    "degrees": Key("augment.degrees"),
-    "translate": Key("augment.translate"),
-    "scale": Key("augment.scale"),
-    "shear": Key("augment.shear"),
-    "perspective": Key("augment.perspective"),
-    "flipud": Key("augment.flipud"),
-    "fliplr": Key("augment.fliplr"),
-    "mosaic": Key("augment.mosaic"),
-    "mixup": Key("augment.mixup"),
-    "student_kd_layers": Key("distill.student_kd_layers"),
-    "teacher_kd_layers": Key("distill.teacher_kd_layers"),
+HYP: dict[str, HypKey] = {
+    "lr0": HypKey("optim.lr"),
+    "lrf": HypKey("optim.lrf"),
+    "momentum": HypKey("optim.momentum"),
+    "weight_decay": HypKey("optim.weight_decay"),
+    "warmup_epochs": HypKey("optim.warmup_epochs"),
+    "warmup_momentum": HypKey("optim.warmup_momentum"),
+    "warmup_bias_lr": HypKey("optim.warmup_bias_lr"),
+    "box": HypKey("loss.box"),
+    "cls": HypKey("loss.cls"),
+    "cls_pw": HypKey("loss.cls_pw"),
+    "obj": HypKey("loss.obj"),
+    "obj_pw": HypKey("loss.obj_pw"),
+    "anchor_t": HypKey("loss.anchor_t"),
+    "fl_gamma": HypKey("loss.fl_gamma"),
+    "label_smoothing": HypKey("loss.label_smoothing"),
+    "loss_ota": HypKey("loss.assigner", _assigner),
+    "hsv_h": HypKey("augment.hsv_h"),
+    "hsv_s": HypKey("augment.hsv_s"),
+    "hsv_v": HypKey("augment.hsv_v"),
+    "degrees": HypKey("augment.degrees"),
+    "translate": HypKey("augment.translate"),
+    "scale": HypKey("augment.scale"),
+    "shear": HypKey("augment.shear"),
+    "perspective": HypKey("augment.perspective"),
+    "flipud": HypKey("augment.flipud"),
+    "fliplr": HypKey("augment.fliplr"),
+    "mosaic": HypKey("augment.mosaic"),
+    "mixup": HypKey("augment.mixup"),
+    "student_kd_layers": HypKey("distill.student_kd_layers"),
+    "teacher_kd_layers": HypKey("distill.teacher_kd_layers"),
 }
 
 WITHOUT_EFFECT: dict[str, str] = {
@@ -65,7 +65,7 @@ _EXPECTED: dict[str, str] = {
 }
 
 
-class Translated(NamedTuple):
+class TranslatedHyp(NamedTuple):
     """A hyp file in our terms: ``(setting, value, origin)`` entries, notices, faults."""
 
     entries: list[tuple[str, Any, str]]
@@ -73,12 +73,12 @@ class Translated(NamedTuple):
     faults: list[ConfigError]
 
 
-def translate_hyp(document: Document) -> Translated:
+def translate_hyp(document: YamlDocument) -> TranslatedHyp:
     """Translate a hyp file.
 
     Keys without effect that are switched on are told in one notice; unknown keys are faults.
     """
-    result = Translated([], [], [])
+    result = TranslatedHyp([], [], [])
     group = next((name for name, value in document.values.items() if isinstance(value, dict)), None)
     if group is not None and group not in HYP:
         what = f"{document.name} is no hyp file: '{group}' is a group of settings"

@@ -5,7 +5,7 @@ from tutelage.data.dataset import DetectionDataset, EvaluationDataset
 from tutelage.data.findings import Finding
 from tutelage.data.formats.image_folder import open_images
 from tutelage.data.image import read_image
-from tutelage.data.index import DatasetIndex, Item
+from tutelage.data.index import DatasetIndex, IndexedImage
 from tutelage.data.letterbox import Letterbox, Sample, fitted_canvas, letterbox, letterbox_geometry
 from tutelage.data.loader import evaluation_loader, training_loader
 from tutelage.data.open_data import open_dataset, open_splits
@@ -15,7 +15,7 @@ __all__ = [
     "DetectionDataset",
     "EvaluationDataset",
     "Finding",
-    "Item",
+    "IndexedImage",
     "Letterbox",
     "Sample",
     "cache_root",

@@ -24,7 +24,7 @@ _BEARABLE = 10
 _PUT_BACK = "Put the files back, then go on with  tutelage train --resume"
 
 
-class Loaded(NamedTuple):
+class LoadedSample(NamedTuple):
     """A sample on its way into a batch.
 
     Attributes:
@@ -69,7 +69,7 @@ class _Unreadable:
         return tuple(self.index.path(int(i)) for i in self.seen.nonzero().flatten())
 
 
-class DetectionDataset(Dataset[Loaded]):
+class DetectionDataset(Dataset[LoadedSample]):
     """Augmented training samples, each a pure function of the seed and its key.
 
     An image that cannot be read any more is replaced by the next readable one, and is listed in
@@ -105,14 +105,14 @@ class DetectionDataset(Dataset[Loaded]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, key: Key) -> Loaded:
+    def __getitem__(self, key: Key) -> LoadedSample:
         rng = sample_rng(self.seed, key)
         position, first = self._read(key.index)
         canvas_hw = _canvas(self.rect, key.index, self.image_size)
         closed = self.close_from is not None and key.epoch >= self.close_from
         partner = None if closed or self.rect is not None else self._partner
         sample = augment(first, rng, config=self.config, canvas_hw=canvas_hw, partner=partner)
-        return Loaded(sample, position, canvas_hw)
+        return LoadedSample(sample, position, canvas_hw)
 
     @property
     def unreadable(self) -> tuple[Path, ...]:
@@ -148,7 +148,7 @@ class DetectionDataset(Dataset[Loaded]):
         return Sample(resize(cached, geometry.new_wh), geometry.resized(item.xyxy), item.label)
 
 
-class EvaluationDataset(Dataset[Loaded]):
+class EvaluationDataset(Dataset[LoadedSample]):
     """Every image once, as it is, resized.
 
     An image that cannot be read any more is shown all grey and reported: its boxes stay in the
@@ -169,7 +169,7 @@ class EvaluationDataset(Dataset[Loaded]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, key: Key) -> Loaded:
+    def __getitem__(self, key: Key) -> LoadedSample:
         item = self.index.item(key.index)
         canvas_hw = _canvas(self.rect, key.index, self.image_size)
         geometry = self.letterbox(key.index, canvas_hw)
@@ -180,7 +180,7 @@ class EvaluationDataset(Dataset[Loaded]):
                 _log.warning("%s It is evaluated as an empty grey image.", error)
             image = np.full((geometry.new_wh[1], geometry.new_wh[0], 3), GREY, np.uint8)
         sample = Sample(image, geometry.resized(item.xyxy), item.label)
-        return Loaded(sample, key.index, canvas_hw)
+        return LoadedSample(sample, key.index, canvas_hw)
 
     @property
     def unreadable(self) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ _EDGE, _INK = 0.02, 0.4  # opacity from which a pixel is painted at all, and cou
 
 
 @dataclass(frozen=True)
-class Scenes:
+class SceneSettings:
     """The knobs of the generator; a pair is the closed range that a uniform draw comes from.
 
     Intensities are fractions of the full range, lengths are pixels, angles are degrees.
@@ -90,7 +90,7 @@ class Scene(NamedTuple):
 
 
 def compose(
-    scenes: Scenes,
+    scenes: SceneSettings,
     glyphs: Floats,
     label: Whole,
     scraps: Floats,
@@ -128,7 +128,7 @@ def compose(
     return Scene(_photograph(canvas, scenes, rng), xyxy[keep], label[keep])
 
 
-def _background(scenes: Scenes, rng: np.random.Generator) -> Floats:
+def _background(scenes: SceneSettings, rng: np.random.Generator) -> Floats:
     """Return a (3, size, size) canvas: a level, a gradient, noise at several scales, a tint."""
     size = scenes.size
     luminance = np.full((size, size), rng.uniform(*scenes.background), np.float32)
@@ -150,7 +150,9 @@ def _enlarge(grid: Floats, size: int) -> Floats:
     return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _render(glyph: Floats, scenes: Scenes, rng: np.random.Generator, *, rotation: float) -> Floats:
+def _render(
+    glyph: Floats, scenes: SceneSettings, rng: np.random.Generator, *, rotation: float
+) -> Floats:
     """Return the opacity of a digit after its transform, cropped to where there is any."""
     low, high = scenes.height
     scale = low * (high / low) ** rng.random() / _CELLS
@@ -191,7 +193,7 @@ def _blob(size: int, rng: np.random.Generator) -> Floats:
     return _crop(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 3)))
 
 
-def _clutter(scenes: Scenes, scraps: Floats, rng: np.random.Generator) -> Floats:
+def _clutter(scenes: SceneSettings, scraps: Floats, rng: np.random.Generator) -> Floats:
     """Return the opacity of a stroke, a blob or a fragment of a digit."""
     kind = rng.integers(3)
     if kind == 0:
@@ -244,7 +246,7 @@ def _window(canvas: Any, alpha: Floats, at: Whole) -> Any:
 
 
 def _paint(
-    canvas: Floats, alpha: Floats, at: Whole, scenes: Scenes, rng: np.random.Generator
+    canvas: Floats, alpha: Floats, at: Whole, scenes: SceneSettings, rng: np.random.Generator
 ) -> None:
     """Lay ink of one colour on the canvas, darker or lighter than what lies beneath."""
     if not alpha.size:  # a faint fragment can vanish
@@ -259,7 +261,9 @@ def _paint(
     region += alpha * (colour[:, None, None] - region)
 
 
-def _photograph(canvas: Floats, scenes: Scenes, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _photograph(
+    canvas: Floats, scenes: SceneSettings, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Return the canvas as a camera sees it: blurred, with noise, (size, size, 3) in eight bits."""
     blur, noise = rng.uniform(0, scenes.blur), rng.uniform(0, scenes.noise)
     seen = cv2.merge(list(canvas))

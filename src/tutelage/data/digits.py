@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from tutelage.data.digit_scenes import Floats, Scene, Scenes, Whole, compose
+from tutelage.data.digit_scenes import Floats, Scene, SceneSettings, Whole, compose
 from tutelage.errors import ConfigError, DataError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ _JPEG = (
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
 
-VARIANTS: Mapping[str, Scenes] = {
-    "digits": Scenes(),
-    "digits:easy": Scenes(
+VARIANTS: Mapping[str, SceneSettings] = {
+    "digits": SceneSettings(),
+    "digits:easy": SceneSettings(
         size=96,
         train=200,
         val=60,
@@ -66,7 +66,7 @@ def build(
     *,
     variant: Literal["digits", "digits:easy"] = "digits",
     seed: int = 0,
-    scenes: Scenes | None = None,
+    scenes: SceneSettings | None = None,
 ) -> Path:
     """Make the data set below ``root``, once, and return its YOLO data yaml.
 
@@ -169,7 +169,7 @@ def _handwriting() -> tuple[Floats, Whole]:
     return glyphs / glyphs.max(axis=(1, 2), keepdims=True), np.asarray(data.target, np.int64)
 
 
-def _write(folder: Path, scenes: Scenes, seed: int, glyphs: Floats, label: Whole) -> None:
+def _write(folder: Path, scenes: SceneSettings, seed: int, glyphs: Floats, label: Whole) -> None:
     groups = split_digits(label)
     for number, split in enumerate(SPLITS):
         images, labels = folder / "images" / split, folder / "labels" / split

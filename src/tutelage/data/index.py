@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tutelage.data.findings import Finding
 
 
-class Item(NamedTuple):
+class IndexedImage(NamedTuple):
     """One image of an index.
 
     Attributes:
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 class DatasetIndex:
     """Images and boxes of one split, in flat arrays that worker processes share without copying.
 
-    Build one with :meth:`from_columns`; an :class:`Item` is a view made on access.
+    Build one with :meth:`from_columns`; an :class:`IndexedImage` is a view made on access.
 
     Attributes:
         names: Class names.
@@ -124,7 +124,7 @@ class DatasetIndex:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[IndexedImage]:
         return (self.item(position) for position in range(len(self)))
 
     def path(self, position: int) -> Path:
@@ -136,7 +136,7 @@ class DatasetIndex:
         start, end = self.path_offsets[position], self.path_offsets[position + 1]
         return os.fsdecode(self.path_bytes[start:end].tobytes())
 
-    def item(self, position: int) -> Item:
+    def item(self, position: int) -> IndexedImage:
         """Return the image at ``position``; its arrays are views.
 
         Raises:
@@ -146,7 +146,7 @@ class DatasetIndex:
             raise IndexError(f"image {position} of {len(self)}")
         width, height = self.sizes[position].tolist()
         own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
-        return Item(self.path(position), (width, height), self.boxes[own], self.labels[own])
+        return IndexedImage(self.path(position), (width, height), self.boxes[own], self.labels[own])
 
     @property
     def counts(self) -> NDArray[np.int64]:

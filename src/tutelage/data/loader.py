@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tutelage.config.schema import AugmentConfig
-from tutelage.data.dataset import DetectionDataset, EvaluationDataset, Loaded
+from tutelage.data.dataset import DetectionDataset, EvaluationDataset, LoadedSample
 from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY, centred
@@ -37,7 +37,7 @@ def training_loader(
     unlabelled: DatasetIndex | None = None,
     extra: int = 0,
     share: tuple[int, int] = (0, 1),
-) -> DataLoader[Loaded]:
+) -> DataLoader[LoadedSample]:
     """Make the loader of a training run.
 
     Call ``loader.batch_sampler.set_epoch(epoch)``, or ``set_epoch`` of the loader that Accelerate
@@ -109,7 +109,7 @@ def evaluation_loader(
     pad: float = 0.0,
     stride: int = 32,
     share: tuple[int, int] = (0, 1),
-) -> DataLoader[Loaded]:
+) -> DataLoader[LoadedSample]:
     """Make a loader that shows every image once, letterboxed, without augmentation.
 
     With ``pad`` 0 an image lies on its batch's canvas as
@@ -139,7 +139,7 @@ def evaluation_loader(
     return _loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
 
 
-def collate(loaded: Sequence[Loaded]) -> Batch:
+def collate(loaded: Sequence[LoadedSample]) -> Batch:
     """Put samples onto one canvas, centred in grey, and flatten their boxes.
 
     The canvas is as large as the largest asked for: batches that Accelerate fills up for the last
@@ -173,7 +173,7 @@ def _loader(
     batches: EpochBatches | MixedBatches,
     *,
     workers: int,
-) -> DataLoader[Loaded]:
+) -> DataLoader[LoadedSample]:
     return DataLoader(
         dataset,
         batch_sampler=batches,

@@ -9,7 +9,7 @@ from typing import Literal
 from tutelage.data.array_cache import cache_root
 from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.index import DatasetIndex
 from tutelage.errors import DataError, nearest, together
 
@@ -60,7 +60,7 @@ def open_splits(
     return found
 
 
-def open_whole(data: str | Path, split: Split, *, single_class: bool = False) -> Opened:
+def open_whole(data: str | Path, split: Split, *, single_class: bool = False) -> OpenedSplit:
     """Open one split with all that an examination needs; see :func:`open_dataset`.
 
     Raises:

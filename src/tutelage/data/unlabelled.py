@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from tutelage.data.dataset import DetectionDataset, Loaded
+from tutelage.data.dataset import DetectionDataset, LoadedSample
 from tutelage.data.sampler import EpochBatches, EpochSampler, Key, part
 
 
-class MixedDataset(Dataset[Loaded]):
+class MixedDataset(Dataset[LoadedSample]):
     """Two data sets one after the other; each is augmented with its own images only.
 
     Args:
@@ -27,7 +27,7 @@ class MixedDataset(Dataset[Loaded]):
     def __len__(self) -> int:
         return len(self.labelled) + len(self.unlabelled)
 
-    def __getitem__(self, key: Key) -> Loaded:
+    def __getitem__(self, key: Key) -> LoadedSample:
         first = len(self.labelled)
         if key.index < first:
             return self.labelled[key]

@@ -20,8 +20,20 @@ from tutelage.deploy.network import DeployedNetwork, quiet, traced
 from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import as_predictions, open_model
 from tutelage.deploy.source_model import origin_of
-from tutelage.deploy.verification_images import RealImages, images_to_quantise, images_to_verify
-from tutelage.deploy.verify import HALF_LIMIT, IMAGES, LIMIT, Check, Run, checks, difference
+from tutelage.deploy.verification_images import (
+    VerificationImages,
+    images_to_quantise,
+    images_to_verify,
+)
+from tutelage.deploy.verify import (
+    HALF_LIMIT,
+    IMAGES,
+    LIMIT,
+    Run,
+    VerificationCase,
+    checks,
+    difference,
+)
 from tutelage.errors import ConfigError, ExportError
 from tutelage.evaluation.predictor import predictor, trained_size
 from tutelage.evaluation.validate import validate
@@ -50,7 +62,7 @@ KINDS: Mapping[Format, _Kind] = {
 }
 
 
-class Exported(NamedTuple):
+class ExportResult(NamedTuple):
     """A finished export.
 
     Attributes:
@@ -70,7 +82,7 @@ class Exported(NamedTuple):
     difference: float
     images: int
     source: str
-    ways: tuple[Check, ...]
+    ways: tuple[VerificationCase, ...]
     float_ap: float | None = None
     int8_ap: float | None = None
 
@@ -90,7 +102,7 @@ def export(
     data: str | Path | None = None,
     images: str | Path | None = None,
     calibration: int = CALIBRATION,
-) -> Exported:
+) -> ExportResult:
     """Export a model for any batch and image size, and verify it against its checkpoint.
 
     Args:
@@ -139,7 +151,7 @@ def export(
                 fix="Add  --data data.yaml",
                 code="C26",
             )
-        integers = Integers(chosen, images_to_quantise(chosen, detector, count=calibration))
+        integers = QuantisationData(chosen, images_to_quantise(chosen, detector, count=calibration))
     job = _Job(
         title=kind.title,
         target=target,
@@ -178,7 +190,7 @@ def export(
         )
 
 
-class Integers(NamedTuple):
+class QuantisationData(NamedTuple):
     """What quantisation needs: a data set to score on, and pictures for the ranges."""
 
     data: str | Path
@@ -192,8 +204,8 @@ class _Job(NamedTuple):
     target: Path
     size: int
     limit: float
-    real: RealImages
-    ways: tuple[Check, ...]
+    real: VerificationImages
+    ways: tuple[VerificationCase, ...]
     checkpoint: Run
 
     def verify(
@@ -217,17 +229,17 @@ class _Job(NamedTuple):
         for file in sorted(stage.iterdir()):
             file.replace(self.target.with_name(file.name + suffix))
 
-    def done(self, stage: Path, metadata: Metadata, worst: float) -> Exported:
+    def done(self, stage: Path, metadata: Metadata, worst: float) -> ExportResult:
         """Finish with the files of the last step."""
         self.move(stage)
-        return Exported(
+        return ExportResult(
             self.target, metadata, worst, len(self.real.images), self.real.source, self.ways
         )
 
 
 def _export_program(
     program: ExportedProgram, job: _Job, metadata: Metadata, folder: Path
-) -> Exported:
+) -> ExportResult:
     path = folder / job.target.name
     _require_count(sum(x.numel() for x in program.parameters()), metadata.parameters)
     extra = {METADATA_FILE: json.dumps(metadata.model_dump(mode="json"))}
@@ -245,8 +257,8 @@ def _export_graph(
     folder: Path,
     *,
     suppression: Suppression | None,
-    integers: Integers | None,
-) -> Exported:
+    integers: QuantisationData | None,
+) -> ExportResult:
     from tutelage.deploy.onnx import count_parameters, to_onnx
 
     if job.target.suffix == ".onnx":

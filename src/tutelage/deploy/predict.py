@@ -16,7 +16,7 @@ from tutelage.deploy.sources import Frame, Source, read_frames
 from tutelage.errors import ConfigError, nearest
 from tutelage.evaluation.evaluate import to_original
 from tutelage.evaluation.nms import nms
-from tutelage.evaluation.predictor import Runnable
+from tutelage.evaluation.predictor import Predictor
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Detections
@@ -24,7 +24,7 @@ from tutelage.structures import Detections
 CONF, IOU, MAX_DETECTIONS, BATCH = 0.25, 0.45, 300, 8
 
 
-class Seen(NamedTuple):
+class PredictedFrame(NamedTuple):
     """A picture and what was found on it, in its own pixels."""
 
     frame: Frame
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 def predict(
-    model: str | Path | GraphDetector | Runnable,
+    model: str | Path | GraphDetector | Predictor,
     source: Source,
     *,
     conf: float = CONF,
@@ -88,7 +88,7 @@ def predict(
 
 
 def predict_each(
-    model: str | Path | GraphDetector | Runnable,
+    model: str | Path | GraphDetector | Predictor,
     source: Source,
     *,
     conf: float = CONF,
@@ -101,7 +101,7 @@ def predict_each(
     half: bool = False,
     device: str = "auto",
     batch: int = BATCH,
-) -> Iterator[Seen]:
+) -> Iterator[PredictedFrame]:
     """Yield pictures with their detections as they are found; arguments as in :func:`predict`.
 
     At most ``batch`` pictures are held in memory, however long a video is.
@@ -126,7 +126,7 @@ def predict_each(
             )
         for frame, (_, geometry), detections in zip(frames, fitted, found, strict=True):
             original = to_original(detections, geometry)
-            yield Seen(frame, original._replace(names=network.names))
+            yield PredictedFrame(frame, original._replace(names=network.names))
 
 
 def _batches(

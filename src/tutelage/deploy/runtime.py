@@ -15,7 +15,7 @@ from tutelage.deploy.metadata import MARK, RANDOM, Metadata
 from tutelage.deploy.optional_packages import openvino_core, require
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.predictor import Runnable, hardware, runnable
+from tutelage.evaluation.predictor import Predictor, hardware, runnable
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
 from tutelage.weights.file_type import existing_file
@@ -28,13 +28,13 @@ GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def open_model(
-    model: str | Path | GraphDetector | Runnable,
+    model: str | Path | GraphDetector | Predictor,
     device: str = "auto",
     *,
     augment: bool = False,
     half: bool = False,
     openvino: bool = False,
-) -> Runnable:
+) -> Predictor:
     """Open a run folder, a weight file, an ``.onnx`` or an OpenVINO ``.xml``.
 
     Args:
@@ -49,7 +49,7 @@ def open_model(
         MissingExtraError: Its runtime is not installed.
         ConfigError: The device is absent, or not one of the file's runtime.
     """
-    if isinstance(model, Runnable):
+    if isinstance(model, Predictor):
         return model
     suffix = "" if isinstance(model, GraphDetector) else Path(model).suffix.lower()
     if suffix == PT2:
@@ -90,7 +90,7 @@ def as_predictions(xyxy: Tensor, scores: Tensor) -> Predictions:
     return Predictions(xyxy, torch.logit(scores), None, level)
 
 
-def _onnx_runtime(path: Path, device: str) -> Runnable:
+def _onnx_runtime(path: Path, device: str) -> Predictor:
     session, metadata = _onnx_session(path, device)
     name = session.get_inputs()[0].name
     where = torch.device("cuda" if GPU in session.get_providers() else "cpu")
@@ -134,7 +134,7 @@ def _providers(device: str) -> list[Any]:
     return [CPU]
 
 
-def _openvino(path: Path, device: str) -> Runnable:
+def _openvino(path: Path, device: str) -> Predictor:
     model, metadata = _openvino_model(path, device)
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -170,7 +170,7 @@ def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
     )
 
 
-def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) -> Runnable:
+def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) -> Predictor:
     """Make a runtime's session look like a model of ours; it copies between host and device."""
 
     def network(images: Tensor) -> Arrays:
@@ -182,7 +182,7 @@ def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) ->
             return _spread(outputs[0], len(images), len(metadata.names))
         return as_predictions(*outputs)
 
-    return Runnable(
+    return Predictor(
         title=str(path),
         names=metadata.names,
         stride=metadata.stride,

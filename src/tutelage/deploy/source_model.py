@@ -16,7 +16,7 @@ from tutelage.weights.store import identity, load_header
 EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 
 
-class Origin(NamedTuple):
+class SourceModel(NamedTuple):
     """Where an export comes from.
 
     Attributes:
@@ -34,7 +34,7 @@ class Origin(NamedTuple):
     card: dict[str, Any]
 
 
-def origin_of(model: str | Path | GraphDetector) -> Origin:
+def origin_of(model: str | Path | GraphDetector) -> SourceModel:
     """Read a run folder or a weight file, or build an architecture with random weights.
 
     Raises:
@@ -42,10 +42,10 @@ def origin_of(model: str | Path | GraphDetector) -> Origin:
         ConfigError: There is no such architecture, or its yaml cannot be used.
     """
     if isinstance(model, GraphDetector):
-        return Origin(model, model.arch_name, Path(), None, {})
+        return SourceModel(model, model.arch_name, Path(), None, {})
     if is_architecture(model):
         detector = load(model)
-        return Origin(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
+        return SourceModel(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
     if Path(model).suffix.lower() in EXPORTED:
         raise WeightsError(
             f"{model} is an export already.",
@@ -62,4 +62,4 @@ def origin_of(model: str | Path | GraphDetector) -> Origin:
     scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None
     if isinstance(scores, dict):
         card["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
-    return Origin(detector, file.stem, file.parent, data, card)
+    return SourceModel(detector, file.stem, file.parent, data, card)

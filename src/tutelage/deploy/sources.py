@@ -26,7 +26,7 @@ One = str | Path | NDArray[np.uint8]
 Source = One | Sequence[One]
 
 
-class File(NamedTuple):
+class SourceFile(NamedTuple):
     """A file to look at, and its place below what was asked for."""
 
     path: Path
@@ -76,7 +76,9 @@ def read_frames(source: Source) -> Iterator[Frame]:
         raise DataError(f"Nothing could be read: {reason.rstrip('.')}.", code="D28")
 
 
-def _apart(found: list[list[File] | NDArray[np.uint8]]) -> list[list[File] | NDArray[np.uint8]]:
+def _apart(
+    found: list[list[SourceFile] | NDArray[np.uint8]],
+) -> list[list[SourceFile] | NDArray[np.uint8]]:
     """Name files from below what all sources have in common, if two would be called the same."""
     files = {
         file.path.absolute(): file.name for each in found if isinstance(each, list) for file in each
@@ -85,14 +87,14 @@ def _apart(found: list[list[File] | NDArray[np.uint8]]) -> list[list[File] | NDA
         return found
     root = Path(os.path.commonpath([path.parent for path in files]))
     return [
-        [File(file.path, file.path.absolute().relative_to(root)) for file in each]
+        [SourceFile(file.path, file.path.absolute().relative_to(root)) for file in each]
         if isinstance(each, list)
         else each
         for each in found
     ]
 
 
-def list_files(source: str | Path) -> list[File]:
+def list_files(source: str | Path) -> list[SourceFile]:
     """Return the images and videos of a source, sorted.
 
     Raises:
@@ -103,11 +105,11 @@ def list_files(source: str | Path) -> list[File]:
         names = sorted(_below(path))
         if not names:
             raise DataError(f"{source} holds no image and no video.", fix=_known(), code="D28")
-        return [File(path / name, name) for name in names]
+        return [SourceFile(path / name, name) for name in names]
     if path.is_file():
         if not _is_known(path.name):
             raise DataError(f"{source} is neither an image nor a video.", fix=_known(), code="D28")
-        return [File(path, Path(path.name))]
+        return [SourceFile(path, Path(path.name))]
     if glob.has_magic(str(path)):
         found = sorted(Path(each) for each in glob.iglob(str(path), recursive=True))  # noqa: PTH207  (absolute, too)
         chosen = [each for each in found if each.is_file() and _is_known(each.name)]
@@ -116,7 +118,7 @@ def list_files(source: str | Path) -> list[File]:
                 f"No image or video fits the pattern {source}.", fix=_known(), code="D28"
             )
         root = os.path.commonpath([each.parent for each in chosen])
-        return [File(each, each.relative_to(root)) for each in chosen]
+        return [SourceFile(each, each.relative_to(root)) for each in chosen]
     if "://" in str(source):
         raise DataError(
             f"{source} is an address.", fix="Download it first; nothing is fetched.", code="D28"
@@ -156,7 +158,7 @@ def _arrays(image: NDArray[np.uint8], number: int) -> Iterator[Frame]:
     yield Frame(name, name, None, image)
 
 
-def _frames(files: Iterable[File]) -> Iterator[Frame | DataError]:
+def _frames(files: Iterable[SourceFile]) -> Iterator[Frame | DataError]:
     for file in files:
         if is_video(file.name.name):
             yield from _video(file)
@@ -169,7 +171,7 @@ def _frames(files: Iterable[File]) -> Iterator[Frame | DataError]:
             yield Frame(file.path, file.name, None, image)
 
 
-def _video(file: File) -> Iterator[Frame | DataError]:
+def _video(file: SourceFile) -> Iterator[Frame | DataError]:
     capture, promised = cv2.VideoCapture(str(file.path)), 0.0
     try:
         rate, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0

@@ -19,7 +19,7 @@ from tutelage.models.graph import GraphDetector
 BUILT_IN = "digits"
 
 
-class RealImages(NamedTuple):
+class VerificationImages(NamedTuple):
     """Images, ``(h, w, 3)`` uint8 RGB each, and where they come from."""
 
     images: list[NDArray[np.uint8]]
@@ -28,7 +28,7 @@ class RealImages(NamedTuple):
 
 def images_to_verify(
     images: str | Path | None, given: str | Path | None, known: str | Path | None, *, count: int
-) -> RealImages:
+) -> VerificationImages:
     """Return some of the images given, else of a val split, else the built-in digits.
 
     Args:
@@ -43,7 +43,7 @@ def images_to_verify(
     """
     if images is not None:
         frames = islice(read_frames(images), count)
-        return RealImages([frame.image for frame in frames], str(images))
+        return VerificationImages([frame.image for frame in frames], str(images))
     if given is not None:
         return images_of(given, "val", count=count)
     for each in (known, BUILT_IN):
@@ -73,7 +73,7 @@ def images_to_quantise(
     return images_of(data, "train", count=count).images
 
 
-def images_of(data: str | Path, split: Split, *, count: int) -> RealImages:
+def images_of(data: str | Path, split: Split, *, count: int) -> VerificationImages:
     """Return images of a data set, evenly spread over a split.
 
     Raises:
@@ -82,4 +82,6 @@ def images_of(data: str | Path, split: Split, *, count: int) -> RealImages:
     """
     index = open_dataset(data, split)
     chosen = np.unique(np.linspace(0, len(index) - 1, count).round().astype(int)).tolist()
-    return RealImages([read_image(index.path(each)) for each in chosen], f"{split} of {data}")
+    return VerificationImages(
+        [read_image(index.path(each)) for each in chosen], f"{split} of {data}"
+    )

@@ -22,17 +22,17 @@ IMAGES = 8
 Run = Callable[[Tensor], Predictions]
 
 
-class Check(NamedTuple):
+class VerificationCase(NamedTuple):
     """A way to show images to a network: how many at once, on what canvas ``(h, w)``."""
 
     batch: int
     canvas_hw: tuple[int, int]
 
 
-def checks(image_size: int, stride: int) -> tuple[Check, Check]:
+def checks(image_size: int, stride: int) -> tuple[VerificationCase, VerificationCase]:
     """Return two ways that differ in batch, height to width, and size."""
     square = (image_size, image_size)
-    return Check(1, square), Check(3, (image_size, image_size + stride))
+    return VerificationCase(1, square), VerificationCase(3, (image_size, image_size + stride))
 
 
 @torch.inference_mode()
@@ -40,7 +40,7 @@ def difference(
     expected: Run,
     found: Run,
     images: Sequence[NDArray[np.uint8]],
-    ways: Sequence[Check],
+    ways: Sequence[VerificationCase],
     *,
     suppression: Suppression | None = None,
 ) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.deploy.draw import annotate
-from tutelage.deploy.predict import Seen
+from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame
 from tutelage.errors import ConfigError
 from tutelage.weights.store import atomic_write, atomic_write_text
@@ -21,10 +21,10 @@ from tutelage.weights.store import atomic_write, atomic_write_text
 VIDEO = ".mp4"
 
 
-class Saver(Protocol):
+class Writer(Protocol):
     """Writes what was seen."""
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: PredictedFrame) -> None:
         """Write a picture's detections, or keep them for :meth:`close`."""
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class _Places:
         )
 
 
-class Pictures:
+class PictureWriter:
     """Annotated pictures and videos in a folder.
 
     Args:
@@ -66,7 +66,7 @@ class Pictures:
         self._writer: cv2.VideoWriter | None = None
         self._source: Path | None = None
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: PredictedFrame) -> None:
         """Write a picture, or a frame of a video.
 
         Raises:
@@ -110,7 +110,7 @@ class Pictures:
             self._writer.write(picture)
 
 
-class Labels:
+class LabelWriter:
     """One YOLO label file per picture or frame: class, cx, cy, w, h as shares of the picture.
 
     Args:
@@ -124,7 +124,7 @@ class Labels:
     def __init__(self, folder: str | Path, *, scores: bool = False) -> None:
         self._places, self.scores = _Places("--save-txt", folder), scores
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: PredictedFrame) -> None:
         """Write a label file; an empty one where nothing was found."""
         frame, found = seen
         height, width = frame.image.shape[:2]
@@ -145,7 +145,7 @@ class Labels:
         """Nothing is left."""
 
 
-class CocoFile:
+class CocoWriter:
     """All detections as one COCO file, which ``pycocotools.coco.COCO`` reads.
 
     Args:
@@ -164,7 +164,7 @@ class CocoFile:
         self._annotations: list[dict[str, Any]] = []
         self._names: tuple[str, ...] = ()
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: PredictedFrame) -> None:
         """Keep a picture's detections."""
         frame, found = seen
         height, width = frame.image.shape[:2]

@@ -23,7 +23,7 @@ class Suggestion(NamedTuple):
     reason: str
 
 
-class Case(NamedTuple):
+class AdviceInput(NamedTuple):
     """What the rules judge.
 
     Attributes:
@@ -51,13 +51,13 @@ class Case(NamedTuple):
     weak: bool
 
 
-def suggestions(case: Case) -> Iterator[Suggestion]:
+def suggestions(case: AdviceInput) -> Iterator[Suggestion]:
     """Yield what the rules say, the most important first."""
     for rule in RULES:
         yield from rule(case)
 
 
-def _teacher(case: Case) -> Iterator[Suggestion]:
+def _teacher(case: AdviceInput) -> Iterator[Suggestion]:
     if case.weak:
         yield Suggestion(
             "tutelage train --weights <teacher> --data <data>",
@@ -66,7 +66,7 @@ def _teacher(case: Case) -> Iterator[Suggestion]:
         )
 
 
-def _layers(case: Case) -> Iterator[Suggestion]:
+def _layers(case: AdviceInput) -> Iterator[Suggestion]:
     wider = sum(tap.channels for tap in case.head_inputs) > sum(tap.channels for tap in case.taps)
     asked = case.features and not case.given_layers
     if asked and wider and case.taps[0].channels < NARROW:
@@ -79,7 +79,7 @@ def _layers(case: Case) -> Iterator[Suggestion]:
         )
 
 
-def _similar(case: Case) -> Iterator[Suggestion]:
+def _similar(case: AdviceInput) -> Iterator[Suggestion]:
     if not case.features:
         return
     alike = [tap.key for tap, cka in zip(case.taps, case.similarity, strict=True) if cka >= ALIKE]
@@ -93,7 +93,7 @@ def _similar(case: Case) -> Iterator[Suggestion]:
         )
 
 
-def _methods(case: Case) -> Iterator[Suggestion]:
+def _methods(case: AdviceInput) -> Iterator[Suggestion]:
     if case.comparable and not case.predictions:
         yield Suggestion(
             "--method bckd",
@@ -102,7 +102,7 @@ def _methods(case: Case) -> Iterator[Suggestion]:
         )
 
 
-def _weights(case: Case) -> Iterator[Suggestion]:
+def _weights(case: AdviceInput) -> Iterator[Suggestion]:
     for name, (found, wanted) in case.fixed.items():
         if not wanted / FAR <= found <= wanted * FAR:
             yield Suggestion(
@@ -119,5 +119,5 @@ def _weights(case: Case) -> Iterator[Suggestion]:
         )
 
 
-Rule = Callable[[Case], Iterator[Suggestion]]
+Rule = Callable[[AdviceInput], Iterator[Suggestion]]
 RULES: tuple[Rule, ...] = (_teacher, _layers, _similar, _methods, _weights)

@@ -17,16 +17,16 @@ import torch
 from tutelage.config.schema import Config, MethodConfig
 from tutelage.distill import METHODS, Method, Need
 from tutelage.distill.cka import map_similarity
-from tutelage.doctor.advice import Case, suggestions
+from tutelage.doctor.advice import AdviceInput, suggestions
 from tutelage.doctor.findings import (
     STAGES,
+    DoctorFinding,
     Entry,
-    Finding,
-    Level,
-    Measured,
-    Stage,
+    ExaminationStage,
+    LayerPairReport,
+    MethodReport,
     StepCost,
-    Worth,
+    TeacherScores,
 )
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
@@ -35,12 +35,12 @@ from tutelage.run.preflight.before_training import outdone
 from tutelage.run.preflight.teacher_scores import worth
 from tutelage.run.preflight.warnings import at_outset
 from tutelage.run.preflight.wiring import preflight
-from tutelage.setup.build import Parts, assemble
-from tutelage.setup.distillation import Lesson, Teaching, join
+from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.distillation import DistillationSetup, MethodBinding, join
 from tutelage.structures import Batch, Output, Tap
 from tutelage.teachers import Teacher, fingerprint
-from tutelage.teachers.clock import Asked
-from tutelage.train.gradient_ratio import Reading, buffers_restored, measure
+from tutelage.teachers.clock import CachedTeachers
+from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measure
 from tutelage.train.task import Task
 
 IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
@@ -71,7 +71,7 @@ def examine(
     Raises:
         UserError: The parts cannot be built: data, model, teacher, layers, image size, device.
     """
-    yield Stage(STAGES[0], 0)
+    yield ExaminationStage(STAGES[0], 0)
     parts = assemble(config, origins)
     if parts.teaching is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
@@ -81,22 +81,22 @@ def examine(
         raise DataError(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
-    yield Stage(STAGES[1], 1)
+    yield ExaminationStage(STAGES[1], 1)
     judged = list(_judged(parts, parts.teaching))
     yield from judged
-    yield Stage(STAGES[2], 2)
+    yield ExaminationStage(STAGES[2], 2)
     fitting: list[Candidate] = []
     first = few(batches[0])
     for found in _wired(parts, parts.teaching, first, all_methods=all_methods):
-        if isinstance(found, Finding):
+        if isinstance(found, DoctorFinding):
             yield found
         else:
             fitting.append(found)
     for notice in at_outset(parts, [first]):
-        yield Finding(notice.level, notice.text)
+        yield DoctorFinding(notice.level, notice.text)
     if config.model.weights is None:
-        yield Finding("info", "The student is untrained: a CKA near 0 is what to expect.")
-    yield Stage(STAGES[3], 3)
+        yield DoctorFinding("info", "The student is untrained: a CKA near 0 is what to expect.")
+    yield ExaminationStage(STAGES[3], 3)
     teaching, methods = parts.teaching, {}
     if fitting:  # in the order in which several teachers are joined
         fitting.sort(key=lambda candidate: candidate.config.teacher or 0)
@@ -105,13 +105,13 @@ def examine(
         methods = dict(zip(teaching.methods, fitting, strict=True))
     task = _task(parts, teaching, list(methods))
     device = parts.accelerator.device
-    teacher = Asked(teaching.panel, device)
+    teacher = CachedTeachers(teaching.panel, device)
     levels = list(_levels(task, teaching, teacher, batches))
     yield from levels
-    yield Stage(STAGES[4], 4)
+    yield ExaminationStage(STAGES[4], 4)
     shares = {name: candidate.share for name, candidate in methods.items()}
     balanced = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
-    reading = Reading({}, {})
+    reading = WeightReading({}, {})
     if shares:
         reading = measure(
             task,
@@ -120,7 +120,7 @@ def examine(
             shares,
             settle=lambda name, found: found if name in balanced else [1.0] * len(found),
         )
-    yield Stage(STAGES[5], 5)
+    yield ExaminationStage(STAGES[5], 5)
     yield _cost(task, teacher, batches[0], device)
     measured = [
         _measured(
@@ -136,7 +136,9 @@ def examine(
     yield from suggestions(_case(parts, teaching, first, judged, levels, own))
 
 
-def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
+def _judged(
+    parts: RunParts, teaching: DistillationSetup
+) -> Iterator[TeacherScores | DoctorFinding]:
     """Yield what each teacher is worth on val, and whether a trained student is better already."""
     known: dict[str, float] = {}
     for number, record in enumerate(teaching.records):
@@ -144,19 +146,19 @@ def _judged(parts: Parts, teaching: Teaching) -> Iterator[Worth | Finding]:
         try:
             scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
         except TeacherError as error:
-            yield Finding("error", error.what, error.fix)
+            yield DoctorFinding("error", error.what, error.fix)
             continue
-        yield Worth(source, scores)
+        yield TeacherScores(source, scores)
         if scores is None:
-            yield Finding("warning", f"{source} and the data share no class name.")
+            yield DoctorFinding("warning", f"{source} and the data share no class name.")
         else:
             known[source] = scores["AP"]
-    yield from (Finding("warning", text) for text in outdone(parts, known))
+    yield from (DoctorFinding("warning", text) for text in outdone(parts, known))
 
 
 def _wired(
-    parts: Parts, teaching: Teaching, batch: Batch, *, all_methods: bool
-) -> Iterator[Candidate | Finding]:
+    parts: RunParts, teaching: DistillationSetup, batch: Batch, *, all_methods: bool
+) -> Iterator[Candidate | DoctorFinding]:
     """Yield every method that passes the pre-flight, and what is wrong with the others."""
     teachers = teaching.panel.teachers
     several = len(teachers) > 1
@@ -176,7 +178,7 @@ def _wired(
             try:
                 alone = _joined(parts, [MethodConfig(name=name)], [teacher])
             except UserError as error:
-                yield Finding("info", f"{name} does not fit: {error.what}")
+                yield DoctorFinding("info", f"{name} does not fit: {error.what}")
                 continue
             config = MethodConfig(name=name, teacher=number if several else None)
             yield _fault(parts, alone, name, batch, "info") or Candidate(
@@ -184,18 +186,20 @@ def _wired(
             )
 
 
-def _wanted(parts: Parts, method: Method) -> float:
+def _wanted(parts: RunParts, method: Method) -> float:
     """Return how strongly a method should teach if it were alone."""
     return parts.config.distill.ratio or method.ratio
 
 
-def _joined(parts: Parts, methods: Sequence[MethodConfig], teachers: Sequence[Teacher]) -> Teaching:
+def _joined(
+    parts: RunParts, methods: Sequence[MethodConfig], teachers: Sequence[Teacher]
+) -> DistillationSetup:
     """Return the run's networks with other methods."""
     config = parts.config.distill.model_copy(update={"methods": tuple(methods)})
     return join(config, parts.student, teachers)
 
 
-def _task(parts: Parts, teaching: Teaching, names: Sequence[str]) -> Task:
+def _task(parts: RunParts, teaching: DistillationSetup, names: Sequence[str]) -> Task:
     """Return a task of some methods, their weights not applied."""
     methods = {name: teaching.methods[name] for name in names}
     views = {name: teaching.views[name] for name in names}
@@ -204,12 +208,12 @@ def _task(parts: Parts, teaching: Teaching, names: Sequence[str]) -> Task:
 
 
 def _fault(
-    parts: Parts,
-    teaching: Teaching,
+    parts: RunParts,
+    teaching: DistillationSetup,
     name: str,
     batch: Batch,
     level: Literal["error", "info"],
-) -> Finding | None:
+) -> DoctorFinding | None:
     try:
         preflight(
             _task(parts, teaching, [name]),
@@ -218,14 +222,14 @@ def _fault(
             batch,
         )
     except UserError as error:
-        return Finding(level, error.what, error.fix if level == "error" else "")
+        return DoctorFinding(level, error.what, error.fix if level == "error" else "")
     return None
 
 
 @torch.no_grad()
 def _levels(
-    task: Task, teaching: Teaching, teacher: Asked, batches: Sequence[Batch]
-) -> Iterator[Level]:
+    task: Task, teaching: DistillationSetup, teacher: CachedTeachers, batches: Sequence[Batch]
+) -> Iterator[LayerPairReport]:
     with buffers_restored(task):
         task.train()
         ours = [task.student(b.images, teaching.taps, head=False).taps for b in batches]
@@ -242,12 +246,12 @@ def _levels(
             size = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
             values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
             known = [value for value in values if np.isfinite(value)]
-            yield Level(
+            yield LayerPairReport(
                 mine, other, lesson.teacher + 1, size, float(np.mean(known)) if known else nan
             )
 
 
-def _cost(task: Task, teacher: Asked, batch: Batch, device: torch.device) -> StepCost:
+def _cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.device) -> StepCost:
     plain = Task(task.student, task.criterion)
 
     def step() -> None:
@@ -260,7 +264,9 @@ def _cost(task: Task, teacher: Asked, batch: Batch, device: torch.device) -> Ste
     return StepCost(len(batch.images), milliseconds, teacher.milliseconds())
 
 
-def _added(task: Task, name: str, teacher: Asked, batch: Batch, device: torch.device) -> float:
+def _added(
+    task: Task, name: str, teacher: CachedTeachers, batch: Batch, device: torch.device
+) -> float:
     """Return the time of a method alone, forward and back to what it compares.
 
     The student's own passes are the same with and without it.
@@ -284,7 +290,9 @@ def _added(task: Task, name: str, teacher: Asked, batch: Batch, device: torch.de
     return found
 
 
-def _measured(name: str, lesson: Lesson, reading: Reading, milliseconds: float) -> Measured:
+def _measured(
+    name: str, lesson: MethodBinding, reading: WeightReading, milliseconds: float
+) -> MethodReport:
     given = lesson.config.weight
     weight = reading.weights[name] if given == "auto" else float(given)
     low, middle, high = (
@@ -295,21 +303,21 @@ def _measured(name: str, lesson: Lesson, reading: Reading, milliseconds: float) 
         tap.key: weight * median(values)
         for tap, values in zip(lesson.pairs.student, each, strict=True)
     }
-    return Measured(name, weight, given != "auto", (low, middle, high), levels, milliseconds)
+    return MethodReport(name, weight, given != "auto", (low, middle, high), levels, milliseconds)
 
 
 def _case(
-    parts: Parts,
-    teaching: Teaching,
+    parts: RunParts,
+    teaching: DistillationSetup,
     batch: Batch,
-    judged: Sequence[Worth | Finding],
-    levels: Sequence[Level],
-    own: Sequence[Measured],
-) -> Case:
+    judged: Sequence[TeacherScores | DoctorFinding],
+    levels: Sequence[LayerPairReport],
+    own: Sequence[MethodReport],
+) -> AdviceInput:
     student, distill = parts.student, parts.config.distill
     taps = student.tap(list(dict.fromkeys(level.student.key for level in levels)))
     predictions = parts.bare.needs_predictions
-    return Case(
+    return AdviceInput(
         taps=taps,
         head_inputs=student.tap(student.layers[-1].sources),
         given_layers=bool(distill.student_kd_layers or distill.teacher_kd_layers),
@@ -327,11 +335,11 @@ def _case(
             if m.fixed
         },
         automatic={m.name: m.weight for m in own if not m.fixed},
-        weak=any(isinstance(j, Finding) for j in judged),
+        weak=any(isinstance(j, DoctorFinding) for j in judged),
     )
 
 
-def _comparable(parts: Parts, batch: Batch) -> bool:
+def _comparable(parts: RunParts, batch: Batch) -> bool:
     """Whether the predictions of all teachers can be compared with the student's."""
     teachers = parts.teaching.panel.teachers if parts.teaching else ()
     try:

@@ -11,14 +11,14 @@ from tutelage.structures import Tap
 STAGES = ("networks and data", "teacher's AP", "wiring", "similarity", "gradients", "cost")
 
 
-class Stage(NamedTuple):
+class ExaminationStage(NamedTuple):
     """The next part begins; ``number`` of them are done."""
 
     title: str
     number: int
 
 
-class Finding(NamedTuple):
+class DoctorFinding(NamedTuple):
     """Something to know; an error would keep a run from starting."""
 
     level: Literal["error", "warning", "info"]
@@ -26,14 +26,14 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-class Worth(NamedTuple):
+class TeacherScores(NamedTuple):
     """The teacher on this val split: its scores, None where it shares no class name."""
 
     source: str
     scores: Mapping[str, float] | None
 
 
-class Level(NamedTuple):
+class LayerPairReport(NamedTuple):
     """A pair of layers: the teacher, counted from 1, the size of its map, linear CKA of both."""
 
     student: Tap
@@ -43,7 +43,7 @@ class Level(NamedTuple):
     similarity: float
 
 
-class Measured(NamedTuple):
+class MethodReport(NamedTuple):
     """A method at work.
 
     Attributes:
@@ -71,4 +71,12 @@ class StepCost(NamedTuple):
     teacher: float
 
 
-Entry = Stage | Finding | Worth | Level | Measured | StepCost | Suggestion
+Entry = (
+    ExaminationStage
+    | DoctorFinding
+    | TeacherScores
+    | LayerPairReport
+    | MethodReport
+    | StepCost
+    | Suggestion
+)

@@ -11,7 +11,7 @@ from tutelage.evaluation.bootstrap import (
     resampled,
     sentence,
 )
-from tutelage.evaluation.evaluate import Found, collect, evaluate, merge
+from tutelage.evaluation.evaluate import EvaluatedDetections, collect, evaluate, merge
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.scores import ClassScore, Scores, score
 from tutelage.evaluation.speed import Latency, latency
@@ -19,7 +19,7 @@ from tutelage.evaluation.speed import Latency, latency
 __all__ = [
     "ClassScore",
     "Difference",
-    "Found",
+    "EvaluatedDetections",
     "Latency",
     "Scores",
     "collect",

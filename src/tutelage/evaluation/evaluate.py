@@ -21,7 +21,7 @@ from tutelage.structures import Batch, Detections, Predictions
 Geometry = Callable[[int, tuple[int, int]], Letterbox]
 
 
-class Found(NamedTuple):
+class EvaluatedDetections(NamedTuple):
     """The detections on some images of an index.
 
     Attributes:
@@ -91,7 +91,7 @@ def collect(
     class_map: Mapping[int, int] | None = None,
     limit: int | None = None,
     letterbox: Geometry | None = None,
-) -> Found:
+) -> EvaluatedDetections:
     """Return the detections on the images of a loader; arguments as in :func:`evaluate`.
 
     With several processes, each collects its share; :func:`merge` joins them.
@@ -116,10 +116,10 @@ def collect(
                 lies = geometry(position, canvas_hw)
                 rows[position] = _rows(position, to_original(detections, lies))
     table = np.concatenate([np.zeros((0, 7)), *rows.values()])
-    return Found(table, np.array(list(rows), np.int64))
+    return EvaluatedDetections(table, np.array(list(rows), np.int64))
 
 
-def merge(parts: Iterable[Found]) -> Found:
+def merge(parts: Iterable[EvaluatedDetections]) -> EvaluatedDetections:
     """Join the findings of several processes; an image found twice (as padding) counts once."""
     rows: list[Table] = [np.zeros((0, 7))]
     seen: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
@@ -127,7 +127,7 @@ def merge(parts: Iterable[Found]) -> Found:
         new = np.setdiff1d(part.images, np.concatenate(seen))
         rows.append(part.table[np.isin(part.table[:, 0], new)])
         seen.append(new)
-    return Found(np.concatenate(rows), np.sort(np.concatenate(seen)))
+    return EvaluatedDetections(np.concatenate(rows), np.sort(np.concatenate(seen)))
 
 
 def to_original(detections: Detections, letterbox: Letterbox) -> Detections:

@@ -25,7 +25,7 @@ DEFAULT_SIZE, LARGE_SIZE = 640, 1280  # pixels; the official models of stride 64
 LARGEST_SIZE = 8192  # that a file may ask for
 
 
-class Runnable(NamedTuple):
+class Predictor(NamedTuple):
     """A model that is ready to find objects, whatever runs it: torch or another runtime.
 
     Attributes:
@@ -71,7 +71,7 @@ def runnable(
     *,
     augment: bool = False,
     half: bool = False,
-) -> Runnable:
+) -> Predictor:
     """Make a checkpoint ready: folded, in evaluation mode, on its device.
 
     Args:
@@ -91,7 +91,7 @@ def runnable(
     detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
     folded = detector.fused().eval().to(device)
     run = predictor(half_precision(folded) if half else folded, augment=augment)
-    return Runnable(
+    return Predictor(
         title=detector.arch_name if isinstance(model, GraphDetector) else str(model),
         names=detector.names,
         stride=max(detector.strides),

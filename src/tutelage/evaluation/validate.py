@@ -11,7 +11,7 @@ from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
-from tutelage.evaluation.predictor import Runnable, runnable
+from tutelage.evaluation.predictor import Predictor, runnable
 from tutelage.evaluation.scores import Scores
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def validate(
-    model: str | Path | GraphDetector | Runnable,
+    model: str | Path | GraphDetector | Predictor,
     *,
     data: str | Path,
     split: Literal["train", "val", "test"] = "val",
@@ -59,7 +59,7 @@ def validate(
         ConfigError: The device is absent, or the size does not fit the model's strides.
     """
     found = model
-    if not isinstance(found, Runnable):
+    if not isinstance(found, Predictor):
         found = runnable(found, choose_device(device), augment=augment, half=half)
     found.warn(conf)
     size = image_size if image_size is not None else found.image_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tutelage.models.build import build, load, load_weights
 from tutelage.models.catalog import ARCHITECTURES
-from tutelage.models.cost import Cost, LayerRow, cost, describe
+from tutelage.models.cost import LayerListing, ModelCost, cost, describe
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector, LayerInfo
 from tutelage.models.transfer import TransferReport, transfer
@@ -13,11 +13,11 @@ from tutelage.models.weight_file import Checkpoint, read_checkpoint
 __all__ = [
     "ARCHITECTURES",
     "Checkpoint",
-    "Cost",
+    "ModelCost",
     "Detector",
     "GraphDetector",
     "LayerInfo",
-    "LayerRow",
+    "LayerListing",
     "TransferReport",
     "build",
     "cost",

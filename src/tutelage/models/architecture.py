@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GraphRow:
     """One row of the graph.
 
     Attributes:
@@ -83,7 +83,7 @@ class Architecture(NamedTuple):
     image_channels: int
     activation: Activation
     anchors: tuple[tuple[tuple[float, float], ...], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[GraphRow, ...]
     levels: dict[str, int]
     family: Family
     mapping: dict[str, Any]
@@ -174,7 +174,7 @@ def _default_activation(arch: Mapping[str, Any], faults: list[str]) -> Activatio
 
 def _rows(
     arch: Mapping[str, Any], classes: int, depth: float, faults: list[str]
-) -> tuple[Row, ...]:
+) -> tuple[GraphRow, ...]:
     written: list[Any] = []
     for part in ("backbone", "head"):
         value = arch.get(part)
@@ -182,7 +182,7 @@ def _rows(
             faults.append(f"'{part}' must be a list of rows [from, number, module, args]")
         else:
             written.extend(cast("list[Any]", value))
-    rows: list[Row] = []
+    rows: list[GraphRow] = []
     for index, row in enumerate(written):
         text = f"row {index} {_shown(row)}"
         try:
@@ -192,7 +192,7 @@ def _rows(
     return tuple(rows) if len(rows) == len(written) else ()
 
 
-def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: bool) -> Row:
+def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: bool) -> GraphRow:
     if not isinstance(row, list) or len(cast("list[Any]", row)) != 4:
         raise ValueError("a row has four parts: from, number, module, args")
     source, number, block, args = cast("list[Any]", row)
@@ -212,7 +212,7 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     sources = _sources(index, source)
     if block in HEADS and len(sources) % HEADS[block].maps_per_level:
         raise ValueError(f"{block} reads as many auxiliary rows as lead rows, got {len(sources)}")
-    return Row(index, sources, count, block, parsed, text)
+    return GraphRow(index, sources, count, block, parsed, text)
 
 
 def _check_block(block: Any, *, last: bool) -> None:
@@ -279,7 +279,7 @@ def parse_argument(value: Any, classes: int) -> Any:
     return text
 
 
-def _level_count(rows: tuple[Row, ...]) -> int:
+def _level_count(rows: tuple[GraphRow, ...]) -> int:
     return len(rows[-1].sources) // HEADS[rows[-1].block].maps_per_level if rows else 0
 
 
@@ -321,7 +321,7 @@ def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:
     return found
 
 
-def _family(value: Any, rows: tuple[Row, ...], faults: list[str]) -> Family:
+def _family(value: Any, rows: tuple[GraphRow, ...], faults: list[str]) -> Family:
     if value is not None:
         if value in ("yolov7", "yolov5"):
             return value

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from tutelage.errors import ConfigError, nearest
-from tutelage.models.architecture import Architecture, Row, read_architecture
+from tutelage.models.architecture import Architecture, GraphRow, read_architecture
 
 
 class Variant(NamedTuple):
@@ -112,7 +112,7 @@ def _outline(arch: Architecture) -> list[tuple[Any, ...]]:
     return [*rows, (arch.lead, 1, "head", ())]
 
 
-def _activation(row: Row, arch: Architecture) -> tuple[str, ...]:
+def _activation(row: GraphRow, arch: Architecture) -> tuple[str, ...]:
     """The activation of a convolution, in words that can be compared."""
     if row.block != "Conv":
         return ()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.architecture import IMAGE, Architecture, Row
+from tutelage.models.architecture import IMAGE, Architecture, GraphRow
 from tutelage.models.blocks import BLOCKS
 from tutelage.models.blocks.conv import Conv
 from tutelage.models.blocks.rep import RepConv
@@ -46,7 +46,7 @@ class LayerInfo(NamedTuple):
     repeats: int
 
 
-class Parts(NamedTuple):
+class BuiltGraph(NamedTuple):
     """The modules of a graph and what is known of them."""
 
     body: list[nn.Module]
@@ -54,7 +54,7 @@ class Parts(NamedTuple):
     layers: tuple[LayerInfo, ...]
 
 
-def construct(arch: Architecture) -> Parts:
+def construct(arch: Architecture) -> BuiltGraph:
     """Make all modules of ``arch``.
 
     Raises:
@@ -79,10 +79,10 @@ def construct(arch: Architecture) -> Parts:
     row = arch.rows[-1]
     head = _make_head(row, arch, [maps[source] for source in row.sources])
     outputs = len(arch.anchors[0]) * (5 + arch.classes)
-    return Parts(body, head, (*layers, _info(row, outputs, 0)))
+    return BuiltGraph(body, head, (*layers, _info(row, outputs, 0)))
 
 
-def _make(row: Row, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
+def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
     block = BLOCKS[row.block]
     plan = block.rule(Scope(inputs, row.count, arch.scale, arch.activation), row.args)
     with torch.device("meta"):  # a yaml may ask for more than any machine has
@@ -94,7 +94,7 @@ def _make(row: Row, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Mod
     return copies[0] if len(copies) == 1 else nn.Sequential(*copies), plan.channels
 
 
-def _make_head(row: Row, arch: Architecture, inputs: list[Tensor]) -> Detect:
+def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Detect:
     strides: list[int] = []
     for source, x in zip(row.sources, inputs, strict=True):
         stride, rest = divmod(PROBE, x.shape[-2])
@@ -120,12 +120,12 @@ def _make_head(row: Row, arch: Architecture, inputs: list[Tensor]) -> Detect:
     )
 
 
-def _info(row: Row, channels: int, stride: int) -> LayerInfo:
+def _info(row: GraphRow, channels: int, stride: int) -> LayerInfo:
     sources = tuple("image" if source == IMAGE else str(source) for source in row.sources)
     return LayerInfo(str(row.index), row.block, channels, stride, sources, row.count)
 
 
-def default_levels(arch: Architecture, parts: Parts) -> Mapping[str, str]:
+def default_levels(arch: Architecture, parts: BuiltGraph) -> Mapping[str, str]:
     """Name one tap per pyramid level after its stride: p3 has stride 8, p4 16, and so on.
 
     The tap is the input of the head; where that input is a 3 x 3 Conv or a RepConv that feeds

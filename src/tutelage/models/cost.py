@@ -12,7 +12,7 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.meta_device import gflops, image
 
 
-class Cost(NamedTuple):
+class ModelCost(NamedTuple):
     """Parameters, and operations per image in 1e9 (two per multiply-add of the convolutions)."""
 
     parameters: int
@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
+class LayerListing:
     """One layer for a listing.
 
     Attributes:
@@ -43,7 +43,7 @@ class LayerRow:
     level: str
 
 
-def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> Cost:
+def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> ModelCost:
     """Count parameters and operations of a detector as it is, folded or not.
 
     Args:
@@ -57,12 +57,12 @@ def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> Cost:
     channels = detector.arch.get("ch", 3) if isinstance(detector, GraphDetector) else 3
     x = image(_pair(image_size), channels).to(parameters[0].dtype)
     two = torch.cat((x, x))  # a single value per channel would be too few for BatchNorm in training
-    return Cost(sum(p.numel() for p in parameters), gflops(detector, [two]) / 2)
+    return ModelCost(sum(p.numel() for p in parameters), gflops(detector, [two]) / 2)
 
 
 def describe(
     detector: GraphDetector, image_size: int | tuple[int, int] = 640
-) -> tuple[LayerRow, ...]:
+) -> tuple[LayerListing, ...]:
     """List the layers of a graph with their output sizes.
 
     Args:
@@ -76,7 +76,7 @@ def describe(
     marks = {key: level for level, key in detector.levels.items()}
     marks.update((str(row), "auxiliary") for row in detector.auxiliary)
     return tuple(
-        LayerRow(
+        LayerListing(
             index=int(info.key),
             block=info.block if info.repeats == 1 else f"{info.block} x{info.repeats}",
             sources=info.sources,

@@ -15,7 +15,7 @@ _ANCHORS = re.compile(r"model\.(\d+)\.anchors")
 _TRAINED = {"IDetect": 1, "IAuxDetect": 2}  # heads with implicit vectors: maps per level
 
 
-class Head(NamedTuple):
+class HeadForm(NamedTuple):
     """Where the head of a state is.
 
     Attributes:
@@ -31,12 +31,12 @@ class Head(NamedTuple):
         return f"model.{self.row}.{part}"
 
 
-def head_of(state: Mapping[str, Tensor]) -> Head | None:
+def head_of(state: Mapping[str, Tensor]) -> HeadForm | None:
     """Find the head of a state by its anchors."""
     for key, value in reversed(list(state.items())):
         found = _ANCHORS.fullmatch(key)
         if found:
-            return Head(int(found[1]), len(value) if value.dim() else 0)
+            return HeadForm(int(found[1]), len(value) if value.dim() else 0)
     return None
 
 
@@ -80,7 +80,7 @@ def fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, 
     return {key: fits[source] for key, source in renamed.items()}
 
 
-def _folded(state: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
+def _folded(state: Mapping[str, Tensor], head: HeadForm) -> dict[str, Tensor]:
     """The convolutions ``im * conv(x + ia)`` of a head as plain ones."""
     folded: dict[str, Tensor] = {}
     for level in range(head.levels):

@@ -24,7 +24,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", 
 
 
 @dataclass(frozen=True)
-class Summary:
+class WeightFileSummary:
     """What is in a weight file.
 
     Attributes:
@@ -62,7 +62,7 @@ class Summary:
     holds: dict[str, str]
 
 
-def summarise(source: str | Path) -> Summary:
+def summarise(source: str | Path) -> WeightFileSummary:
     """Look into a run folder, a ``.safetensors``, a ``last.pt`` or a foreign ``.pt``.
 
     Raises:
@@ -105,7 +105,7 @@ def _summary(
     head: str = "",
     date: str = "",
     epoch: int | None = None,
-) -> Summary:
+) -> WeightFileSummary:
     words, classes = _form(state, arch, head)
     arch = arch or identify(state, classes) or {}
     count = len(names) if isinstance(names, list) else classes
@@ -113,7 +113,7 @@ def _summary(
     values = Counter[str]()
     for value in state.values():
         values[str(value.dtype).removeprefix("torch.")] += value.numel()
-    return Summary(
+    return WeightFileSummary(
         path=str(path),
         bytes=path.stat().st_size,
         kind=kind,

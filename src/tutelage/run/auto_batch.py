@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TrainingError, is_out_of_memory
 from tutelage.run.out_of_memory import held_now, highest, room
-from tutelage.setup.build import Parts, assemble, make_training_loader
+from tutelage.setup.build import RunParts, assemble, make_training_loader
 from tutelage.setup.distributed import check_batch
 from tutelage.structures import Batch
 from tutelage.train.loop import enlarged
@@ -27,7 +27,7 @@ SHARE = 0.9  # of the memory that may be used: batches differ in boxes, and othe
 TRIAL = 16  # any number: the parts are built for it, and not run
 
 
-class Fitted(NamedTuple):
+class FittedBatch(NamedTuple):
     """Settings with a batch that fits, where each came from, and what to tell."""
 
     config: Config
@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
     told: tuple[str, ...] = ()
 
 
-def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> Fitted:
+def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> FittedBatch:
     """Replace ``train.batch: auto`` by the largest batch that fits; all processes agree.
 
     Args:
@@ -48,7 +48,7 @@ def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> Fitte
     """
     origins = dict(origins or {})
     if config.train.batch != "auto":
-        return Fitted(config, origins)
+        return FittedBatch(config, origins)
     largest, found, limit = _find(config, origins)
     gc.collect()  # the parts hold each other
     if torch.cuda.is_available():
@@ -64,7 +64,7 @@ def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> Fitte
     why = f"{limit} do not fit" if found < largest else "more would change the nominal batch"
     told = f"batch auto: {found} images per step ({why}); gradients accumulate to {largest}"
     train = config.train.model_copy(update={"batch": found})
-    return Fitted(config.model_copy(update={"train": train}), origins, (told,))
+    return FittedBatch(config.model_copy(update={"train": train}), origins, (told,))
 
 
 def sizes(nominal: int, processes: int, images: int) -> list[int]:
@@ -93,7 +93,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
     return parts.plan.nominal_batch, found, above[0] if above else found
 
 
-def _balanced(config: Config, parts: Parts, size: int) -> bool:
+def _balanced(config: Config, parts: RunParts, size: int) -> bool:
     """Whether all processes, and BatchNorm, can train with a batch."""
     processes = parts.accelerator.num_processes
     train = config.train.model_copy(update={"batch": size})
@@ -104,7 +104,7 @@ def _balanced(config: Config, parts: Parts, size: int) -> bool:
     return True
 
 
-def _fitting(parts: Parts, counts: list[int]) -> Iterator[int]:
+def _fitting(parts: RunParts, counts: list[int]) -> Iterator[int]:
     """Yield how many images fit, ascending, up to the first that do not."""
     device = parts.accelerator.device
     before: tuple[int, int] | None = None  # images, and the most memory so far
@@ -139,13 +139,13 @@ def _fitting(parts: Parts, counts: list[int]) -> Iterator[int]:
         yield count
 
 
-def _allowed(parts: Parts) -> float:
+def _allowed(parts: RunParts) -> float:
     """Return the bytes of main memory that this process may come to hold."""
     used, total = room(torch.device("cpu"))
     return held_now() + SHARE * (total - used) / parts.accelerator.num_processes
 
 
-def steps(parts: Parts, count: int) -> None:
+def steps(parts: RunParts, count: int) -> None:
     """Take steps as the run does, with ``count`` images; what they change is thrown away."""
     config = parts.config
     loader = make_training_loader(

@@ -20,7 +20,7 @@ from accelerate.utils import broadcast_object_list
 
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.plain import plain
-from tutelage.setup.build import Parts
+from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text
 
@@ -70,7 +70,7 @@ def make_run_folder(
         return folder
 
 
-def new_folder(parts: Parts, *, reuse: bool) -> Path:
+def new_folder(parts: RunParts, *, reuse: bool) -> Path:
     """Make the run folder, one for all processes.
 
     Args:

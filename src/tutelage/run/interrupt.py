@@ -19,7 +19,7 @@ ECHO = 1.0  # seconds: the terminal and a launcher such as torchrun both send th
 T = TypeVar("T")
 
 
-class Signalled(KeyboardInterrupt):
+class RunKilled(KeyboardInterrupt):
     """The run was asked to stop, and stops at once.
 
     Attributes:
@@ -31,7 +31,7 @@ class Signalled(KeyboardInterrupt):
         super().__init__(*told)
 
 
-class Stopped(Signalled):
+class RunInterrupted(RunKilled):
     """The run was asked to stop, and everything up to here is saved.
 
     Attributes:
@@ -43,18 +43,18 @@ class Stopped(Signalled):
         super().__init__(by, f"saved after {at.in_words()}")
 
 
-class Agreed(NamedTuple):
+class SharedDecision(NamedTuple):
     """What all processes do now: stop after a save, or save and go on."""
 
     stop: bool
     save: bool
 
 
-class Stop:
+class InterruptHandler:
     """Listens, as a context, whether the run is asked to stop.
 
     The first SIGINT or SIGTERM (clusters send it) is noted. A second one, no echo of the first,
-    raises :class:`Signalled` wherever the program is: the last save stays. Outside the main thread
+    raises :class:`RunKilled` wherever the program is: the last save stays. Outside the main thread
     nothing is heard.
 
     Args:
@@ -88,7 +88,7 @@ class Stop:
             signal.signal(number, before)  # type: ignore[arg-type]  # what it returned itself
         self._before = {}
 
-    def agreed(self, due: bool, *, now: bool = False) -> Agreed:
+    def agreed(self, due: bool, *, now: bool = False) -> SharedDecision:
         """Return what all processes do; to be asked by each, after every optimizer step.
 
         Args:
@@ -98,10 +98,10 @@ class Stop:
         if self._accelerator.num_processes > 1 and not now:
             self._batches += self._accelerator.gradient_accumulation_steps
             if self._accelerator.device.type != "cpu" and self._batches < AGREE_EVERY:
-                return Agreed(stop=False, save=False)
+                return SharedDecision(stop=False, save=False)
             self._batches = 0
         stop, save = self._any(self.heard, due)
-        return Agreed(stop, stop or save)
+        return SharedDecision(stop, stop or save)
 
     def between(self, items: Iterable[T], at: Position, common: int) -> Iterator[T]:
         """Pass items on; a run that is asked to stop raises before the next one.
@@ -119,9 +119,9 @@ class Stop:
                 raise self.stopped(at)
             yield item
 
-    def stopped(self, at: Position) -> Stopped:
+    def stopped(self, at: Position) -> RunInterrupted:
         """Return what to raise once the run is saved."""
-        return Stopped(at, self._by)
+        return RunInterrupted(at, self._by)
 
     def _any(self, *mine: bool) -> list[bool]:
         """Return for each wish whether any process has it."""
@@ -137,10 +137,10 @@ class Stop:
         if not self.heard:
             self.heard, self._heard_at, self._by = True, now, signal.Signals(number)
         elif now - self._heard_at >= ECHO:
-            raise Signalled(signal.Signals(number))
+            raise RunKilled(signal.Signals(number))
 
 
-class Interval:
+class SaveTimer:
     """Whether it is time again.
 
     Args:

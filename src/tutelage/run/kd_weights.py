@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from tutelage.run.events import Notice
-from tutelage.setup.build import Parts, make_training_loader
-from tutelage.setup.distillation import Teaching
+from tutelage.setup.build import RunParts, make_training_loader
+from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.gradient_ratio import apply, measure
-from tutelage.train.schedule import Plan, Position
+from tutelage.train.schedule import Position, Schedule
 
 IMAGES = 512  # per reading: ratios of single batches differ ninefold
 BATCH = 16  # images per batch of a reading, at most
@@ -25,7 +25,7 @@ JUMP = 2.0  # a reading that differs more from those before it replaces them
 OTHER_SEED = 7919  # readings see other augmentations than the first epoch
 
 
-class Readings:
+class WeightMeasurements:
     """Measures and sets the weights of the methods with ``weight: auto``.
 
     At random initialisation the ratio says little and holds for the warm-up alone. From there on
@@ -45,7 +45,7 @@ class Readings:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: RunParts,
         history: Sequence[dict[str, Any]] = (),
         at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
     ) -> None:
@@ -64,7 +64,7 @@ class Readings:
         speak = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
         return plan.step_at(epoch, step) in self._due and bool(speak)
 
-    def take(self, teaching: Teaching, at: Position, when: str) -> Iterator[Notice]:
+    def take(self, teaching: DistillationSetup, at: Position, when: str) -> Iterator[Notice]:
         """Measure, set the weights, and tell."""
         p = self._parts
 
@@ -148,7 +148,7 @@ def _averaged(mean: float, new: float, count: int) -> float:
     return math.exp((count * math.log(mean) + math.log(new)) / (count + 1))
 
 
-def due_steps(plan: Plan) -> tuple[int, ...]:
+def due_steps(plan: Schedule) -> tuple[int, ...]:
     """Return the global steps after which the weights are measured again.
 
     At the end of warm-up, and a few times up to the middle of the run.
@@ -165,12 +165,12 @@ def few(batch: Batch, count: int = 4) -> Batch:
     return first if len(targets.label) else batch
 
 
-def reading_batch(parts: Parts) -> int:
+def reading_batch(parts: RunParts) -> int:
     """Return how many images a process looks at at once: no more than a training step does."""
     return min(max(parts.config.train.images // parts.accelerator.num_processes, 1), BATCH)
 
 
-def batches_with_boxes(parts: Parts, count: int, number: int = 0) -> Iterator[Batch]:
+def batches_with_boxes(parts: RunParts, count: int, number: int = 0) -> Iterator[Batch]:
     """Yield ``count`` training batches with boxes, other than those that the run trains on.
 
     A small data set is gone through several times, each time augmented in another way.

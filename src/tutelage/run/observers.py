@@ -103,7 +103,7 @@ def shared(state: Mapping[str, Any], processes: int) -> dict[str, Any]:
     return {"steps": state["steps"], "sums": means}
 
 
-class Seen(NamedTuple):
+class WatchedStep(NamedTuple):
     """One step: where, its detached losses, and the ids of its images."""
 
     epoch: int
@@ -132,7 +132,7 @@ class FiniteGuard:
         self, folder: str, every: int = 1, image: Callable[[int], str] = "image {}".format
     ) -> None:
         self._folder, self._every, self._image = folder, every, image
-        self._seen: list[Seen] = []
+        self._seen: list[WatchedStep] = []
         self.saved: Position | None = None
         self.best = -1
 
@@ -148,7 +148,7 @@ class FiniteGuard:
         Raises:
             TrainingError: A term is not finite.
         """
-        self._seen.append(Seen(epoch, step, losses, ids))
+        self._seen.append(WatchedStep(epoch, step, losses, ids))
         if len(self._seen) >= self._every:
             self.look()
 
@@ -169,7 +169,7 @@ class FiniteGuard:
                 raise self._told(one, bad, {n: v for n, v in terms.items() if n not in bad})
 
     def _told(
-        self, seen: Seen, bad: Mapping[str, float], good: Mapping[str, float]
+        self, seen: WatchedStep, bad: Mapping[str, float], good: Mapping[str, float]
     ) -> TrainingError:
         """Return the error of a step: terms, the state of all others, images, files, cures."""
         good = {name: value for name, value in good.items() if name != "off"}
@@ -212,7 +212,7 @@ def _cures(names: list[str]) -> str:
     return f"{cures},  --set distill.ratio=…  smaller." if kd else f"{cures}."
 
 
-class Best:
+class EarlyStopping:
     """The best score so far, and whether patience has run out."""
 
     def __init__(self, patience: int) -> None:

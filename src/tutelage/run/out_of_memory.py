@@ -15,21 +15,21 @@ from torch import Tensor
 
 from tutelage.config.schema import Config
 from tutelage.errors import TrainingError, UserError, is_out_of_memory, loader_fault
-from tutelage.setup.build import Parts
+from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 
 
-class Room(NamedTuple):
+class DeviceMemory(NamedTuple):
     """Bytes of a device: used by anyone, and all of it."""
 
     used: int
     total: int
 
 
-class Use:
+class MemoryContext:
     """A run as far as it has come, for the message when memory runs out.
 
     Args:
@@ -40,12 +40,12 @@ class Use:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.parts: Parts | None = None
+        self.parts: RunParts | None = None
         self.at: Position | None = None
 
 
 @contextmanager
-def told_when_out(use: Use) -> Iterator[None]:
+def told_when_out(use: MemoryContext) -> Iterator[None]:
     """Turn running out of memory into an error that says what would fit.
 
     Raises:
@@ -63,7 +63,7 @@ def told_when_out(use: Use) -> Iterator[None]:
         raise ran_out(use) from error
 
 
-def ran_out(use: Use) -> TrainingError:
+def ran_out(use: MemoryContext) -> TrainingError:
     """Return what to tell: the device, the step, the batch, who holds how much, what would fit."""
     config, parts, at = use.config, use.parts, use.at
     device = parts.accelerator.device if parts else torch.device("cpu")
@@ -85,7 +85,7 @@ def ran_out(use: Use) -> TrainingError:
     return TrainingError(what, fix=f"Try {tried}. The run folder is intact.", code="R13")
 
 
-def _smaller(parts: Parts | None, batch: int | str) -> str:
+def _smaller(parts: RunParts | None, batch: int | str) -> str:
     """Return the flag with half the batch, as far as the processes allow."""
     processes = parts.accelerator.num_processes if parts else 1
     if isinstance(batch, str) or batch // 2 < processes:
@@ -96,7 +96,7 @@ def _smaller(parts: Parts | None, batch: int | str) -> str:
     return f"--batch-size {half} (gradients still accumulate to {parts.plan.nominal_batch})"
 
 
-def _shares(parts: Parts | None, device: torch.device) -> str:
+def _shares(parts: RunParts | None, device: torch.device) -> str:
     if parts is None:
         return ""
     student = parts.bare.student
@@ -116,27 +116,27 @@ def size_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def room(device: torch.device) -> Room:
+def room(device: torch.device) -> DeviceMemory:
     """Return how much of a device's memory is used, and how much there is.
 
     On the CPU that is what this process may have: the machine's memory, or that of its container.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return Room(total - free, total)
+        return DeviceMemory(total - free, total)
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
-        return Room(torch.mps.driver_allocated_memory(), total)
+        return DeviceMemory(torch.mps.driver_allocated_memory(), total)
     machine = psutil.virtual_memory()
     inside = _container()
-    return min((Room(machine.total - machine.available, machine.total), *inside), key=_free)
+    return min((DeviceMemory(machine.total - machine.available, machine.total), *inside), key=_free)
 
 
-def _free(room: Room) -> int:
+def _free(room: DeviceMemory) -> int:
     return room.total - room.used
 
 
-def _container() -> tuple[Room, ...]:
+def _container() -> tuple[DeviceMemory, ...]:
     """Return the memory of the container that this process runs in, if it has a limit (cgroup)."""
     try:
         total = int((CGROUP / "memory.max").read_text())
@@ -144,7 +144,7 @@ def _container() -> tuple[Room, ...]:
         stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # none, or no limit ("max")
         return ()
-    return (Room(used - int(stat.get("inactive_file", 0)), total),)
+    return (DeviceMemory(used - int(stat.get("inactive_file", 0)), total),)
 
 
 def highest() -> int:

@@ -11,8 +11,8 @@ from tutelage.config.diff import differing
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
-from tutelage.run.observers import Best
-from tutelage.setup.build import Parts
+from tutelage.run.observers import EarlyStopping
+from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 
 
@@ -24,7 +24,7 @@ def nothing_left(saved: Mapping[str, Any], config: Config) -> str:
         config: Its settings.
     """
     done, epochs, patience = saved["position"][0], config.train.epochs, config.train.patience
-    best = Best(patience)
+    best = EarlyStopping(patience)
     best.epoch = saved["progress"]["best_epoch"]
     if done >= epochs:
         return f"is already finished ({done}/{epochs} epochs)"
@@ -58,7 +58,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
         )
 
 
-def records(parts: Parts) -> tuple[dict[str, Any], ...]:
+def records(parts: RunParts) -> tuple[dict[str, Any], ...]:
     """Return what is known of each teacher."""
     return parts.teaching.records if parts.teaching else ()
 
@@ -82,7 +82,7 @@ def check_teachers(
             )
 
 
-def data_of(parts: Parts) -> dict[str, dict[str, Any]]:
+def data_of(parts: RunParts) -> dict[str, dict[str, Any]]:
     """Return what tells the images and boxes of a run from others, by split."""
     indices = {"train": parts.train, "val": parts.val, "distill.images": parts.unlabelled}
     return {
@@ -92,7 +92,7 @@ def data_of(parts: Parts) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_data(progress: Mapping[str, Any], parts: Parts, folder: str) -> None:
+def check_data(progress: Mapping[str, Any], parts: RunParts, folder: str) -> None:
     """Refuse to go on with other images or boxes than before; they may lie elsewhere."""
     began = progress.get("data")
     if began is None:  # runs of the first versions do not say
@@ -118,7 +118,7 @@ def _counted(found: Mapping[str, Any] | None) -> str:
     return f"{found['images']} images with {found['boxes']} boxes ({found['sha256'][:8]}…)"
 
 
-def goes_on(progress: Mapping[str, Any], at: Position, parts: Parts) -> Iterator[str]:
+def goes_on(progress: Mapping[str, Any], at: Position, parts: RunParts) -> Iterator[str]:
     """Say where a run goes on, and whether to the same bits."""
     yield f"Goes on after {at.in_words()}."
     before, now = progress.get("processes", 1), parts.accelerator.num_processes

@@ -29,11 +29,11 @@ from tutelage.run.folder import (
     write_if_new,
     write_json,
 )
-from tutelage.run.interrupt import Interval, Stop, Stopped
-from tutelage.run.kd_weights import SHOWN, Readings
+from tutelage.run.interrupt import InterruptHandler, RunInterrupted, SaveTimer
+from tutelage.run.kd_weights import SHOWN, WeightMeasurements
 from tutelage.run.monitors.watch import watched
-from tutelage.run.observers import CHECK_EVERY, Best, FiniteGuard, LossMeans, shared
-from tutelage.run.out_of_memory import Use, told_when_out
+from tutelage.run.observers import CHECK_EVERY, EarlyStopping, FiniteGuard, LossMeans, shared
+from tutelage.run.out_of_memory import MemoryContext, told_when_out
 from tutelage.run.preflight.before_training import prepare, scores_on_val
 from tutelage.run.preflight.warnings import at_outset
 from tutelage.run.resume import (
@@ -50,8 +50,8 @@ from tutelage.run.resume import (
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.state import header, read_state, restore, save_state
 from tutelage.run.summary import data_warnings, plan_rows
-from tutelage.setup.build import Parts, assemble
-from tutelage.setup.student import Began
+from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.student import StudentOrigin
 from tutelage.setup.unlabelled import files_of
 from tutelage.train.loop import EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
@@ -86,7 +86,7 @@ def run_training(
         UserError: Anything the user can mend.
     """
     fitted = fit_batch(config, origins)
-    use = Use(fitted.config)
+    use = MemoryContext(fitted.config)
     told = (*notices, *fitted.told)
     with told_when_out(use):
         for event in _events(use, fitted.origins, resume, dry_run, told, command_line):
@@ -96,7 +96,7 @@ def run_training(
 
 
 def _events(
-    use: Use,
+    use: MemoryContext,
     origins: Mapping[str, str],
     resume: str | None,
     dry_run: bool,
@@ -110,7 +110,7 @@ def _events(
         check_unfinished(saved, config, str(resume))
         torch.set_num_threads(saved["progress"]["threads"])
     yield from (Notice("info", text) for text in notices)
-    began = Began.read(saved["progress"]) if saved is not None else None
+    began = StudentOrigin.read(saved["progress"]) if saved is not None else None
     with moved(config, resume):
         parts = use.parts = assemble(config, origins, began=began)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
@@ -130,7 +130,7 @@ def _events(
         )
         saved = None  # as large as the run itself
         yield from (Notice("info", text) for text in goes_on(progress, at, parts))
-    readings = Readings(parts, progress["readings"] if progress else (), at)
+    readings = WeightMeasurements(parts, progress["readings"] if progress else (), at)
     yield from prepare(parts, readings, at)
     folder = Path(resume) if resume else new_folder(parts, reuse=not dry_run)
     run = _Run(parts, origins, folder, readings, at, progress)
@@ -148,10 +148,10 @@ class _Run:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: RunParts,
         origins: Mapping[str, str],
         folder: Path,
-        readings: Readings,
+        readings: WeightMeasurements,
         at: Position,
         progress: Mapping[str, Any] | None,
     ) -> None:
@@ -159,9 +159,9 @@ class _Run:
         self.folder, self.readings, self.at = folder, readings, at
         self.records = records(parts)
         self.config_text = dump(self.config, origins)
-        self.best, self.means = Best(self.config.train.patience), LossMeans()
+        self.best, self.means = EarlyStopping(self.config.train.patience), LossMeans()
         self.saved: Position | None = None
-        self.interval = Interval(self.config.train.save_minutes)
+        self.interval = SaveTimer(self.config.train.save_minutes)
         on_cpu = parts.accelerator.device.type == "cpu"
         self.guard = FiniteGuard(
             str(folder), 1 if on_cpu else CHECK_EVERY, files_of(parts.train, parts.unlabelled)
@@ -209,12 +209,12 @@ class _Run:
         Raises:
             Stopped: By Ctrl-C or SIGTERM, after a save.
         """
-        with Stop(self.parts.accelerator) as stop:
+        with InterruptHandler(self.parts.accelerator) as stop:
             yield from self._epochs(stop)
         seconds = time.monotonic() - started
         yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
 
-    def _epochs(self, stop: Stop) -> Iterator[Event]:
+    def _epochs(self, stop: InterruptHandler) -> Iterator[Event]:
         p, means = self.parts, self.means
         metrics = None
         if p.accelerator.is_main_process:
@@ -275,7 +275,7 @@ class _Run:
                 yield Notice("info", text)
                 break
 
-    def _save_between(self, at: Position, stop: Stop) -> None:
+    def _save_between(self, at: Position, stop: InterruptHandler) -> None:
         """Save within an epoch when it is time, or when the run is asked to stop."""
         agreed = stop.agreed(self.interval.due())
         if agreed.save:
@@ -285,7 +285,7 @@ class _Run:
         if agreed.stop:
             raise stop.stopped(at)
 
-    def _judged(self, at: Position, means: Mapping[str, Any], stop: Stop) -> Scores:
+    def _judged(self, at: Position, means: Mapping[str, Any], stop: InterruptHandler) -> Scores:
         """Evaluate at the end of an epoch; it takes long, so it can be stopped and taken up."""
         p = self.parts
         if stop.agreed(self.interval.due(), now=True).save:
@@ -294,7 +294,7 @@ class _Run:
         common = batches // p.accelerator.num_processes
         try:
             return scores_on_val(p, p.ema.module, stop.between(p.val_loader, at, common))
-        except Stopped:
+        except RunInterrupted:
             self._save_last(at, means)
             raise
 
@@ -343,7 +343,7 @@ class _Run:
     def _save_last(self, at: Position, means: Mapping[str, Any] | None = None) -> None:
         """Write ``last.pt``; ``means`` are those of the epoch, if they were taken already."""
         p = self.parts
-        began = Began.of(p.student, p.start)
+        began = StudentOrigin.of(p.student, p.start)
         means = shared(self.means.state() if means is None else means, p.accelerator.num_processes)
         if not at.batch:
             self.begun = time.monotonic()

@@ -20,24 +20,24 @@ _MOMENTUM = "momentum_buffer"
 _NEEDED = frozenset({"step", "exp_avg", "exp_avg_sq"})  # of every parameter that Adam has moved
 
 
-class _Lax(BaseModel):
+class _Typed(BaseModel):
     """Of exactly these types; other keys may stand beside."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="allow", strict=True)
 
 
-class _Means(_Lax):
+class _Means(_Typed):
     steps: _Count
     sums: _Tensors
 
 
-class _Split(_Lax):
+class _Split(_Typed):
     images: _Count
     boxes: _Count
     sha256: str
 
 
-class _Progress(_Lax):
+class _Progress(_Typed):
     best: _Number
     best_epoch: Annotated[int, Field(ge=-1, lt=2**31)]
     best_scores: dict[str, _Number]
@@ -52,12 +52,12 @@ class _Progress(_Lax):
     start: str = ""
 
 
-class _Optimizer(_Lax):
+class _Optimizer(_Typed):
     state: dict[int, dict[str, Any]]
     param_groups: list[dict[str, Any]]
 
 
-class _State(_Lax):
+class _State(_Typed):
     task: _Tensors
     ema: _Tensors
     optimizer: _Optimizer

@@ -16,14 +16,16 @@ from tutelage.distill.method import Resized
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
-from tutelage.setup.build import Parts
-from tutelage.setup.distillation import Teaching
+from tutelage.setup.build import RunParts
+from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers import NativeTeacher
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 
 
-def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tuple[str, str], ...]:
+def plan_rows(
+    parts: RunParts, origins: Mapping[str, str], folder: str
+) -> tuple[tuple[str, str], ...]:
     """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes.
 
     Args:
@@ -56,14 +58,14 @@ def plan_rows(parts: Parts, origins: Mapping[str, str], folder: str) -> tuple[tu
     return tuple(rows)
 
 
-def data_warnings(parts: Parts) -> list[Finding]:
+def data_warnings(parts: RunParts) -> list[Finding]:
     """Return what was noticed in the images and does not keep the run from using them."""
     indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
     found = [finding for index in indices for finding in index.findings]
     return [finding for finding in found if finding.severity == "warning"]
 
 
-def _unlabelled(parts: Parts) -> str:
+def _unlabelled(parts: RunParts) -> str:
     distill, index = parts.config.distill, parts.unlabelled
     if index is None:
         return ""
@@ -80,7 +82,7 @@ def _unlabelled(parts: Parts) -> str:
     )
 
 
-def _schedule(parts: Parts) -> str:
+def _schedule(parts: RunParts) -> str:
     plan, optim = parts.plan, parts.config.optim
     return (
         f"{plan.epochs} epochs × {plan.steps} steps, {parts.config.train.image_size} px, "
@@ -90,7 +92,7 @@ def _schedule(parts: Parts) -> str:
     )
 
 
-def _device(parts: Parts) -> str:
+def _device(parts: RunParts) -> str:
     device = parts.accelerator.device
     name = (
         torch.cuda.get_device_name(device)
@@ -106,7 +108,7 @@ def _size(network: GraphDetector, image_size: int) -> str:
     return f"{network.arch_name:<12} {found.parameters / 1e6:.2f} M   {found.gflops:.2f} GFLOPs"
 
 
-def _teachers(teaching: Teaching, image_size: int) -> list[tuple[str, str]]:
+def _teachers(teaching: DistillationSetup, image_size: int) -> list[tuple[str, str]]:
     rows = []
     for number, (teacher, record) in enumerate(
         zip(teaching.panel.teachers, teaching.records, strict=True)
@@ -128,7 +130,7 @@ def _worth(record: Mapping[str, Any]) -> str:
     return f"AP {scores['AP']:.3f} on this val"
 
 
-def _pairs(teaching: Teaching) -> list[tuple[str, str]]:
+def _pairs(teaching: DistillationSetup) -> list[tuple[str, str]]:
     """Return one line per pair; methods and teachers that share their pairs share the lines."""
     users: dict[tuple[Pairs, tuple[str, ...]], list[str]] = {}
     for name, lesson in teaching.lessons.items():
@@ -159,7 +161,7 @@ def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
     return tuple(f" connector {' '.join(each)}" if each else "" for each in sizes)
 
 
-def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
+def _methods(parts: RunParts, teaching: DistillationSetup) -> list[tuple[str, str]]:
     rows = []
     for name, lesson in teaching.lessons.items():
         options = "".join(f"  {key} {value}" for key, value in lesson.config.options.items())
@@ -173,14 +175,14 @@ def _methods(parts: Parts, teaching: Teaching) -> list[tuple[str, str]]:
     return rows
 
 
-def _fade(plan: Plan, name: str) -> str:
+def _fade(plan: Schedule, name: str) -> str:
     fade = plan.fades[name]
     rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
     stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
     return f"{fade.schedule}{rise}{stop}"
 
 
-def _own(parts: Parts) -> list[tuple[str, str]]:
+def _own(parts: RunParts) -> list[tuple[str, str]]:
     """Tell what the methods train themselves, and how."""
     own = sum(p.numel() for p in parts.bare.methods.parameters())
     if not own:

@@ -31,20 +31,20 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.heads import IAuxDetect
 from tutelage.setup.autoanchor import settle_anchors
 from tutelage.setup.cpu_threads import choose_workers, set_threads
-from tutelage.setup.distillation import Teaching, teach
+from tutelage.setup.distillation import DistillationSetup, teach
 from tutelage.setup.distributed import check_batch, quieten, synchronise
-from tutelage.setup.student import Began, make_student
+from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.teachers.clock import Clocked
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
-from tutelage.train.schedule import Fade, Plan, nominal_batch, warmup_steps
-from tutelage.train.supervision import Guide
+from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
+from tutelage.train.supervision import TeacherSupervision
 from tutelage.train.task import Task
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunParts:
     """All parts of a run, prepared."""
 
     config: Config
@@ -55,15 +55,15 @@ class Parts:
     student: GraphDetector
     start: str
     anchors: str
-    teaching: Teaching | None
-    guide: Guide | None
+    teaching: DistillationSetup | None
+    guide: TeacherSupervision | None
     task: Any
     bare: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
     val_loader: Any
-    plan: Plan
+    plan: Schedule
     stride: int
     workers: int
     precision: str
@@ -74,10 +74,10 @@ def assemble(
     config: Config,
     origins: Mapping[str, str] | None = None,
     *,
-    began: Began | None = None,
+    began: StudentOrigin | None = None,
     keep_threads: bool = False,
     trial: bool = False,
-) -> Parts:
+) -> RunParts:
     """Build everything that a run needs.
 
     Args:
@@ -151,7 +151,7 @@ def assemble(
         synchronise(student, accelerator.device.type, accelerator.num_processes)
     quieten()
     prepared, optimizer = accelerator.prepare(task, optimizer)
-    return Parts(
+    return RunParts(
         config=config,
         accelerator=accelerator,
         train=train,
@@ -272,14 +272,14 @@ def make_training_loader(
 
 
 def make_guide(
-    config: Config, teaching: Teaching | None, device: torch.device, labelled: int | None
-) -> Guide | None:
+    config: Config, teaching: DistillationSetup | None, device: torch.device, labelled: int | None
+) -> TeacherSupervision | None:
     """Return what asks the teachers; images with an id from ``labelled`` on have no labels."""
     if teaching is None:
         return None
     pick = config.distill.combine == "pick" and len(teaching.panel.teachers) > 1
     score = config.distill.pseudo_label
-    return Guide(
+    return TeacherSupervision(
         Clocked(teaching.panel, device),
         teaching.columns,
         pick=pick,
@@ -294,7 +294,7 @@ def make_guide(
 
 def make_plan(
     config: Config, *, images: int, steps: int, lessons: Mapping[str, MethodConfig] | None = None
-) -> Plan:
+) -> Schedule:
     """Return the schedule of a run.
 
     Args:
@@ -304,7 +304,7 @@ def make_plan(
         lessons: The settings of each method by its name in the run.
     """
     train, optim = config.train, config.optim
-    return Plan(
+    return Schedule(
         epochs=train.epochs,
         steps=steps,
         batch=train.images,
@@ -324,7 +324,9 @@ def make_plan(
     )
 
 
-def make_fade(method: MethodConfig, distill: DistillConfig, epochs: int, steps: int) -> Fade:
+def make_fade(
+    method: MethodConfig, distill: DistillConfig, epochs: int, steps: int
+) -> WeightSchedule:
     """Return how the weight of a method moves: its own settings, else those of the run.
 
     Raises:
@@ -347,10 +349,10 @@ def make_fade(method: MethodConfig, distill: DistillConfig, epochs: int, steps: 
             code="T28",
         )
     schedule = distill.schedule if method.schedule is None else method.schedule
-    return Fade(schedule, round(warmup * steps), stop)
+    return WeightSchedule(schedule, round(warmup * steps), stop)
 
 
-def _lessons(teaching: Teaching | None) -> dict[str, MethodConfig]:
+def _lessons(teaching: DistillationSetup | None) -> dict[str, MethodConfig]:
     lessons = teaching.lessons if teaching else {}
     return {name: lesson.config for name, lesson in lessons.items()}
 

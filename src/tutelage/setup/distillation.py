@@ -22,12 +22,12 @@ from tutelage.distill import (
 from tutelage.distill.class_mapping import Columns
 from tutelage.errors import ConfigError
 from tutelage.models.graph import GraphDetector
-from tutelage.teachers import NativeTeacher, Panel, Teacher, load_teacher
+from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 
 AUTO, RESPONSES, FEATURES = "auto", "bckd", "cwd"
 
 
-class Lesson(NamedTuple):
+class MethodBinding(NamedTuple):
     """What one method learns from one teacher.
 
     Attributes:
@@ -41,7 +41,7 @@ class Lesson(NamedTuple):
     pairs: Pairs
 
 
-class Teaching(NamedTuple):
+class DistillationSetup(NamedTuple):
     """Teachers joined to a student.
 
     Attributes:
@@ -56,8 +56,8 @@ class Teaching(NamedTuple):
         records: Per teacher, its identity and scores.
     """
 
-    panel: Panel
-    lessons: dict[str, Lesson]
+    panel: Teachers
+    lessons: dict[str, MethodBinding]
     methods: dict[str, Method]
     views: dict[str, View]
     weights: dict[str, float]
@@ -74,7 +74,7 @@ def teach(
     origins: Mapping[str, str] | None = None,
     *,
     half: bool = False,
-) -> Teaching:
+) -> DistillationSetup:
     """Load the teachers, pair them with ``student`` and build the methods.
 
     Args:
@@ -100,7 +100,7 @@ def join(
     student: GraphDetector,
     teachers: Sequence[Teacher],
     origins: Mapping[str, str] | None = None,
-) -> Teaching:
+) -> DistillationSetup:
     """Pair loaded teachers with ``student`` and build the methods.
 
     Args:
@@ -112,14 +112,14 @@ def join(
     Raises:
         ConfigError: Layers, classes or methods do not fit.
     """
-    lessons: dict[str, Lesson] = {}
+    lessons: dict[str, MethodBinding] = {}
     methods: dict[str, Method] = {}
     columns: list[Columns | None] = []
     for number, teacher in enumerate(teachers):
         mark = f"@{number + 1}" if len(teachers) > 1 else ""
         columns.append(shared_columns(config.classes, student.names, teacher.names))
         heard = {
-            place: Lesson(
+            place: MethodBinding(
                 _named(method, columns[-1]),
                 number,
                 _paired(config, method, student, teacher, origins),
@@ -161,8 +161,8 @@ def join(
             "images without labels serve the methods alone:  --set distill.pseudo_label=1",
             code="T09",
         )
-    return Teaching(
-        panel=Panel(
+    return DistillationSetup(
+        panel=Teachers(
             [teacher.sharing(own) for teacher, own in zip(teachers, keys, strict=True)],
             [
                 everything
@@ -194,7 +194,9 @@ def join(
     )
 
 
-def _weights(lessons: Mapping[str, Lesson], teachers: int, *, picks: bool) -> dict[str, float]:
+def _weights(
+    lessons: Mapping[str, MethodBinding], teachers: int, *, picks: bool
+) -> dict[str, float]:
     """Split a fixed weight between the teachers that an image hears; 1 where it is measured."""
     weights: dict[str, float] = {}
     for name, lesson in lessons.items():
@@ -206,7 +208,7 @@ def _weights(lessons: Mapping[str, Lesson], teachers: int, *, picks: bool) -> di
 
 def _shares(
     config: DistillConfig,
-    lessons: Mapping[str, Lesson],
+    lessons: Mapping[str, MethodBinding],
     methods: Mapping[str, Method],
     *,
     picks: bool,

@@ -18,7 +18,7 @@ from tutelage.setup.autoanchor import Anchors
 DEFAULT_ARCH = "yolov7-tiny"
 
 
-class Began(NamedTuple):
+class StudentOrigin(NamedTuple):
     """With what a run began that goes on now; runs of the first versions do not say all of it.
 
     Attributes:
@@ -48,7 +48,7 @@ def make_student(
     config: Config,
     names: tuple[str, ...],
     origins: Mapping[str, str] | None = None,
-    began: Began | None = None,
+    began: StudentOrigin | None = None,
 ) -> tuple[GraphDetector, str]:
     """Build the student with the data set's classes, from its architecture and weights.
 

@@ -4,13 +4,13 @@ from tutelage.teachers.custom import FeatureTeacher
 from tutelage.teachers.load import TEACHERS, is_native, load_teacher
 from tutelage.teachers.native import NativeTeacher
 from tutelage.teachers.teacher import Teacher, fingerprint
-from tutelage.teachers.teachers import Panel
+from tutelage.teachers.teachers import Teachers
 
 __all__ = [
     "TEACHERS",
     "FeatureTeacher",
     "NativeTeacher",
-    "Panel",
+    "Teachers",
     "Teacher",
     "fingerprint",
     "is_native",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.structures import Knowledge
-from tutelage.teachers import Panel
+from tutelage.teachers import Teachers
 
 KEPT = 2 << 30  # bytes of what teachers said that are kept
 
@@ -22,7 +22,7 @@ class Clocked:
         device: Where they run.
     """
 
-    def __init__(self, panel: Panel, device: torch.device) -> None:
+    def __init__(self, panel: Teachers, device: torch.device) -> None:
         self._panel, self._device = panel, device
         self._seconds, self._calls = 0.0, 0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -67,7 +67,7 @@ class Clocked:
         return cost
 
 
-class Asked:
+class CachedTeachers:
     """Teachers that are shown the same few batches again and again: asked once, if memory allows.
 
     Args:
@@ -75,7 +75,7 @@ class Asked:
         device: Where they run.
     """
 
-    def __init__(self, panel: Panel, device: torch.device) -> None:
+    def __init__(self, panel: Teachers, device: torch.device) -> None:
         self._ask = Clocked(panel, device)
         self._known: dict[int, tuple[Tensor, tuple[Knowledge, ...]]] = {}
         self._left = KEPT

@@ -12,7 +12,7 @@ from tutelage.structures import Knowledge
 from tutelage.teachers.teacher import Teacher
 
 
-class Panel:
+class Teachers:
     """One or several teachers that are shown the same images.
 
     Args:

@@ -7,20 +7,28 @@ if TYPE_CHECKING:
     from tutelage.train.ema import make_ema
     from tutelage.train.loop import fit
     from tutelage.train.optimizer import make_optimizer
-    from tutelage.train.schedule import Plan, Position
-    from tutelage.train.supervision import Guide
+    from tutelage.train.schedule import Position, Schedule
+    from tutelage.train.supervision import TeacherSupervision
     from tutelage.train.task import Task
 
 _PARTS = {
-    "Guide": "supervision",
-    "Plan": "schedule",
+    "TeacherSupervision": "supervision",
+    "Schedule": "schedule",
     "Position": "schedule",
     "Task": "task",
     "fit": "loop",
     "make_ema": "ema",
     "make_optimizer": "optimizer",
 }
-__all__ = ["Guide", "Plan", "Position", "Task", "fit", "make_ema", "make_optimizer"]
+__all__ = [
+    "TeacherSupervision",
+    "Schedule",
+    "Position",
+    "Task",
+    "fit",
+    "make_ema",
+    "make_optimizer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ TINY = 1e-30
 FLOOR = 1e-4  # of the largest weight of a pair: none is switched off
 
 
-class Reading(NamedTuple):
+class WeightReading(NamedTuple):
     """One measurement.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
     balance: Mapping[str, list[float]] = {}
 
 
-class Norms(NamedTuple):
+class GradientNorms(NamedTuple):
     """Norms of gradients at the maps that a method looks at.
 
     Attributes:
@@ -81,7 +81,7 @@ def measure(
     shares: Mapping[str, float],
     reduce: Callable[[Tensor], Tensor] = lambda x: x,
     settle: Callable[[str, list[float]], list[float]] = lambda _, found: found,
-) -> Reading:
+) -> WeightReading:
     """Measure the weights that give each method its share of the gradient at the taps.
 
     Args:
@@ -99,7 +99,7 @@ def measure(
         ConfigError: All tapped layers are frozen.
         TrainingError: A method has no gradient there, or none that is finite.
     """
-    norms: dict[str, list[Norms]] = {name: [] for name in shares}
+    norms: dict[str, list[GradientNorms]] = {name: [] for name in shares}
     training = task.training
     kept = dict(task.weights)
     task.train()
@@ -135,17 +135,17 @@ def measure(
                 code="T27",
             )
         weights[name] = min(max(share / middle, low), high)
-    return Reading(weights, ratios, levels, balance)
+    return WeightReading(weights, ratios, levels, balance)
 
 
-def apply(task: Task, reading: Reading) -> None:
+def apply(task: Task, reading: WeightReading) -> None:
     """Set the weights and balances of a reading."""
     task.weights.update(reading.weights)
     task.rebalance(reading.balance)
 
 
 def balanced(
-    norms: Sequence[Norms], before: Sequence[float], reduce: Callable[[Tensor], Tensor]
+    norms: Sequence[GradientNorms], before: Sequence[float], reduce: Callable[[Tensor], Tensor]
 ) -> list[float]:
     """Return weights that make the direct gradients proportional to those of detection."""
     found = [
@@ -161,7 +161,7 @@ def balanced(
 
 
 def _rebalanced(
-    norms: Sequence[Norms], before: Sequence[float], after: Sequence[float]
+    norms: Sequence[GradientNorms], before: Sequence[float], after: Sequence[float]
 ) -> tuple[list[float], list[list[float]]]:
     """Return per batch the ratio, and that at each map, as they are with another balance.
 
@@ -183,7 +183,7 @@ def _rebalanced(
 
 def _norms(
     task: Task, batch: Batch, knowledge: Sequence[Knowledge], names: Iterable[str]
-) -> dict[str, Norms]:
+) -> dict[str, GradientNorms]:
     """Return per method the norms of its and of detection's gradient at the maps it looks at."""
     out = task.student(batch.images, task.taps)
     losses = task.losses(out, batch, knowledge)
@@ -195,7 +195,7 @@ def _norms(
         direct: list[float] = []
         if pairwise(task.methods[name]) is not None:
             direct = _direct(task, name, out, batch, knowledge)
-        found[name] = Norms(
+        found[name] = GradientNorms(
             [norms[i] for i in at],
             [detection[i] for i in at],
             [direct[i] for i in at] if direct else [],

@@ -14,12 +14,12 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.structures import Batch, Losses
-from tutelage.train.schedule import Plan, Position
-from tutelage.train.supervision import Taught
+from tutelage.train.schedule import Position, Schedule
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 
-class Stepped(NamedTuple):
+class BatchDone(NamedTuple):
     """One batch is done: epoch, batches done in it, detached losses and ids (on the device)."""
 
     epoch: int
@@ -37,14 +37,14 @@ class EpochEnded(NamedTuple):
 def fit(
     accelerator: Accelerator,
     task: Any,
-    guide: Callable[..., Taught] | None,
+    guide: Callable[..., SupervisedBatch] | None,
     optimizer: Optimizer,
     ema: AveragedModel,
     loader: Any,
-    plan: Plan,
+    plan: Schedule,
     at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
     resize: Callable[[Batch, int], Batch] | None = None,
-) -> Iterator[Stepped | EpochEnded]:
+) -> Iterator[BatchDone | EpochEnded]:
     """Train, yielding after every batch and every epoch.
 
     Whoever consumes the events decides what to show, save or stop: there are no callbacks.
@@ -53,7 +53,7 @@ def fit(
         accelerator: Devices, precision, processes.
         task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
         guide: What the teachers add to a batch; None for plain training
-            (:class:`~tutelage.train.supervision.Guide`).
+            (:class:`~tutelage.train.supervision.TeacherSupervision`).
         optimizer: Over the task's parameters, prepared.
         ema: Average of the bare student.
         loader: Yields :class:`~tutelage.structures.Batch`, prepared.
@@ -75,7 +75,7 @@ def fit(
             if resize is not None:
                 batch = resize(batch, plan.step_at(epoch, step))
             active = plan.active(bare.methods, epoch, step)
-            taught = Taught(batch) if guide is None else guide(batch, active)
+            taught = SupervisedBatch(batch) if guide is None else guide(batch, active)
             batch = taught.batch
             with accelerator.accumulate(task):
                 losses = task(
@@ -92,7 +92,7 @@ def fit(
                 optimizer.zero_grad()
             if accelerator.sync_gradients:
                 ema.update_parameters(bare.student)
-            yield Stepped(epoch, step + 1, _detached(losses), batch.ids)
+            yield BatchDone(epoch, step + 1, _detached(losses), batch.ids)
         start = 0
         yield EpochEnded(epoch)
 

@@ -58,7 +58,7 @@ def make_optimizer(
         task: The module to train.
         config: Learning rate, momentum, decay and the name of the optimizer.
         decay_scale: Factor of the weight decay, see
-            :attr:`tutelage.train.schedule.Plan.decay_scale`.
+            :attr:`tutelage.train.schedule.Schedule.decay_scale`.
     """
     groups = parameter_groups(task, config, decay_scale)
     if config.name == "sgd":

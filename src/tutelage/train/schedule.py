@@ -32,7 +32,7 @@ class Position(NamedTuple):
         return f"epoch {self.epoch + 1} step {self.batch}" if self.batch else f"epoch {self.epoch}"
 
 
-class Fade(NamedTuple):
+class WeightSchedule(NamedTuple):
     """How the weight of a method moves over the run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Fade(NamedTuple):
         return rise
 
 
-class Plan(NamedTuple):
+class Schedule(NamedTuple):
     """The whole schedule of a run.
 
     Attributes:
@@ -91,7 +91,7 @@ class Plan(NamedTuple):
     warmup_bias_lr: float = 0.1
     max_norm: float = 10.0
     seed: int = 0
-    fades: Mapping[str, Fade] = MappingProxyType({})
+    fades: Mapping[str, WeightSchedule] = MappingProxyType({})
 
     @property
     def accumulation(self) -> int:
@@ -140,7 +140,7 @@ class Plan(NamedTuple):
 
     def kd(self, method: str, epoch: int, step: int) -> float:
         """Return the factor of a method's terms at a step."""
-        return self.fades.get(method, Fade()).at(epoch, step, self.epochs, self.steps)
+        return self.fades.get(method, WeightSchedule()).at(epoch, step, self.epochs, self.steps)
 
     def active(self, methods: Iterable[str], epoch: int, step: int) -> tuple[str, ...]:
         """Return the methods that speak at a step."""

@@ -17,7 +17,7 @@ from tutelage.teachers.clock import Clocked
 DUPLICATE = 0.6  # IoU from which two boxes of a class are the same object
 
 
-class Taught(NamedTuple):
+class SupervisedBatch(NamedTuple):
     """A batch and what the teachers say of it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Taught(NamedTuple):
     detected: int | None = None
 
 
-class Guide:
+class TeacherSupervision:
     """Asks the teachers once per batch.
 
     Args:
@@ -64,7 +64,7 @@ class Guide:
         self._labelled, self._score = labelled, pseudo_label
         self._listens = listens
 
-    def __call__(self, batch: Batch, active: Sequence[str] | None = None) -> Taught:
+    def __call__(self, batch: Batch, active: Sequence[str] | None = None) -> SupervisedBatch:
         """Return a floating-point batch with what the teachers say of it.
 
         Args:
@@ -95,7 +95,7 @@ class Guide:
             seen = [one.predictions for one in knowledge if one.predictions is not None]
             chosen = best_teacher(seen, self._columns, batch.targets)
         detected = None if boxes or known == len(batch.ids) else known
-        return Taught(batch, knowledge if speak else None, chosen, detected)
+        return SupervisedBatch(batch, knowledge if speak else None, chosen, detected)
 
     def _asked(self, active: Iterable[str]) -> dict[int, bool] | None:
         """Return the teachers to which some method listens, and whether for predictions."""

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.weights.pickle_parser import DamagedError, Record, RefusedError, is_scalar
+from tutelage.weights.pickle_parser import DamagedError, PickledObject, RefusedError, is_scalar
 
 
-class Storage(NamedTuple):
+class StorageEntry(NamedTuple):
     """The elements of one or more tensors."""
 
     key: str
@@ -24,10 +24,10 @@ class Storage(NamedTuple):
     numel: int
 
 
-class Layout(NamedTuple):
+class UnreadTensor(NamedTuple):
     """A tensor that is not read yet."""
 
-    storage: Storage
+    storage: StorageEntry
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -94,7 +94,7 @@ def shown(value: object) -> str:
     return str(value) if plain or small else type(value).__name__
 
 
-class Maker:
+class AllowedCall:
     """Gives the value of a call in the stream by our own rules.
 
     Args:
@@ -109,7 +109,7 @@ class Maker:
     def __call__(self, path: str, args: tuple[Any, ...]) -> Any:
         """Return what stands for ``path(*args)``, usually a record."""
         rule = _RULES.get(path)
-        return Record(path, args) if rule is None else rule(self, args)
+        return PickledObject(path, args) if rule is None else rule(self, args)
 
     def spend(self, count: int) -> None:
         """Take from the budget."""
@@ -118,7 +118,7 @@ class Maker:
             raise DamagedError("its objects are unreasonably large")
 
 
-def _dictionary(maker: Maker, args: tuple[Any, ...]) -> dict[Any, Any]:
+def _dictionary(maker: AllowedCall, args: tuple[Any, ...]) -> dict[Any, Any]:
     if not args:
         return {}
     pairs = args[0]
@@ -134,7 +134,7 @@ def _dictionary(maker: Maker, args: tuple[Any, ...]) -> dict[Any, Any]:
     return {pair[0]: pair[1] for pair in pairs}
 
 
-def _set(maker: Maker, args: tuple[Any, ...]) -> set[Any]:
+def _set(maker: AllowedCall, args: tuple[Any, ...]) -> set[Any]:
     members = args[0] if args else ()
     if not isinstance(members, list | tuple | set):
         raise DamagedError("a set of something that is no plain value")
@@ -144,10 +144,10 @@ def _set(maker: Maker, args: tuple[Any, ...]) -> set[Any]:
     return set(members)
 
 
-def _layout(maker: Maker, args: tuple[Any, ...]) -> Layout:
+def _layout(maker: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     """Check that a tensor lies within its storage and needs no more elements than it has."""
     del maker
-    if len(args) < 4 or not isinstance(args[0], Storage):
+    if len(args) < 4 or not isinstance(args[0], StorageEntry):
         raise DamagedError("a tensor without a storage")
     storage, offset, size, stride = args[:4]
     if not (
@@ -163,23 +163,23 @@ def _layout(maker: Maker, args: tuple[Any, ...]) -> Layout:
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if elements > storage.numel or (elements and last >= storage.numel) or offset > storage.numel:
         raise DamagedError(f"a tensor of shape {list(size)} reaches outside its storage")
-    return Layout(storage, offset, size, stride)
+    return UnreadTensor(storage, offset, size, stride)
 
 
-def _parameter(maker: Maker, args: tuple[Any, ...]) -> Layout:
+def _parameter(maker: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     del maker
-    if not args or not isinstance(args[0], Layout):
+    if not args or not isinstance(args[0], UnreadTensor):
         raise DamagedError("a parameter without a tensor")
     return args[0]
 
 
-def _size(maker: Maker, args: tuple[Any, ...]) -> Any:
+def _size(maker: AllowedCall, args: tuple[Any, ...]) -> Any:
     del maker
     return args[0] if args and isinstance(args[0], tuple | list) else ()
 
 
-def _joined(separator: str) -> Callable[[Maker, tuple[Any, ...]], str]:
-    def join(maker: Maker, args: tuple[Any, ...]) -> str:
+def _joined(separator: str) -> Callable[[AllowedCall, tuple[Any, ...]], str]:
+    def join(maker: AllowedCall, args: tuple[Any, ...]) -> str:
         text = separator.join(str(part) for part in args if isinstance(part, str | int))
         maker.spend(len(text))
         return text
@@ -187,15 +187,15 @@ def _joined(separator: str) -> Callable[[Maker, tuple[Any, ...]], str]:
     return join
 
 
-def _number_type(maker: Maker, args: tuple[Any, ...]) -> Record:
+def _number_type(maker: AllowedCall, args: tuple[Any, ...]) -> PickledObject:
     del maker
     kind = args[0] if args else ""
     if not isinstance(kind, str) or not _NUMERIC.fullmatch(kind.lstrip("<=|")):
         raise RefusedError(f"numpy.dtype({shown(kind)!r})")
-    return Record("numpy.dtype", args)
+    return PickledObject("numpy.dtype", args)
 
 
-_RULES: Mapping[str, Callable[[Maker, tuple[Any, ...]], Any]] = {
+_RULES: Mapping[str, Callable[[AllowedCall, tuple[Any, ...]], Any]] = {
     **dict.fromkeys(("collections.OrderedDict", "builtins.dict", "__builtin__.dict"), _dictionary),
     **dict.fromkeys(("builtins.set", "__builtin__.set"), _set),
     **{

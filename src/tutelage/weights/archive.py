@@ -18,9 +18,16 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import WeightsError
-from tutelage.weights.allowlist import STORAGES, Layout, Maker, Storage, admit, printable
+from tutelage.weights.allowlist import (
+    STORAGES,
+    AllowedCall,
+    StorageEntry,
+    UnreadTensor,
+    admit,
+    printable,
+)
 from tutelage.weights.file_type import human_size
-from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, Name, parse
+from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, PickledName, parse
 
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 
@@ -58,10 +65,10 @@ class Container(ABC):
         """
 
     @abstractmethod
-    def place(self, storage: Storage) -> tuple[int, int | None]:
+    def place(self, storage: StorageEntry) -> tuple[int, int | None]:
         """Return where the bytes of a storage begin, and their CRC-32 if the file has one."""
 
-    def tensors(self, layouts: Mapping[str, Layout]) -> dict[str, Tensor]:
+    def tensors(self, layouts: Mapping[str, UnreadTensor]) -> dict[str, Tensor]:
         """Read tensors: dense, none sharing memory with another, in the stored precision.
 
         Raises:
@@ -73,7 +80,7 @@ class Container(ABC):
             for key, layout in layouts.items()
         }
 
-    def tensor(self, layout: Layout, *, alone: bool = False) -> Tensor:
+    def tensor(self, layout: UnreadTensor, *, alone: bool = False) -> Tensor:
         """Read a tensor; ``alone`` says that no other one has the same storage."""
         storage, elements = layout.storage, prod(layout.size)
         if not elements:
@@ -86,7 +93,7 @@ class Container(ABC):
             return found
         return found.clone(memory_format=torch.contiguous_format)
 
-    def _raw(self, storage: Storage) -> Tensor:
+    def _raw(self, storage: StorageEntry) -> Tensor:
         """The bytes of a storage, aligned for its type."""
         start, checksum = self.place(storage)
         view = self.mapped[start : start + storage.numel * storage.dtype.itemsize]
@@ -114,10 +121,10 @@ class Archive(Container):
             if order and _bytes(file, order, 16).strip() != b"little":
                 raise DamagedError("it was written on a big-endian machine")
             stream = _bytes(file, self.entries[pickles[0]], MAX_STREAM)
-        make = Maker(len(stream))
+        make = AllowedCall(len(stream))
         return parse(stream, admit=admit, make=make, persistent=self.storage)[0]
 
-    def place(self, storage: Storage) -> tuple[int, int]:
+    def place(self, storage: StorageEntry) -> tuple[int, int]:
         """As :meth:`Container.place`."""
         entry = self.entries[f"{self.root}data/{storage.key}"]
         header = self.mapped[entry.header_offset : entry.header_offset + 30]
@@ -126,7 +133,7 @@ class Archive(Container):
         name, extra = struct.unpack("<26xHH", header)
         return entry.header_offset + 30 + name + extra, entry.CRC
 
-    def storage(self, identifier: object) -> Storage:
+    def storage(self, identifier: object) -> StorageEntry:
         """Check a persistent id against the entry that it names.
 
         Raises:
@@ -197,18 +204,18 @@ def _bytes(file: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
     return file.read(entry)
 
 
-def described(identifier: object, length: int) -> Storage:
+def described(identifier: object, length: int) -> StorageEntry:
     """Read a persistent id: ``("storage", class, key, location, elements, …)``.
 
     Raises:
         DamagedError: It is another one.
     """
     match identifier:
-        case ("storage", Name(path), str(key), _, int(numel), *rest) if (
+        case ("storage", PickledName(path), str(key), _, int(numel), *rest) if (
             path in STORAGES and len(rest) == length - 5
         ):
             if key.isascii() and key.isalnum() and len(key) < 32 and 0 <= numel < 1 << 48:
-                return Storage(key, STORAGES[path], numel)
+                return StorageEntry(key, STORAGES[path], numel)
     raise DamagedError("a storage is described in an unknown way")
 
 

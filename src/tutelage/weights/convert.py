@@ -30,7 +30,7 @@ _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class WeightsForm:
     """What kind of weights a state dict holds.
 
     Attributes:
@@ -61,7 +61,7 @@ class Form:
         return self.family == "yolov7" and not self.implicit
 
 
-def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -> Form:
+def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -> WeightsForm:
     """Tell the form of a checkpoint from its keys, shapes and yaml.
 
     Args:
@@ -84,7 +84,7 @@ def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -
         for key in state
         if key.startswith(f"model.{row}.")
     }
-    return Form(
+    return WeightsForm(
         family=_family(own, yaml, head),
         head_key=row,
         levels=shape[0],

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tutelage.errors import WeightsError
-from tutelage.weights.allowlist import Layout, printable, shown
+from tutelage.weights.allowlist import UnreadTensor, printable, shown
 from tutelage.weights.convert import COUNTERS, official_keys
 from tutelage.weights.metadata import MAX_DEPTH
-from tutelage.weights.pickle_parser import DamagedError, Record
+from tutelage.weights.pickle_parser import DamagedError, PickledObject
 
 _MAX_MODULES = 100_000
 _MAX_KEY = 200  # letters; the longest known has 60
@@ -22,7 +22,7 @@ _CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.wei
 _STATES = ("ema", "model", "state_dict", "model_state_dict")
 
 
-class Contents(NamedTuple):
+class FoundModel(NamedTuple):
     """A model as a file holds it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Contents(NamedTuple):
             a bare state dict.
     """
 
-    layouts: dict[str, Layout]
+    layouts: dict[str, UnreadTensor]
     fields: Mapping[Any, Any]
     source: Literal["ema", "model"]
     head: str
@@ -43,7 +43,7 @@ class Contents(NamedTuple):
     activations: tuple[str, ...] = ()
 
 
-def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
+def find(content: Any, path: Path, *, resumable: bool = False) -> FoundModel:
     """Find the model: the EMA if there is one, else the model, else a state dict.
 
     Args:
@@ -55,16 +55,16 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
         WeightsError: There is none, or another kind of network.
         DamagedError: It is nested without end.
     """
-    if isinstance(content, Record):
+    if isinstance(content, PickledObject):
         return _of_model(content, path, "model", "a bare model")
     if not isinstance(content, dict):
-        what = "tensor" if isinstance(content, Layout) else type(content).__name__
+        what = "tensor" if isinstance(content, UnreadTensor) else type(content).__name__
         raise WeightsError(f"{path} holds a {what}, not a model.", code="W22")
     for source in ("ema", "model"):
         found = content.get(source)
         if isinstance(found, tuple) and found:  # some releases wrote (ema, updates)
             found = found[0]
-        if isinstance(found, Record):
+        if isinstance(found, PickledObject):
             stripped = content.get("optimizer") is None
             epoch = shown(content.get("epoch"))
             note = "stripped" if stripped else f"training checkpoint of epoch {epoch}"
@@ -73,7 +73,7 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
         average = content.get("ema")
         if resumable and isinstance(average, dict):
             inside = {key: value for key, value in average.items() if key != "n_averaged"}
-            return Contents(_of_state(inside), {}, "ema", "", "the training state of a run")
+            return FoundModel(_of_state(inside), {}, "ema", "", "the training state of a run")
         raise WeightsError(
             f"{path} is the training state of a run, to be continued with --resume.",
             fix=f"Its weights are beside it: {path.with_name('best.safetensors')}",
@@ -85,7 +85,7 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> Contents:
             _require_detector(layouts, path)
             fields = {} if state is content else content
             kind: Literal["ema", "model"] = "ema" if source == "ema" else "model"
-            return Contents(layouts, fields, kind, "", "a bare state dict")
+            return FoundModel(layouts, fields, kind, "", "a bare state dict")
     keys = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
     raise WeightsError(
         f"{path} holds no model (found: {keys}).",
@@ -100,7 +100,9 @@ def _is_training_state(content: Any) -> bool:
     return isinstance(kind, str) and kind.startswith("tutelage")
 
 
-def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: str) -> Contents:
+def _of_model(
+    model: PickledObject, path: Path, source: Literal["ema", "model"], note: str
+) -> FoundModel:
     model = _unwrapped(model)
     fields, head = model.state, _head(model)
     if not isinstance(fields, dict) or "_modules" not in fields:
@@ -123,10 +125,10 @@ def _of_model(model: Record, path: Path, source: Literal["ema", "model"], note: 
     layouts = dict(_limited(_tensors(model)))
     if not layouts:
         raise WeightsError(f"{path} holds a model without weights.", code="W22")
-    return Contents(layouts, fields, source, head, note, _activations(model))
+    return FoundModel(layouts, fields, source, head, note, _activations(model))
 
 
-def _unwrapped(model: Record) -> Record:
+def _unwrapped(model: PickledObject) -> PickledObject:
     """The network itself: without data-parallel, hub and EMA objects around it."""
     for _ in range(_MAX_WRAPPERS):
         children, name = _parts(model, "_modules"), _class(model)
@@ -139,29 +141,29 @@ def _unwrapped(model: Record) -> Record:
             inner = next(iter(children.values()))
         elif name == "ModelEMA" and isinstance(model.state, dict):
             inner = model.state.get("ema")
-        if not isinstance(inner, Record):
+        if not isinstance(inner, PickledObject):
             break
         model = inner
     return model
 
 
-def _class(model: Record) -> str:
+def _class(model: PickledObject) -> str:
     return model.path.rpartition(".")[2]
 
 
-def _of_state(state: dict[Any, Any]) -> dict[str, Layout]:
+def _of_state(state: dict[Any, Any]) -> dict[str, UnreadTensor]:
     """The tensors of a state dict, under their official names."""
     layouts = {
         key: value
         for key, value in state.items()
-        if isinstance(key, str) and isinstance(value, Layout)
+        if isinstance(key, str) and isinstance(value, UnreadTensor)
     }
     if any(len(key) > _MAX_KEY for key in layouts):
         raise DamagedError("a tensor has an unreasonably long name")
     return official_keys(layouts)
 
 
-def _require_detector(layouts: Mapping[str, Layout], path: Path) -> None:
+def _require_detector(layouts: Mapping[str, UnreadTensor], path: Path) -> None:
     """Refuse tensors of another kind of network; a head is known by its anchors."""
     if any(re.fullmatch(r"model\.\d+\.anchors", key) for key in layouts):
         return
@@ -175,20 +177,20 @@ def _require_detector(layouts: Mapping[str, Layout], path: Path) -> None:
     )
 
 
-def _limited(tensors: Iterator[tuple[str, Layout]]) -> Iterator[tuple[str, Layout]]:
+def _limited(tensors: Iterator[tuple[str, UnreadTensor]]) -> Iterator[tuple[str, UnreadTensor]]:
     for count, pair in enumerate(tensors):
         if count > _MAX_MODULES:
             raise DamagedError("the model has more tensors than any")
         yield pair
 
 
-def _parts(module: Record, group: str) -> dict[Any, Any]:
+def _parts(module: PickledObject, group: str) -> dict[Any, Any]:
     """One of the dicts (``_parameters``, ``_buffers``, ``_modules``) of a module's state."""
     found = module.state.get(group) if isinstance(module.state, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _tensors(module: Record) -> Iterator[tuple[str, Layout]]:
+def _tensors(module: PickledObject) -> Iterator[tuple[str, UnreadTensor]]:
     """Yield a module's tensors in the order of ``state_dict``."""
     for prefix, each in _modules(module):
         fields: Any = each.state if isinstance(each.state, dict) else {}
@@ -197,11 +199,11 @@ def _tensors(module: Record) -> Iterator[tuple[str, Layout]]:
         for group in ("_parameters", "_buffers"):
             for name, value in _parts(each, group).items():
                 kept = group == "_parameters" or name not in (*skipped, *COUNTERS)
-                if kept and isinstance(value, Layout):
+                if kept and isinstance(value, UnreadTensor):
                     yield _joined(prefix, name), value
 
 
-def _modules(module: Record) -> Iterator[tuple[str, Record]]:
+def _modules(module: PickledObject) -> Iterator[tuple[str, PickledObject]]:
     """Yield a module and all below it, each with the prefix of its tensors."""
     pending = [("", module, 0)]
     for _ in range(_MAX_MODULES):
@@ -215,7 +217,7 @@ def _modules(module: Record) -> Iterator[tuple[str, Record]]:
         pending += [
             (f"{_joined(prefix, name)}.", child, depth + 1)
             for name, child in reversed(children.items())
-            if isinstance(child, Record)
+            if isinstance(child, PickledObject)
         ]
     raise DamagedError("its modules are nested without end")
 
@@ -226,15 +228,15 @@ def _joined(prefix: str, name: object) -> str:
     return prefix + name
 
 
-def _head(model: Record) -> str:
+def _head(model: PickledObject) -> str:
     """Class name of the last row of the graph."""
     rows = _parts(model, "_modules").get("model")
-    last = list(_parts(rows, "_modules").values())[-1:] if isinstance(rows, Record) else []
-    name = last[0].path.rpartition(".")[2] if last and isinstance(last[0], Record) else ""
+    last = list(_parts(rows, "_modules").values())[-1:] if isinstance(rows, PickledObject) else []
+    name = last[0].path.rpartition(".")[2] if last and isinstance(last[0], PickledObject) else ""
     return printable(name)
 
 
-def _activations(model: Record) -> tuple[str, ...]:
+def _activations(model: PickledObject) -> tuple[str, ...]:
     """The different activations of a model, as a yaml spells them.
 
     A yaml names them only where they are not the program's default, which has changed.
@@ -242,7 +244,7 @@ def _activations(model: Record) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for _, module in _modules(model):
         act = _parts(module, "_modules").get("act")
-        if isinstance(act, Record):
+        if isinstance(act, PickledObject):
             slope = act.state.get("negative_slope") if isinstance(act.state, dict) else None
             inside = shown(slope) if isinstance(slope, float) else ""
             found[f"nn.{printable(_class(act))}({inside})"] = None
@@ -267,14 +269,14 @@ def _in_words(value: Any, plain: Callable[[Any], Any]) -> str:
             return f"state of an optimizer, {len(groups) if isinstance(groups, list) else 0} groups"
         case dict():
             return f"{len(value)} entries"
-        case Layout():
+        case UnreadTensor():
             return f"tensor {list(value.size)}"
         case list() | tuple():
             return f"list of {len(value)}"
-        case Record() if value.path.startswith("numpy."):
+        case PickledObject() if value.path.startswith("numpy."):
             number = plain(value)
             return shown(number[0] if isinstance(number, list) and len(number) == 1 else number)
-        case Record():
+        case PickledObject():
             return printable(value.path)
         case _:
             return shown(value).strip()

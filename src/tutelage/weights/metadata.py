@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tutelage.weights.allowlist import Layout
-from tutelage.weights.pickle_parser import DamagedError, Record, is_scalar
+from tutelage.weights.allowlist import UnreadTensor
+from tutelage.weights.pickle_parser import DamagedError, PickledObject, is_scalar
 
 MAX_DEPTH = 64  # of nested modules or values; the deepest model known has 7
 _BUDGET = 200_000
@@ -18,14 +18,14 @@ _MAX_TEXT = 2_000
 _MAX_INTEGER = 1 << 63
 
 
-class Plainer:
+class MetadataReader:
     """Turns parts of the tree into scalars, lists and dicts.
 
     Args:
         read: Reads a small tensor.
     """
 
-    def __init__(self, read: Callable[[Layout], Tensor]) -> None:
+    def __init__(self, read: Callable[[UnreadTensor], Tensor]) -> None:
         self.read, self.left = read, _BUDGET
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
@@ -43,12 +43,12 @@ class Plainer:
             plain = {self._scalar(key): self(item, depth + 1) for key, item in value.items()}
             empty = {self._scalar(key) for key, item in value.items() if item is None}
             return {key: item for key, item in plain.items() if item is not None or key in empty}
-        if isinstance(value, Layout):
+        if isinstance(value, UnreadTensor):
             self._spend(_lists(value.size))
             return self.read(value).tolist()
         if isinstance(value, list | tuple):
             return [self(item, depth + 1) for item in value]
-        if isinstance(value, Record) and value.path.startswith("numpy."):
+        if isinstance(value, PickledObject) and value.path.startswith("numpy."):
             return self._numpy(value)
         return self._scalar(value) if is_scalar(value) else None
 
@@ -66,7 +66,7 @@ class Plainer:
             raise DamagedError("its metadata holds an unreasonably large number")
         return value
 
-    def _numpy(self, record: Record) -> Any:
+    def _numpy(self, record: PickledObject) -> Any:
         """The number or nested list of a NumPy scalar or array."""
         if record.path.endswith(".scalar"):
             dtype, data = (*record.args, None, None)[:2]
@@ -83,14 +83,16 @@ class Plainer:
         return None
 
     def _numbers(self, dtype: Any, data: Any) -> np.ndarray[tuple[int], Any] | None:
-        if isinstance(data, Record) and data.path == "_codecs.encode":
+        if isinstance(data, PickledObject) and data.path == "_codecs.encode":
             text, encoding = (*data.args, None, None)[:2]
             if not isinstance(text, str) or encoding != "latin1":
                 return None
             self._spend(len(text))
             data = text.encode("latin1", "replace")
         if not (
-            isinstance(dtype, Record) and dtype.path == "numpy.dtype" and isinstance(data, bytes)
+            isinstance(dtype, PickledObject)
+            and dtype.path == "numpy.dtype"
+            and isinstance(data, bytes)
         ):
             return None
         self._spend(len(data))

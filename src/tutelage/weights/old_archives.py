@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tutelage.weights.allowlist import Maker, Storage, admit, shown
+from tutelage.weights.allowlist import AllowedCall, StorageEntry, admit, shown
 from tutelage.weights.archive import Container, described
-from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, Name, parse
+from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, PickledName, parse
 
 
-class Legacy(Container):
+class OldArchive(Container):
     """A file of that kind; ``_use_new_zipfile_serialization=False`` writes them to this day."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._storages: dict[str, Storage] = {}
+        self._storages: dict[str, StorageEntry] = {}
         self._places: dict[str, int] = {}
 
     def content(self) -> Any:
         """As :meth:`Container.content`."""
         stream = bytes(self.mapped[:MAX_STREAM])
-        make, end, parts = Maker(len(stream)), 0, []
+        make, end, parts = AllowedCall(len(stream)), 0, []
         for _ in range(5):
             part, end = parse(stream, admit=admit, make=make, persistent=self.storage, start=end)
             parts.append(part)
@@ -33,10 +33,10 @@ class Legacy(Container):
         self._locate(keys, end)
         return content
 
-    def storage(self, identifier: object) -> Storage | Name:
+    def storage(self, identifier: object) -> StorageEntry | PickledName:
         """Read a persistent id: a storage, or a class with its source, which is left out."""
         match identifier:
-            case ("module", Name() as kind, _, _):
+            case ("module", PickledName() as kind, _, _):
                 return kind
             case (*_, None):
                 storage = described(identifier, 6)
@@ -46,7 +46,7 @@ class Legacy(Container):
             raise DamagedError(f"storage {storage.key} is described in two ways")
         return storage
 
-    def place(self, storage: Storage) -> tuple[int, None]:
+    def place(self, storage: StorageEntry) -> tuple[int, None]:
         """As :meth:`Container.place`; this format has no checksums."""
         return self._places[storage.key], None
 

@@ -1,7 +1,7 @@
 """A pickle read as data: the stream becomes a tree of plain values and named records.
 
-The opcodes only build lists, dicts, tuples and :class:`Record` objects; a name in the stream is a
-string and is never imported, looked up or called. What a record means is decided by whoever reads
+The opcodes only build lists, dicts, tuples and :class:`PickledObject` objects; a name in the stream
+is a string and is never imported, looked up or called. What a record means is decided by whoever reads
 the tree. Python's own unpickler would be faster, but a stream can crash it (a deep tuple as a key)
 or have it reserve gigabytes (a large number of a memo).
 """
@@ -28,14 +28,14 @@ class RefusedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class PickledName:
     """A class or function that the stream names; only its path."""
 
     path: str
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class PickledObject:
     """An object that a real unpickler would have built.
 
     Attributes:
@@ -82,7 +82,7 @@ def parse(
         RefusedError: ``admit`` or ``make`` refused a name.
         DamagedError: The stream is no well-formed pickle, or has an opcode that no checkpoint has.
     """
-    machine = _Machine(stream, start, admit, make, persistent)
+    machine = _PickleMachine(stream, start, admit, make, persistent)
     try:
         return machine.run()
     except (RefusedError, DamagedError):
@@ -95,7 +95,7 @@ def parse(
         raise DamagedError(f"malformed pickle: {error}") from error
 
 
-class _Machine:
+class _PickleMachine:
     """The stack and the memo. Each mark begins a stack of its own, so no value is taken beyond."""
 
     def __init__(
@@ -203,15 +203,15 @@ class _Machine:
         self.name(self.line(), self.line())
         raise DamagedError("opcode INST, which no checkpoint needs")
 
-    def name(self, module: object, name: object) -> Name:
+    def name(self, module: object, name: object) -> PickledName:
         if not isinstance(module, str) or not isinstance(name, str):
             raise DamagedError("a name is not text")
         self.admit(module, name)
-        return Name(f"{module}.{name}")
+        return PickledName(f"{module}.{name}")
 
     def call(self) -> None:
         args, callee = self.stack.pop(), self.stack.pop()
-        if type(callee) is not Name or type(args) is not tuple:
+        if type(callee) is not PickledName or type(args) is not tuple:
             raise DamagedError("something that is no class is called")
         self.stack.append(self.make(callee.path, args))
 
@@ -222,7 +222,7 @@ class _Machine:
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, Record):
+        if isinstance(target, PickledObject):
             if target.state is not None:
                 raise DamagedError("an object is given its state twice")
             target.state = state
@@ -238,7 +238,7 @@ def _append(target: object, values: list[Any]) -> None:
         target.extend(values)
     elif isinstance(target, set):
         target.update(_scalar(value) for value in values)
-    elif not isinstance(target, Record):  # what a record would collect is not needed
+    elif not isinstance(target, PickledObject):  # what a record would collect is not needed
         raise DamagedError("appending to something that is no list")
 
 
@@ -250,7 +250,7 @@ def _set_items(target: object, flat: list[Any]) -> None:
         if not _SCALARS.issuperset(map(type, keys)):
             keys = [_scalar(key) for key in keys]
         target.update(zip(keys, flat[1::2], strict=True))
-    elif not isinstance(target, Record):
+    elif not isinstance(target, PickledObject):
         raise DamagedError("setting an item of something that is no dict")
 
 
@@ -273,7 +273,7 @@ def _unknown(opcode: int) -> NoReturn:
 
 
 _GET, _PUT, _EMPTY_TUPLE, _STOP = b"hr)."
-_STEPS: Mapping[int, Callable[[_Machine], object]] = {
+_STEPS: Mapping[int, Callable[[_PickleMachine], object]] = {
     # the memo
     ord("j"): lambda m: m.push(m.memo[m.number(4)]),
     ord("q"): lambda m: m.memo.__setitem__(m.number(1), m.stack[-1]),
@@ -299,31 +299,31 @@ _STEPS: Mapping[int, Callable[[_Machine], object]] = {
     ord("}"): lambda m: m.push({}),
     ord("]"): lambda m: m.push([]),
     0x8F: lambda m: m.push(set()),
-    ord("("): _Machine.mark,
+    ord("("): _PickleMachine.mark,
     ord("t"): lambda m: m.push(tuple(m.to_mark())),
     0x85: lambda m: m.push((m.stack.pop(),)),
     0x86: lambda m: m.tuple_of(2),
     0x87: lambda m: m.tuple_of(3),
     ord("l"): lambda m: m.push(m.to_mark()),
-    ord("d"): _Machine.dictionary,
+    ord("d"): _PickleMachine.dictionary,
     0x91: lambda m: m.push(frozenset(map(_scalar, m.to_mark()))),
-    ord("a"): _Machine.append,
-    ord("e"): _Machine.appends,
-    0x90: _Machine.appends,
-    ord("s"): _Machine.set_item,
-    ord("u"): _Machine.set_items,
+    ord("a"): _PickleMachine.append,
+    ord("e"): _PickleMachine.appends,
+    0x90: _PickleMachine.appends,
+    ord("s"): _PickleMachine.set_item,
+    ord("u"): _PickleMachine.set_items,
     # names and objects
-    ord("c"): _Machine.named,
-    0x93: _Machine.stack_named,
-    ord("i"): _Machine.instance,
-    ord("R"): _Machine.call,
-    0x81: _Machine.call,
-    0x92: _Machine.call_with_keywords,
-    ord("b"): _Machine.build,
-    ord("Q"): _Machine.persistent_id,
+    ord("c"): _PickleMachine.named,
+    0x93: _PickleMachine.stack_named,
+    ord("i"): _PickleMachine.instance,
+    ord("R"): _PickleMachine.call,
+    0x81: _PickleMachine.call,
+    0x92: _PickleMachine.call_with_keywords,
+    ord("b"): _PickleMachine.build,
+    ord("Q"): _PickleMachine.persistent_id,
     # the stack and the stream
-    ord("0"): _Machine.pop,
-    ord("1"): _Machine.to_mark,
+    ord("0"): _PickleMachine.pop,
+    ord("1"): _PickleMachine.to_mark,
     ord("2"): lambda m: m.push(m.stack[-1]),
     0x80: lambda m: m.take(1),
     0x95: lambda m: m.take(8),

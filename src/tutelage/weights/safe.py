@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import WeightsError
-from tutelage.weights.allowlist import Layout, printable
+from tutelage.weights.allowlist import UnreadTensor, printable
 from tutelage.weights.archive import Archive, Container
 from tutelage.weights.convert import form, normalise_names, plain_mapping, with_activation
 from tutelage.weights.file_type import human_size, sniff
-from tutelage.weights.find_model import Contents, entries, find
-from tutelage.weights.metadata import Plainer
-from tutelage.weights.old_archives import Legacy
+from tutelage.weights.find_model import FoundModel, entries, find
+from tutelage.weights.metadata import MetadataReader
+from tutelage.weights.old_archives import OldArchive
 from tutelage.weights.pickle_parser import DamagedError, RefusedError
 
 
@@ -112,7 +112,7 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
             code="W22",
         )
     try:
-        container = Archive(path) if kind == "zip" else Legacy(path)
+        container = Archive(path) if kind == "zip" else OldArchive(path)
         return _interpret(container, path, values=values)
     except RefusedError as error:
         _refuse(path, error.name)
@@ -159,7 +159,7 @@ def _refuse(path: Path, name: str) -> NoReturn:
 def _interpret(container: Container, path: Path, *, values: bool) -> ForeignCheckpoint:
     content = container.content()
     found = find(content, path, resumable=not values)
-    plain = Plainer(container.tensor)
+    plain = MetadataReader(container.tensor)
     fields = {key: plain(found.fields.get(key)) for key in ("yaml", "nc", "names", "stride", "hyp")}
     yaml = plain_mapping(fields["yaml"]) if isinstance(fields["yaml"], dict) else {}
     yaml = with_activation(yaml, found.activations)
@@ -186,7 +186,7 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
 
 
 def _classes(
-    stored: Any, yaml: Mapping[str, Any], found: Contents, state: Mapping[str, Tensor], path: Path
+    stored: Any, yaml: Mapping[str, Any], found: FoundModel, state: Mapping[str, Tensor], path: Path
 ) -> int:
     """The number of classes: as the model says, else what its head has outputs for."""
     nc = yaml.get("nc") if stored is None else stored
@@ -210,7 +210,7 @@ def _is_stride(value: object) -> bool:
 
 
 def _state(
-    layouts: Mapping[str, Layout], container: Container, path: Path, *, values: bool
+    layouts: Mapping[str, UnreadTensor], container: Container, path: Path, *, values: bool
 ) -> dict[str, Tensor]:
     needed = sum(prod(each.size) * each.storage.dtype.itemsize for each in layouts.values())
     if needed > len(container.mapped):

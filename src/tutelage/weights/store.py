@@ -42,7 +42,7 @@ _DTYPES = {
 }
 
 
-class Identity(TypedDict):
+class FileIdentity(TypedDict):
     """Which file was used."""
 
     path: str
@@ -50,7 +50,7 @@ class Identity(TypedDict):
     sha256: str
 
 
-def identity(path: str | Path) -> Identity:
+def identity(path: str | Path) -> FileIdentity:
     """Return path, size and SHA-256 of a file.
 
     Raises:

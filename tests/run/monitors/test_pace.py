@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tutelage.run.events import EpochDone, Evaluated, Notice, StepDone
-from tutelage.run.monitors.pace import Pace
+from tutelage.run.monitors.pace import PaceMonitor
 from tutelage.structures import Losses
 
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def notices(step_seconds, steps, wanted="auto", device=CPU, epochs=2):
     """Return what is told in a run whose first step and evaluations take ten minutes."""
     time, told = 0.0, []
-    pace = Pace(wanted, device, steps, now=lambda: time)
+    pace = PaceMonitor(wanted, device, steps, now=lambda: time)
     for epoch in range(epochs):
         for step in range(1, steps + 1):
             time += 600 if step == 1 else step_seconds

@@ -7,13 +7,13 @@ T teaching, W weights and models, E export and optional packages, R a run, F a f
 from collections.abc import Mapping
 
 from tutelage.cli.codes.data import DATA
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 from tutelage.cli.codes.findings import FINDINGS
 from tutelage.cli.codes.runs import RUNS
 from tutelage.cli.codes.settings import SETTINGS
 from tutelage.cli.codes.teaching import TEACHING
 from tutelage.cli.codes.weights import WEIGHTS
 
-CODES: Mapping[str, Entry] = {**SETTINGS, **DATA, **TEACHING, **WEIGHTS, **RUNS}
+CODES: Mapping[str, ErrorCode] = {**SETTINGS, **DATA, **TEACHING, **WEIGHTS, **RUNS}
 
-__all__ = ["CODES", "FINDINGS", "Entry"]
+__all__ = ["CODES", "FINDINGS", "ErrorCode"]

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 
-DATA: Mapping[str, Entry] = {
-    "D00": Entry(
+DATA: Mapping[str, ErrorCode] = {
+    "D00": ErrorCode(
         "data that cannot be used",
         3,
         "The data set has faults of several kinds, or one that has no code of its own.",
         "Each line of the message is one kind with its first example.",
         ("List all of them, with examples and what to do:", "$ tutelage check data.yaml"),
     ),
-    "D01": Entry(
+    "D01": ErrorCode(
         "bad data yaml",
         3,
         "The data yaml is no valid yaml, lacks something, or names what is not there.",
@@ -26,7 +26,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage check data.yaml",
         ),
     ),
-    "D02": Entry(
+    "D02": ErrorCode(
         "labels missing",
         3,
         "Images have no label file. If none has one it is an error; if some have, a warning: those "
@@ -41,7 +41,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage train --data annotations/instances_train.json",
         ),
     ),
-    "D03": Entry(
+    "D03": ErrorCode(
         "label lines that cannot be used",
         3,
         "Lines of label files are not  class x y w h  with numbers from 0 to 1, or not a polygon.",
@@ -54,7 +54,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage check data.yaml --fix ../cleaned",
         ),
     ),
-    "D04": Entry(
+    "D04": ErrorCode(
         "classes that do not fit the names",
         3,
         "A label has a class that the data set does not name, or its splits name other classes.",
@@ -66,7 +66,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage check data.yaml",
         ),
     ),
-    "D22": Entry(
+    "D22": ErrorCode(
         "no such data set",
         3,
         "The path is not there, cannot be read, or is nothing that is known as a data set.",
@@ -76,7 +76,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage check data.yaml",
         ),
     ),
-    "D23": Entry(
+    "D23": ErrorCode(
         "split missing",
         3,
         "The data set has no train, val or test part, and this command needs it.",
@@ -89,7 +89,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage val runs/distilled --split val",
         ),
     ),
-    "D24": Entry(
+    "D24": ErrorCode(
         "no usable images",
         3,
         "A folder or list holds no image, or none that can be opened.",
@@ -97,7 +97,7 @@ DATA: Mapping[str, Entry] = {
         "list that lead out of the data set.",
         ("See each with its reason:", "$ tutelage check data.yaml"),
     ),
-    "D25": Entry(
+    "D25": ErrorCode(
         "COCO json that cannot be used",
         3,
         "The json is damaged, is not of the form of COCO, or does not fit the others.",
@@ -110,7 +110,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage check data.yaml",
         ),
     ),
-    "D26": Entry(
+    "D26": ErrorCode(
         "no box to learn from",
         3,
         "There is not one box in the training images.",
@@ -118,7 +118,7 @@ DATA: Mapping[str, Entry] = {
         "crowd or ignored.",
         ("$ tutelage check data.yaml",),
     ),
-    "D27": Entry(
+    "D27": ErrorCode(
         "images that cannot be read any more",
         3,
         "Images that were sound when the data set was scanned cannot be read now, or have another "
@@ -129,7 +129,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage train --resume runs/distilled",
         ),
     ),
-    "D33": Entry(
+    "D33": ErrorCode(
         "data of a resumed run have changed",
         3,
         "A run goes on with the images and boxes with which it began, wherever they lie: order, "
@@ -145,7 +145,7 @@ DATA: Mapping[str, Entry] = {
             "$ tutelage train --data data.yaml --weights runs/distilled/best.safetensors",
         ),
     ),
-    "D28": Entry(
+    "D28": ErrorCode(
         "nothing to predict on",
         3,
         "What was given is no image, no video, no folder and no pattern of these, or none of it "
@@ -153,14 +153,14 @@ DATA: Mapping[str, Entry] = {
         "A typing error, an address (nothing is fetched), or a damaged file.",
         ("$ tutelage predict runs/distilled photos/ --save out/",),
     ),
-    "D29": Entry(
+    "D29": ErrorCode(
         "built-in data set that cannot be made",
         3,
         "The images of the built-in digits cannot be written.",
         "A full or read-only folder of caches.",
         ("$ tutelage train --data digits", "$ tutelage train --data digits:easy"),
     ),
-    "D34": Entry(
+    "D34": ErrorCode(
         "held-out images among the unlabelled",
         None,
         "Images of the validation or test split are among those without labels that the student "

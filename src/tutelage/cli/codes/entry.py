@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class ErrorCode(NamedTuple):
     """One code of the catalogue.
 
     Attributes:

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 
-RUNS: Mapping[str, Entry] = {
-    "R00": Entry(
+RUNS: Mapping[str, ErrorCode] = {
+    "R00": ErrorCode(
         "run that had to stop",
         1,
         "The run found something with which it must not go on. Its last good files are kept.",
         "The message says what it found.",
         ("Go on from the last save when it is mended:", "$ tutelage train --resume runs/distilled"),
     ),
-    "R13": Entry(
+    "R13": ErrorCode(
         "out of memory",
         1,
         "The device, or the machine, has no memory left for this batch. The run folder is intact.",
@@ -27,7 +27,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --workers 2",
         ),
     ),
-    "R14": Entry(
+    "R14": ErrorCode(
         "loss that is not finite",
         1,
         "A term of the loss, or the weights, became NaN or infinite. The run stopped before "
@@ -43,7 +43,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage check data.yaml --html atlas.html",
         ),
     ),
-    "R15": Entry(
+    "R15": ErrorCode(
         "stopped by Ctrl-C or SIGTERM",
         130,
         "You, or the cluster, stopped the command. A run saves first, then stops; a second Ctrl-C "
@@ -55,7 +55,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --resume",
         ),
     ),
-    "R16": Entry(
+    "R16": ErrorCode(
         "resume with other settings",
         2,
         "A run is resumed as it was: a flag contradicts its settings, or nothing is left to do.",
@@ -67,7 +67,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --weights runs/distilled/best.safetensors --epochs 50",
         ),
     ),
-    "R22": Entry(
+    "R22": ErrorCode(
         "nothing to resume",
         2,
         "There is no such run folder, or it was stopped before its first save.",
@@ -77,7 +77,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --resume",
         ),
     ),
-    "R23": Entry(
+    "R23": ErrorCode(
         "run folder that cannot be written",
         1,
         "A file of the run could not be written. The last.pt and best.safetensors from before are "
@@ -88,7 +88,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --resume runs/distilled",
         ),
     ),
-    "R24": Entry(
+    "R24": ErrorCode(
         "another process of the run has ended",
         1,
         "A run on several devices cannot go on when one of its processes is gone.",
@@ -98,21 +98,21 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --resume runs/distilled --devices 4",
         ),
     ),
-    "R25": Entry(
+    "R25": ErrorCode(
         "many steps skipped in float16",
         None,
         "Gradients overflow in float16; such a step is left out and nothing is learnt from it.",
         "A loss too large for float16. A few skipped steps at the beginning are usual.",
         ("$ tutelage train --precision bf16", "$ tutelage train --precision fp32"),
     ),
-    "R26": Entry(
+    "R26": ErrorCode(
         "some runs of a comparison failed",
         1,
         "Runs of a comparison ended with an error; the others are whole.",
         "The message of each was shown where it ended.",
         ("Give the same command again: what is finished stays, the failed ones are tried again.",),
     ),
-    "R27": Entry(
+    "R27": ErrorCode(
         "processes that hold different methods",
         1,
         "The parameters of the methods differ between the processes of a run.",
@@ -120,21 +120,21 @@ RUNS: Mapping[str, Entry] = {
         "them differently on each process.",
         ("Let gradients alone change parameters; keep statistics in buffers.",),
     ),
-    "R28": Entry(
+    "R28": ErrorCode(
         "the system refused",
         1,
         "The operating system refused to read, write or start something.",
         "Permissions, a file that is a folder, too many open files, a program that was killed.",
         ("See what led to it:", "$ tutelage train --debug"),
     ),
-    "R29": Entry(
+    "R29": ErrorCode(
         "run folder in use",
         2,
         "Another process is training in the run folder, and two would spoil each other's files.",
         "A run that was resumed twice, or one that has not ended yet.",
         ("Wait for the other one, or stop it; it saves first. Then:", "$ tutelage train --resume"),
     ),
-    "R34": Entry(
+    "R34": ErrorCode(
         "loader process without memory",
         1,
         "A process that reads and augments images had no memory left, or the system ended it. What "
@@ -152,7 +152,7 @@ RUNS: Mapping[str, Entry] = {
             "$ tutelage train --resume runs/distilled --workers 2",
         ),
     ),
-    "F00": Entry(
+    "F00": ErrorCode(
         "unforeseen",
         1,
         "Something happened that no message was written for: a fault of tutelage.",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 
-SETTINGS: Mapping[str, Entry] = {
-    "C00": Entry(
+SETTINGS: Mapping[str, ErrorCode] = {
+    "C00": ErrorCode(
         "settings that cannot be used",
         2,
         "A setting, or several at once, cannot be used. Nothing was started.",
@@ -18,7 +18,7 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage config run.yaml --hyp hyp.yaml",
         ),
     ),
-    "C05": Entry(
+    "C05": ErrorCode(
         "unknown setting",
         2,
         "There is no setting, or no option of a method, of that name.",
@@ -30,7 +30,7 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage methods",
         ),
     ),
-    "C17": Entry(
+    "C17": ErrorCode(
         "image size off the grid",
         2,
         "The image size must be a multiple of the model's largest stride.",
@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, Entry] = {
         "(64) in those for large images. A size is never rounded silently.",
         ("Take the nearest size that the message names:", "$ tutelage train --img-size 640"),
     ),
-    "C18": Entry(
+    "C18": ErrorCode(
         "device absent",
         2,
         "The device is no device, or this machine does not have it. As a warning: no GPU was "
@@ -52,14 +52,14 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage train --device auto",
         ),
     ),
-    "C22": Entry(
+    "C22": ErrorCode(
         "command line not understood",
         2,
         "There is no such command or option, or it has too few or too many values.",
         "A typing error, or an option of another command.",
         ("Ask for the options of the command:", "$ tutelage train --help"),
     ),
-    "C23": Entry(
+    "C23": ErrorCode(
         "flag of YOLOv7 or YOLOv5 without equal here",
         2,
         "The flag belongs to the scripts of YOLOv7 or YOLOv5 and would change the result; nothing "
@@ -68,7 +68,7 @@ SETTINGS: Mapping[str, Entry] = {
         "and the message says what to use.",
         ("The table of all their flags is in docs/from-yolov7.md.", "$ tutelage train --help"),
     ),
-    "C24": Entry(
+    "C24": ErrorCode(
         "settings file that cannot be read",
         2,
         "A run file (--config), a hyp file (--hyp) or the settings of a stored run cannot be read "
@@ -80,7 +80,7 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage config run.yaml",
         ),
     ),
-    "C25": Entry(
+    "C25": ErrorCode(
         "value that cannot be used",
         2,
         "A setting has a value of the wrong kind or out of its range.",
@@ -90,14 +90,14 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage config --all",
         ),
     ),
-    "C26": Entry(
+    "C26": ErrorCode(
         "something needed is not given",
         2,
         "The command needs a data set, a model or a teacher that was not named.",
         "A flag was left out, or a variable of the shell was empty.",
         ("Name it:", "$ tutelage train --data data.yaml --teacher-weights runs/teacher"),
     ),
-    "C27": Entry(
+    "C27": ErrorCode(
         "unknown model",
         2,
         "The name is no architecture, no yaml, no weight file and no run folder.",
@@ -109,7 +109,7 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage train --cfg yolov7-tiny --weights yolov7-tiny.pt",
         ),
     ),
-    "C28": Entry(
+    "C28": ErrorCode(
         "model yaml that cannot be built",
         2,
         "The yaml of a model is not valid, names blocks that are not known, or its rows do not "
@@ -121,7 +121,7 @@ SETTINGS: Mapping[str, Entry] = {
             "A block of your own is one file and one line: docs/architecture.md.",
         ),
     ),
-    "C29": Entry(
+    "C29": ErrorCode(
         "output that cannot be written",
         2,
         "A result cannot be written where it was asked for, or would overwrite something.",
@@ -132,7 +132,7 @@ SETTINGS: Mapping[str, Entry] = {
             "$ tutelage weights FILE --to x.safetensors --force",
         ),
     ),
-    "C30": Entry(
+    "C30": ErrorCode(
         "choices that exclude each other",
         2,
         "Two settings cannot go together, or one is not possible on this machine.",
@@ -140,7 +140,7 @@ SETTINGS: Mapping[str, Entry] = {
         "value, --half with --int8 in an export, or a measure that an exported file cannot take.",
         ("Leave one of them out, as the message says.",),
     ),
-    "C31": Entry(
+    "C31": ErrorCode(
         "a comparison that cannot be planned",
         2,
         "tutelage compare cannot make runs of these arms, seeds or settings, or the folder holds "

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 
-TEACHING: Mapping[str, Entry] = {
-    "T00": Entry(
+TEACHING: Mapping[str, ErrorCode] = {
+    "T00": ErrorCode(
         "teacher that cannot teach",
         4,
         "The teacher cannot teach this student on this data.",
@@ -15,7 +15,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage doctor --teacher T --student S --data data.yaml",
         ),
     ),
-    "T06": Entry(
+    "T06": ErrorCode(
         "layers that do not exist",
         2,
         "The student or the teacher has no layer of that number, or the layer has no features.",
@@ -26,7 +26,7 @@ TEACHING: Mapping[str, Entry] = {
             "Without --student-kd-layers and --teacher-kd-layers p3, p4 and p5 are paired.",
         ),
     ),
-    "T07": Entry(
+    "T07": ErrorCode(
         "unequal numbers of layers",
         2,
         "Student and teacher layers are paired in the order in which they are given, and there are "
@@ -37,7 +37,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage layers yolov7-tiny --teacher yolov7.pt",
         ),
     ),
-    "T08": Entry(
+    "T08": ErrorCode(
         "layers whose strides differ",
         2,
         "The maps of a pair have another number of cells, so that their places do not agree.",
@@ -49,7 +49,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --set distill.resize=true",
         ),
     ),
-    "T09": Entry(
+    "T09": ErrorCode(
         "classes that do not fit",
         2,
         "A method compares class scores, but teacher and student know other classes.",
@@ -62,7 +62,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --set 'distill.classes={RBC: red cell}'",
         ),
     ),
-    "T21": Entry(
+    "T21": ErrorCode(
         "teacher worse than the student",
         None,
         "On your val split the teacher scores less than the student does before its first step.",
@@ -74,7 +74,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --teacher-weights runs/teacher --data data.yaml",
         ),
     ),
-    "T22": Entry(
+    "T22": ErrorCode(
         "no such distillation method",
         2,
         "The text is no method, no class that can be imported, or not of the form "
@@ -86,7 +86,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --method my_package.kd:Mine",
         ),
     ),
-    "T23": Entry(
+    "T23": ErrorCode(
         "teacher of another library that cannot be opened",
         4,
         "The network of torchvision, transformers or Ultralytics is not known, not on this "
@@ -95,7 +95,7 @@ TEACHING: Mapping[str, Entry] = {
         "named), or a network for another task.",
         ("The sources and their names are in docs/teachers.md.",),
     ),
-    "T24": Entry(
+    "T24": ErrorCode(
         "distillation would not reach the student",
         4,
         "On the first training batch a term of distillation was 0 or not finite, a part had no "
@@ -107,7 +107,7 @@ TEACHING: Mapping[str, Entry] = {
             "The pitfalls and how each is found are in docs/pitfalls.md.",
         ),
     ),
-    "T25": Entry(
+    "T25": ErrorCode(
         "teacher that finds nothing",
         4,
         "The teacher's AP50 on your val split is next to 0: it has nothing to teach here.",
@@ -120,7 +120,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --set distill.accept_teacher=true",
         ),
     ),
-    "T26": Entry(
+    "T26": ErrorCode(
         "teacher or method of your own that fails",
         4,
         "Your own code raised an error, returned something else than agreed, or has no usable "
@@ -132,7 +132,7 @@ TEACHING: Mapping[str, Entry] = {
             "What a teacher must return is in docs/teachers.md.",
         ),
     ),
-    "T27": Entry(
+    "T27": ErrorCode(
         "weight of a method out of proportion",
         1,
         "A method's part of the loss is next to nothing or everything, or its gradient cannot be "
@@ -146,7 +146,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage doctor --teacher T --student S --data data.yaml",
         ),
     ),
-    "T28": Entry(
+    "T28": ErrorCode(
         "teaching that does not fit the run",
         2,
         "A method would stop after the end or rise until it, or methods and teachers do not match.",
@@ -156,14 +156,14 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --set distill.stop_epoch=none",
         ),
     ),
-    "T29": Entry(
+    "T29": ErrorCode(
         "method that cannot be used with these networks",
         2,
         "The method needs something that the student or the teacher does not give.",
         "For example a distribution of box edges, or layers from which the head can be run.",
         ("See what each method needs:", "$ tutelage methods"),
     ),
-    "T30": Entry(
+    "T30": ErrorCode(
         "teaching that no longer helps",
         None,
         "A term of distillation has not moved for three epochs, or the student has become better "
@@ -175,7 +175,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --set distill.stop_epoch=60",
         ),
     ),
-    "T31": Entry(
+    "T31": ErrorCode(
         "teacher changed since the run began",
         4,
         "The teacher's file is not the one with which the run began (its hash differs).",
@@ -185,7 +185,7 @@ TEACHING: Mapping[str, Entry] = {
             "$ tutelage train --weights runs/distilled/best.safetensors --teacher-weights T",
         ),
     ),
-    "T32": Entry(
+    "T32": ErrorCode(
         "something odd in the first batch",
         None,
         "A tapped layer is constant, the teacher is sure of nothing, seems to expect BGR images, "

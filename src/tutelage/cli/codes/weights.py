@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from tutelage.cli.codes.entry import Entry
+from tutelage.cli.codes.entry import ErrorCode
 
-WEIGHTS: Mapping[str, Entry] = {
-    "W00": Entry(
+WEIGHTS: Mapping[str, ErrorCode] = {
+    "W00": ErrorCode(
         "weights that cannot be used",
         4,
         "The file cannot be used as it is.",
         "The message says what was found in it.",
         ("Look into the file without running anything in it:", "$ tutelage weights FILE"),
     ),
-    "W10": Entry(
+    "W10": ErrorCode(
         "weights missing or damaged",
         4,
         "The file is not there, cannot be read, is cut off, or is no checkpoint at all.",
@@ -20,7 +20,7 @@ WEIGHTS: Mapping[str, Entry] = {
         "in place of the file.",
         ("Download it again; in a git repository:", "$ git lfs pull", "$ tutelage weights FILE"),
     ),
-    "W11": Entry(
+    "W11": ErrorCode(
         "file that would run code",
         4,
         "Reading the file in the usual way would call a function that no checkpoint needs. Nothing "
@@ -32,7 +32,7 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ python -c \"import torch; ...; torch.save(model.state_dict(), 'w.pt')\"",
         ),
     ),
-    "W12": Entry(
+    "W12": ErrorCode(
         "weights of another architecture",
         4,
         "Fewer than half of the model's tensors are in the file with the same name and shape.",
@@ -43,7 +43,7 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ tutelage train --cfg yolov7 --weights yolov7.pt",
         ),
     ),
-    "W22": Entry(
+    "W22": ErrorCode(
         "file without a usable detector",
         4,
         "The file can be read, but holds no YOLOv7 or YOLOv5 detector with weights.",
@@ -55,14 +55,14 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ tutelage train --cfg model.yaml --weights FILE",
         ),
     ),
-    "W23": Entry(
+    "W23": ErrorCode(
         "weights that are not finite",
         4,
         "Tensors in the file hold NaN or infinity.",
         "The training that made it diverged, or half precision overflowed when it was saved.",
         ("Use an earlier checkpoint, or the file from before it was converted to half.",),
     ),
-    "W24": Entry(
+    "W24": ErrorCode(
         "model and data know other classes",
         4,
         "The classes of the model are not those of the data, in number, name or order.",
@@ -72,7 +72,7 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ tutelage val runs/distilled --data data.yaml --single-cls",
         ),
     ),
-    "W25": Entry(
+    "W25": ErrorCode(
         "training state that cannot be continued",
         4,
         "last.pt is damaged, of another version, or of another run than the config.yaml beside it.",
@@ -82,21 +82,21 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ tutelage train --weights runs/distilled/best.safetensors",
         ),
     ),
-    "W26": Entry(
+    "W26": ErrorCode(
         "exported file that cannot be run",
         4,
         "The exported file does not say its classes and stride, or its runtime cannot read it.",
         "It was made by another program, or it is damaged.",
         ("Export the checkpoint again:", "$ tutelage export runs/distilled --to onnx"),
     ),
-    "E00": Entry(
+    "E00": ErrorCode(
         "export that failed",
         5,
         "The export is not what the model is.",
         "A fault of the exporter.",
         ("Please report it, with the command line and environment.txt of the run.",),
     ),
-    "E19": Entry(
+    "E19": ErrorCode(
         "optional package missing",
         5,
         "The command needs a package that is not installed.",
@@ -107,7 +107,7 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ pip install 'tutelage[export,openvino]'",
         ),
     ),
-    "E20": Entry(
+    "E20": ErrorCode(
         "export that differs from the checkpoint",
         5,
         "The exported model was run on real images beside the checkpoint, and their outputs differ "
@@ -118,7 +118,7 @@ WEIGHTS: Mapping[str, Entry] = {
             "$ tutelage export runs/distilled --to openvino",
         ),
     ),
-    "E22": Entry(
+    "E22": ErrorCode(
         "nothing to verify an export on",
         5,
         "An export is verified on real images, and there are none.",

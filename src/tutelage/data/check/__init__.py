@@ -1,5 +1,5 @@
 """Data as it is: what a data set holds, judged before anything is trained on it."""
 
-from tutelage.data.check.report import SPLITS, Noticed, Report, examine
+from tutelage.data.check.report import SPLITS, DataReport, SplitFinding, examine
 
-__all__ = ["SPLITS", "Noticed", "Report", "examine"]
+__all__ = ["SPLITS", "SplitFinding", "DataReport", "examine"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tutelage.data.findings import Finding, Severity, first_cases, gather
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.plain import printable
 
 TINY = 2.0  # pixels at the training size; augmentation drops what is smaller
@@ -16,7 +16,7 @@ IMBALANCE = 10.0
 MUCH_BACKGROUND = 0.5
 
 
-def notice_tiny(opened: Opened, image_size: int) -> Iterator[Finding]:
+def notice_tiny(opened: OpenedSplit, image_size: int) -> Iterator[Finding]:
     """Yield boxes with a side under 2 pixels at the training size."""
     found, owner = opened.found, opened.image_of_box
     scale = image_size / np.maximum(found.sizes.max(axis=1), 1)
@@ -37,7 +37,7 @@ def _pixels(side: float) -> str:
     return f"{side:.0f}" if side >= 10 else f"{side:.2g}"
 
 
-def notice_balance(opened: Opened) -> Iterator[Finding]:
+def notice_balance(opened: OpenedSplit) -> Iterator[Finding]:
     """Yield classes without a box, very unequal classes, and the share of background."""
     index = opened.index
     counts, names = index.class_counts, index.names
@@ -63,7 +63,7 @@ def notice_balance(opened: Opened) -> Iterator[Finding]:
         yield gather("image-background", severity, what, cases, count, of=len(index))
 
 
-def notice_names(splits: Sequence[Opened]) -> Iterator[Finding]:
+def notice_names(splits: Sequence[OpenedSplit]) -> Iterator[Finding]:
     """Yield class names that differ between the splits, or from a list beside the labels."""
     first = splits[0]
     for other in splits[1:]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data.check.image_stats import Looks
+from tutelage.data.check.image_stats import ImageStats
 from tutelage.data.findings import Finding, Severity, gather
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 
 NEAR = 8  # of 128 bits; other images differ in more, copies of other size or quality in fewer
 COMPARED = 50  # of those that share a band of bits, with how many each is compared
@@ -23,7 +23,7 @@ _KINDS: tuple[tuple[str, str, str, Severity, Severity], ...] = (
 )
 
 
-class Twins(NamedTuple):
+class Duplicates(NamedTuple):
     """Pairs of images, numbered through all splits.
 
     Attributes:
@@ -35,7 +35,7 @@ class Twins(NamedTuple):
     near: NDArray[np.int64]
 
 
-def find_twins(looks: Sequence[Looks]) -> Twins:
+def find_twins(looks: Sequence[ImageStats]) -> Duplicates:
     """Compare all images of all splits, in the order train, val, test."""
     digests = np.concatenate([one.digests for one in looks])
     known = digests.any(axis=1)
@@ -45,10 +45,10 @@ def find_twins(looks: Sequence[Looks]) -> Twins:
     comparable[same[:, 1]] = False
     near = _near(hashes, np.flatnonzero(comparable))
     grids = np.concatenate([one.grids for one in looks])
-    return Twins(same, near[_correlation(grids[near[:, 0]], grids[near[:, 1]]) >= ALIKE])
+    return Duplicates(same, near[_correlation(grids[near[:, 0]], grids[near[:, 1]]) >= ALIKE])
 
 
-def notice_twins(splits: Sequence[Opened], twins: Twins) -> Iterator[Finding]:
+def notice_twins(splits: Sequence[OpenedSplit], twins: Duplicates) -> Iterator[Finding]:
     """Yield copies within a split, and those that leak from one split into another."""
     starts = np.cumsum([0, *(len(opened.listed.images) for opened in splits)])
 

@@ -14,8 +14,8 @@ import yaml
 from numpy.typing import NDArray
 
 from tutelage.data.check.label_encoding import plain_text
-from tutelage.data.check.report import Report
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.check.report import DataReport
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.scan import label_path, read_labels
 from tutelage.data.formats.yolo_labels import parse_labels
 from tutelage.errors import ConfigError, DataError
@@ -23,7 +23,7 @@ from tutelage.errors import ConfigError, DataError
 YAML, LEFT_OUT = "data.yaml", "left-out.txt"
 
 
-class Fixed(NamedTuple):
+class CleanedCopy(NamedTuple):
     """What a cleaned copy holds: its yaml, images, boxes, and how many images are left out."""
 
     yaml: Path
@@ -32,7 +32,7 @@ class Fixed(NamedTuple):
     left_out: int
 
 
-def check_target(folder: Path, splits: Sequence[Opened]) -> None:
+def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
     """Refuse a folder that is in use, or that lies where the data set is.
 
     Raises:
@@ -56,7 +56,7 @@ def check_target(folder: Path, splits: Sequence[Opened]) -> None:
         )
 
 
-def write_fixed(report: Report, folder: Path) -> Fixed:
+def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
     """Write a cleaned copy; it appears complete or not at all.
 
     ``images/<split>`` holds links to the images (copies where links cannot be made),
@@ -86,10 +86,10 @@ def write_fixed(report: Report, folder: Path) -> Fixed:
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return Fixed(folder / YAML, images, boxes, left_out)
+    return CleanedCopy(folder / YAML, images, boxes, left_out)
 
 
-def _fill(report: Report, folder: Path) -> tuple[int, int, int]:
+def _fill(report: DataReport, folder: Path) -> tuple[int, int, int]:
     names = list(dict.fromkeys(name for one in report.splits for name in one.index.names))
     out = dict(left_out(report))
     document: dict[str, object] = {"path": "."}
@@ -120,7 +120,7 @@ def _fill(report: Report, folder: Path) -> tuple[int, int, int]:
     return images, boxes, len(out)
 
 
-def left_out(report: Report) -> Iterator[tuple[int, str]]:
+def left_out(report: DataReport) -> Iterator[tuple[int, str]]:
     """Yield images, numbered through all splits, that should not be used, and why."""
     reasons = np.concatenate([one.found.reasons.astype(object) for one in report.splits])
     damaged = np.concatenate([one.reasons.astype(object) for one in report.looks])
@@ -140,7 +140,7 @@ def _groups(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield np.append(first, pairs[pairs[:, 0] == first, 1])
 
 
-def _lines(opened: Opened, position: int, names: Sequence[str]) -> list[str] | None:
+def _lines(opened: OpenedSplit, position: int, names: Sequence[str]) -> list[str] | None:
     """Return the label lines of an image; None if it has no label file."""
     listed, found = opened.listed, opened.found
     if not found.labelled[position]:

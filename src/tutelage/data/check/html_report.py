@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data.check.report import Report
+from tutelage.data.check.report import DataReport
 from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fit_wh, resize
@@ -37,7 +37,7 @@ color:#ddd}}
 """
 
 
-def atlas(report: Report, *, image_size: int = 640) -> str:
+def atlas(report: DataReport, *, image_size: int = 640) -> str:
     """Return the page as HTML; every text of the data set is escaped.
 
     Args:
@@ -75,7 +75,7 @@ def _counts(index: DatasetIndex) -> list[str]:
     return [index.split, *map(str, (len(index), len(index.boxes), *index.class_counts.tolist()))]
 
 
-def _findings(report: Report) -> str:
+def _findings(report: DataReport) -> str:
     rows = [
         [
             finding.severity,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tutelage.data.findings import Finding, gather
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.image import FORMATS
 from tutelage.plain import printable
 
@@ -33,7 +33,7 @@ _SUFFIXES = {
 }
 
 
-class Looks(NamedTuple):
+class ImageStats(NamedTuple):
     """What was seen of ``n`` images.
 
     Attributes:
@@ -56,7 +56,7 @@ class Looks(NamedTuple):
     reasons: NDArray[np.str_]
 
 
-class _Look(NamedTuple):
+class _OneImage(NamedTuple):
     digest: bytes = bytes(16)
     dhash: bytes = bytes(16)
     grid: bytes = bytes((_SIDE + 1) ** 2)
@@ -66,7 +66,7 @@ class _Look(NamedTuple):
     reason: str = ""
 
 
-def look(images: Sequence[str], progress: Callable[[int], None]) -> Looks:
+def look(images: Sequence[str], progress: Callable[[int], None]) -> ImageStats:
     """Read and decode images on all cores; a bad one gives a reason and nothing else.
 
     Args:
@@ -74,12 +74,12 @@ def look(images: Sequence[str], progress: Callable[[int], None]) -> Looks:
         progress: Is told how many more are done.
     """
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-    seen: list[_Look] = []
+    seen: list[_OneImage] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for part in pool.map(lambda chunk: [_look(image) for image in chunk], chunks):
             seen += part
             progress(len(part))
-    return Looks(
+    return ImageStats(
         np.frombuffer(b"".join(one.digest for one in seen), np.uint64).reshape(-1, 2),
         np.frombuffer(b"".join(one.dhash for one in seen), np.uint64).reshape(-1, 2),
         np.frombuffer(b"".join(one.grid for one in seen), np.uint8).reshape(len(seen), -1),
@@ -90,7 +90,7 @@ def look(images: Sequence[str], progress: Callable[[int], None]) -> Looks:
     )
 
 
-def notice_looks(opened: Opened, looks: Looks) -> Iterator[Finding]:
+def notice_looks(opened: OpenedSplit, looks: ImageStats) -> Iterator[Finding]:
     """Yield images that cannot be decoded, have another suffix than format, or are to be turned."""
     images, short = opened.listed.images, opened.listed.short
     bad = np.flatnonzero((looks.reasons != "") & opened.usable).tolist()
@@ -116,8 +116,8 @@ def notice_looks(opened: Opened, looks: Looks) -> Iterator[Finding]:
         yield gather("image-rotated", "info", what, cases, len(turned), fix)
 
 
-def _look(image: str) -> _Look:
-    seen = _Look()
+def _look(image: str) -> _OneImage:
+    seen = _OneImage()
     try:
         content = Path(image).read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tutelage.data.findings import Finding, Severity, gather
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.scan import read_labels
 from tutelage.errors import DataError
 
@@ -26,7 +26,7 @@ _KINDS: dict[str, tuple[str, Severity, str]] = {
 }
 
 
-def notice_encodings(opened: Opened) -> Iterator[Finding]:
+def notice_encodings(opened: OpenedSplit) -> Iterator[Finding]:
     """Yield label files that are not plain lines of numbers with spaces between them."""
     if opened.listed.kind != "YOLO":
         return

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutelage.data.check.boxes import notice_balance, notice_names, notice_tiny
-from tutelage.data.check.duplicates import Twins, find_twins, notice_twins
-from tutelage.data.check.image_stats import Looks, look, notice_looks
+from tutelage.data.check.duplicates import Duplicates, find_twins, notice_twins
+from tutelage.data.check.image_stats import ImageStats, look, notice_looks
 from tutelage.data.check.label_encoding import notice_encodings
 from tutelage.data.check.stray_files import notice_links, notice_orphans
 from tutelage.data.findings import Finding
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.open_data import Split, open_whole
 from tutelage.errors import DataError, MissingSplitError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-class Noticed(NamedTuple):
+class SplitFinding(NamedTuple):
     """A finding and the split that it is about; empty if it is about several."""
 
     split: str
@@ -28,7 +28,7 @@ class Noticed(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class DataReport:
     """What an examination found.
 
     Attributes:
@@ -40,10 +40,10 @@ class Report:
     """
 
     data: str
-    splits: tuple[Opened, ...]
-    noticed: tuple[Noticed, ...]
-    looks: tuple[Looks, ...]
-    twins: Twins
+    splits: tuple[OpenedSplit, ...]
+    noticed: tuple[SplitFinding, ...]
+    looks: tuple[ImageStats, ...]
+    twins: Duplicates
 
     @property
     def errors(self) -> int:
@@ -61,7 +61,7 @@ def examine(
     *,
     image_size: int = 640,
     progress: Callable[[str, int, int], None] = _silent,
-) -> Report:
+) -> DataReport:
     """Examine a data set: every image is read, every label judged. Nothing is written.
 
     Args:
@@ -74,7 +74,7 @@ def examine(
         DataError: No split can be opened.
     """
     opened, noticed = _open(data, splits)
-    looks: list[Looks] = []
+    looks: list[ImageStats] = []
     for one in opened:
         listed = one.listed
         looks.append(look(listed.images, lambda n, s=listed: progress(s.split, n, len(s.images))))
@@ -85,22 +85,24 @@ def examine(
             *notice_tiny(one, image_size),
             *notice_balance(one),
         ]
-        noticed += [Noticed(listed.split, finding) for finding in findings]
+        noticed += [SplitFinding(listed.split, finding) for finding in findings]
     twins = find_twins(looks)
-    noticed += [Noticed("", finding) for finding in _of_all(opened, twins)]
-    return Report(str(data), tuple(opened), tuple(noticed), tuple(looks), twins)
+    noticed += [SplitFinding("", finding) for finding in _of_all(opened, twins)]
+    return DataReport(str(data), tuple(opened), tuple(noticed), tuple(looks), twins)
 
 
-def _of_all(opened: Sequence[Opened], twins: Twins) -> Iterator[Finding]:
+def _of_all(opened: Sequence[OpenedSplit], twins: Duplicates) -> Iterator[Finding]:
     yield from notice_names(opened)
     yield from notice_twins(opened, twins)
     yield from notice_orphans(opened)
     yield from notice_links(opened)
 
 
-def _open(data: str | Path, splits: Sequence[Split]) -> tuple[list[Opened], list[Noticed]]:
-    opened: list[Opened] = []
-    noticed: list[Noticed] = []
+def _open(
+    data: str | Path, splits: Sequence[Split]
+) -> tuple[list[OpenedSplit], list[SplitFinding]]:
+    opened: list[OpenedSplit] = []
+    noticed: list[SplitFinding] = []
     problems: list[DataError] = []
     for split in splits:
         try:
@@ -109,7 +111,7 @@ def _open(data: str | Path, splits: Sequence[Split]) -> tuple[list[Opened], list
             problems.append(error)
             if not isinstance(error, MissingSplitError):
                 finding = Finding("split-unusable", "error", error.what, (), 1, error.fix)
-                noticed.append(Noticed(split, finding))
+                noticed.append(SplitFinding(split, finding))
     if not opened:
         raise problems[0]
     return opened, noticed

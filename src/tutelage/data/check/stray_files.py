@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tutelage.data.findings import Finding, gather
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.image_lists import names_in
 from tutelage.data.image import is_image
 
 _NOT_LABELS = ("classes", "readme", "notes", "train", "val", "valid", "test", "requirements")
 
 
-def notice_orphans(splits: Sequence[Opened]) -> Iterator[Finding]:
+def notice_orphans(splits: Sequence[OpenedSplit]) -> Iterator[Finding]:
     """Yield label files that belong to no image file, of the folders that hold labels."""
     folders: dict[str, set[str]] = {}
     for opened in splits:
@@ -44,7 +44,7 @@ def notice_orphans(splits: Sequence[Opened]) -> Iterator[Finding]:
         )
 
 
-def notice_links(splits: Sequence[Opened]) -> Iterator[Finding]:
+def notice_links(splits: Sequence[OpenedSplit]) -> Iterator[Finding]:
     """Yield links in the folders of images that lead back to a folder above, or nowhere."""
     folders = {source for opened in splits for source in opened.listed.sources if source.is_dir()}
     bad = sorted({link for folder in folders for link in _bad_links(folder)})

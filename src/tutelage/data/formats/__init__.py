@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.described import open_described
 from tutelage.data.formats.split_folders import open_folder, open_json
 
@@ -14,7 +14,7 @@ from tutelage.data.formats.split_folders import open_folder, open_json
 class Opener(Protocol):
     """What a format is."""
 
-    def __call__(self, path: Path, split: str, *, single_class: bool = False) -> Opened:
+    def __call__(self, path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
         """Open one split; findings are collected, not raised."""
         ...
 

@@ -18,7 +18,7 @@ from tutelage.data.index import DatasetIndex
 Kind = Literal["YOLO", "Pascal VOC", "COCO"]
 
 
-class Listed(NamedTuple):
+class SplitImages(NamedTuple):
     """One split as its description lists it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Listed(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedSplit:
     """One split: its index, and what an examination needs besides.
 
     Attributes:
@@ -63,7 +63,7 @@ class Opened:
     """
 
     index: DatasetIndex
-    listed: Listed
+    listed: SplitImages
     found: Scan
     kept: NDArray[np.bool_]
 
@@ -79,8 +79,8 @@ class Opened:
 
 
 def assembled(
-    listed: Listed, found: Scan, *, findings: Sequence[Finding], single_class: bool
-) -> Opened:
+    listed: SplitImages, found: Scan, *, findings: Sequence[Finding], single_class: bool
+) -> OpenedSplit:
     """Make the index of a split: unusable images and boxes of unknown classes are left out."""
     usable, labels = found.reasons == "", class_numbers(listed.names, found)
     kept = np.repeat(usable, found.counts)
@@ -104,7 +104,7 @@ def assembled(
         counts=counts[usable],
         findings=findings,
     )
-    return Opened(index, listed, found, kept)
+    return OpenedSplit(index, listed, found, kept)
 
 
 def class_numbers(names: Sequence[str], found: Scan) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, gather
-from tutelage.data.formats.build_index import Listed, Opened, assembled
+from tutelage.data.formats.build_index import OpenedSplit, SplitImages, assembled
 from tutelage.data.formats.image_lists import named_twice
 from tutelage.data.formats.pixel_boxes import PixelBox, to_rows, told_size
 from tutelage.data.formats.scan import Objects, scan
@@ -20,7 +20,7 @@ from tutelage.data.formats.scan_findings import (
     notice_faults,
     notice_no_box,
 )
-from tutelage.data.formats.yolo_labels import BadLine, Fault
+from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
 from tutelage.plain import printable
@@ -28,7 +28,7 @@ from tutelage.plain import printable
 _LOOKED_AT = 20
 
 
-class CocoFile(NamedTuple):
+class CocoJson(NamedTuple):
     """What a json holds.
 
     Attributes:
@@ -59,7 +59,7 @@ def open_coco(
     names: Sequence[str] = (),
     bases: Sequence[Path] = (),
     single_class: bool = False,
-) -> Opened:
+) -> OpenedSplit:
     """Open one split of a COCO data set.
 
     Classes are numbered 0 … n - 1 by ascending category id, unless ``names`` gives the order. Boxes
@@ -98,7 +98,7 @@ def open_coco(
     label_files = [str(origin[image].path) for image in images]
     found = scan(images, jsons, label_files, read_json)
     own = tuple(names) or files[0].names
-    listed = Listed("COCO", source, split, root, own, tuple(jsons), images, label_files)
+    listed = SplitImages("COCO", source, split, root, own, tuple(jsons), images, label_files)
     repeated = named_twice(image for file in files for image in file.listed)
     findings = [
         *notice(listed, found, repeated),
@@ -110,7 +110,7 @@ def open_coco(
     return assembled(listed, found, findings=findings, single_class=single_class)
 
 
-def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoFile:
+def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
     """Read a COCO json.
 
     Raises:
@@ -140,7 +140,7 @@ def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoFile:
             orphans.append(f"{path.name} annotations[{number}]")
         else:
             owner.append((number, annotation))
-    return CocoFile(
+    return CocoJson(
         path,
         tuple(categories.values()),
         images,
@@ -253,11 +253,11 @@ def _objects(
         box = annotation.get("bbox")
         text = printable(f"{name or annotation.get('category_id')!s} {box}"[:80])
         if annotation.get("iscrowd") or annotation.get("ignore"):
-            bad.append(BadLine(number, Fault.IGNORED, text))
+            bad.append(BadLabelLine(number, LabelFault.IGNORED, text))
         elif name is None:
-            bad.append(BadLine(number, Fault.CLASS, text))
+            bad.append(BadLabelLine(number, LabelFault.CLASS, text))
         elif not isinstance(box, list) or len(box) != len("xywh"):
-            bad.append(BadLine(number, Fault.SHAPE, text))
+            bad.append(BadLabelLine(number, LabelFault.SHAPE, text))
         else:
             x, y, width, height = map(_number, box)
             boxes.append(PixelBox(name, (x, y, x + width, y + height), number, text))
@@ -276,7 +276,7 @@ def _key(value: object) -> object:
     return value if isinstance(value, (int, str)) else None
 
 
-def _odd_entries(files: Sequence[CocoFile]) -> Iterator[Finding]:
+def _odd_entries(files: Sequence[CocoJson]) -> Iterator[Finding]:
     outside = [f"{file.path.name} {name!r}" for file in files for name in file.outside]
     if outside:
         what = (

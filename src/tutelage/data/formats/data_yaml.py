@@ -21,7 +21,7 @@ _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 EXAMPLES = 100  # names that an error writes out, to be pasted
 
 
-class Named(NamedTuple):
+class SplitEntry(NamedTuple):
     """What a data yaml says of one split, before any image is looked for.
 
     Attributes:
@@ -39,7 +39,7 @@ class Named(NamedTuple):
     sources: tuple[Path, ...]
 
 
-class Description(NamedTuple):
+class SplitDescription(NamedTuple):
     """One split of a data yaml.
 
     Attributes:
@@ -60,7 +60,7 @@ class Description(NamedTuple):
     repeated: tuple[str, ...]
 
 
-def read_named(path: Path, split: str) -> Named:
+def read_named(path: Path, split: str) -> SplitEntry:
     """Read a data yaml with ``path``, ``train``, ``val``, ``test``, ``names`` and ``nc``.
 
     ``path`` is relative to the yaml; a split is a folder, a text file with one image per line, a
@@ -78,10 +78,10 @@ def read_named(path: Path, split: str) -> Named:
     home = normal(path.parent)
     root = normal(home / str(document.get("path") or ""))
     bases = tuple(dict.fromkeys((root, home, normal(Path()))))
-    return Named(path, names, root, bases, _locate(path, split, document, bases))
+    return SplitEntry(path, names, root, bases, _locate(path, split, document, bases))
 
 
-def describe(named: Named, split: str) -> Description:
+def describe(named: SplitEntry, split: str) -> SplitDescription:
     """List the images of a split.
 
     Raises:
@@ -100,10 +100,12 @@ def describe(named: Named, split: str) -> Description:
             code="D24",
         )
     repeated = named_twice(images) if len(unique) < len(images) else ()
-    return Description(named.path, named.names, named.root, named.sources, tuple(unique), repeated)
+    return SplitDescription(
+        named.path, named.names, named.root, named.sources, tuple(unique), repeated
+    )
 
 
-def read_description(path: Path, split: str) -> Description:
+def read_description(path: Path, split: str) -> SplitDescription:
     """Read a data yaml and list the images of a split; see :func:`read_named`."""
     return describe(read_named(path, split), split)
 

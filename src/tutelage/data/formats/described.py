@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.data_yaml import describe, read_named
 from tutelage.data.formats.voc import VocImages, looks_like_voc, open_voc
@@ -12,7 +12,7 @@ from tutelage.data.formats.yolo import open_yolo
 from tutelage.errors import DataError
 
 
-def open_described(path: Path, split: str, *, single_class: bool = False) -> Opened:
+def open_described(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
     """Open one split of a data yaml.
 
     Jsons are COCO's. Images that have XML files and no YOLO labels are Pascal VOC's.

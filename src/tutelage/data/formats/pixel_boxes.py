@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tutelage.data.formats.yolo_labels import BadLine, Fault, Row
+from tutelage.data.formats.yolo_labels import BadLabelLine, LabelBox, LabelFault
 from tutelage.plain import printable
 
 TOLERANCE = 1.0  # pixels; writers count from 0 or from 1
@@ -21,7 +21,9 @@ class PixelBox(NamedTuple):
     text: str
 
 
-def to_rows(boxes: Iterable[PixelBox], size_wh: tuple[int, int]) -> tuple[list[Row], list[BadLine]]:
+def to_rows(
+    boxes: Iterable[PixelBox], size_wh: tuple[int, int]
+) -> tuple[list[LabelBox], list[BadLabelLine]]:
     """Return the usable boxes in 0…1, and what was wrong with the others.
 
     Args:
@@ -29,19 +31,19 @@ def to_rows(boxes: Iterable[PixelBox], size_wh: tuple[int, int]) -> tuple[list[R
         size_wh: The size of their image.
     """
     width, height = size_wh
-    rows: list[Row] = []
-    bad: list[BadLine] = []
+    rows: list[LabelBox] = []
+    bad: list[BadLabelLine] = []
     seen: set[tuple[str, tuple[float, ...]]] = set()
     for name, xyxy, line, text in boxes:
 
-        def tell(fault: Fault, line: int = line, text: str = text) -> None:
-            bad.append(BadLine(line, fault, printable(text[:80])))
+        def tell(fault: LabelFault, line: int = line, text: str = text) -> None:
+            bad.append(BadLabelLine(line, fault, printable(text[:80])))
 
         if not all(map(math.isfinite, xyxy)):
-            tell(Fault.NUMBER)
+            tell(LabelFault.NUMBER)
             continue
         if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
-            tell(Fault.EMPTY)
+            tell(LabelFault.EMPTY)
             continue
         left, top, right, bottom = (
             min(max(value, 0.0), float(side))
@@ -49,22 +51,24 @@ def to_rows(boxes: Iterable[PixelBox], size_wh: tuple[int, int]) -> tuple[list[R
         )
         clipped = (left, top, right, bottom)
         if right <= left or bottom <= top:
-            tell(Fault.RANGE)
+            tell(LabelFault.RANGE)
             continue
         if (name, clipped) in seen:
-            tell(Fault.DUPLICATE)
+            tell(LabelFault.DUPLICATE)
             continue
         if max(abs(a - b) for a, b in zip(xyxy, clipped, strict=True)) > TOLERANCE:
-            tell(Fault.CLIPPED)
+            tell(LabelFault.CLIPPED)
         seen.add((name, clipped))
         normalised = (left / width, top / height, right / width, bottom / height)
-        rows.append(Row(name, normalised, line))
+        rows.append(LabelBox(name, normalised, line))
     return rows, bad
 
 
-def told_size(line: int, told_wh: tuple[float, float], size_wh: tuple[int, int]) -> list[BadLine]:
+def told_size(
+    line: int, told_wh: tuple[float, float], size_wh: tuple[int, int]
+) -> list[BadLabelLine]:
     """Return a fault if a label file tells another image size; a size that is not given is 0."""
     if min(told_wh) <= 0 or told_wh == size_wh:
         return []
     told, real = ("{:g}x{:g}".format(*wh) for wh in (told_wh, size_wh))
-    return [BadLine(line, Fault.SIZE, f"{told}, the image is {real}")]
+    return [BadLabelLine(line, LabelFault.SIZE, f"{told}, the image is {real}")]

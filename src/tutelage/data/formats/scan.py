@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import array_cache
-from tutelage.data.formats.yolo_labels import BadLine, Fault, Row, parse_labels
+from tutelage.data.formats.yolo_labels import BadLabelLine, LabelBox, LabelFault, parse_labels
 from tutelage.data.image import read_size
 from tutelage.data.image_cache import START_METHOD
 from tutelage.errors import DataError
@@ -30,7 +30,7 @@ _EVERY = 3.0  # seconds between two words on how far the reading is
 
 _log = logging.getLogger(__name__)
 
-Objects = tuple[list[Row], list[BadLine]]
+Objects = tuple[list[LabelBox], list[BadLabelLine]]
 Reader = Callable[[str, str, tuple[int, int]], Objects | None]
 """From image, label file and size of the image to its objects; None: there is no label file."""
 
@@ -50,7 +50,7 @@ class Scan(NamedTuple):
         lines: ``(m,)`` int32 line of each box in its label file.
         bad_image: ``(k,)`` int64, the image of each unusable line.
         bad_line: ``(k,)`` int32, its line number.
-        bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.yolo_labels.Fault`.
+        bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.yolo_labels.LabelFault`.
         bad_text: ``(k,)`` str, its text.
     """
 
@@ -69,13 +69,13 @@ class Scan(NamedTuple):
     bad_text: NDArray[np.str_]
 
 
-class _One(NamedTuple):
+class _ImageScan(NamedTuple):
     size: tuple[int, int]
     file_size: int
     reason: str
     labelled: bool
-    rows: list[Row]
-    bad: list[BadLine]
+    rows: list[LabelBox]
+    bad: list[BadLabelLine]
 
 
 def label_path(image: str) -> str:
@@ -162,7 +162,7 @@ def _scan(images: Sequence[str], label_files: Sequence[str], read: Reader) -> Sc
     pairs = list(zip(images, label_files, strict=True))
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
     many = len(pairs) >= _MANY and START_METHOD == "fork"
-    found: list[_One] = []
+    found: list[_ImageScan] = []
     told = time.monotonic()
     with _processes(read) if many else ThreadPoolExecutor(_THREADS) as pool:
         work = _read_chunk if many else partial(_read_all, read=read)
@@ -184,29 +184,29 @@ def _processes(read: Reader) -> ProcessPoolExecutor:
 _forked: dict[int, Reader] = {}  # of a process that reads; empty everywhere else
 
 
-def _read_chunk(chunk: Sequence[tuple[str, str]]) -> list[_One]:
+def _read_chunk(chunk: Sequence[tuple[str, str]]) -> list[_ImageScan]:
     return _read_all(chunk, read=_forked[0])
 
 
-def _read_all(chunk: Sequence[tuple[str, str]], *, read: Reader) -> list[_One]:
+def _read_all(chunk: Sequence[tuple[str, str]], *, read: Reader) -> list[_ImageScan]:
     return [_read(*pair, read=read) for pair in chunk]
 
 
-def _read(image: str, label_file: str, *, read: Reader) -> _One:
+def _read(image: str, label_file: str, *, read: Reader) -> _ImageScan:
     file_size = _stat(image)[0]
     try:
         size = read_size(Path(image))
     except DataError as error:
         reason = error.what.removeprefix(f"{image} ")
-        return _One((0, 0), file_size, reason, _stat(label_file)[0] >= 0, [], [])
+        return _ImageScan((0, 0), file_size, reason, _stat(label_file)[0] >= 0, [], [])
     try:
         objects = read(image, label_file, size)
     except DataError as error:
-        objects = [], [BadLine(1, Fault.SHAPE, error.what[-80:])]
-    return _One(size, file_size, "", objects is not None, *(objects or ([], [])))
+        objects = [], [BadLabelLine(1, LabelFault.SHAPE, error.what[-80:])]
+    return _ImageScan(size, file_size, "", objects is not None, *(objects or ([], [])))
 
 
-def _columns(found: Sequence[_One]) -> Scan:
+def _columns(found: Sequence[_ImageScan]) -> Scan:
     rows = [row for one in found for row in one.rows]
     bad = [(image, line) for image, one in enumerate(found) for line in one.bad]
     sizes = np.array([one.size for one in found], np.int32).reshape(-1, 2)

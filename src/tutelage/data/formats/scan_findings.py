@@ -9,29 +9,29 @@ from pathlib import Path
 import numpy as np
 
 from tutelage.data.findings import Finding, Severity, first_cases
-from tutelage.data.formats.build_index import Listed, class_numbers
+from tutelage.data.formats.build_index import SplitImages, class_numbers
 from tutelage.data.formats.scan import Scan
-from tutelage.data.formats.yolo_labels import Fault
+from tutelage.data.formats.yolo_labels import LabelFault
 
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
-Explained = Mapping[Fault, tuple[str, Severity, str]]
+Explained = Mapping[LabelFault, tuple[str, Severity, str]]
 
 OBJECT_FAULTS: Explained = {
-    Fault.SHAPE: ("label-malformed", "error", "an object needs a class and a box"),
-    Fault.NUMBER: ("label-not-a-number", "error", "every value must be a number"),
-    Fault.CLASS: ("label-class-number", "error", "there is no such category"),
-    Fault.RANGE: ("label-range", "error", "the box lies outside of the image"),
-    Fault.DUPLICATE: ("label-duplicate", "warning", "the same box is there already"),
-    Fault.EMPTY: ("label-no-area", "warning", "the box has no area"),
-    Fault.CLIPPED: ("box-clipped", "warning", "the box reaches over the edge and is clipped"),
-    Fault.IGNORED: ("label-ignored", "info", "crowds and difficult objects teach nothing"),
-    Fault.SIZE: ("label-size", "warning", "the label file says another image size"),
+    LabelFault.SHAPE: ("label-malformed", "error", "an object needs a class and a box"),
+    LabelFault.NUMBER: ("label-not-a-number", "error", "every value must be a number"),
+    LabelFault.CLASS: ("label-class-number", "error", "there is no such category"),
+    LabelFault.RANGE: ("label-range", "error", "the box lies outside of the image"),
+    LabelFault.DUPLICATE: ("label-duplicate", "warning", "the same box is there already"),
+    LabelFault.EMPTY: ("label-no-area", "warning", "the box has no area"),
+    LabelFault.CLIPPED: ("box-clipped", "warning", "the box reaches over the edge and is clipped"),
+    LabelFault.IGNORED: ("label-ignored", "info", "crowds and difficult objects teach nothing"),
+    LabelFault.SIZE: ("label-size", "warning", "the label file says another image size"),
 }
 """For formats that have objects in pixels, not lines."""
 
 
-def notice(listed: Listed, found: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
+def notice(listed: SplitImages, found: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
     """Yield what concerns the images: unusable ones, and those named more than once."""
     kind = SPLIT_WORDS.get(listed.split, listed.split)
     bad = np.flatnonzero(found.reasons != "")
@@ -52,7 +52,7 @@ def notice(listed: Listed, found: Scan, repeated: Sequence[str]) -> Iterator[Fin
         yield Finding("image-repeated", "warning", message, examples, len(repeated))
 
 
-def notice_missing_labels(listed: Listed, found: Scan, hint: str = "") -> Iterator[Finding]:
+def notice_missing_labels(listed: SplitImages, found: Scan, hint: str = "") -> Iterator[Finding]:
     """Yield images without a label file; if none has one, that is an error with a ``hint``."""
     kind = SPLIT_WORDS.get(listed.split, listed.split)
     usable = found.reasons == ""
@@ -73,7 +73,9 @@ def notice_missing_labels(listed: Listed, found: Scan, hint: str = "") -> Iterat
     yield Finding("labels-missing", "error", message, examples, total, hint)
 
 
-def notice_faults(listed: Listed, found: Scan, faults: Explained, word: str) -> Iterator[Finding]:
+def notice_faults(
+    listed: SplitImages, found: Scan, faults: Explained, word: str
+) -> Iterator[Finding]:
     """Yield the faulty lines or objects, one finding per fault.
 
     Args:
@@ -92,7 +94,7 @@ def notice_faults(listed: Listed, found: Scan, faults: Explained, word: str) -> 
         )
         things = word if len(cases) == 1 else f"{word}s"
         verb = "cannot be used" if severity == "error" else "left out"
-        if fault in (Fault.CLIPPED, Fault.SIZE):
+        if fault in (LabelFault.CLIPPED, LabelFault.SIZE):
             verb = "noticed"
         message = f"{len(cases)} {things} {verb}, e.g. {examples[0]}: {why}."
         fix = ""
@@ -102,12 +104,12 @@ def notice_faults(listed: Listed, found: Scan, faults: Explained, word: str) -> 
         yield Finding(code, severity, message, examples, len(cases), fix)
 
 
-def copy_of(listed: Listed) -> str:
+def copy_of(listed: SplitImages) -> str:
     """Return the command that writes a copy of the labels without what is wrong in them."""
     return f"tutelage check {shlex.quote(listed.source)} --fix cleaned"
 
 
-def notice_classes(listed: Listed, found: Scan) -> Iterator[Finding]:
+def notice_classes(listed: SplitImages, found: Scan) -> Iterator[Finding]:
     """Yield boxes of classes that are not among the names."""
     labels, count = class_numbers(listed.names, found), len(listed.names)
     cases = np.flatnonzero((labels < 0) | (labels >= count))
@@ -131,7 +133,7 @@ def notice_classes(listed: Listed, found: Scan) -> Iterator[Finding]:
     yield Finding("label-class", "error", message, examples, len(cases), fix)
 
 
-def notice_no_box(listed: Listed, found: Scan, fix: str) -> Iterator[Finding]:
+def notice_no_box(listed: SplitImages, found: Scan, fix: str) -> Iterator[Finding]:
     """Yield an error if there are label files, but no box in any of them."""
     labelled = found.labelled & (found.reasons == "")
     if labelled.any() and not len(found.boxes) and not len(found.bad_line):

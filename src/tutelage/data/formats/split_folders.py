@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage.data.formats.build_index import Opened
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.data_yaml import read_description
 from tutelage.data.formats.image_lists import images_of, normal
@@ -25,7 +25,7 @@ _FOLDER = re.compile(rf"{_WORD.pattern}\d*", re.IGNORECASE)
 Sources = Mapping[str, tuple[Path, ...]]
 
 
-def open_folder(path: Path, split: str, *, single_class: bool = False) -> Opened:
+def open_folder(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
     """Open one split of a folder with COCO jsons or Pascal VOC's XML files.
 
     COCO: ``annotations/instances_*.json``, or ``_annotations.coco.json`` in a folder per split.
@@ -59,7 +59,7 @@ def open_folder(path: Path, split: str, *, single_class: bool = False) -> Opened
     )
 
 
-def open_json(path: Path, split: str, *, single_class: bool = False) -> Opened:
+def open_json(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
     """Open one split of a COCO data set that is named by the json of one of its splits.
 
     The jsons of the other splits are those that differ in the word train, val or test only, in the

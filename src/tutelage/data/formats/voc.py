@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
-from tutelage.data.formats.build_index import Listed, Opened, assembled
+from tutelage.data.formats.build_index import OpenedSplit, SplitImages, assembled
 from tutelage.data.formats.image_lists import exists
 from tutelage.data.formats.pixel_boxes import PixelBox, to_rows, told_size
 from tutelage.data.formats.scan import Objects, label_path, read_labels, scan
@@ -20,7 +20,7 @@ from tutelage.data.formats.scan_findings import (
     notice_missing_labels,
     notice_no_box,
 )
-from tutelage.data.formats.yolo_labels import BadLine, Fault
+from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.errors import DataError
 from tutelage.plain import printable
 
@@ -69,7 +69,7 @@ def open_voc(
     others: Iterable[VocImages] = (),
     repeated: Sequence[str] = (),
     single_class: bool = False,
-) -> Opened:
+) -> OpenedSplit:
     """Open one split of a Pascal VOC data set.
 
     Objects marked difficult are left out, as VOC's own evaluation does. A box covers the pixels
@@ -101,7 +101,7 @@ def open_voc(
         names = sorted(words)
     if not names:
         raise DataError(f"No object with a class in the XML files of {source}.", code="D26")
-    listed = Listed(
+    listed = SplitImages(
         "Pascal VOC", source, split, root, tuple(names), chosen.sources, chosen.images, label_files
     )
     findings = [
@@ -134,22 +134,22 @@ def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
         document.read(content)
     except (expat.ExpatError, ValueError, LookupError) as error:
         line = getattr(error, "lineno", 0) or document.line
-        return [], [BadLine(line, Fault.SHAPE, printable(str(error))[:80])]
+        return [], [BadLabelLine(line, LabelFault.SHAPE, printable(str(error))[:80])]
     boxes: list[PixelBox] = []
     bad = told_size(*document.size, size_wh) if document.size else []
     for line, fields in document.objects:
         name = fields.get("name", "")
         text = " ".join([name, *(fields.get(f"bndbox/{side}", "-") for side in _BOX)])
         if fields.get("difficult", "").lower() in ("1", "true"):
-            bad.append(BadLine(line, Fault.IGNORED, printable(text[:80])))
+            bad.append(BadLabelLine(line, LabelFault.IGNORED, printable(text[:80])))
             continue
         if not name or any(f"bndbox/{side}" not in fields for side in _BOX):
-            bad.append(BadLine(line, Fault.SHAPE, printable(text[:80])))
+            bad.append(BadLabelLine(line, LabelFault.SHAPE, printable(text[:80])))
             continue
         try:
             left, top, right, bottom = (float(fields[f"bndbox/{side}"]) for side in _BOX)
         except ValueError:
-            bad.append(BadLine(line, Fault.NUMBER, printable(text[:80])))
+            bad.append(BadLabelLine(line, LabelFault.NUMBER, printable(text[:80])))
             continue
         boxes.append(PixelBox(name, (left - 1, top - 1, right, bottom), line, text))
     rows, more = to_rows(boxes, size_wh)

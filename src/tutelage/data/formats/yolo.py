@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tutelage.data.formats.build_index import Listed, Opened, assembled
-from tutelage.data.formats.data_yaml import Description
+from tutelage.data.formats.build_index import OpenedSplit, SplitImages, assembled
+from tutelage.data.formats.data_yaml import SplitDescription
 from tutelage.data.formats.image_lists import names_in
 from tutelage.data.formats.scan import label_path, scan
 from tutelage.data.formats.scan_findings import (
@@ -17,24 +17,24 @@ from tutelage.data.formats.scan_findings import (
     notice_missing_labels,
     notice_no_box,
 )
-from tutelage.data.formats.yolo_labels import Fault
+from tutelage.data.formats.yolo_labels import LabelFault
 
 _LINE_FAULTS: Explained = {
-    Fault.SHAPE: (
+    LabelFault.SHAPE: (
         "label-malformed",
         "error",
         "expected 'class x y w h', or a polygon 'class x1 y1 x2 y2 x3 y3 …'",
     ),
-    Fault.NUMBER: ("label-not-a-number", "error", "every value must be a number"),
-    Fault.CLASS: ("label-class-number", "error", "the class must be a whole number from 0 on"),
-    Fault.RANGE: ("label-range", "error", "coordinates must lie in 0…1"),
-    Fault.PIXELS: (
+    LabelFault.NUMBER: ("label-not-a-number", "error", "every value must be a number"),
+    LabelFault.CLASS: ("label-class-number", "error", "the class must be a whole number from 0 on"),
+    LabelFault.RANGE: ("label-range", "error", "coordinates must lie in 0…1"),
+    LabelFault.PIXELS: (
         "label-pixels",
         "error",
         "coordinates must lie in 0…1 and these look like pixels",
     ),
-    Fault.DUPLICATE: ("label-duplicate", "warning", "the same box stands in the file already"),
-    Fault.EMPTY: ("label-no-area", "warning", "the box has no area"),
+    LabelFault.DUPLICATE: ("label-duplicate", "warning", "the same box stands in the file already"),
+    LabelFault.EMPTY: ("label-no-area", "warning", "the box has no area"),
 }
 _FOREIGN_LABELS = {
     ".xml": "Pascal VOC; put them beside the images, or into Annotations beside JPEGImages.",
@@ -42,7 +42,9 @@ _FOREIGN_LABELS = {
 }
 
 
-def open_yolo(described: Description, split: str, *, single_class: bool = False) -> Opened:
+def open_yolo(
+    described: SplitDescription, split: str, *, single_class: bool = False
+) -> OpenedSplit:
     """Open one split of a YOLO data set.
 
     Labels are looked for beside the images: the last ``/images/`` in a path becomes ``/labels/``;
@@ -58,7 +60,7 @@ def open_yolo(described: Description, split: str, *, single_class: bool = False)
     """
     images = described.images
     label_files = [label_path(image) for image in images]
-    listed = Listed(
+    listed = SplitImages(
         "YOLO",
         str(described.path),
         split,

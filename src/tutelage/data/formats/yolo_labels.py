@@ -14,7 +14,7 @@ _SURELY_PIXELS = 2.0
 _LARGEST_CLASS = 2**31 - 1
 
 
-class Fault(IntEnum):
+class LabelFault(IntEnum):
     """What can be wrong with a label line, or with an object of another format."""
 
     SHAPE = 0
@@ -29,7 +29,7 @@ class Fault(IntEnum):
     SIZE = 9
 
 
-class Row(NamedTuple):
+class LabelBox(NamedTuple):
     """A box: class, normalised corners clipped to the image, and the line it stands on (from 1).
 
     The class is a name where the format has names only.
@@ -40,15 +40,15 @@ class Row(NamedTuple):
     line: int
 
 
-class BadLine(NamedTuple):
+class BadLabelLine(NamedTuple):
     """A line that gives no box, or not the one that it names."""
 
     line: int
-    fault: Fault
+    fault: LabelFault
     text: str
 
 
-def parse_labels(text: str) -> tuple[list[Row], list[BadLine]]:
+def parse_labels(text: str) -> tuple[list[LabelBox], list[BadLabelLine]]:
     """Read a label file.
 
     Each line is judged by itself: five values are a box, an odd number from seven on is a polygon,
@@ -60,44 +60,44 @@ def parse_labels(text: str) -> tuple[list[Row], list[BadLine]]:
     Returns:
         The boxes in file order without duplicates, and the lines that gave none.
     """
-    rows: list[Row] = []
-    bad: list[BadLine] = []
+    rows: list[LabelBox] = []
+    bad: list[BadLabelLine] = []
     seen: set[tuple[int, tuple[float, float, float, float]]] = set()
     for number, line in enumerate(text.splitlines(), 1):
         tokens = line.split()
         if not tokens:
             continue
         found = _parse_line(tokens)
-        if not isinstance(found, Fault):
+        if not isinstance(found, LabelFault):
             label, xyxy = found
             if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
-                found = Fault.EMPTY
+                found = LabelFault.EMPTY
             elif found in seen:
-                found = Fault.DUPLICATE
+                found = LabelFault.DUPLICATE
             else:
                 seen.add(found)
-                rows.append(Row(label, xyxy, number))
+                rows.append(LabelBox(label, xyxy, number))
                 continue
-        bad.append(BadLine(number, found, printable(line.strip()[:80])))
+        bad.append(BadLabelLine(number, found, printable(line.strip()[:80])))
     return rows, bad
 
 
 def _parse_line(
     tokens: list[str],
-) -> tuple[int, tuple[float, float, float, float]] | Fault:
+) -> tuple[int, tuple[float, float, float, float]] | LabelFault:
     count = len(tokens)
     if count != _BOX and (count < _SHORTEST_POLYGON or count % 2 == 0):
-        return Fault.SHAPE
+        return LabelFault.SHAPE
     try:
         category, *values = map(float, tokens)
     except ValueError:
-        return Fault.NUMBER
+        return LabelFault.NUMBER
     if not math.isfinite(category) or not all(map(math.isfinite, values)):
-        return Fault.NUMBER
+        return LabelFault.NUMBER
     if not 0 <= category <= _LARGEST_CLASS or category != int(category):
-        return Fault.CLASS
+        return LabelFault.CLASS
     if max(values) > 1 + TOLERANCE or min(values) < -TOLERANCE:
-        return Fault.PIXELS if max(values) > _SURELY_PIXELS else Fault.RANGE
+        return LabelFault.PIXELS if max(values) > _SURELY_PIXELS else LabelFault.RANGE
     if count == _BOX:
         x, y, width, height = values
         corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

@@ -31,7 +31,7 @@ class Scope:
     activation: Activation
 
 
-class Plan(NamedTuple):
+class BlockArguments(NamedTuple):
     """How to make a row: constructor arguments, output channels, number of copies in a chain."""
 
     args: tuple[Any, ...]
@@ -40,70 +40,72 @@ class Plan(NamedTuple):
     copies: int = 1
 
 
-Rule = Callable[[Scope, Arguments], Plan]
+Rule = Callable[[Scope, Arguments], BlockArguments]
 
 
-def convolution(scope: Scope, args: Arguments) -> Plan:
+def convolution(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, k, s, p, g, (d), (act)]``: ``d`` and ``act`` are both optional."""
     return _convolution(scope, args, before_dilation=4)
 
 
-def depthwise(scope: Scope, args: Arguments) -> Plan:
+def depthwise(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, k, s, (d), (act)]``."""
     return _convolution(scope, args, before_dilation=2)
 
 
-def scaled(scope: Scope, args: Arguments) -> Plan:
+def scaled(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, ...]``: a block with activations, repeated by chaining copies of it."""
     c2 = _width(scope, args)
-    return Plan((_single(scope), c2, *args[1:]), {"activation": scope.activation}, c2, scope.count)
+    return BlockArguments(
+        (_single(scope), c2, *args[1:]), {"activation": scope.activation}, c2, scope.count
+    )
 
 
-def counted(scope: Scope, args: Arguments) -> Plan:
+def counted(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, ...]``: a block that takes the repeat count itself, as its third argument."""
     c2 = _width(scope, args)
     options = {"activation": scope.activation}
-    return Plan((_single(scope), c2, scope.count, *args[1:]), options, c2)
+    return BlockArguments((_single(scope), c2, scope.count, *args[1:]), options, c2)
 
 
-def plain_convolution(scope: Scope, args: Arguments) -> Plan:
+def plain_convolution(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, ...]``: a bare convolution."""
     c2 = _width(scope, args)
-    return Plan((_single(scope), c2, *args[1:]), {}, c2, scope.count)
+    return BlockArguments((_single(scope), c2, *args[1:]), {}, c2, scope.count)
 
 
-def unchanged(scope: Scope, args: Arguments) -> Plan:
+def unchanged(scope: Scope, args: Arguments) -> BlockArguments:
     """Any arguments; as many channels out as in."""
-    return Plan(tuple(args), {}, _single(scope), scope.count)
+    return BlockArguments(tuple(args), {}, _single(scope), scope.count)
 
 
-def quadrupled(scope: Scope, args: Arguments) -> Plan:
+def quadrupled(scope: Scope, args: Arguments) -> BlockArguments:
     """No arguments; four times the channels."""
-    return Plan(tuple(args), {}, 4 * _single(scope))
+    return BlockArguments(tuple(args), {}, 4 * _single(scope))
 
 
-def normalised(scope: Scope, args: Arguments) -> Plan:
+def normalised(scope: Scope, args: Arguments) -> BlockArguments:
     """No arguments of its own; the constructor gets the channels."""
     del args
-    return Plan((_single(scope),), {}, _single(scope), scope.count)
+    return BlockArguments((_single(scope),), {}, _single(scope), scope.count)
 
 
-def joined(scope: Scope, args: Arguments) -> Plan:
+def joined(scope: Scope, args: Arguments) -> BlockArguments:
     """``[1]``: the sum of the channels."""
     if tuple(args) not in ((), (1,)):
         raise ValueError(f"joins along channels, dimension 1; got {list(args)}")
-    return Plan((), {}, sum(scope.inputs))
+    return BlockArguments((), {}, sum(scope.inputs))
 
 
-def added(scope: Scope, args: Arguments) -> Plan:
+def added(scope: Scope, args: Arguments) -> BlockArguments:
     """Two inputs of equal channels; the argument has no meaning."""
     del args
     if len(scope.inputs) != 2 or scope.inputs[0] != scope.inputs[1]:
         raise ValueError(f"adds two inputs of equal channels, got channels {list(scope.inputs)}")
-    return Plan((), {}, scope.inputs[0])
+    return BlockArguments((), {}, scope.inputs[0])
 
 
-def _convolution(scope: Scope, args: Arguments, before_dilation: int) -> Plan:
+def _convolution(scope: Scope, args: Arguments, before_dilation: int) -> BlockArguments:
     c2 = _width(scope, args)
     rest, activation = list(args[1:]), scope.activation
     tail = rest[before_dilation:]
@@ -113,7 +115,7 @@ def _convolution(scope: Scope, args: Arguments, before_dilation: int) -> Plan:
             activation = last if callable(last) else nn.Identity
     if len(rest) > before_dilation + 1:
         raise ValueError(f"has too many arguments: {list(args)}")
-    return Plan((_single(scope), c2, *rest), {"activation": activation}, c2, scope.count)
+    return BlockArguments((_single(scope), c2, *rest), {"activation": activation}, c2, scope.count)
 
 
 def _single(scope: Scope) -> int:

@@ -13,7 +13,7 @@ STEPS = 10  # that are measured, after the first one, which waits for the loader
 LONG = 60.0  # seconds of an epoch that are worth a warning
 
 
-class Pace:
+class PaceMonitor:
     """Warns once when a run trains on the CPU because there is no GPU, and will take long.
 
     Args:

@@ -17,11 +17,11 @@ from tutelage.data.unlabelled import MixedDataset
 from tutelage.errors import DataError, TrainingError
 from tutelage.run.events import EpochDone, Evaluated, Event, Notice, StepDone
 from tutelage.run.kd_weights import due_steps
-from tutelage.run.monitors.pace import Pace
+from tutelage.run.monitors.pace import PaceMonitor
 from tutelage.run.preflight.teacher_scores import VAL_IMAGES
-from tutelage.setup.build import Parts
+from tutelage.setup.build import RunParts
 from tutelage.teachers import fingerprint
-from tutelage.train.schedule import Plan
+from tutelage.train.schedule import Schedule
 
 # Relative, over three epoch means. In 41 runs of 14 methods no term ever moved by less than 2e-3.
 STILL = 1e-4
@@ -36,14 +36,14 @@ LISTED = 10  # images that cannot be read any more, in one line
 SEARCHING = 8  # steps that a gradient scaler may need to find its first scale
 
 
-class Watcher(Protocol):
+class Monitor(Protocol):
     """Sees every event of a run and may have something to say."""
 
     def see(self, event: Event) -> Notice | None:
         """Take in one event."""
 
 
-def watched(events: Iterator[Event], parts: Parts) -> Iterator[Event]:
+def watched(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
     """Pass the events of a run on, each followed by what the watchers have to say about it.
 
     Args:
@@ -53,26 +53,26 @@ def watched(events: Iterator[Event], parts: Parts) -> Iterator[Event]:
     Raises:
         TrainingError: The run would teach nothing, or its processes have drifted apart.
     """
-    watchers: list[Watcher] = [
-        Skipped(parts),
-        Lost(parts.loader.dataset),
-        Pace(parts.config.train.device, parts.accelerator.device, parts.plan.steps),
+    watchers: list[Monitor] = [
+        SkippedStepMonitor(parts),
+        LostImageMonitor(parts.loader.dataset),
+        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.plan.steps),
     ]
     if parts.teaching is not None:
         fixed = set(parts.bare.methods) - set(parts.teaching.shares)
         watchers += [
-            Constant(parts.bare.weights),
-            Shares(parts.bare.weights, fixed, parts.plan),
-            Passed(parts.teaching.records, len(parts.val)),
-            Ended(parts.plan, parts.bare.methods),
-            Ranks(parts.accelerator, parts.bare.methods),
+            ConstantTermMonitor(parts.bare.weights),
+            LossShareMonitor(parts.bare.weights, fixed, parts.plan),
+            TeacherPassedMonitor(parts.teaching.records, len(parts.val)),
+            DistillationEndMonitor(parts.plan, parts.bare.methods),
+            RankMonitor(parts.accelerator, parts.bare.methods),
         ]
     for event in events:
         yield event
         yield from (notice for w in watchers if (notice := w.see(event)) is not None)
 
 
-class Constant:
+class ConstantTermMonitor:
     """Warns of a term that does not move: its modules do not train, or the teacher is constant.
 
     Args:
@@ -104,7 +104,7 @@ class Constant:
         )
 
 
-class Shares:
+class LossShareMonitor:
     """Watches how much each method adds to the loss.
 
     A fixed weight is judged after warm-up. With ``weight: auto`` the ratio of the gradients is what
@@ -118,7 +118,7 @@ class Shares:
         plan: The schedule.
     """
 
-    def __init__(self, weights: Mapping[str, float], fixed: set[str], plan: Plan) -> None:
+    def __init__(self, weights: Mapping[str, float], fixed: set[str], plan: Schedule) -> None:
         self._weights, self._fixed, self._plan = weights, fixed, plan
         self._frozen = max(plan.warmup_steps, *due_steps(plan), 0)
         self._told: set[str] = set()
@@ -163,7 +163,7 @@ class Shares:
         return Notice("warning", text, "T27")
 
 
-class Passed:
+class TeacherPassedMonitor:
     """Warns when the student has become better than its best teacher.
 
     Args:
@@ -193,7 +193,7 @@ class Passed:
         )
 
 
-class Ended:
+class DistillationEndMonitor:
     """Says when distillation ends before the run does.
 
     Args:
@@ -201,7 +201,7 @@ class Ended:
         methods: The names of the methods.
     """
 
-    def __init__(self, plan: Plan, methods: Iterable[str]) -> None:
+    def __init__(self, plan: Schedule, methods: Iterable[str]) -> None:
         self._plan, self._methods = plan, tuple(methods)
 
     def see(self, event: Event) -> Notice | None:
@@ -217,14 +217,14 @@ class Ended:
         return Notice("info", text)
 
 
-class Skipped:
+class SkippedStepMonitor:
     """Warns when the gradient scaler of float16 leaves out many steps: training stands still.
 
     Args:
         parts: Have the accelerator and the optimizer.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: RunParts) -> None:
         self._accelerator, self._optimizer = parts.accelerator, parts.optimizer
         self._taken = self._skipped = 0
 
@@ -248,7 +248,7 @@ class Skipped:
         )
 
 
-class Lost:
+class LostImageMonitor:
     """Tells of each image that cannot be read any more, once.
 
     Args:
@@ -273,7 +273,7 @@ class Lost:
         return Notice("warning", text, "D27")
 
 
-class Ranks:
+class RankMonitor:
     """Proves after every epoch that all processes hold the same methods.
 
     Args:

@@ -13,16 +13,16 @@ from tutelage.errors import DataError
 from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.run.events import Event, Notice
-from tutelage.run.kd_weights import Readings
+from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import worth
 from tutelage.run.preflight.wiring import preflight
-from tutelage.setup.build import Parts
+from tutelage.setup.build import RunParts
 from tutelage.structures import Batch, Predictions
 from tutelage.teachers import fingerprint
 from tutelage.train.schedule import Position
 
 
-def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
+def prepare(parts: RunParts, readings: WeightMeasurements, at: Position) -> Iterator[Event]:
     """Prove that a distilled run can work; nothing is written.
 
     Args:
@@ -62,7 +62,7 @@ def prepare(parts: Parts, readings: Readings, at: Position) -> Iterator[Event]:
         yield from readings.take(teaching, at, "before the first step")
 
 
-def outdone(parts: Parts, teachers: Mapping[str, float]) -> Iterator[str]:
+def outdone(parts: RunParts, teachers: Mapping[str, float]) -> Iterator[str]:
     """Name the teachers above which a student with weights starts.
 
     Args:
@@ -82,7 +82,7 @@ def outdone(parts: Parts, teachers: Mapping[str, float]) -> Iterator[str]:
             )
 
 
-def scores_on_val(parts: Parts, network: Any, batches: Iterable[Batch] | None = None) -> Scores:
+def scores_on_val(parts: RunParts, network: Any, batches: Iterable[Batch] | None = None) -> Scores:
     """Return the scores of a network on the val split, as it would be deployed.
 
     Several processes look at a share of the images each, and all return the scores of all images.

@@ -19,7 +19,7 @@ from tutelage.data.array_cache import cache_root
 from tutelage.distill import shared_columns
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
-from tutelage.setup.distillation import Teaching, column_of
+from tutelage.setup.distillation import DistillationSetup, column_of
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
 from tutelage.weights.store import atomic_write_text
@@ -45,7 +45,11 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
 
 
 def worth(
-    teaching: Teaching, number: int, index: DatasetIndex, config: Config, device: torch.device
+    teaching: DistillationSetup,
+    number: int,
+    index: DatasetIndex,
+    config: Config,
+    device: torch.device,
 ) -> dict[str, float] | None:
     """Return a teacher's scores on at most 200 val images, through the student's own loader.
 

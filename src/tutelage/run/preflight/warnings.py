@@ -14,7 +14,7 @@ from tutelage.distill.scores import candidate_scores
 from tutelage.distill.teacher_selection import worth_per_image
 from tutelage.run.events import Notice
 from tutelage.run.monitors.watch import check_ranks
-from tutelage.setup.build import Parts
+from tutelage.setup.build import RunParts
 from tutelage.structures import Batch, Knowledge, Predictions, Tap, Targets
 from tutelage.teachers import Teacher
 from tutelage.train.gradient_ratio import buffers_restored
@@ -26,7 +26,7 @@ BGR = 0.1  # gain in score × IoU of a teacher's boxes from which other channels
 UNSURE = 0.05  # a teacher's best score in an image with boxes, on average
 
 
-def at_outset(parts: Parts, batches: Sequence[Batch]) -> Iterator[Notice]:
+def at_outset(parts: RunParts, batches: Sequence[Batch]) -> Iterator[Notice]:
     """Look at a run that is about to start; nothing in it changes.
 
     Args:
@@ -70,7 +70,7 @@ def best_score(known: Knowledge, targets: Targets) -> float | None:
 
 
 @torch.no_grad()
-def _seen(parts: Parts, batches: Sequence[Batch]) -> Iterator[str]:
+def _seen(parts: RunParts, batches: Sequence[Batch]) -> Iterator[str]:
     """Show the first batch to all networks."""
     if parts.teaching is None or not batches:
         return
