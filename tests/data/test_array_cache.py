@@ -134,7 +134,7 @@ def test_no_place_for_a_cache_is_no_fault(tmp_path: Path, monkeypatch: pytest.Mo
     def refusing(**_: object) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(scanning.cache.tempfile, "mkstemp", refusing)
+    monkeypatch.setattr(scanning.array_cache.tempfile, "mkstemp", refusing)
     assert len(open_dataset(path, "train")) == 1
 
 

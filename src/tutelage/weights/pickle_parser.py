@@ -1,9 +1,9 @@
 """A pickle read as data: the stream becomes a tree of plain values and named records.
 
 The opcodes only build lists, dicts, tuples and :class:`PickledObject` objects; a name in the stream
-is a string and is never imported, looked up or called. What a record means is decided by whoever reads
-the tree. Python's own unpickler would be faster, but a stream can crash it (a deep tuple as a key)
-or have it reserve gigabytes (a large number of a memo).
+is a string and is never imported, looked up or called. The caller decides what an object means.
+Python's own unpickler would be faster, but a stream can crash it (a deep tuple as a key) or have it
+reserve gigabytes (a large number of a memo).
 """
 
 from __future__ import annotations
