@@ -18,7 +18,6 @@ from step import SIZE, compare, make, synthetic
 
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import METHODS, build_methods, pair
-from tutelage.losses.criterion import Criterion
 from tutelage.structures import Batch, Knowledge
 from tutelage.teachers import NativeTeacher
 from tutelage.train.task import Task
@@ -58,14 +57,7 @@ def main() -> None:
     pairs = pair(student, network)
     teacher = NativeTeacher(network, [tap.key for tap in pairs.teacher])
     known = teacher(batch.images, predictions=True)
-    criterion = Criterion(
-        anchors=student.anchors,
-        strides=student.strides,
-        classes=args.classes,
-        config=LossConfig(),
-        assigner="ota",
-        image_size=SIZE,
-    )
+    criterion = student.head.criterion(LossConfig(), image_size=SIZE)
     chosen = [name for name in METHODS if name != "ld"]  # needs distributions over bins
     configs = [MethodConfig(name=name) for name in chosen]
     methods = build_methods(configs, [pairs.channels] * len(chosen))

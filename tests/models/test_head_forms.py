@@ -58,7 +58,7 @@ def test_a_deploy_file_loads_into_the_deploy_graph(tmp_path: Path, arch: str) ->
     deploy = build(plain_head(trained.arch), trained.names)
     load_all(deploy, deploy_state(trained))
     restored = load(publish(deploy, tmp_path / "yolov7.pt", half=False))
-    assert type(restored.detect) is Detect
+    assert type(restored.head) is Detect
     assert restored.arch_name == trained.arch_name
     assert_same_outputs(restored, trained)
 
@@ -83,7 +83,7 @@ def test_a_training_file_fills_a_deploy_graph(tmp_path: Path) -> None:
     deploy = build(plain_head(trained.arch), trained.names)
     report = load_weights(deploy, path)
     assert report.skipped == ()
-    deploy.set_anchors(trained.anchors)
+    deploy.load_training_state({"anchors": (trained.head.anchor_sizes).tolist()})
     assert_same_outputs(deploy, trained)
 
 

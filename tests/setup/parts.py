@@ -4,7 +4,7 @@ import torch
 
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import Need, build_methods, pair
-from tutelage.losses.criterion import Criterion
+from tutelage.losses import AnchorCriterion
 from tutelage.models.build import load
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Teachers
@@ -21,8 +21,8 @@ def make_task(
     net, big = load(student, names=NAMES), load(teacher, names=NAMES)
     pairs = pair(net, big)
     methods = build_methods([MethodConfig(name=method, **options)], [pairs.channels])
-    criterion = Criterion(
-        anchors=net.anchors,
+    criterion = AnchorCriterion(
+        anchors=net.head.anchor_sizes,
         strides=net.strides,
         classes=3,
         config=LossConfig(),

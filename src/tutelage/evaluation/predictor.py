@@ -120,10 +120,10 @@ def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
 
 def half_precision(folded: GraphDetector) -> GraphDetector:
     """Turn a folded detector itself to half precision, all but its anchors."""
-    anchors = dict(folded.detect.named_buffers(recurse=False))
+    anchors = dict(folded.head.named_buffers(recurse=False))
     folded.half()
     for name, exact in anchors.items():
-        folded.detect.register_buffer(name, exact)
+        folded.head.register_buffer(name, exact)
     return folded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from tutelage.models.blocks import BLOCKS
 from tutelage.models.blocks.conv import Conv
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.rules import Scope
-from tutelage.models.heads import HEADS, Detect
+from tutelage.models.heads import Head
 from tutelage.models.meta_device import image, on_meta
 
 PROBE = 256
@@ -50,7 +50,7 @@ class BuiltGraph(NamedTuple):
     """The modules of a graph and what is known of them."""
 
     body: list[nn.Module]
-    head: Detect
+    head: Head
     layers: tuple[LayerInfo, ...]
 
 
@@ -78,8 +78,7 @@ def construct(arch: Architecture) -> BuiltGraph:
         layers.append(_info(row, channels, round(PROBE / shape[-2])))
     row = arch.rows[-1]
     head = _make_head(row, arch, [maps[source] for source in row.sources])
-    outputs = len(arch.anchors[0]) * (5 + arch.classes)
-    return BuiltGraph(body, head, (*layers, _info(row, outputs, 0)))
+    return BuiltGraph(body, head, (*layers, _info(row, arch.outputs, 0)))
 
 
 def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
@@ -94,7 +93,7 @@ def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[n
     return copies[0] if len(copies) == 1 else nn.Sequential(*copies), plan.channels
 
 
-def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Detect:
+def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Head:
     strides: list[int] = []
     for source, x in zip(row.sources, inputs, strict=True):
         stride, rest = divmod(PROBE, x.shape[-2])
@@ -111,12 +110,13 @@ def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Detec
             f"the lead rows {lead}",
             code="C28",
         )
-    return HEADS[row.block](
+    make: Any = arch.head
+    return make(
         [x.shape[1] for x in inputs],
         strides=lead,
-        anchors=arch.anchors,
         classes=arch.classes,
         family=arch.family,
+        **arch.head_options,
     )
 
 

@@ -36,7 +36,7 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
         fold_as(detector, state)
         own, given = _shapes(detector.state_dict()), _shapes(state)
         unread = tuple(f"model.{row}." for row in detector.auxiliary)
-        if type(detector.detect) is Detect:  # a folded file may have left these rows out
+        if type(detector.head) is Detect:  # a folded file may have left these rows out
             own = {key: shape for key, shape in own.items() if not key.startswith(unread)}
             given = {key: shape for key, shape in given.items() if not key.startswith(unread)}
         if own == given:

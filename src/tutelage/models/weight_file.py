@@ -17,7 +17,7 @@ from tutelage.models.blocks import BLOCKS
 from tutelage.models.catalog import is_named, recognise
 from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import fitted, fold_as, head_of, plain_head
-from tutelage.models.heads import HEADS
+from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, matching, transfer
 from tutelage.weights.convert import block_names, form, normalise_names, official_keys
@@ -144,7 +144,8 @@ def _evened(
         arch["nc"] = len(names)
         if not any(".ia." in key for key in state):
             arch = plain_head(arch)
-        _use_stored_anchors(arch, state, f"model.{_row_count(arch) - 1}", strides)
+        head = HEADS.get((block_names(arch) or ("",))[-1], Detect)
+        head.complete_mapping(arch, state, f"model.{_row_count(arch) - 1}", strides)
     name = recognise(arch) or path.stem
     return Checkpoint(str(path), state, arch, name, names, strides, note)
 
@@ -152,24 +153,6 @@ def _evened(
 def _row_count(arch: Mapping[str, Any]) -> int:
     parts = [arch.get("backbone"), arch.get("head")]
     return sum(len(part) for part in parts if isinstance(part, list))
-
-
-def _use_stored_anchors(
-    arch: dict[str, Any], state: Mapping[str, Tensor], head: str, strides: Sequence[int]
-) -> None:
-    """Take anchors from the buffers where the yaml has another number of them, or only a count."""
-    cells, pixels = state.get(f"{head}.anchors"), state.get(f"{head}.anchor_grid")
-    if cells is None or cells.dim() != 3:
-        return
-    written = arch.get("anchors")
-    shape = [2 * cells.shape[1]] * len(cells)
-    if isinstance(written, list) and [_length(level) for level in written] == shape:
-        return
-    if pixels is not None:
-        arch["anchors"] = pixels.reshape(len(cells), -1).tolist()
-    elif len(strides) == len(cells):
-        scaled = [a.float() * s for a, s in zip(cells, strides, strict=True)]
-        arch["anchors"] = torch.stack(scaled).flatten(1).tolist()
 
 
 def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> GraphDetector:
@@ -236,7 +219,8 @@ def _proven(
             f"{list(detector.strides)}.",
             code="W10",
         )
-    state = _with_anchors(detector, checkpoint.state)
+    prefix = f"model.{len(detector.model) - 1}"
+    state = detector.head.complete_state(checkpoint.state, prefix)
     if is_folded(state):
         detector = detector.fused()
         gone = (".ia.", ".im.", ".m2.", *(f"model.{row}." for row in detector.auxiliary))
@@ -286,8 +270,11 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
             code="C28",
         )
     rows, head = _row_count(checkpoint.arch), head_of(checkpoint.state)
-    if head is None or head.row != rows - 1:
-        place = "no anchors" if head is None else f"its anchors in row {head.row}"
+    last = f"model.{rows - 1}."
+    if head is None and not any(key.startswith(last) for key in checkpoint.state):
+        raise ConfigError(f"its yaml has {rows} rows, but the file has no head there.", code="C28")
+    if head is not None and head.row != rows - 1:
+        place = f"its anchors in row {head.row}"
         raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.", code="C28")
     arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=classes)
     if sum(row.count for row in arch.rows) > rows + len(checkpoint.state):
@@ -337,26 +324,9 @@ def _likeness(checkpoint: Checkpoint, detector: GraphDetector) -> str:
     return f"It looks like {name} ({_row_count(checkpoint.arch)} layers). {way}"
 
 
-def _length(level: object) -> int:
-    return len(level) if isinstance(level, list) else -1
-
-
 def is_folded(state: Mapping[str, Tensor]) -> bool:
     """Say whether a state has no BatchNorm left."""
     return not any(key.endswith(".running_var") for key in state)
-
-
-def _with_anchors(detector: GraphDetector, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add or drop the anchors in pixels, which not every release stored."""
-    completed = dict(state)
-    head = f"model.{len(detector.model) - 1}"
-    cells, key = state.get(f"{head}.anchors"), f"{head}.anchor_grid"
-    if detector.detect.anchor_grid is None:
-        completed.pop(key, None)
-    elif key not in completed and cells is not None and len(cells) == len(detector.strides):
-        pixels = torch.stack([a.float() * s for a, s in zip(cells, detector.strides, strict=True)])
-        completed[key] = pixels.view(len(cells), 1, -1, 1, 1, 2)
-    return completed
 
 
 def _require_same(detector: GraphDetector, state: Mapping[str, Tensor], source: str) -> None:

@@ -37,8 +37,9 @@ def plan_rows(
     rows = [
         ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
         ("student", f"{_size(parts.student, size)}   {parts.start}"),
-        ("anchors", parts.anchors),
     ]
+    if parts.anchors:
+        rows.append(("anchors", parts.anchors))
     if parts.teaching is not None:
         rows += _teachers(parts.teaching, size)
         rows += _pairs(parts.teaching)

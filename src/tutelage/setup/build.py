@@ -25,10 +25,8 @@ from tutelage.data import (
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
-from tutelage.losses import AuxiliaryCriterion, Criterion
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
-from tutelage.models.heads import IAuxDetect
 from tutelage.setup.autoanchor import settle_anchors
 from tutelage.setup.cpu_threads import choose_workers, set_threads
 from tutelage.setup.distillation import DistillationSetup, teach
@@ -110,7 +108,7 @@ def assemble(
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
-    settled = settle_anchors(student, train, config, began.anchors if began else None)
+    settled = settle_anchors(student, train, config, began.head if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -137,7 +135,7 @@ def assemble(
     )
     task = Task(
         student.to(memory_format=torch.channels_last),
-        make_criterion(config, student),
+        student.head.criterion(config.loss, image_size=config.train.image_size),
         teaching.methods if teaching else None,
         teaching.weights if teaching else None,
         teaching.taps if teaching else (),
@@ -209,33 +207,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
-
-
-def make_criterion(config: Config, student: GraphDetector) -> Criterion:
-    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5.
-
-    Raises:
-        ConfigError: The student has auxiliary levels, which only OTA teaches.
-    """
-    assigner = config.loss.assigner
-    if assigner == "auto":
-        assigner = "ota" if student.family == "yolov7" else "anchor"
-    auxiliary = isinstance(student.detect, IAuxDetect)
-    if auxiliary and assigner != "ota":
-        raise ConfigError(
-            f"{student.arch_name} has auxiliary levels, which only OTA assigns, "
-            f"but loss.assigner is {assigner}.",
-            fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
-            code="C30",
-        )
-    return (AuxiliaryCriterion if auxiliary else Criterion)(
-        anchors=student.anchors,
-        strides=student.strides,
-        classes=len(student.names),
-        config=config.loss,
-        assigner=assigner,
-        image_size=config.train.image_size,
-    )
 
 
 def make_training_loader(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
@@ -156,7 +158,7 @@ class Schedule(NamedTuple):
         Terms of distillation are named ``method/term``; each method fades by itself.
         """
         scale = len(batch.images) * accelerator.num_processes
-        total = sum(losses.detection.values(), start=losses.detection["obj"].new_zeros(()))
+        total = reduce(torch.add, losses.detection.values())
         for name, value in losses.distillation.items():
             total = total + self.kd(name.partition("/")[0], epoch, step) * value
         return total * (scale * accelerator.gradient_accumulation_steps)

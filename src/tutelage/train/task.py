@@ -117,7 +117,7 @@ class Task(nn.Module):
                 distillation[f"{name}/{term}"] = self.weights[name] * value
         if len(self.methods) and (silent or not distillation):  # parameters stay in DDP's graph
             idle = sum(p.sum() for p in silent)
-            distillation["off"] = 0.0 * idle + 0.0 * detection["obj"]
+            distillation["off"] = 0.0 * idle + 0.0 * next(iter(detection.values()))
         return Losses(detection, distillation)
 
     def balance(self) -> dict[str, list[float]]:
