@@ -12,7 +12,7 @@ from tutelage.models.build import build, load
 from tutelage.run.events import Planned, StepDone
 from tutelage.run.run import run_training
 from tutelage.setup import autoanchor as module
-from tutelage.setup.autoanchor import settle_anchors
+from tutelage.setup.autoanchor import choose_anchors
 from tutelage.setup.student import make_student
 from tutelage.weights.store import load_header
 
@@ -37,7 +37,7 @@ def settled(data, arch=ARCH, state=None, **changes):
     config = settings(data, ".", model={"arch": arch, **changes})
     student = build(arch, ["cat", "dog"])
     index, _ = open_splits(data, "train", "val")
-    return student, settle_anchors(student, index, config, state)
+    return student, choose_anchors(student, index, config, state)
 
 
 def test_anchors_that_reach_the_boxes_are_kept(tmp_path, monkeypatch):
@@ -97,14 +97,14 @@ def test_a_run_stores_its_anchors_and_goes_on_with_them(flat, tmp_path, monkeypa
     assert "with anchors found" in dict(last(whole, Planned).rows)["anchors"]
     monkeypatch.setattr(module, "search", None)
     seen = []
-    made = module.settle_anchors
+    made = module.choose_anchors
 
     def watched(student, *args):
         words = made(student, *args)
         seen.append(student.head.anchor_sizes.clone())
         return words
 
-    monkeypatch.setattr("tutelage.setup.build.settle_anchors", watched)
+    monkeypatch.setattr("tutelage.setup.build.choose_anchors", watched)
     plan = dict(last(run(config, resume=folder), Planned).rows)
     assert plan["anchors"] == "best possible recall 1.000, as the run began"
     own = load(folder).head.anchor_sizes

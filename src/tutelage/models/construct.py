@@ -75,10 +75,10 @@ def construct(arch: Architecture) -> BuiltGraph:
         if shape[1] != channels:
             raise RuntimeError(f"{row.text}: expected {channels} channels, got {shape[1]}")
         body.append(module.train())
-        layers.append(_info(row, channels, round(PROBE / shape[-2])))
+        layers.append(_layer_info(row, channels, round(PROBE / shape[-2])))
     row = arch.rows[-1]
     head = _make_head(row, arch, [maps[source] for source in row.sources])
-    return BuiltGraph(body, head, (*layers, _info(row, arch.outputs, 0)))
+    return BuiltGraph(body, head, (*layers, _layer_info(row, arch.outputs, 0)))
 
 
 def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
@@ -120,7 +120,7 @@ def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Head:
     )
 
 
-def _info(row: GraphRow, channels: int, stride: int) -> LayerInfo:
+def _layer_info(row: GraphRow, channels: int, stride: int) -> LayerInfo:
     sources = tuple("image" if source == IMAGE else str(source) for source in row.sources)
     return LayerInfo(str(row.index), row.block, channels, stride, sources, row.count)
 
@@ -139,13 +139,13 @@ def default_levels(arch: Architecture, parts: BuiltGraph) -> Mapping[str, str]:
         names = [f"p{3 + place}" for place in range(len(names))]
     levels: dict[str, str] = {}
     for name, source in zip(names, arch.lead, strict=True):
-        only_for_head = uses.count(source) == 1 and _widens(parts.body[source])
+        only_for_head = uses.count(source) == 1 and _is_last_convolution(parts.body[source])
         tap = arch.rows[source].sources[0] if only_for_head else source
         levels[name] = str(tap)
     return levels
 
 
-def _widens(module: nn.Module) -> bool:
+def _is_last_convolution(module: nn.Module) -> bool:
     if isinstance(module, Conv):
         return module.conv.kernel_size == (3, 3)
     return isinstance(module, RepConv)

@@ -58,9 +58,9 @@ class GraphDetector(YOLOv7Interface):
         self.arch_name = arch.name
         self.arch: dict[str, Any] = copy.deepcopy(arch.mapping)
         self.family: Family = arch.family
-        self._steps, self._head_sources = _schedule(arch)
+        self._steps, self._head_sources = _execution_steps(arch)
         self._lead = arch.lead
-        needed = _needed(self._steps, self._lead)
+        needed = _rows_between(self._steps, self._lead)
         body = range(len(parts.body))
         self.auxiliary = frozenset(body) - needed
         self._rows: dict[Key, int] = {name: int(key) for name, key in self.levels.items()}
@@ -113,7 +113,7 @@ class GraphDetector(YOLOv7Interface):
 
     def _following(self, given: frozenset[int]) -> list[int]:
         """Return the rows that lie between the given ones and the head, in order."""
-        needed = _needed(self._steps, self._lead, given)
+        needed = _rows_between(self._steps, self._lead, given)
         if IMAGE in needed:
             listed = ", ".join(str(key) for key in sorted(given))
             raise ConfigError(
@@ -199,7 +199,7 @@ class GraphDetector(YOLOv7Interface):
         )
 
 
-def _needed(
+def _rows_between(
     steps: Sequence[_Step], ends: Iterable[int], given: frozenset[int] = frozenset()
 ) -> set[int]:
     """Return the rows on all ways to ``ends``: from ``given``, else from the image (IMAGE)."""
@@ -213,7 +213,7 @@ def _needed(
     return needed
 
 
-def _schedule(arch: Architecture) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
+def _execution_steps(arch: Architecture) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
     """Find for each row which maps it reads for the last time."""
     last: dict[int, int] = {}
     for row in arch.rows:

@@ -46,7 +46,7 @@ class TransferReport(NamedTuple):
         return f"{text} ({', '.join(filter(None, notes))})" if any(notes) else text
 
 
-def matching(
+def compare_states(
     detector: GraphDetector, state: Mapping[str, Tensor], *, anchors: bool = False
 ) -> TransferReport:
     """Say what :func:`transfer` would do, without doing it."""
@@ -88,7 +88,7 @@ def transfer(
     Returns:
         What was copied.
     """
-    report = matching(detector, state, anchors=anchors)
+    report = compare_states(detector, state, anchors=anchors)
     own = detector.state_dict()
     skipped = set(report.skipped)
     kept = _kept(detector, anchors=anchors)

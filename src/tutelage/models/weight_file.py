@@ -16,10 +16,10 @@ from tutelage.models.architecture import Architecture, read_architecture
 from tutelage.models.blocks import BLOCKS
 from tutelage.models.catalog import is_named, recognise
 from tutelage.models.graph import GraphDetector
-from tutelage.models.head_forms import fitted, fold_as, head_of, plain_head
+from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
 from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
-from tutelage.models.transfer import TransferReport, matching, transfer
+from tutelage.models.transfer import TransferReport, compare_states, transfer
 from tutelage.weights.convert import block_names, form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
     """
     path = weight_file(path)
-    return _own(path) if sniff(path) == "safetensors" else _foreign(path)
+    return _read_safetensors(path) if sniff(path) == "safetensors" else _read_foreign(path)
 
 
 def weight_file(source: str | Path) -> Path:
@@ -86,25 +86,25 @@ def weight_file(source: str | Path) -> Path:
     return path
 
 
-def _own(path: Path) -> Checkpoint:
+def _read_safetensors(path: Path) -> Checkpoint:
     from tutelage.weights import load_best, require_finite
 
     state, meta = load_best(path)
     require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
-        return _bare(path, state, names)
-    name = _file_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
+        return _read_bare_state(path, state, names)
+    name = _safe_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
     note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
     return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
 
 
-def _file_name(text: str) -> str:
+def _safe_name(text: str) -> str:
     """A name from a header as run folders and exported files may bear it: no path hides in it."""
     return _NO_NAME.sub("_", text[:_LONGEST]).lstrip(".") or "custom"
 
 
-def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
+def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
     """A state dict that another program put into a ``.safetensors``."""
     state = official_keys(state)
     try:
@@ -117,20 +117,20 @@ def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
             code="W22",
         ) from error
     known = normalise_names(names, found.classes)
-    return _evened(path, state, {}, known, (), "a bare state dict")
+    return _normalised(path, state, {}, known, (), "a bare state dict")
 
 
-def _foreign(path: Path) -> Checkpoint:
+def _read_foreign(path: Path) -> Checkpoint:
     from tutelage.weights import read_foreign
 
     found = read_foreign(path)
     kind = "EMA weights" if found.source == "ema" else "plain weights"
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
     note = f"{kind}, {found.note}"
-    return _evened(path, dict(found.state), dict(found.yaml), names, found.strides, note)
+    return _normalised(path, dict(found.state), dict(found.yaml), names, found.strides, note)
 
 
-def _evened(
+def _normalised(
     path: Path,
     state: dict[str, Tensor],
     arch: dict[str, Any],
@@ -170,20 +170,22 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
     """
     chosen = tuple(names or checkpoint.names)
     if len(chosen) != len(checkpoint.names):
-        return begin(checkpoint, chosen)[0]
-    detector, state = _proven(checkpoint, chosen)
+        return build_for_classes(checkpoint, chosen)[0]
+    detector, state = _checked(checkpoint, chosen)
     folded = is_folded(state)
     # Copies: the state may be a part of the mapped file, which someone may write to later.
-    own = {key: x.to(_usual_type(x), copy=True) for key, x in state.items()}
+    own = {key: x.to(_loaded_type(x), copy=True) for key, x in state.items()}
     detector.load_state_dict(own, assign=True)
     return detector.to(memory_format=torch.channels_last) if folded else detector
 
 
-def _usual_type(value: Tensor) -> torch.dtype:
+def _loaded_type(value: Tensor) -> torch.dtype:
     return torch.float32 if value.is_floating_point() else value.dtype
 
 
-def begin(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[GraphDetector, TransferReport]:
+def build_for_classes(
+    checkpoint: Checkpoint, names: Sequence[str]
+) -> tuple[GraphDetector, TransferReport]:
     """Build the model of a checkpoint for training on other classes.
 
     Returns:
@@ -193,9 +195,9 @@ def begin(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[GraphDetector, 
         WeightsError: As :func:`restore`, or the file is folded.
     """
     require_usable(checkpoint)  # so that a small file cannot ask for a huge model
-    with _its_own_fault(checkpoint):
+    with _as_weights_error(checkpoint):
         detector = GraphDetector(_architecture(checkpoint, len(names)), names)
-    return detector, fill(detector, checkpoint, anchors=True)
+    return detector, load_matching(detector, checkpoint, anchors=True)
 
 
 def require_usable(checkpoint: Checkpoint) -> None:
@@ -204,14 +206,14 @@ def require_usable(checkpoint: Checkpoint) -> None:
     Raises:
         WeightsError: As :func:`restore`.
     """
-    _proven(checkpoint, checkpoint.names)
+    _checked(checkpoint, checkpoint.names)
 
 
-def _proven(
+def _checked(
     checkpoint: Checkpoint, names: Sequence[str]
 ) -> tuple[GraphDetector, dict[str, Tensor]]:
     """The model on the meta device and its state: the graph has exactly the file's tensors."""
-    with _its_own_fault(checkpoint), torch.device("meta"):
+    with _as_weights_error(checkpoint), torch.device("meta"):
         detector = GraphDetector(_architecture(checkpoint, len(names)), names)
     if checkpoint.strides and checkpoint.strides != detector.strides:
         raise WeightsError(
@@ -226,13 +228,13 @@ def _proven(
         gone = (".ia.", ".im.", ".m2.", *(f"model.{row}." for row in detector.auxiliary))
         state = {k: v for k, v in state.items() if not any(part in k for part in gone)}
     else:
-        fold_as(detector, state)
+        fold_like(detector, state)
     _require_same(detector, state, checkpoint.source)
     return detector, state
 
 
 @contextlib.contextmanager
-def _its_own_fault(checkpoint: Checkpoint) -> Iterator[None]:
+def _as_weights_error(checkpoint: Checkpoint) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
@@ -269,7 +271,7 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
             fix="A block is one file and one line: see docs/architecture.md.",
             code="C28",
         )
-    rows, head = _row_count(checkpoint.arch), head_of(checkpoint.state)
+    rows, head = _row_count(checkpoint.arch), find_head(checkpoint.state)
     last = f"model.{rows - 1}."
     if head is None and not any(key.startswith(last) for key in checkpoint.state):
         raise ConfigError(f"its yaml has {rows} rows, but the file has no head there.", code="C28")
@@ -284,7 +286,7 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
     return arch
 
 
-def fill(
+def load_matching(
     detector: GraphDetector, checkpoint: Checkpoint, *, anchors: bool = False
 ) -> TransferReport:
     """Start a model from a checkpoint, perhaps of another architecture or other classes.
@@ -303,19 +305,19 @@ def fill(
             fix="Use the file from before folding.",
             code="W22",
         )
-    state = fitted(checkpoint.state, detector.state_dict())
-    report = matching(detector, state, anchors=anchors)
+    state = adapt_head(checkpoint.state, detector.state_dict())
+    report = compare_states(detector, state, anchors=anchors)
     if 2 * report.matched < report.total:
         raise WeightsError(
             f"{checkpoint.source} does not fit {detector.arch_name}: "
             f"{report.matched} of {report.total} tensors match.",
-            fix=_likeness(checkpoint, detector),
+            fix=_suggest_architecture(checkpoint, detector),
             code="W12",
         )
     return transfer(detector, state, anchors=anchors)
 
 
-def _likeness(checkpoint: Checkpoint, detector: GraphDetector) -> str:
+def _suggest_architecture(checkpoint: Checkpoint, detector: GraphDetector) -> str:
     """Name the architecture that a file looks like, if it is another one."""
     name = checkpoint.arch_name
     if not checkpoint.arch or name == detector.arch_name:

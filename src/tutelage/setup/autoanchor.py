@@ -15,7 +15,7 @@ from tutelage.data.anchors import ENOUGH, recall, search, sides
 from tutelage.models.graph import GraphDetector
 
 
-def settle_anchors(
+def choose_anchors(
     student: GraphDetector,
     index: DatasetIndex,
     config: Config,

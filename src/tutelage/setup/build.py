@@ -27,7 +27,7 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
-from tutelage.setup.autoanchor import settle_anchors
+from tutelage.setup.autoanchor import choose_anchors
 from tutelage.setup.cpu_threads import choose_workers, set_threads
 from tutelage.setup.distillation import DistillationSetup, teach
 from tutelage.setup.distributed import check_batch, quieten, synchronise
@@ -108,7 +108,7 @@ def assemble(
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
-    settled = settle_anchors(student, train, config, began.head if began else None)
+    settled = choose_anchors(student, train, config, began.head if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:

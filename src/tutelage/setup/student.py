@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.models.architecture import read_architecture
 from tutelage.models.build import build
 from tutelage.models.graph import GraphDetector
-from tutelage.models.weight_file import begin, fill, read_checkpoint
+from tutelage.models.weight_file import build_for_classes, load_matching, read_checkpoint
 
 DEFAULT_ARCH = "yolov7-tiny"
 
@@ -71,10 +71,10 @@ def make_student(
     with blamed("model.weights", origins):
         checkpoint = read_checkpoint(weights)
     if arch is None:
-        student, report = begin(checkpoint, names)
+        student, report = build_for_classes(checkpoint, names)
     else:
         student = build(arch, names)
-        report = fill(student, checkpoint)
+        report = load_matching(student, checkpoint)
     head = f"model.{len(student.model) - 1}."
     taken = report.in_words(head, len(checkpoint.names), len(names))
     return student, f"{weights}: {taken}"
