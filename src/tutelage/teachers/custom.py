@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, TeacherError, UserError, nearest
-from tutelage.structures import Predictions, Tap
+from tutelage.structures import Predictions, Tap, height_width
 from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.teachers.teacher import Teacher, fingerprint
@@ -63,7 +63,7 @@ class FeatureTeacher(ForeignTeacher):
                 fix = "Give FeatureTeacher a predict function, or use a feature method (fgd)."
                 raise ConfigError(f"{title} shares features only", fix=fix, code="T26")
             found, out = recorder(lambda: network(images), stop=not predictions)
-            size = (int(images.shape[-2]), int(images.shape[-1]))
+            size = height_width(images)
             maps = [found[module] for module in taps.values()]
             return maps, _predicted(title, predict, out, size) if predictions and predict else None
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.teachers.teacher import fingerprint
@@ -111,7 +111,7 @@ def hugging_face_teacher(
     names = [str(name) for _, name in sorted(model.config.id2label.items())]
 
     def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
-        size = (int(images.shape[-2]), int(images.shape[-1]))
+        size = height_width(images)
         found, out = recorder(lambda: model(pixel_values=images), stop=not predictions)
         maps = _maps(found[ENCODER][0], size)
         return maps, _predictions(out, len(names), size) if predictions else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tutelage.models.detector import Detector
-from tutelage.structures import Knowledge, Predictions, Tap
+from tutelage.structures import Knowledge, Predictions, Tap, height_width
 
 
 class NativeTeacher:
@@ -49,7 +49,7 @@ class NativeTeacher:
     @torch.no_grad()
     def __call__(self, images: Tensor, *, predictions: bool = False) -> Knowledge:
         """Return features ``(b, c, h, w)`` per tap and, on request, decoded predictions."""
-        size = (int(images.shape[-2]), int(images.shape[-1]))
+        size = height_width(images)
         with torch.autocast(images.device.type, enabled=False):
             out = self.network(images.to(self._dtype), self._keys, head=predictions)
         known = None if out.raw is None else self._decoded(out.raw, size)

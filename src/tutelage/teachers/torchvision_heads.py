@@ -14,7 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import clip_boxes_to_image
 
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, level_index, log_odds
 
 CANDIDATES = 1000  # of a two-stage detector per image, the best ones
@@ -35,7 +35,7 @@ def one_stage(
         features: Its pyramid.
         columns: The columns of its scores that are classes.
     """
-    maps, size = list(features.values()), (images.shape[-2], images.shape[-1])
+    maps, size = list(features.values()), height_width(images)
     out = model.head(maps)
     anchors = model.anchor_generator(ImageList(images, [size] * len(images)), maps)
     coder = model.box_coder
@@ -50,7 +50,7 @@ def one_stage(
     else:
         logits = log_odds(raw.softmax(-1))
     counts = model.anchor_generator.num_anchors_per_location()
-    grids = tuple((int(f.shape[-2]), int(f.shape[-1])) for f in maps)
+    grids = tuple(height_width(feature) for feature in maps)
     order = _anchors_first(grids, counts).to(logits.device)
     return Predictions(
         clip_boxes_to_image(boxes, size)[:, order],
@@ -82,7 +82,7 @@ def two_stage(
     Every class has a box of its own here, so a candidate is of one class; its other logits, and all
     of those that fill up an image with fewer proposals, are as low as can be.
     """
-    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    batch, size = len(images), height_width(images)
     sizes = [size] * batch
     proposals, _ = model.rpn(ImageList(images, sizes), features)
     heads = model.roi_heads

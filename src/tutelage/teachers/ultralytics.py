@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.weights import identity
@@ -77,7 +77,7 @@ def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
     raw = out if isinstance(out, Tensor) else out[0]
     if raw.shape[1] == 4 + classes:
         xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
-        grids = tuple((int(feature.shape[-2]), int(feature.shape[-1])) for feature in maps)
+        grids = tuple(height_width(feature) for feature in maps)
         level = level_index([h * w for h, w in grids])
         xyxy = box_convert(xywh, "cxcywh", "xyxy")
         return Predictions(xyxy, log_odds(scores), None, level, grids=grids)
