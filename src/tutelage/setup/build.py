@@ -1,4 +1,4 @@
-"""From settings to all parts of a run."""
+"""Builds all parts of a run from its settings."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def assemble(
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        began: With what a resumed run began. It computes with as many CPU threads as are set.
-        keep_threads: Leave their number for other reasons.
-        trial: The batch is not the one of the run, and not judged.
+        began: The original state of a resumed run; its number of CPU threads is already set.
+        keep_threads: Do not change the number of CPU threads.
+        trial: The batch size is not that of the run, and not checked.
 
     Raises:
-        UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
+        UserError: Data, model, teacher, layers, image size or device cannot be used.
     """
     if config.data is None:
         raise ConfigError(
@@ -103,7 +103,7 @@ def assemble(
             code="C26",
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
-    with accelerator.local_main_process_first():  # the others take what it has read
+    with accelerator.local_main_process_first():  # the others use its cache
         train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(
@@ -201,7 +201,7 @@ def assemble(
 
 
 def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
-    """Return an Accelerator and the precision that ``auto`` stands for.
+    """Return an Accelerator, and the precision with ``auto`` resolved.
 
     Raises:
         ConfigError: This machine has no such device.
@@ -229,7 +229,7 @@ def make_criterion(config: Config, student: GraphDetector) -> Criterion:
     """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5.
 
     Raises:
-        ConfigError: The student has auxiliary levels, which only OTA teaches.
+        ConfigError: The student has auxiliary levels, which only OTA assigns.
     """
     assigner = config.loss.assigner
     if assigner == "auto":
@@ -263,7 +263,7 @@ def make_training_loader(
     unlabelled: DatasetIndex | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> Any:
-    """Return the loader of the training images; ``seed`` replaces the run's own."""
+    """Return the loader of the training images; ``seed`` replaces the seed of the run."""
     closing = config.augment.close_mosaic
     extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
     return training_loader(

@@ -131,7 +131,7 @@ def measure_weights(
         if not 0 < middle < inf:
             raise TrainingError(
                 f"The weight of {name} cannot be measured: beside the gradient of detection that "
-                f"of {name} is {middle:g} at the layers it looks at.",
+                f"of {name} is {middle:g} at the layers it compares.",
                 fix="Give it a number:  --method NAME:weight=1  or leave it out.",
                 code="T27",
             )
@@ -219,7 +219,7 @@ def _norms(terms: list[Tensor], features: Sequence[Tensor]) -> list[float]:
     trained = [feature for feature in features if feature.requires_grad]
     if not trained:
         raise ConfigError(
-            "The layers that the methods look at are frozen: there is no gradient to measure.",
+            "The layers that the methods compare are frozen: there is no gradient to measure.",
             fix="Freeze fewer rows with --freeze, or give the method a number as weight.",
             code="T27",
         )

@@ -1,4 +1,4 @@
-"""All that is trained, in one module: what DDP, the optimizer, AMP and the checkpoint see."""
+"""The module that is trained: student, detection loss and distillation methods."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MatchedPredictions = dict[tuple[int, Columns | None], tuple[Predictions, Predict
 class Task(nn.Module):
     """A student, its detection loss, and the methods that compare it with teachers.
 
-    The teachers stay outside, so that they cannot get into DDP, EMA, the optimizer or a checkpoint;
-    connectors and other trainable parts of the methods are inside, so that all of these see them.
+    DDP, the optimizer, AMP and checkpoints cover this module: connectors and other trainable parts
+    of the methods are inside, the teachers outside.
 
     Args:
         student: The detector to train.
