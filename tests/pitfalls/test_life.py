@@ -10,7 +10,7 @@ import torch
 
 from tests.run.small_runs import last
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
 from tutelage.run.events import Evaluated

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from tests.pitfalls.test_numerics import outset
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.run.events import Evaluated
 from tutelage.run.monitors.watch import TeacherPassedMonitor
 from tutelage.structures import Predictions

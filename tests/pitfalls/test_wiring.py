@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.distill.fakes import NO_BOXES, SIZE
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.watch import ConstantTermMonitor

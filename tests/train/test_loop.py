@@ -2,38 +2,16 @@ from itertools import islice, pairwise
 
 import pytest
 import torch
-from accelerate import Accelerator
-from torch.utils.data import DataLoader
 
 from tests.setup.parts import make_batch, make_task
+from tests.train.runs import make_run
 from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
-from tutelage.train.ema import make_ema
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.optimizer import make_optimizer
 from tutelage.train.schedule import Position, Schedule, WeightSchedule
-from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
-
-
-def make_run(schedule, **task_options):
-    """Return the arguments of ``fit``: four fixed batches per epoch."""
-    task, teachers = make_task(**task_options)
-    optimizer = make_optimizer(task, OptimConfig(lr=0.01))
-    batches = [make_batch(seed=s) for s in range(4)]
-    loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
-    accelerator = Accelerator(cpu=True)
-    ema = make_ema(task.student)
-    task, optimizer, loader = accelerator.prepare(task, optimizer, loader)
-    return (
-        accelerator,
-        task,
-        TeacherSupervision(teachers, [[0, 1, 2]]),
-        optimizer,
-        ema,
-        loader,
-        schedule,
-    )
+from tutelage.train.supervision import SupervisedBatch
 
 
 def test_three_steps_change_student_and_connectors_but_not_the_teacher():
