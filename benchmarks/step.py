@@ -68,7 +68,7 @@ def trainer(
         student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
     )
     optimizer = make_optimizer(task, OptimConfig(lr=1e-4))
-    plan = Schedule(
+    schedule = Schedule(
         epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION
     )
     events = fit(
@@ -78,7 +78,7 @@ def trainer(
         optimizer,
         make_ema(student),
         Repeat([batch] * ACCUMULATION),
-        plan,
+        schedule,
     )
     return lambda: [None for _ in islice(events, ACCUMULATION + 1)] and None
 

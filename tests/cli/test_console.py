@@ -145,15 +145,6 @@ def test_the_remaining_time_is_that_of_the_whole_run() -> None:
     assert "eta 7:54" in stream.getvalue()
 
 
-def test_terms_that_are_off_are_not_shown() -> None:
-    clock = Clock()
-    display, stream = live(clock=clock)
-    display.show(Planned((), "r", 1, 1))
-    display.show(StepDone(0, 1, Losses({"box": 0.1}, {"off": 0.0}), 0.01, 0.0))  # type: ignore[dict-item]
-    display.close()
-    assert "off" not in stream.getvalue()
-
-
 def test_a_narrow_terminal_cuts_the_loss_line() -> None:
     display, stream = live(width=40, clock=Clock())
     display.show(Planned((), "r", 1, 1))

@@ -10,12 +10,13 @@ import torch
 
 from tests.run.small_runs import last
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
 from tutelage.run.events import Evaluated
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.weights.store import load_best
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -56,14 +57,14 @@ def test_kd52_what_is_deployed_holds_the_student_alone(distilled):
 
 
 def test_kd53_no_hook_stays_behind(stepped):
-    for module in (*stepped[1].modules(), *stepped[2].panel.teachers[0].network.modules()):
+    for module in (*stepped[1].modules(), *stepped[2].teachers.teachers[0].network.modules()):
         assert not any(getattr(module, name) for name in HOOKS)
 
 
 def test_kd53_nothing_holds_the_teacher():
     task, teacher = make_task()
     batch = make_batch()
-    task(batch, teacher(batch.images))
+    task(SupervisedBatch(batch, teacher(batch)))
     alive = weakref.ref(teacher.teachers[0].network)
     del teacher
     gc.collect()

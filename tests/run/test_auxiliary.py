@@ -12,6 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses import AuxiliaryCriterion
 from tutelage.models.build import build, load
 from tutelage.run.events import EpochDone, Evaluated, Planned
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 from tutelage.weights.store import save_best
 
@@ -30,7 +31,7 @@ def test_a_few_steps_lower_the_loss_and_move_every_parameter():
     before = [p.detach().clone() for p in task.parameters()]
     totals = []
     for _ in range(20):
-        loss = torch.stack(list(task(batch).detection.values())).sum()
+        loss = torch.stack(list(task(SupervisedBatch(batch)).detection.values())).sum()
         totals.append(loss.item())
         optimizer.zero_grad()
         loss.backward()

@@ -174,14 +174,14 @@ def test_the_image_must_fit_the_teacher_too(tmp_path, monkeypatch):
         train={"image_size": 96},
         distill={"teacher": str(CHECKPOINT)},
     )
-    teach = module.teach
+    load = module.load_teachers
 
     def coarse(*args, **options):
-        teaching = teach(*args, **options)
-        teaching.panel.teachers[0].stride = 64
-        return teaching
+        teachers = load(*args, **options)
+        teachers[0].stride = 64
+        return teachers
 
-    monkeypatch.setattr(module, "teach", coarse)
+    monkeypatch.setattr(module, "load_teachers", coarse)
     with pytest.raises(ConfigError, match="--img-size 96 must be a multiple of 64"):
         assemble(config)
 

@@ -4,6 +4,7 @@ from tests.setup.parts import make_batch, make_task
 from tutelage.distill import View, response
 from tutelage.distill.candidate_matching import NOTHING, matched
 from tutelage.structures import Knowledge, Predictions
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 
@@ -19,11 +20,11 @@ def test_methods_are_inside_and_the_teacher_is_outside():
 def test_weights_scale_the_terms():
     task, teacher = make_task()
     batch = make_batch()
-    knowledge = teacher(batch.images)
+    supervised = SupervisedBatch(batch, teacher(batch))
     task.eval()
-    once = task(batch, knowledge).distillation
+    once = task(supervised).distillation
     task.weights["fgd"] = 3.0
-    thrice = task(batch, knowledge).distillation
+    thrice = task(supervised).distillation
     assert set(once) == {"fgd/foreground", "fgd/background", "fgd/attention", "fgd/relation"}
     for name, value in once.items():
         assert torch.allclose(3 * value, thrice[name])
@@ -31,9 +32,9 @@ def test_weights_scale_the_terms():
 
 def test_without_teacher_the_methods_stay_in_the_graph_with_zero_gradient():
     task, _ = make_task()
-    losses = task(make_batch())
-    assert float(losses.distillation["off"]) == 0
-    sum([*losses.detection.values(), *losses.distillation.values()]).backward()
+    losses = task(SupervisedBatch(make_batch()))
+    assert losses.distillation == {}
+    sum(losses.detection.values()).backward()
     grads = [p.grad for p in task.methods.parameters()]
     assert all(g is not None and not g.any() for g in grads)
 
@@ -41,7 +42,7 @@ def test_without_teacher_the_methods_stay_in_the_graph_with_zero_gradient():
 def test_plain_task_has_no_distillation_terms():
     task, _ = make_task()
     plain = type(task)(task.student, task.criterion)
-    assert plain(make_batch()).distillation == {}
+    assert plain(SupervisedBatch(make_batch())).distillation == {}
 
 
 def drawn(batch):
@@ -76,9 +77,10 @@ def test_detections_of_one_teacher_are_matched_once_for_all_methods(monkeypatch)
     monkeypatch.setattr(response, "matched", lambda *args: calls.append(args) or matched(*args))
     batch = make_batch()
     known, out = (Knowledge((), drawn(batch)),), task.student(batch.images, task.taps)
-    together = task.losses(out, batch, known).distillation
+    supervised = SupervisedBatch(batch, known)
+    together = task.losses(out, supervised).distillation
     assert len(calls) == 2
     for name in methods:
         student = task.knowledge(out, (64, 64))
-        for term, value in task.compared(name, student, known, batch.targets, (64, 64)).items():
+        for term, value in task.method_terms(name, student, supervised).items():
             assert torch.equal(together[f"{name}/{term}"], value)

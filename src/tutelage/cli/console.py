@@ -324,12 +324,9 @@ def _label_width(plan: Planned) -> int:
 
 
 def _items(event: StepDone) -> dict[str, dict[str, float]]:
-    """Read the losses from their device, KD terms that are off left out."""
-    detection = {name: float(value) for name, value in event.losses.detection.items()}
-    taught = {
-        name: float(value) for name, value in event.losses.distillation.items() if "/" in name
-    }
-    return {"detection": detection, "distillation": taught}
+    """Read the losses from their device."""
+    groups = event.losses._asdict().items()
+    return {group: {name: float(v) for name, v in terms.items()} for group, terms in groups}
 
 
 def _bar(plan: Planned, event: StepDone, rate: float, left: float | None) -> Table:

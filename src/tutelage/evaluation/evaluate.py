@@ -111,9 +111,8 @@ def collect(
                 multi_label=True,
                 class_map=class_map,
             )
-            canvas_hw = (int(images.shape[-2]), int(images.shape[-1]))
             for position, detections in zip(batch.ids.tolist(), found, strict=True):
-                lies = geometry(position, canvas_hw)
+                lies = geometry(position, batch.image_size)
                 rows[position] = _rows(position, to_original(detections, lies))
     table = np.concatenate([np.zeros((0, 7)), *rows.values()])
     return EvaluatedDetections(table, np.array(list(rows), np.int64))

@@ -19,7 +19,7 @@ from tutelage.data.array_cache import cache_root
 from tutelage.distill import shared_columns
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
-from tutelage.setup.distillation import DistillationSetup, column_of
+from tutelage.setup.distillation import DistillationSetup, teacher_columns
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
 from tutelage.weights.store import atomic_write_text
@@ -39,7 +39,7 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
     """
     if config.train.single_cls:
         return dict.fromkeys(range(len(teacher)), 0)
-    columns = column_of(shared_columns(config.distill.classes, data, teacher), len(data))
+    columns = teacher_columns(shared_columns(config.distill.classes, data, teacher), len(data))
     found = {theirs: ours for ours, theirs in enumerate(columns) if theirs >= 0}
     return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
 

@@ -81,7 +81,7 @@ def _seen(parts: RunParts, batches: Sequence[Batch]) -> Iterator[str]:
     teachers = parts.teaching.panel.teachers
     for teacher, columns in zip(teachers, parts.teaching.columns, strict=True):
         yield from _exchanged(teacher, columns, batch)
-    for number, known in enumerate(parts.teaching.panel(batch.images)):
+    for number, known in enumerate(parts.teaching.panel(batch)):
         yield from _dead("teacher", teachers[number].taps, known.features)
         listening = [
             name
