@@ -10,6 +10,8 @@ from torchvision.ops import batched_nms
 
 from tutelage.structures import Detections, Predictions
 
+EVALUATION_CONF = 0.001  # low: AP needs the whole precision-recall curve
+EVALUATION_IOU = 0.65  # of every evaluation: while training, `tutelage val`, `tutelage compare`
 MAX_CANDIDATES = 30_000
 
 
