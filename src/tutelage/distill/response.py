@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tutelage.distill.candidate_matching import matched
+from tutelage.distill.candidate_matching import match_candidates
 from tutelage.distill.method import Method, Need, at_least_float32
 from tutelage.distill.scores import level_counts
 from tutelage.structures import Knowledge, Predictions, Targets
@@ -83,7 +83,7 @@ def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Pre
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and nothing says which of them answer for a box")
-    return s, matched(s, t, student.answers)
+    return s, match_candidates(s, t, student.answers)
 
 
 def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[Tensor, Tensor]:

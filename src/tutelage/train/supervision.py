@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from tutelage.distill import best_teacher
 from tutelage.distill.scores import class_scores
+from tutelage.models.suppression import suppress_overlaps
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
 from tutelage.teachers.clock import Clocked
 
@@ -136,5 +136,5 @@ def pseudo_boxes(
         return Targets(none, none, torch.zeros(0, 4))
     image, label, xyxy = torch.cat(images), torch.cat(labels), torch.cat(boxes)
     group = image * (max(map(len, columns)) + 1) + label
-    kept = batched_nms(xyxy, torch.cat(scores), group, DUPLICATE)
+    kept = suppress_overlaps(xyxy, torch.cat(scores), group, DUPLICATE)
     return Targets(image[kept], label[kept], xyxy[kept])
