@@ -103,5 +103,5 @@ def test_resized_is_what_it_wraps() -> None:
     method = Resized(FGD(CHANNELS), CHANNELS)
     assert method.needs is Need.FEATURES
     assert method.paper == FGD.paper
-    assert len(method.moving()) == len(FGD(CHANNELS).moving())
-    assert not any("mask.bias" in key for key in method.moving())
+    assert len(method.trained_parameters()) == len(FGD(CHANNELS).trained_parameters())
+    assert not any("mask.bias" in key for key in method.trained_parameters())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.distill.candidate_matching import match_candidates
-from tutelage.distill.method import Method, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, Method, Need, at_least_float32
 from tutelage.distill.scores import level_counts
 from tutelage.structures import Knowledge, Predictions, Targets
 
@@ -28,11 +28,7 @@ class ResponseMethod(Method):
 
     @abstractmethod
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare the candidates of a batch.
 
@@ -47,7 +43,7 @@ class ResponseMethod(Method):
         """
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare the predictions.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import LevelMethod, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, LevelMethod, Need, at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
@@ -96,19 +96,13 @@ class ScoredMethod(LevelMethod):
         """Compare one pair of maps, given the teacher's score ``(b, 1, h, w)`` of their cells."""
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare one pair; the last channel of ``t`` is the score."""
-        del module, targets, image_size
         return {"feature": self.scored(s, t[:, :-1], t[:, -1:])}
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is summed over them.
 

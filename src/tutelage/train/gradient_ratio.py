@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import pairwise
+from tutelage.distill.method import as_level_method
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.structures import Batch, Knowledge, Losses, Output
 from tutelage.train.task import Task
@@ -119,7 +119,7 @@ def measure(
     levels: dict[str, list[list[float]]] = {}
     balance: dict[str, list[float]] = {}
     for name, share in shares.items():
-        part = pairwise(task.methods[name])
+        part = as_level_method(task.methods[name])
         before = after = [1.0] * len(norms[name][0].kd)
         if part is not None:
             before = part.balance.tolist()
@@ -193,7 +193,7 @@ def _norms(
         norms, own = _norm(_total(losses, name), out.taps), task.views[name].student
         at = range(len(norms)) if own is None else own
         direct: list[float] = []
-        if pairwise(task.methods[name]) is not None:
+        if as_level_method(task.methods[name]) is not None:
             direct = _direct(task, name, out, batch, knowledge)
         found[name] = GradientNorms(
             [norms[i] for i in at],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.distill.class_mapping import Columns
-from tutelage.distill.method import Method, Need, pairwise
+from tutelage.distill.method import Method, Need, as_level_method
 from tutelage.distill.response import ResponseMethod, comparable
 from tutelage.distill.teacher_selection import only
 from tutelage.distill.view import View
@@ -122,13 +122,13 @@ class Task(nn.Module):
 
     def balance(self) -> dict[str, list[float]]:
         """Return the weights of the pairs of maps, for methods that sum over them."""
-        parts = {name: pairwise(method) for name, method in self.methods.items()}
+        parts = {name: as_level_method(method) for name, method in self.methods.items()}
         return {name: part.balance.tolist() for name, part in parts.items() if part is not None}
 
     def rebalance(self, balance: Mapping[str, Sequence[float]]) -> None:
         """Set the weights of the pairs of maps."""
         for name, values in balance.items():
-            part = pairwise(self.methods[name])
+            part = as_level_method(self.methods[name])
             if part is not None:
                 part.balance.copy_(torch.tensor(values))
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels, Need
+from tutelage.distill.method import Channels, HeightWidth, Need
 from tutelage.distill.response import comparable
 from tutelage.distill.scores import (
     ScoredMethod,
@@ -51,7 +51,7 @@ class FRS(ScoredMethod):
         return self.feature * weighted_mean((s - t).square().sum(1, keepdim=True), score)
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs of maps and all candidates.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import box_iou, distance_box_iou
 
 from tutelage.config.schema import Positive
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod, both
 from tutelage.distill.scores import candidate_scores, weighted_mean
 from tutelage.structures import Predictions, Targets
@@ -36,18 +36,13 @@ class LD(ResponseMethod):
         self.temperature = temperature
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term.
 
         Raises:
             ValueError: A head predicts no distributions, or over other bins.
         """
-        del targets, image_size
         reason = (
             "predicts one value per side of a box, as anchor heads (YOLOv5, YOLOv7) do, "
             "not a distribution over bins"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.config.schema import NonNegative
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod, both
 from tutelage.distill.scores import classes_trained
 from tutelage.structures import Predictions, Targets
@@ -48,11 +48,7 @@ class ObjectnessScaled(ResponseMethod):
         self.weights = {"objectness": objectness, "class": classes, "box": box}
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms.
 
@@ -60,7 +56,6 @@ class ObjectnessScaled(ResponseMethod):
             ValueError: The student has no objectness, one of them no raw box outputs, or there is
                 one class and nothing but classes is to be compared.
         """
-        del targets, image_size
         best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
         s_seen, t_seen = both(student.objectness, best, "has no objectness")
         scale = t_seen.sigmoid()[..., None]

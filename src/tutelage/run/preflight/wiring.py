@@ -188,7 +188,7 @@ def _still_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> I
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
-        for own, parameter in cast("Method", method).moving().items()
+        for own, parameter in cast("Method", method).trained_parameters().items()
     }
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
