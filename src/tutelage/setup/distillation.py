@@ -15,8 +15,8 @@ from tutelage.distill import (
     Pairs,
     View,
     build_methods,
+    class_mismatch,
     pair,
-    refuse_classes,
     shared_columns,
 )
 from tutelage.distill.class_mapping import Columns
@@ -139,7 +139,7 @@ def join(
         for (name, method), lesson in zip(built.items(), heard.values(), strict=True):
             shared = columns[-1]
             if Need.CLASSES in method.needs and shared is not None and not shared[0]:
-                raise refuse_classes(name, student.names, teacher.names)
+                raise class_mismatch(name, student.names, teacher.names)
             methods[name + mark], lessons[name + mark] = method, lesson
     taps = _union(pair.key for lesson in lessons.values() for pair in lesson.pairs.student)
     keys = [
@@ -179,8 +179,10 @@ def join(
         views={
             name: View(
                 teacher=lesson.teacher,
-                student=tuple(taps.index(tap.key) for tap in lesson.pairs.student),
-                shared=tuple(keys[lesson.teacher].index(tap.key) for tap in lesson.pairs.teacher),
+                student_maps=tuple(taps.index(tap.key) for tap in lesson.pairs.student),
+                teacher_maps=tuple(
+                    keys[lesson.teacher].index(tap.key) for tap in lesson.pairs.teacher
+                ),
                 columns=columns[lesson.teacher] if Need.CLASSES in methods[name].needs else None,
                 labels=_own_classes(columns[lesson.teacher]) if len(teachers) > 1 else None,
             )

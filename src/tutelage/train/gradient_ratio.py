@@ -190,7 +190,7 @@ def _norms(
     detection = _norm(torch.stack(list(losses.detection.values())).sum(), out.taps)
     found = {}
     for name in names:
-        norms, own = _norm(_total(losses, name), out.taps), task.views[name].student
+        norms, own = _norm(_total(losses, name), out.taps), task.views[name].student_maps
         at = range(len(norms)) if own is None else own
         direct: list[float] = []
         if as_level_method(task.methods[name]) is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tutelage.distill import best_teacher
+from tutelage.distill import best_teacher_per_image
 from tutelage.distill.scores import class_scores
 from tutelage.models.suppression import suppress_overlaps
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
@@ -93,7 +93,7 @@ class TeacherSupervision:
         chosen = None
         if self._pick and knowledge is not None:
             seen = [one.predictions for one in knowledge if one.predictions is not None]
-            chosen = best_teacher(seen, self._columns, batch.targets)
+            chosen = best_teacher_per_image(seen, self._columns, batch.targets)
         detected = None if boxes or known == len(batch.ids) else known
         return SupervisedBatch(batch, knowledge if speak else None, chosen, detected)
 

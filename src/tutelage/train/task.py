@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tutelage.distill.class_mapping import Columns
 from tutelage.distill.method import Method, Need, as_level_method
-from tutelage.distill.response import ResponseMethod, comparable
-from tutelage.distill.teacher_selection import only
+from tutelage.distill.response import ResponseMethod, comparable_predictions
+from tutelage.distill.teacher_selection import select_images
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
@@ -176,11 +176,11 @@ class Task(nn.Module):
             if not len(images):
                 return None
             share = len(images) / len(chosen)
-            s, t, boxes = only(images, s, t, boxes)
+            s, t, boxes = select_images(images, s, t, boxes)
         if isinstance(method, ResponseMethod):
             key = view.teacher, view.columns
             if key not in matches:
-                matches[key] = comparable(s, t)
+                matches[key] = comparable_predictions(s, t)
             ours, theirs = matches[key]
             s, t = s._replace(predictions=ours), t._replace(predictions=theirs)
         terms = method(s, t, boxes, size)

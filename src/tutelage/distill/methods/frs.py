@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.method import Channels, HeightWidth, Need
-from tutelage.distill.response import comparable
+from tutelage.distill.response import comparable_predictions
 from tutelage.distill.scores import (
     ScoredMethod,
     candidate_scores,
@@ -58,7 +58,7 @@ class FRS(ScoredMethod):
         Raises:
             ValueError: Maps, candidates or classes do not fit.
         """
-        s, t = comparable(student, teacher)
+        s, t = comparable_predictions(student, teacher)
         terms = super().forward(student, teacher, targets, image_size)
         if not self.classes or not classes_trained(s):
             return terms

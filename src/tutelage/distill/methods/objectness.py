@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.config.schema import NonNegative
 from tutelage.distill.method import Channels, HeightWidth
-from tutelage.distill.response import ResponseMethod, both
+from tutelage.distill.response import ResponseMethod, require_both
 from tutelage.distill.scores import classes_trained
 from tutelage.structures import Predictions, Targets
 
@@ -57,13 +57,13 @@ class ObjectnessScaled(ResponseMethod):
                 one class and nothing but classes is to be compared.
         """
         best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
-        s_seen, t_seen = both(student.objectness, best, "has no objectness")
+        s_seen, t_seen = require_both(student.objectness, best, "has no objectness")
         scale = t_seen.sigmoid()[..., None]
         terms = {"objectness": (s_seen - t_seen).square().mean()}
         if classes_trained(student):
             terms["class"] = (scale * (student.logits - teacher.logits).square()).mean()
         if self.weights["box"]:
-            s_box, t_box = both(student.box_raw, teacher.box_raw, "has no raw box outputs")
+            s_box, t_box = require_both(student.box_raw, teacher.box_raw, "has no raw box outputs")
             terms["box"] = (scale * (s_box - t_box).square()).mean()
         terms = {name: self.weights[name] * terms[name] for name in terms if self.weights[name]}
         if not terms:
