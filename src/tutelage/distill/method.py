@@ -8,6 +8,7 @@ from enum import Flag, auto
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.distill.connector import Connector
@@ -174,8 +175,6 @@ class Resized(Method):
         super().__init__(channels)
         self.method = method
         self.side: Side = side
-        widths = (pair[side == "teacher"] for pair in channels)
-        self.grids = nn.ModuleList(Connector(width, width, resize=True) for width in widths)
         self.needs, self.untrained = method.needs, method.untrained
         self.paper, self.ratio = method.paper, method.ratio
 
@@ -184,16 +183,23 @@ class Resized(Method):
     ) -> dict[str, Tensor]:
         """Resize the maps of one side, then compare."""
         if self.side == "teacher":
-            teacher = self._resize(teacher, student)
+            teacher = _resize_maps(teacher, student)
         else:
-            student = self._resize(student, teacher)
+            student = _resize_maps(student, teacher)
         return self.method(student, teacher, targets, image_size)
 
-    def _resize(self, knowledge: Knowledge, reference: Knowledge) -> Knowledge:
-        maps = zip(self.grids, knowledge.features, reference.features, strict=True)
-        return knowledge._replace(
-            features=tuple(resize(x, tuple(other.shape[-2:])) for resize, x, other in maps)
+
+def _resize_maps(knowledge: Knowledge, reference: Knowledge) -> Knowledge:
+    """Resize maps to the grids of the reference; those of equal grid stay as they are."""
+    maps = zip(knowledge.features, reference.features, strict=True)
+    return knowledge._replace(
+        features=tuple(
+            x
+            if x.shape[-2:] == other.shape[-2:]
+            else F.interpolate(x, other.shape[-2:], mode="bilinear")
+            for x, other in maps
         )
+    )
 
 
 def as_level_method(method: nn.Module) -> LevelMethod | None:

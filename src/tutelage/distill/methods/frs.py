@@ -46,7 +46,7 @@ class FRS(ScoredMethod):
         """Make a 3×3 convolution, also between equal widths."""
         return nn.Conv2d(student, teacher, 3, padding=1)
 
-    def scored(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
+    def compare_maps(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
         """Compare one pair of maps."""
         return self.feature * weighted_mean((s - t).square().sum(1, keepdim=True), score)
 
