@@ -78,7 +78,7 @@ def test_gradient_reaches_student_and_own_parameters_but_no_teacher(
         assert feature.grad.isfinite().all()
         assert (feature.grad != 0).float().mean() > REACHED.get(name, 0.9)
     assert all(feature.grad is None for feature in teacher.features)
-    moving = method.moving()
+    moving = method.trained_parameters()
     for key, parameter in method.named_parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
@@ -88,12 +88,12 @@ def test_gradient_reaches_student_and_own_parameters_but_no_teacher(
 
 def test_still_names_own_parameters(name: str) -> None:
     keys = [key for key, _ in build(name).named_parameters()]
-    for ending in METHODS[name].still:
+    for ending in METHODS[name].untrained:
         assert sum(key.endswith(ending) for key in keys) == len(CHANNELS), ending
 
 
 def test_frozen_parameters_are_not_moving(name: str) -> None:
-    assert not build(name).requires_grad_(False).moving()
+    assert not build(name).requires_grad_(False).trained_parameters()
 
 
 def test_terms_without_boxes_keep_their_names(name: str) -> None:

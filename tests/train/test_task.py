@@ -2,7 +2,7 @@ import torch
 
 from tests.setup.parts import make_batch, make_task
 from tutelage.distill import View, response
-from tutelage.distill.candidate_matching import NOTHING, matched
+from tutelage.distill.candidate_matching import BACKGROUND_LOGIT, match_candidates
 from tutelage.structures import Knowledge, Predictions
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
@@ -61,8 +61,8 @@ def test_detections_of_another_head_go_where_the_loss_would_assign_drawn_boxes()
     batch = make_batch()
     out = task.student(batch.images)
     student = task.knowledge(out, (64, 64))
-    found = matched(student.predictions, drawn(batch), student.answers)
-    kept = found.objectness > NOTHING
+    found = match_candidates(student.predictions, drawn(batch), student.answers)
+    kept = found.objectness > BACKGROUND_LOGIT
     assert torch.equal(kept, task.criterion.answers(out.raw, batch.targets) >= 0)
     assert kept.any()
 
@@ -74,7 +74,9 @@ def test_detections_of_one_teacher_are_matched_once_for_all_methods(monkeypatch)
     methods["box"] = make_task("box")[0].methods["box"]
     task = Task(task.student, task.criterion, methods, None, task.taps, views)
     calls = []
-    monkeypatch.setattr(response, "matched", lambda *args: calls.append(args) or matched(*args))
+    monkeypatch.setattr(
+        response, "match_candidates", lambda *args: calls.append(args) or match_candidates(*args)
+    )
     batch = make_batch()
     known, out = (Knowledge((), drawn(batch)),), task.student(batch.images, task.taps)
     supervised = SupervisedBatch(batch, known)

@@ -58,7 +58,7 @@ def val(
         ),
     ] = 0.001,
     iou_thres: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--iou-thres",
             metavar="<x>",
@@ -66,8 +66,9 @@ def val(
             max=1,
             help="Overlap limit of the NMS",
             rich_help_panel=o.HOW,
+            show_default="as while training",
         ),
-    ] = 0.65,
+    ] = None,
     device: o.Device = None,
     half: o.Half = False,
     augment: o.Augment = False,
@@ -94,6 +95,7 @@ def val(
     data = data or stored_data(chosen)
     legacy = context.find_object(TranslatedCommand)
     from tutelage.deploy.runtime import open_model
+    from tutelage.evaluation.nms import EVALUATION_IOU
     from tutelage.evaluation.validate import validate
 
     where = natural("train.device", device or "auto")
@@ -105,7 +107,7 @@ def val(
         batch=batch_size,
         device=where,
         conf=conf_thres,
-        iou=iou_thres,
+        iou=EVALUATION_IOU if iou_thres is None else iou_thres,
         augment=augment,
         half=half,
         single_cls=single_cls,

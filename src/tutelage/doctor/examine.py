@@ -242,7 +242,7 @@ def _levels(
             if (lesson.teacher, mine, other) in done:
                 continue
             done.add((lesson.teacher, mine, other))
-            here, there = view.places(number)
+            here, there = view.map_positions(number)
             maps = [known[lesson.teacher].features[there] for known in theirs]
             size = height_width(maps[0])
             values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]

@@ -15,8 +15,8 @@ from tutelage.distill import (
     Pairs,
     View,
     build_methods,
+    class_mismatch,
     pair,
-    refuse_classes,
     shared_columns,
 )
 from tutelage.distill.class_mapping import Columns
@@ -135,7 +135,7 @@ def bind_methods(
         )
         for (name, method), binding in zip(built.items(), bound.values(), strict=True):
             if Need.CLASSES in method.needs and shared is not None and not shared[0]:
-                raise refuse_classes(name, student.names, teacher.names)
+                raise class_mismatch(name, student.names, teacher.names)
             methods[name + suffix], bindings[name + suffix] = method, binding
     taps = _unique(tap for binding in bindings.values() for tap in binding.pairs.student)
     teacher_taps = [
@@ -167,8 +167,8 @@ def bind_methods(
         views={
             name: View(
                 teacher=number,
-                student=tuple(taps.index(tap.key) for tap in pairs.student),
-                shared=tuple(teacher_taps[number].index(tap.key) for tap in pairs.teacher),
+                student_maps=tuple(taps.index(tap.key) for tap in pairs.student),
+                teacher_maps=tuple(teacher_taps[number].index(tap.key) for tap in pairs.teacher),
                 columns=columns[number] if Need.CLASSES in methods[name].needs else None,
                 labels=_shared_classes(columns[number]) if len(teachers) > 1 else None,
             )

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import pairwise
+from tutelage.distill.method import as_level_method
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.structures import Batch, Knowledge, Output
 from tutelage.train.supervision import SupervisedBatch
@@ -120,7 +120,7 @@ def measure_weights(
     levels: dict[str, list[list[float]]] = {}
     balance: dict[str, list[float]] = {}
     for name, share in shares.items():
-        part = pairwise(task.methods[name])
+        part = as_level_method(task.methods[name])
         before = after = [1.0] * len(norms[name][0].kd)
         if part is not None:
             before = part.balance.tolist()
@@ -192,10 +192,10 @@ def _gradient_norms(
     measured = {}
     for name in names:
         terms = [v for key, v in losses.distillation.items() if key.startswith(f"{name}/")]
-        kd, maps = _norms(terms, output.taps), task.views[name].student
+        kd, maps = _norms(terms, output.taps), task.views[name].student_maps
         places = range(len(kd)) if maps is None else maps
         direct: list[float] = []
-        if pairwise(task.methods[name]) is not None:
+        if as_level_method(task.methods[name]) is not None:
             direct = _direct_norms(task, name, output, supervised)
         measured[name] = GradientNorms(
             [kd[i] for i in places],

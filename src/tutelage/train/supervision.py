@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
-from tutelage.distill import best_teacher
+from tutelage.distill import best_teacher_per_image
 from tutelage.distill.scores import class_scores
+from tutelage.models.suppression import suppress_overlaps
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
 from tutelage.teachers import Teachers
 
@@ -86,7 +86,7 @@ class TeacherSupervision:
                 boxes = pseudo_boxes(predictions, self._columns, self._min_score)
                 batch = batch._replace(targets=_added(batch.targets, boxes, labelled))
             if self._pick:
-                teacher_of_image = best_teacher(predictions, self._columns, batch.targets)
+                teacher_of_image = best_teacher_per_image(predictions, self._columns, batch.targets)
         return SupervisedBatch(
             batch,
             knowledge if distils else None,
@@ -141,5 +141,5 @@ def pseudo_boxes(
         return Targets(none, none, torch.zeros(0, 4))
     image, label, xyxy = torch.cat(images), torch.cat(labels), torch.cat(boxes)
     group = image * (max(map(len, columns)) + 1) + label
-    kept = batched_nms(xyxy, torch.cat(scores), group, DUPLICATE_IOU)
+    kept = suppress_overlaps(xyxy, torch.cat(scores), group, DUPLICATE_IOU)
     return Targets(image[kept], label[kept], xyxy[kept])

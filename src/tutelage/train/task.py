@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.distill.class_mapping import Columns
-from tutelage.distill.method import Method, Need, pairwise
-from tutelage.distill.response import ResponseMethod, comparable
-from tutelage.distill.teacher_selection import only
+from tutelage.distill.method import Method, Need, as_level_method
+from tutelage.distill.response import ResponseMethod, comparable_predictions
+from tutelage.distill.teacher_selection import select_images
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
@@ -114,13 +114,13 @@ class Task(nn.Module):
 
     def balance(self) -> dict[str, list[float]]:
         """Return the weights of the pairs of maps, for methods that sum over them."""
-        parts = {name: pairwise(method) for name, method in self.methods.items()}
+        parts = {name: as_level_method(method) for name, method in self.methods.items()}
         return {name: part.balance.tolist() for name, part in parts.items() if part is not None}
 
     def rebalance(self, balance: Mapping[str, Sequence[float]]) -> None:
         """Set the weights of the pairs of maps."""
         for name, values in balance.items():
-            part = pairwise(self.methods[name])
+            part = as_level_method(self.methods[name])
             if part is not None:
                 part.balance.copy_(torch.tensor(values))
 
@@ -153,11 +153,11 @@ class Task(nn.Module):
             if not len(images):
                 return None
             share = len(images) / len(teacher_of_image)
-            s, t, targets = only(images, s, t, targets)
+            s, t, targets = select_images(images, s, t, targets)
         if isinstance(method, ResponseMethod):
             key = view.teacher, view.columns
             if key not in matched:
-                matched[key] = comparable(s, t)
+                matched[key] = comparable_predictions(s, t)
             ours, theirs = matched[key]
             s, t = s._replace(predictions=ours), t._replace(predictions=theirs)
         terms = method(s, t, targets, batch.image_size)

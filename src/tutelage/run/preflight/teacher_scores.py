@@ -19,6 +19,7 @@ from tutelage.data.array_cache import cache_root
 from tutelage.distill import shared_columns
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
+from tutelage.evaluation.nms import EVALUATION_IOU
 from tutelage.setup.distillation import DistillationSetup, teacher_columns
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
@@ -66,7 +67,7 @@ def worth(
     size = config.train.image_size
     scores, cache = None, None
     if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
-        told = f"{sorted(classes.items())} {record.get('images')}"
+        told = f"{sorted(classes.items())} {record.get('images')} {EVALUATION_IOU}"
         known = hashlib.sha256(told.encode()).hexdigest()[:8]
         key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
         cache = cache_root() / "teachers" / f"{key}.json"

@@ -191,7 +191,7 @@ def _still_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
-        for own, parameter in cast("Method", method).moving().items()
+        for own, parameter in cast("Method", method).trained_parameters().items()
     }
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
