@@ -59,7 +59,7 @@ def test_kd03_a_weight_adds_exactly_its_term():
         losses = task(BATCH, known)
         totals.append(plan.objective(losses, BATCH, alone, 0, 0))
     term = sum(losses.distillation.values()) / 2.0
-    assert float(totals[1] - totals[0]) == pytest.approx(float(term) * 2, rel=1e-4)  # 2 images
+    assert (totals[1] - totals[0]).item() == pytest.approx(term.item() * 2, rel=1e-4)  # 2 images
 
 
 def test_kd04_means_are_over_all_processes():
@@ -113,6 +113,7 @@ def test_kd09_other_forward_passes_leave_nothing_behind():
     task.eval()
     known = teacher(BATCH.images)
     before = task(BATCH, known).distillation
+    assert len(before) == 4
     twin = copy.deepcopy(task.student)  # what an EMA is
     twin(torch.rand(1, 3, 96, 96), task.taps)
     task.student(torch.rand(1, 3, 96, 96), task.taps)  # what validation does

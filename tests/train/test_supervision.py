@@ -84,7 +84,6 @@ def test_without_pseudo_boxes_these_images_are_left_out_of_detection():
     assert taught.batch.targets.image.tolist() == [0]
     task, panel = make_task()
     made = batch()
-    whole = task(made, panel(made.images), detected=1)
     first = made._replace(images=made.images[:1], ids=made.ids[:1])
     task.eval()
     whole, alone = task(made, panel(made.images), detected=1), task(first)

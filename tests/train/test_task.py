@@ -35,7 +35,7 @@ def test_weights_scale_the_terms():
 def test_without_teacher_the_methods_stay_in_the_graph_with_zero_gradient():
     task, _ = make_task()
     losses = task(make_batch())
-    assert float(losses.distillation["off"]) == 0
+    assert losses.distillation["off"].item() == 0
     sum([*losses.detection.values(), *losses.distillation.values()]).backward()
     grads = [p.grad for p in task.methods.parameters()]
     assert all(g is not None and not g.any() for g in grads)
