@@ -72,12 +72,12 @@ anchors:
 - [30, 61, 62, 45, 59, 119]
 backbone:
 - [-1, 1, Conv, [32, 3, 2]]
-- [-1, 1, Conv, [32, 3, 2]]
-- [-1, 2, Conv, [64, 3, 2, null, 1, "nn.LeakyReLU(0.1)"]]
+- [-1, 1, Conv, [64, 3, 2]]
+- [-1, 2, Conv, [64, 3, 1, null, 1, "nn.LeakyReLU(0.1)"]]
 - [-1, 1, MP, []]
-- [[-1, 2], 1, Conv, [64, 1, 1]]
+- [-1, 1, Conv, [64, 3, 2]]
 head:
 - [-1, 1, "nn.Upsample", [null, 2, nearest]]
-- [[-1, 2], 1, Concat, [1]]
-- [[6, 3], 1, Detect, [nc, anchors]]
+- [[-1, 3], 1, Concat, [1]]
+- [[6, 4], 1, Detect, [nc, anchors]]
 """

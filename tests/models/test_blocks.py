@@ -127,8 +127,11 @@ def test_every_block_survives_folding() -> None:
     fill_normal(detector)
     detector.eval()
     x = torch.rand(2, 3, 64, 64)
-    for mine, folded in zip(detector(x).raw, detector.fused()(x).raw, strict=True):
+    deploy = detector.fused()
+    for mine, folded in zip(detector(x).raw, deploy(x).raw, strict=True):
         torch.testing.assert_close(folded, mine, rtol=1e-4, atol=1e-4)
+    norms = [name for name, m in deploy.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == ["model.3"]  # a row of its own
 
 
 @pytest.mark.parametrize("deploy", [False, True])

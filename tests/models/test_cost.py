@@ -32,7 +32,12 @@ def test_counting_changes_nothing() -> None:
 
 def test_grey_images() -> None:
     with torch.device("meta"):
-        assert cost(build(changed(MENAGERIE, ch=1), ["a", "b"]), 64).gflops > 0
+        grey, coloured = (build(changed(MENAGERIE, ch=ch), ["a", "b"]) for ch in (1, 3))
+    focus = 16 * 4 * 3**2 * 2  # weights of the first convolution: 2 channels of 4 pixels each
+    assert cost(coloured, 64).parameters - cost(grey, 64).parameters == focus
+    assert cost(coloured, 64).gflops - cost(grey, 64).gflops == pytest.approx(
+        2 * focus * 32**2 / 1e9
+    )
 
 
 def test_a_listing() -> None:

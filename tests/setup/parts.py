@@ -47,3 +47,8 @@ def make_batch(images=2, size=64, boxes=3, seed=0):
         memory_format=torch.channels_last
     )
     return Batch(pixels, targets, torch.arange(images))
+
+
+def storages(tensors):
+    """Return the memory addresses of tensors; unlike ids, they are shared by all views."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
+from tests.setup.parts import storages
 from tutelage.config.schema import Config, TrainConfig
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
@@ -158,9 +159,12 @@ def test_everything_trains_but_the_teacher(tmp_path):
         distill={"teacher": str(CHECKPOINT), "accept_teacher": True},
     )
     parts = assemble(config)
-    held = {id(p) for group in parts.optimizer.param_groups for p in group["params"]}
-    assert held == {id(p) for p in parts.bare.parameters()}
-    assert not held & {id(t) for _, t in parts.teaching.panel.state()}
+    trained = storages(p for group in parts.optimizer.param_groups for p in group["params"])
+    assert trained == storages(parts.bare.parameters())
+    teacher = storages(tensor for _, tensor in parts.teaching.panel.state())
+    assert teacher
+    assert not teacher & storages((*parts.bare.parameters(), *parts.bare.buffers()))
+    assert not teacher & storages(parts.ema.state_dict().values())
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())
     weight = parts.student.model[0].conv.weight

@@ -37,6 +37,7 @@ def test_the_network_itself_is_left_alone(network):
     teacher(torch.rand(1, 3, 64, 64))
     assert fingerprint(network.state_dict().items()) == before
     assert fingerprint(teacher.state()) == held
+    assert dict(teacher.state()).keys() == network.fused().state_dict().keys()
     assert all(p.requires_grad for p in network.parameters())
 
 

@@ -92,6 +92,12 @@ def test_a_run_continues_within_an_epoch():
     assert fingerprint(whole[1].state_dict().items()) == fingerprint(parts[1].state_dict().items())
 
 
+def test_multi_scale_changes_the_size_from_step_to_step():
+    resize, batch = multi_scale(64, 32, seed=1), make_batch()
+    sizes = {resize(batch, step).images.shape[-2:] for step in range(20)}
+    assert sizes == {(32, 32), (64, 64), (96, 96)}
+
+
 @pytest.mark.parametrize("step", range(6))
 def test_multi_scale_keeps_boxes_on_their_objects(step):
     box = torch.tensor([[16.0, 32.0, 48.0, 64.0]])

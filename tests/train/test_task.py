@@ -1,20 +1,23 @@
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.parts import make_batch, make_task, storages
 from tutelage.distill import View, response
 from tutelage.distill.candidate_matching import BACKGROUND_LOGIT, match_candidates
+from tutelage.models import GraphDetector
 from tutelage.structures import Knowledge, Predictions
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 
 def test_methods_are_inside_and_the_teacher_is_outside():
-    task, teacher = make_task()
-    names = dict(task.named_parameters())
-    assert any(name.startswith("methods.fgd.") for name in names)
-    inside = {id(p) for p in task.parameters()}
-    assert not inside & {id(t) for _, t in teacher.state()}
-    assert not any("teacher" in key.split(".")[0] for key in task.state_dict())
+    task, teachers = make_task()
+    assert set(dict(task.named_children())) == {"student", "criterion", "methods"}
+    assert any(name.startswith("methods.fgd.") for name, _ in task.named_parameters())
+    assert [m for m in task.modules() if isinstance(m, GraphDetector)] == [task.student]
+    held = storages(tensor for _, tensor in teachers.state())
+    assert not held & storages((*task.parameters(), *task.buffers()))
+    task.methods["fgd"].planted = teachers.teachers[0].network
+    assert held == held & storages((*task.parameters(), *task.buffers())) != set()
 
 
 def test_weights_scale_the_terms():
