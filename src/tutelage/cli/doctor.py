@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def doctor(
     student: Annotated[
         str | None,
-        typer.Option(
+        o.value(
             "--student",
-            metavar="<model>",
-            help="Architecture, its yaml, or weights [dim]\\[yolov7-tiny][/]",
-            rich_help_panel=o.WHAT,
+            "<model>",
+            "Architecture, its yaml, or weights [dim]\\[yolov7-tiny][/]",
+            o.WHAT,
         ),
     ] = None,
     data: o.Data = None,
@@ -38,24 +38,11 @@ def doctor(
     single_cls: o.SingleClass = False,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(
-            "--teacher",
-            "--teacher-weights",
-            metavar="<model>",
-            help="Who is to teach (repeatable)",
-            rich_help_panel=o.KD,
-        ),
+        o.value("--teacher --teacher-weights", "<model>", "Who is to teach (repeatable)", o.KD),
     ] = None,
     method: o.Methods = None,
     all_methods: Annotated[
-        bool,
-        typer.Option(
-            "--all-methods",
-            help="Measure every method that fits",
-            rich_help_panel=o.KD,
-            metavar="",
-            show_default=False,
-        ),
+        bool, o.switch("--all-methods", "Measure every method that fits", o.KD)
     ] = False,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,

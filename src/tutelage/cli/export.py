@@ -12,8 +12,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import say
-from tutelage.cli.yolo_flags import TranslatedCommand
-from tutelage.errors import ConfigError
+from tutelage.cli.yolo_flags import notices_of
 
 if TYPE_CHECKING:
     from tutelage.deploy.export import ExportResult
@@ -33,111 +32,32 @@ def export(
         str | None,
         typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
     ] = None,
-    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
+    weights: o.HiddenWeights = None,
     to: Annotated[
         Format, typer.Option("--to", help="What to write", rich_help_panel=o.WHAT)
     ] = Format.onnx,
-    nms: Annotated[
-        bool,
-        typer.Option(
-            "--nms",
-            metavar="",
-            help="Put the suppression into the file",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
-    half: Annotated[
-        bool,
-        typer.Option(
-            "--half",
-            metavar="",
-            help="Weights in half precision",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
-    int8: Annotated[
-        bool,
-        typer.Option(
-            "--int8",
-            metavar="",
-            help="Eight-bit integers, with their AP",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
+    nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
+    half: Annotated[bool, o.switch("--half", "Weights in half precision", o.WHAT)] = False,
+    int8: Annotated[bool, o.switch("--int8", "Eight-bit integers, with their AP", o.WHAT)] = False,
     img_size: o.Size = None,
-    conf: Annotated[
-        float,
-        typer.Option(
-            "--conf",
-            "--conf-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="With --nms: least score",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.25,
-    iou: Annotated[
-        float,
-        typer.Option(
-            "--iou",
-            "--iou-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="With --nms: overlap limit",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.45,
+    conf: Annotated[float, o.fraction("--conf --conf-thres", "With --nms: least score")] = 0.25,
+    iou: Annotated[float, o.fraction("--iou --iou-thres", "With --nms: overlap limit")] = 0.45,
     max_det: Annotated[
-        int,
-        typer.Option(
-            "--max-det",
-            metavar="<n>",
-            min=1,
-            help="With --nms: per image",
-            rich_help_panel=o.HOW,
-        ),
+        int, o.value("--max-det", "<n>", "With --nms: per image", o.HOW, min=1)
     ] = 300,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            metavar="<path>",
-            help="For verifying and --int8 [dim]\\[the run's][/]",
-            rich_help_panel=o.HOW,
-        ),
+        o.value("--data", "<path>", "For verifying and --int8 [dim]\\[the run's][/]", o.HOW),
     ] = None,
     images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            metavar="<path>",
-            help="Verify on these [dim]\\[val images][/]",
-            rich_help_panel=o.HOW,
-        ),
+        str | None, o.value("--images", "<path>", "Verify on these [dim]\\[val images][/]", o.HOW)
     ] = None,
     calibration: Annotated[
-        int,
-        typer.Option(
-            "--calibration",
-            metavar="<n>",
-            min=1,
-            help="With --int8: training images",
-            rich_help_panel=o.HOW,
-        ),
+        int, o.value("--calibration", "<n>", "With --int8: training images", o.HOW, min=1)
     ] = 128,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            metavar="<path>",
-            help="File or folder [dim]\\[beside the weights][/]",
-            rich_help_panel=o.WHERE,
-        ),
+        o.value("--out", "<path>", "File or folder [dim]\\[beside the weights][/]", o.WHERE),
     ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
@@ -145,12 +65,7 @@ def export(
     """Export a model for another runtime, verified against its checkpoint."""
     from tutelage.deploy.export import export as run_export
 
-    chosen = model or weights
-    if chosen is None:
-        raise ConfigError(
-            "No model is given.", fix="For example  tutelage export runs/distilled", code="C26"
-        )
-    legacy = context.find_object(TranslatedCommand)
+    chosen = o.required_model(model, weights, "export")
     done = run_export(
         chosen,
         to.value,
@@ -172,8 +87,7 @@ def export(
         content["ways"] = [way._asdict() for way in done.ways]
         print(json_format.dumps(content))
     else:
-        for notice in legacy.notices if legacy else ():
-            say(notice)
+        say(*notices_of(context))
         say(*lines_of(done, chosen))
 
 

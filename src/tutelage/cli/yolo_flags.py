@@ -43,6 +43,12 @@ class TranslatedCommand(NamedTuple):
     notices: list[str]
 
 
+def notices_of(context: Any) -> list[str]:
+    """Return the notices about the translated flags of a command, by its typer context."""
+    command = context.find_object(TranslatedCommand)
+    return command.notices if command else []
+
+
 SAME = YoloFlag("same")
 SWITCH = YoloFlag("same", "none")
 TRACKERS = "nothing is sent to a service; see metrics.jsonl in the run folder"
