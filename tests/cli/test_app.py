@@ -99,7 +99,7 @@ def test_no_arguments_show_the_commands(cli) -> None:
         (["train", "extra"], "Error [C22]: Got unexpected extra argument"),
         (
             ["train", "--evolve"],
-            "Error [C23]: --evolve is not taken here: no search for hyper-parameters;",
+            "Error [C23]: --evolve is not supported: hyper-parameters are not searched;",
         ),
         (["val", "x", "--split", "tset"], "Error [C22]: Invalid value for '--split'"),
         (["layers"], "Error [C22]: Missing argument 'MODEL'"),
