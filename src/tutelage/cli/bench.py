@@ -14,15 +14,8 @@ from tutelage.cli.tables import columns, say
 if TYPE_CHECKING:
     from tutelage.deploy.bench import Measurement
 
+RuntimeChoice = StrEnum("RuntimeChoice", ["torch", "onnx", "openvino"])
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
-
-
-class Runtime(StrEnum):
-    """What can run a model."""
-
-    torch = "torch"
-    onnx = "onnx"
-    openvino = "openvino"
 
 
 def bench(
@@ -31,7 +24,7 @@ def bench(
         typer.Argument(metavar="MODEL...", help="Run folders, weights, names, .onnx, .xml"),
     ],
     runtime: Annotated[
-        list[Runtime] | None,
+        list[RuntimeChoice] | None,
         typer.Option(
             "--runtime",
             help="Repeatable; checkpoints are exported for it [dim]\\[the file's][/]",
@@ -39,7 +32,7 @@ def bench(
         ),
     ] = None,
     device: o.Device = None,
-    img_size: o.Size = None,
+    img_size: o.InferenceSize = None,
     batch_size: o.ImagesAtATime = 1,
     repeats: Annotated[int, o.value("--repeats", "<n>", "Batches measured", o.HOW, min=1)] = 50,
     threads: Annotated[

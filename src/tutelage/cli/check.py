@@ -6,6 +6,7 @@ import json as json_format
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import say
-from tutelage.cli.val import Split
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
     from tutelage.data.check import DataReport, SplitFinding
 
+SplitChoice = StrEnum("SplitChoice", ["train", "val", "test"])
 EXAMPLES = 3
 ORDER = ("error", "warning", "info")
 
@@ -30,7 +31,7 @@ def check(
         str, typer.Argument(metavar="DATA", help="Data yaml, COCO json, COCO or VOC folder, digits")
     ],
     split: Annotated[
-        list[Split] | None,
+        list[SplitChoice] | None,
         typer.Option("--split", "--task", help="Only these images (repeatable)"),
     ] = None,
     img_size: Annotated[

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import shlex
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
     from tutelage.deploy.export import ExportResult
 
 
-class Format(StrEnum):
-    """What can be written."""
-
-    onnx = "onnx"
-    openvino = "openvino"
-    pt2 = "pt2"
-
-
 def export(
     context: typer.Context,
     model: Annotated[
@@ -34,12 +25,13 @@ def export(
     ] = None,
     weights: o.HiddenWeights = None,
     to: Annotated[
-        Format, typer.Option("--to", help="What to write", rich_help_panel=o.WHAT)
-    ] = Format.onnx,
+        Literal["onnx", "openvino", "pt2"],
+        typer.Option("--to", help="What to write", rich_help_panel=o.WHAT),
+    ] = "onnx",
     nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
     half: Annotated[bool, o.switch("--half", "Weights in half precision", o.WHAT)] = False,
     int8: Annotated[bool, o.switch("--int8", "Eight-bit integers, with their AP", o.WHAT)] = False,
-    img_size: o.Size = None,
+    img_size: o.InferenceSize = None,
     conf: Annotated[float, o.fraction("--conf --conf-thres", "With --nms: least score")] = 0.25,
     iou: Annotated[float, o.fraction("--iou --iou-thres", "With --nms: overlap limit")] = 0.45,
     max_det: Annotated[
@@ -68,7 +60,7 @@ def export(
     chosen = o.required_model(model, weights, "export")
     done = run_export(
         chosen,
-        to.value,
+        to,
         out=out,
         image_size=img_size,
         nms=nms,

@@ -65,7 +65,7 @@ Hyp = Annotated[Text, value("--hyp", "<yaml>", "YOLOv7 or YOLOv5 hyper-parameter
 Preset = Annotated[Text, value("--preset", "<name>", "v7-p5|p6|tiny|custom, v5-low|med|high", WHAT)]
 SingleClass = Annotated[bool, switch("--single-cls", "Treat all classes as one", WHAT)]
 
-Teacher = Annotated[
+TeacherWeights = Annotated[
     Texts, value("--teacher-weights", "<model>", "Distil from this model (repeatable)", KD)
 ]
 Methods = Annotated[
@@ -86,7 +86,7 @@ ImagesAtATime = Annotated[int, value("--batch-size --batch", "<n>", "Images at a
 ImageSize = Annotated[
     Text, value("--img-size --img --imgsz", "<px>", "Training and evaluation [dim]\\[640][/]", HOW)
 ]
-Size = Annotated[
+InferenceSize = Annotated[
     int | None, value("--img-size --img --imgsz", "<px>", "[dim]\\[as trained][/]", HOW)
 ]
 Device = Annotated[Text, value("--device", "<name>", "auto | cpu | cuda:0 | 0 | mps", HOW)]

@@ -40,7 +40,7 @@ def predict(
         bool, o.switch("--agnostic-nms", "Classes suppress each other", o.HOW)
     ] = False,
     augment: o.Augment = False,
-    img_size: o.Size = None,
+    img_size: o.InferenceSize = None,
     batch_size: Annotated[
         int, o.value("--batch-size --batch", "<n>", "Pictures at a time", o.HOW, min=1)
     ] = 8,

@@ -29,7 +29,7 @@ def train(
     hyp: o.Hyp = None,
     preset: o.Preset = None,
     single_cls: o.SingleClass = False,
-    teacher_weights: o.Teacher = None,
+    teacher_weights: o.TeacherWeights = None,
     method: o.Methods = None,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,24 +18,17 @@ if TYPE_CHECKING:
     from tutelage.evaluation import Scores
 
 
-class Split(StrEnum):
-    """A split of a data set."""
-
-    train = "train"
-    val = "val"
-    test = "test"
-
-
 def val(
     context: typer.Context,
     model: o.RunnableModel = None,
     weights: o.HiddenWeights = None,
     data: o.Data = None,
     split: Annotated[
-        Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
-    ] = Split.val,
+        Literal["train", "val", "test"],
+        typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT),
+    ] = "val",
     single_cls: o.SingleClass = False,
-    img_size: o.Size = None,
+    img_size: o.InferenceSize = None,
     batch_size: o.ImagesAtATime = 16,
     conf_thres: Annotated[float, o.fraction("--conf-thres", "Least score")] = 0.001,
     iou_thres: Annotated[float, o.fraction("--iou-thres", "Overlap limit of the NMS")] = 0.65,
@@ -61,7 +53,7 @@ def val(
     scores = validate(
         open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,
-        split=split.value,
+        split=split,
         image_size=img_size,
         batch=batch_size,
         device=where,
@@ -76,7 +68,7 @@ def val(
         print(json_format.dumps(scores.to_dict()))
         return
     say(*notices_of(context))
-    say(f"{chosen} on {split.value} of {data}: {scores.images} images, {scores.instances} objects")
+    say(f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects")
     say(*score_table(scores))
 
 
