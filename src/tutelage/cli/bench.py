@@ -14,8 +14,15 @@ from tutelage.cli.tables import columns, say
 if TYPE_CHECKING:
     from tutelage.deploy.bench import Measurement
 
-RuntimeChoice = StrEnum("RuntimeChoice", ["torch", "onnx", "openvino"])
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
+
+
+class RuntimeChoice(StrEnum):
+    """Values of ``--runtime``."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
 
 
 def bench(

@@ -15,7 +15,7 @@ from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
-from tutelage.cli.repeat_warnings import reminded
+from tutelage.cli.repeat_warnings import repeat_warnings
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
 
@@ -76,7 +76,7 @@ def train(
         command_line=" ".join(["tutelage", *sys.argv[1:]]),
     )
     follow(
-        events if json else reminded(events),
+        events if json else repeat_warnings(events),
         make_display(as_json=json, quiet=quiet),
         dry_run=dry_run,
         folder=folder or "",
@@ -102,8 +102,8 @@ def follow(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
-        RunError: Anything unforeseen after the run folder was made; the cause is chained.
-        UserError: Anything the user can mend.
+        RunError: An unexpected error after the run folder was made; the cause is chained.
+        UserError: An error that the user can fix.
     """
     from tutelage.run.events import Notice, Planned, StepDone
     from tutelage.run.interrupt import RunInterrupted, RunKilled
