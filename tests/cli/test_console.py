@@ -13,7 +13,7 @@ from tutelage.cli.console import (
     PlainDisplay,
     QuietDisplay,
     make_display,
-    summed,
+    combine_kd_terms,
 )
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 from tutelage.structures import Losses
@@ -232,5 +232,5 @@ def test_a_terminal_gets_the_live_bar(monkeypatch) -> None:
 
 
 def test_kd_is_the_sum_of_the_methods() -> None:
-    assert summed({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
-    assert summed({"box": 1.0}) == {"box": 1.0}
+    assert combine_kd_terms({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
+    assert combine_kd_terms({"box": 1.0}) == {"box": 1.0}

@@ -58,7 +58,7 @@ def export(
     from tutelage.deploy.export import export as run_export
 
     chosen = o.required_model(model, weights, "export")
-    done = run_export(
+    result = run_export(
         chosen,
         to,
         out=out,
@@ -74,44 +74,41 @@ def export(
         calibration=calibration,
     )
     if json:
-        content = {**done._asdict(), "path": str(done.path)}
-        content["metadata"] = done.metadata.model_dump(mode="json")
-        content["ways"] = [way._asdict() for way in done.ways]
+        content = {**result._asdict(), "path": str(result.path)}
+        content["metadata"] = result.metadata.model_dump(mode="json")
+        content["ways"] = [way._asdict() for way in result.ways]
         print(json_format.dumps(content))
     else:
         say(*notices_of(context))
-        say(*lines_of(done, chosen))
+        say(*result_lines(result, chosen))
 
 
-def lines_of(done: ExportResult, model: str) -> list[str]:
-    """Return what there is to say of an export of a model."""
+def result_lines(result: ExportResult, model: str) -> list[str]:
+    """Return the export of a model as lines: the file, its verification, the next commands."""
     from tutelage.deploy.metadata import RANDOM
 
-    about = done.metadata
-    size = sum(
-        part.stat().st_size
-        for part in (done.path, done.path.with_suffix(".bin"))
-        if part == done.path or done.path.suffix == ".xml"
-    )
-    facts = [f"{size / 1e6:.1f} MB", f"{about.parameters / 1e6:.2f} M parameters", about.precision]
-    facts += ["NMS inside"] if about.nms else []
-    shown = " and ".join(
-        f"{way.canvas_hw[1]}x{way.canvas_hw[0]} by {way.batch}" for way in done.ways
-    )
-    floats = "" if done.int8_ap is None else " of the floats"
-    lines = [
-        f"{done.path}  {' · '.join(facts)}",
-        f" verified{floats}  max |Δ| {done.difference:.1g} on {done.images} images, "
-        f"{done.source}, at {shown}",
+    metadata, path = result.metadata, result.path
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    facts = [
+        f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"{metadata.parameters / 1e6:.2f} M parameters",
+        metadata.precision,
+        *(["NMS inside"] if metadata.nms else []),
     ]
-    if done.float_ap is not None and done.int8_ap is not None:
-        lines.append(f" AP  floats {score(done.float_ap)}  int8 {score(done.int8_ap)}")
-    if about.weights == RANDOM:
-        lines.append(f" weights random: {model} is an architecture, good for measuring only")
-    if done.path.suffix == ".pt2":
+    cases = [f"{case.canvas_hw[1]}x{case.canvas_hw[0]} by {case.batch}" for case in result.ways]
+    floats = "" if result.int8_ap is None else " of the floats"
+    lines = [
+        f"{path}  {' · '.join(facts)}",
+        f" verified{floats}  max |Δ| {result.difference:.1g} on {result.images} images, "
+        f"{result.source}, at {' and '.join(cases)}",
+    ]
+    if result.float_ap is not None and result.int8_ap is not None:
+        lines.append(f" AP  floats {score(result.float_ap)}  int8 {score(result.int8_ap)}")
+    if metadata.weights == RANDOM:
+        lines.append(f" weights random: {model} is an architecture, for measuring only")
+    if path.suffix == ".pt2":
         return lines
-    path = shlex.quote(str(done.path))
-    steps = [f"tutelage bench {shlex.quote(model)} {path}"]
-    if about.weights != RANDOM:
-        steps.insert(0, f"tutelage predict {path} photos/ --save out/")
-    return [*lines, *(f" {'next' if not i else '    '}  {step}" for i, step in enumerate(steps))]
+    steps = [f"tutelage bench {shlex.quote(model)} {shlex.quote(str(path))}"]
+    if metadata.weights != RANDOM:
+        steps.insert(0, f"tutelage predict {shlex.quote(str(path))} photos/ --save out/")
+    return [*lines, *(f" {'    ' if i else 'next'}  {step}" for i, step in enumerate(steps))]

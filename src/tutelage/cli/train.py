@@ -91,14 +91,14 @@ def follow(
     folder: str = "",
     again: str = "",
 ) -> None:
-    """Show a run; say how to go on if it is stopped.
+    """Show the events of a run; if it is stopped, report how to continue.
 
     Args:
         events: The events of the run.
-        display: Shows its events.
+        display: The display.
         dry_run: Whether the run ends after its first step.
-        folder: That of a run that goes on.
-        again: How to go on after Ctrl-C, if not with ``train --resume``.
+        folder: The folder of a resumed run.
+        again: How to continue after Ctrl-C, if not by ``train --resume``.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
@@ -119,7 +119,7 @@ def follow(
                     place = f"epoch {event.epoch + 1} step {event.step}"
         if dry_run:
             display.show(
-                Notice("info", f"Dry run: everything was built and one step taken; see {folder}.")
+                Notice("info", f"Dry run: everything was built and one step was run; see {folder}.")
             )
     except KeyboardInterrupt as stop:
         display.close()
@@ -141,14 +141,14 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
     if again:
         return Interrupted(what, fix=again)
     if folder and (Path(folder) / "last.pt").exists():
-        where = "exactly where it was" if place.endswith("saved") else "from the last save"
+        where = "exactly where it stopped" if place.endswith("saved") else "from the last save"
         return Interrupted(what, fix=f"Continue {where}:  tutelage train --resume {folder}")
     return Interrupted(what, fix="Nothing was saved yet.")
 
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
+    """Make SIGTERM (sent by clusters) stop a run as Ctrl-C does."""
     from tutelage.run.interrupt import RunKilled
 
     def stop(number: int, _frame: object) -> None:
