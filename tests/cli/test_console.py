@@ -12,8 +12,8 @@ from tutelage.cli.console import (
     LiveDisplay,
     PlainDisplay,
     QuietDisplay,
+    combine_kd_terms,
     make_display,
-    summed,
 )
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 from tutelage.structures import Losses
@@ -223,5 +223,5 @@ def test_a_terminal_gets_the_live_bar(monkeypatch) -> None:
 
 
 def test_kd_is_the_sum_of_the_methods() -> None:
-    assert summed({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
-    assert summed({"box": 1.0}) == {"box": 1.0}
+    assert combine_kd_terms({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
+    assert combine_kd_terms({"box": 1.0}) == {"box": 1.0}
