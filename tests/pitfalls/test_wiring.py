@@ -12,8 +12,8 @@ from tests.setup.parts import make_batch, make_task
 from tests.train.test_loop import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
+from tutelage.run.metrics import LossMeans
 from tutelage.run.monitors.watch import ConstantTermMonitor
-from tutelage.run.observers import LossMeans
 from tutelage.structures import Knowledge, Losses
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,6 @@ import yaml
 from accelerate.utils import broadcast_object_list
 
 from tutelage.errors import ConfigError, TrainingError
-from tutelage.plain import plain
 from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text
@@ -152,40 +151,6 @@ def _git_commit() -> str:
     except OSError:
         return "git is not installed"
     return done.stdout.strip() or "not in a git repository"
-
-
-class Metrics:
-    """``metrics.jsonl``: one line per epoch, appended.
-
-    Args:
-        path: The file.
-        keep_epochs: A run that goes on has finished so many; their lines are kept. Others, and
-            half a line of a process that was killed, are left out.
-    """
-
-    def __init__(self, path: Path, *, keep_epochs: int = 0) -> None:
-        self._path = path
-        kept = {}
-        if keep_epochs and path.exists():
-            for line in path.read_text(errors="replace").splitlines():
-                epoch = _epoch(line)
-                if epoch is not None and epoch < keep_epochs:
-                    kept[epoch] = line
-        atomic_write_text(path, "".join(f"{kept[epoch]}\n" for epoch in sorted(kept)))
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(plain(row)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _epoch(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def write_if_new(path: Path, text: str, *, keep: bool) -> None:

@@ -11,7 +11,7 @@ from tutelage.config.diff import differing
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
-from tutelage.run.observers import EarlyStopping
+from tutelage.run.early_stopping import EarlyStopping
 from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 

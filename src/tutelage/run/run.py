@@ -18,9 +18,10 @@ from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
 from tutelage.models.graph import GraphDetector
 from tutelage.run.auto_batch import fit_batch
+from tutelage.run.early_stopping import EarlyStopping
 from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
+from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
 from tutelage.run.folder import (
-    Metrics,
     clear_leftovers,
     environment,
     held,
@@ -31,8 +32,8 @@ from tutelage.run.folder import (
 )
 from tutelage.run.interrupt import InterruptHandler, RunInterrupted, SaveTimer
 from tutelage.run.kd_weights import SHOWN, WeightMeasurements
+from tutelage.run.metrics import LossMeans, MetricsFile, gather_state
 from tutelage.run.monitors.watch import watched
-from tutelage.run.observers import CHECK_EVERY, EarlyStopping, FiniteGuard, LossMeans, shared
 from tutelage.run.out_of_memory import MemoryContext, told_when_out
 from tutelage.run.preflight.before_training import prepare, scores_on_val
 from tutelage.run.preflight.warnings import at_outset
@@ -219,7 +220,7 @@ class _Run:
         metrics = None
         if p.accelerator.is_main_process:
             with self._writing():
-                metrics = Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch)
+                metrics = MetricsFile(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch)
         for event in fit(
             p.accelerator,
             p.task,
@@ -233,7 +234,7 @@ class _Run:
         ):
             if not isinstance(event, EpochEnded):
                 epoch, step, losses, ids = event
-                self.guard.watch(losses, epoch + 1, step, ids)
+                self.guard.add(losses, epoch + 1, step, ids)
                 means.add(losses)
                 share = means.kd_share(self._factor(epoch, step)) if p.teaching else None
                 yield StepDone(epoch, step, losses, self._lr(), share)
@@ -243,8 +244,8 @@ class _Run:
                 if p.accelerator.sync_gradients:  # gradients that still add up are not saved
                     self._save_between(Position(epoch, step), stop)
                 continue
-            self.guard.look()
-            self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
+            self.guard.check_losses()
+            self.guard.check_weights((p.bare, p.ema.module), event.epoch + 1)
             before = means.state()
             row = {
                 name: value for name, value in means.take(gather_object).items() if name != "off"
@@ -279,8 +280,8 @@ class _Run:
         """Save within an epoch when it is time, or when the run is asked to stop."""
         agreed = stop.agreed(self.interval.due())
         if agreed.save:
-            self.guard.look()
-            self.guard.weights((self.parts.bare, self.parts.ema.module), at.epoch + 1)
+            self.guard.check_losses()
+            self.guard.check_weights((self.parts.bare, self.parts.ema.module), at.epoch + 1)
             self._save_last(at)
         if agreed.stop:
             raise stop.stopped(at)
@@ -344,7 +345,9 @@ class _Run:
         """Write ``last.pt``; ``means`` are those of the epoch, if they were taken already."""
         p = self.parts
         began = StudentOrigin.of(p.student, p.start)
-        means = shared(self.means.state() if means is None else means, p.accelerator.num_processes)
+        means = gather_state(
+            self.means.state() if means is None else means, p.accelerator.num_processes
+        )
         if not at.batch:
             self.begun = time.monotonic()
         if p.accelerator.is_main_process:
