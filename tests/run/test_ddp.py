@@ -15,8 +15,8 @@ from tests.run.small_runs import interrupted, make_data, make_teacher, run, sett
 from tests.setup.parts import make_batch, make_task
 from tutelage.config import load_config
 from tutelage.distill.view import View
-from tutelage.run.preflight.before_training import scores_on_val
-from tutelage.run.state import read_state
+from tutelage.run.checkpoint import load_checkpoint
+from tutelage.run.preflight.before_training import evaluate_on_val
 from tutelage.setup.build import assemble
 from tutelage.teachers import Teachers, fingerprint
 from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
@@ -116,7 +116,7 @@ def judged(rank, folder):
     network = parts.ema.module
     if rank:
         network.model[0].bn.running_mean += 1.0
-    scores = scores_on_val(parts, network)
+    scores = evaluate_on_val(parts, network)
     seen = [int(number) for batch in parts.val_loader for number in batch.ids]
     torch.save({"seen": seen, "found": scores.detections}, f"{folder}/{rank}.pt")
     parts.accelerator.end_training()
@@ -216,9 +216,9 @@ def test_two_processes_equal_one_that_accumulates(tmp_path, monkeypatch):
     del shared["WORLD_SIZE"]
     subprocess.run(alone, env=shared, cwd=ROOT, check=True, timeout=280)
     [two], [one] = ((tmp_path / name).iterdir() for name in ("two", "one"))
-    states = [read_state(folder / "last.pt") for folder in (two, one)]
-    for name, value in states[0]["task"].items():
-        torch.testing.assert_close(value, states[1]["task"][name], rtol=1e-4, atol=1e-5, msg=name)
+    states = [load_checkpoint(folder / "last.pt").task for folder in (two, one)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5, msg=name)
     rows = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
     kd = [sum(value for name, value in row.items() if name.startswith("fgd/")) for row in rows]
     assert kd[0] > 0
@@ -236,7 +236,7 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
     assert first["seen"]
     assert second["seen"]
     parts = assemble(settings(data, tmp_path / "runs", train={"batch": 3}))
-    alone = scores_on_val(parts, parts.ema.module).detections
+    alone = evaluate_on_val(parts, parts.ema.module).detections
     key = lambda one: (one["image_id"], -one["score"], one["bbox"])  # noqa: E731
     assert alone
     for found in (first["found"], second["found"]):
@@ -249,9 +249,9 @@ def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
     train = {"epochs": 3, "batch": 4, "save_minutes": 1e-6}
     config = settings(make_data(tmp_path / "data"), tmp_path / "runs", train=train)
     folder = interrupted(config, step=2)
-    assert read_state(Path(folder, "last.pt"))["position"] == [1, 1]
+    assert load_checkpoint(Path(folder, "last.pt")).position == [1, 1]
     both(tmp_path, "resumed")
-    assert read_state(Path(folder, "last.pt"))["position"] == [3, 0]
+    assert load_checkpoint(Path(folder, "last.pt")).position == [3, 0]
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2]
 

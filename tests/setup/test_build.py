@@ -159,7 +159,7 @@ def test_everything_trains_but_the_teacher(tmp_path):
     )
     parts = assemble(config)
     held = {id(p) for group in parts.optimizer.param_groups for p in group["params"]}
-    assert held == {id(p) for p in parts.bare.parameters()}
+    assert held == {id(p) for p in parts.unwrapped_task.parameters()}
     assert not held & {id(t) for _, t in parts.teaching.panel.state()}
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())

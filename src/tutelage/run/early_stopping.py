@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tutelage.run.checkpoint import RunProgress
+
 
 class EarlyStopping:
     """Keeps the best AP and its epoch, and stops a run after ``patience`` epochs without a better.
 
     Args:
         patience: Epochs; 0 is no limit.
+        progress: Of a resumed run.
 
     Attributes:
         value: The best AP so far; -1 before the first evaluation.
@@ -15,11 +18,11 @@ class EarlyStopping:
         scores: All scores of that epoch.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, progress: RunProgress | None = None) -> None:
         self.patience = patience
-        self.value = -1.0
-        self.epoch = -1
-        self.scores: dict[str, float] = {}
+        self.value = progress.best if progress else -1.0
+        self.epoch = progress.best_epoch if progress else -1
+        self.scores = dict(progress.best_scores) if progress else {}
 
     def update(self, epoch: int, scores: dict[str, float]) -> bool:
         """Add the scores of an epoch; return whether they are the best so far."""

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from tutelage.plain import plain
+from tutelage.run.checkpoint import LossSums
 from tutelage.structures import Losses
 from tutelage.weights.store import atomic_write_text
 
@@ -36,13 +37,13 @@ class LossMeans:
             for name, value in group.items():
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
-    def state(self) -> dict[str, Any]:
-        """Return the number of steps and the sums of this process, for the checkpoint."""
-        return {"steps": self._steps, "sums": dict(self._sums)}
+    def state(self) -> LossSums:
+        """Return the sums of this process, for the checkpoint."""
+        return LossSums(steps=self._steps, sums=self._sums)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: LossSums) -> None:
         """Continue from what :meth:`state` returned."""
-        self._steps, self._sums = state["steps"], dict(state["sums"])
+        self._steps, self._sums = state.steps, dict(state.sums)
 
     def take(
         self, gather: Callable[[list[dict[str, float]]], Sequence[Mapping[str, float]]] = list
@@ -76,7 +77,7 @@ class LossMeans:
         return self._share or 0.0
 
 
-def gather_state(state: Mapping[str, Any], processes: int) -> dict[str, Any]:
+def gather_state(state: LossSums, processes: int) -> LossSums:
     """Return :meth:`LossMeans.state` with sums averaged over processes; all must call this.
 
     Args:
@@ -84,9 +85,9 @@ def gather_state(state: Mapping[str, Any], processes: int) -> dict[str, Any]:
         processes: Their number.
     """
     if processes == 1:
-        return dict(state)
-    sums = {name: total.float().cpu() for name, total in state["sums"].items()}
-    return {"steps": state["steps"], "sums": _mean_over_processes(gather_object([sums]))}
+        return state
+    sums = {name: total.float().cpu() for name, total in state.sums.items()}
+    return LossSums(steps=state.steps, sums=_mean_over_processes(gather_object([sums])))
 
 
 def _mean_over_processes(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

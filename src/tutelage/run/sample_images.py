@@ -1,4 +1,4 @@
-"""Pictures of what the network really saw and found."""
+"""Sample images: training batches with targets, val images with detections."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
     )
     tiles = []
     for number, image in enumerate(pixels):
-        mine = (batch.targets.image == number).cpu()
-        labels: list[int] = batch.targets.label.cpu()[mine].tolist()
+        own = (batch.targets.image == number).cpu()
+        labels: list[int] = batch.targets.label.cpu()[own].tolist()
         tiles.append(
             draw_boxes(
                 np.ascontiguousarray(image[..., ::-1]),
-                batch.targets.xyxy.cpu()[mine].numpy(),
+                batch.targets.xyxy.cpu()[own].numpy(),
                 labels,
                 [str(names[label]) for label in labels],
             )
@@ -92,22 +92,23 @@ def save_detections(
         detections: COCO format: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h), ``score``.
         conf: Detections below are not drawn.
     """
-    truth, found = [], []
+    truth, predicted = [], []
     for number in range(min(TILES, len(index))):
         item = index.item(number)
         image = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
         if image is None:
             continue
-        mine = [d for d in detections if d["image_id"] == number and d["score"] >= conf]
-        boxes = np.array([d["bbox"] for d in mine], np.float32).reshape(-1, 4)
+        kept = [d for d in detections if d["image_id"] == number and d["score"] >= conf]
+        boxes = np.array([d["bbox"] for d in kept], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        labels = [int(d["category_id"]) for d in mine]
-        texts = [f"{index.names[d['category_id']]} {d['score']:.2f}" for d in mine]
-        known = [int(label) for label in item.label]
-        truth.append(_tile(draw_boxes(image, item.xyxy, known, [index.names[k] for k in known])))
-        found.append(_tile(draw_boxes(image, boxes, labels, texts)))
+        labels = [int(d["category_id"]) for d in kept]
+        texts = [f"{index.names[d['category_id']]} {d['score']:.2f}" for d in kept]
+        classes = [int(label) for label in item.label]
+        names = [index.names[c] for c in classes]
+        truth.append(_tile(draw_boxes(image, item.xyxy, classes, names)))
+        predicted.append(_tile(draw_boxes(image, boxes, labels, texts)))
     save_grid(folder / "val_labels.jpg", truth)
-    save_grid(folder / "val_found.jpg", found)
+    save_grid(folder / "val_found.jpg", predicted)
 
 
 def _tile(image: NDArray[Any], side: int = 320) -> NDArray[Any]:

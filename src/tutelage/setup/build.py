@@ -58,7 +58,7 @@ class RunParts:
     teaching: DistillationSetup | None
     guide: TeacherSupervision | None
     task: Any
-    bare: Task
+    unwrapped_task: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
@@ -163,7 +163,7 @@ def assemble(
         teaching=teaching,
         guide=make_guide(config, teaching, accelerator.device, len(train) if unlabelled else None),
         task=prepared,
-        bare=task,
+        unwrapped_task=task,
         optimizer=optimizer,
         ema=ema,
         loader=prepare_data_loader(  # each process has its part already
