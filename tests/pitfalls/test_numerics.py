@@ -62,7 +62,7 @@ def test_kd39_constant_channels_are_counted():
 def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
     """Return what is told of a run of these parts before its first step."""
     parts = SimpleNamespace(
-        bare=task,
+        unwrapped_task=task,
         student=task.student,
         teaching=SimpleNamespace(panel=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),

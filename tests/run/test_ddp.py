@@ -15,7 +15,9 @@ from tests.run.small_runs import interrupted, make_data, make_teacher, run, sett
 from tests.setup.parts import make_batch, make_task
 from tutelage.config import load_config
 from tutelage.distill.view import View
+from tutelage.errors import TeacherError
 from tutelage.run.checkpoint import load_checkpoint
+from tutelage.run.preflight import teacher_scores, wiring
 from tutelage.run.preflight.before_training import evaluate_on_val
 from tutelage.setup.build import assemble
 from tutelage.teachers import Teachers, fingerprint
@@ -122,6 +124,23 @@ def judged(rank, folder):
     parts.accelerator.end_training()
 
 
+def disagree(rank, folder, refusing, stage):
+    """Train as one of two processes, of which one alone would refuse; write down how it ended."""
+    if stage == "scores":
+        teacher_scores.LOWEST_AP50 = 2.0 if rank == refusing else 0.0
+    elif rank == refusing:
+        wiring.PROBE_STEPS = 0  # no parameter of a method changes
+    methods = [{"name": "mgd", "weight": 1}]
+    distill = {"teacher": f"{folder}/a.safetensors", "methods": methods}
+    distill["accept_teacher"] = stage != "scores"
+    try:
+        run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", distill=distill))
+        end = "finished"
+    except TeacherError as error:
+        end = error.what
+    Path(folder, f"{rank}.txt").write_text(end)
+
+
 def equal(folder, name, batch):
     """Train with BatchNorm frozen, with a teacher, up to past its stop epoch; keep the folder."""
     torch.nn.BatchNorm2d.train = lambda self, mode=True: torch.nn.Module.train(self, mode=False)
@@ -154,7 +173,7 @@ def environment():
     }
 
 
-def both(folder, kind):
+def both(folder, kind, timeout=280):
     """Run this file in two processes to their end."""
     shared = environment()
     processes = [
@@ -166,7 +185,7 @@ def both(folder, kind):
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=280) for process in processes] == [0, 0]
+        assert [process.wait(timeout=timeout) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -244,6 +263,26 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("refusing", "stage", "end"),
+    [
+        (0, "scores", "The teacher finds nothing"),
+        (1, "scores", "finished"),  # the scores are those of the first process
+        (0, "wiring", "Distillation would not work"),
+        (1, "wiring", "Distillation would not work"),
+    ],
+)
+def test_all_processes_refuse_a_teacher_or_none(tmp_path, monkeypatch, refusing, stage, end):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    make_data(tmp_path / "data")
+    make_teacher(tmp_path / "a.safetensors")
+    both(tmp_path, f"disagree {refusing} {stage}", timeout=100)
+    ends = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    assert ends[0] == ends[1]
+    assert ends[0].startswith(end)
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
     train = {"epochs": 3, "batch": 4, "save_minutes": 1e-6}
@@ -314,5 +353,8 @@ if __name__ == "__main__":
         equal(sys.argv[2], "one", 4)
     elif sys.argv[3] == "judged":
         judged(int(sys.argv[1]), sys.argv[2])
+    elif sys.argv[3].startswith("disagree"):
+        _, number, part = sys.argv[3].split()
+        disagree(int(sys.argv[1]), sys.argv[2], int(number), part)
     else:
         work(int(sys.argv[1]), *sys.argv[2:])

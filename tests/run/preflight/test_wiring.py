@@ -97,7 +97,11 @@ def test_a_connector_that_does_not_train():
 def test_a_teacher_that_drifts():
     task, teacher = make_task()
     network = teacher.teachers[0].network
-    network.register_forward_hook(lambda *_: next(network.parameters()).data.add_(1e-6))
+
+    def drift(*_):
+        next(network.parameters()).data.add_(1e-6)
+
+    network.register_forward_hook(drift)
     with pytest.raises(TeacherError, match="would not work: the teacher changed"):
         check(task, teacher)
 
