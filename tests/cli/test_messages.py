@@ -249,9 +249,11 @@ def test_20_export_differs(cli, teacher, data, monkeypatch) -> None:
 
 def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
     scores = {"AP": 0.29, "AP50": 0.5, "AP75": 0.2}
-    monkeypatch.setattr("tutelage.run.preflight.before_training.worth", lambda *args: scores)
     monkeypatch.setattr(
-        "tutelage.run.preflight.before_training.scores_on_val",
+        "tutelage.run.preflight.before_training.evaluate_teacher", lambda *args: scores
+    )
+    monkeypatch.setattr(
+        "tutelage.run.preflight.before_training.evaluate_on_val",
         lambda *args: SimpleNamespace(AP=0.33),
     )
     answer = train(*teacher, "--cfg", "yolov7-tiny@0.25", "--weights", teacher[1], "--dry-run",

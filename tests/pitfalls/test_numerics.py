@@ -12,8 +12,8 @@ from tests.run.small_runs import CHECKPOINT, settings
 from tests.setup.parts import make_batch, make_task
 from tutelage.config.schema import TrainConfig
 from tutelage.run.events import EpochDone, StepDone
-from tutelage.run.monitors.watch import SkippedStepMonitor
-from tutelage.run.preflight.warnings import at_outset, dead_channels
+from tutelage.run.monitors.skipped_steps import SkippedStepMonitor
+from tutelage.run.preflight.warnings import check_setup, dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import assemble, make_accelerator
 from tutelage.structures import Losses
@@ -35,9 +35,9 @@ def skipping(skipped, steps, *, every=1):
             scaler.scale(net.bias.sum() * overflowing).backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert watcher.see(STEP) is None
-    said = watcher.see(EpochDone(3, {}, 1.0, 0.01))
-    assert watcher.see(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
+        assert watcher.check(STEP) is None
+    said = watcher.check(EpochDone(3, {}, 1.0, 0.01))
+    assert watcher.check(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
     return said
 
 
@@ -63,13 +63,15 @@ def test_kd39_constant_channels_are_counted():
 def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
     """Return what is told of a run of these parts before its first step."""
     parts = SimpleNamespace(
-        bare=task,
+        unwrapped_task=task,
         student=task.student,
         teaching=SimpleNamespace(panel=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),
         config=SimpleNamespace(train=TrainConfig(batch=16)),
     )
-    return [notice.text for notice in at_outset(parts, [make_batch() if batch is None else batch])]
+    return [
+        notice.text for notice in check_setup(parts, [make_batch() if batch is None else batch])
+    ]
 
 
 def test_kd39_dead_channels_at_a_tap_are_told():

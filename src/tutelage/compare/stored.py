@@ -17,10 +17,10 @@ from tutelage.config.validate import combined
 from tutelage.data import DatasetIndex, open_splits
 from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError, WeightsError
-from tutelage.run.kd_weights import batches_with_boxes, few
-from tutelage.run.preflight.wiring import preflight
-from tutelage.run.resume import nothing_left
-from tutelage.run.state import read_state
+from tutelage.run.checkpoint import load_checkpoint
+from tutelage.run.kd_weights import batches_with_boxes, first_images
+from tutelage.run.preflight.wiring import check_wiring
+from tutelage.run.resume import why_finished
 from tutelage.setup.build import RunParts, assemble
 from tutelage.teachers import Teacher, fingerprint
 
@@ -136,8 +136,7 @@ def _prove(parts: RunParts) -> None:
     batch = next(batches_with_boxes(parts, 1), None)
     if parts.teaching is None or batch is None:
         return
-    panel = parts.teaching.panel
-    preflight(parts.bare, panel, lambda: fingerprint(panel.state()), few(batch))
+    check_wiring(parts.unwrapped_task, parts.teaching.panel, first_images(batch))
 
 
 def state_of(run: ArmRun) -> str:
@@ -147,10 +146,10 @@ def state_of(run: ArmRun) -> str:
     if cost and cost.finished and whole:
         return FINISHED
     try:
-        saved = read_state(run.folder / "last.pt")
+        checkpoint = load_checkpoint(run.folder / "last.pt")
     except WeightsError:
         return NEW
-    if not nothing_left(saved, run.config):
+    if not why_finished(checkpoint, run.config):
         return RESUMED
     return FINISHED if whole else NEW
 

@@ -62,7 +62,7 @@ class RunParts:
     teaching: DistillationSetup | None
     guide: TeacherSupervision | None
     task: nn.Module
-    bare: Task
+    unwrapped_task: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
@@ -175,7 +175,7 @@ def assemble(
         if teaching
         else None,
         task=prepared,
-        bare=task,
+        unwrapped_task=task,
         optimizer=optimizer,
         ema=ema,
         loader=prepare_data_loader(  # each process has its part already
