@@ -9,7 +9,13 @@ import torch
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
-from tutelage.data.anchors import ENOUGH, Floats, recall, search, sides
+from tutelage.data.anchors import (
+    GOOD_RECALL,
+    BoxSizes,
+    best_possible_recall,
+    box_sizes,
+    search_anchors,
+)
 from tutelage.models.graph import GraphDetector
 
 Anchors = Sequence[Sequence[Sequence[float]]]
@@ -34,21 +40,24 @@ def settle_anchors(
     Returns:
         What was done, for the plan.
     """
-    boxes, limit = sides(index, config.train.image_size), config.loss.anchor_t
+    boxes, limit = box_sizes(index, config.train.image_size), config.loss.anchor_t
     if began:
         student.set_anchors(torch.tensor(began))
-    before = recall(boxes, _of(student), limit)
+    before = best_possible_recall(boxes, _of(student), limit)
     told = f"best possible recall {before:.3f}"
     if began is not None:
         return f"{told}, as the run began"
     if not config.model.autoanchor:
         return f"{told}, kept (model.autoanchor is off)"
     rng = np.random.default_rng(config.train.seed)
-    if recall(sides(index, config.train.image_size, rng), _of(student), limit) >= ENOUGH:
+    if (
+        best_possible_recall(box_sizes(index, config.train.image_size, rng), _of(student), limit)
+        >= GOOD_RECALL
+    ):
         return f"{told}, kept"
     levels, count, _ = student.anchors.shape
-    found = search(boxes, levels * count, limit, rng)
-    after = 0.0 if found is None else recall(boxes, found, limit)
+    found = search_anchors(boxes, levels * count, limit, rng)
+    after = 0.0 if found is None else best_possible_recall(boxes, found, limit)
     if found is None or after <= before:
         return f"{told}, kept: no better ones were found"
     place = np.argsort(np.argsort(student.strides, kind="stable"), kind="stable")
@@ -56,5 +65,5 @@ def settle_anchors(
     return f"{told}, {after:.3f} with anchors found for these boxes"
 
 
-def _of(student: GraphDetector) -> Floats:
+def _of(student: GraphDetector) -> BoxSizes:
     return student.anchors.double().cpu().numpy()
