@@ -312,7 +312,7 @@ def test_the_docs_name_every_code() -> None:
     table = re.findall(r"^\| `([a-z-]+)` \| \w+ \|", (root / "docs/data.md").read_text(), re.M)
     source = "".join(p.read_text() for p in (root / "src/tutelage/data").rglob("*.py"))
     kinds = "image|labels?|box|split|class|names|link"
-    codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{mark}})?"', source))
+    codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{suffix}})?"', source))
     codes |= {f"{code}-near" for code in ("image-duplicate", "split-leak")}
     codes |= HELD_OUT.keys()  # found by a run
     assert len(table) == len(set(table))
