@@ -84,7 +84,7 @@ def val(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
 
     chosen = model or weights
     if chosen is None:
@@ -96,7 +96,7 @@ def val(
     from tutelage.deploy.runtime import open_model
     from tutelage.evaluation.validate import validate
 
-    where = natural("train.device", device or "auto")
+    where = normalise_value("train.device", device or "auto")
     scores = validate(
         open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.diff import differing
+from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
@@ -48,7 +48,9 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
         WeightsError: It was.
     """
     before = Config.model_validate(load_yaml(saved["config"]))
-    other = [each.key for each in differing(before, config, free=("run", "preset"), movable=True)]
+    other = [
+        each.key for each in compare_configs(before, config, free=("run", "preset"), movable=True)
+    ]
     if other:
         raise WeightsError(
             f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "

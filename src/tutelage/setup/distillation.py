@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.config.overrides import blamed
+from tutelage.config.overrides import name_setting
 from tutelage.config.schema import DistillConfig, MethodConfig
 from tutelage.distill import (
     Method,
@@ -90,7 +90,7 @@ def teach(
     """
     dtype = torch.float16 if half else torch.float32
     _check_numbers(config.methods, len(config.teachers))
-    with blamed("distill.teacher", origins):
+    with name_setting("distill.teacher", origins):
         teachers = [load_teacher(source, device, dtype) for source in config.teachers]
     return join(config, student, teachers, origins)
 
