@@ -167,9 +167,6 @@ def test_everything_trains_but_the_teacher(tmp_path):
         (*parts.unwrapped_task.parameters(), *parts.unwrapped_task.buffers())
     )
     assert not teacher & storages(parts.ema.state_dict().values())
-    held = {id(p) for group in parts.optimizer.param_groups for p in group["params"]}
-    assert held == {id(p) for p in parts.unwrapped_task.parameters()}
-    assert not held & {id(t) for _, t in parts.teaching.panel.state()}
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())
     weight = parts.student.model[0].conv.weight

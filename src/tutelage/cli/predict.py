@@ -63,7 +63,7 @@ def predict(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Find objects on pictures and videos."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
     from tutelage.deploy.predict import predict_each
 
     chosen, sources = _places(model, source, weights, more_sources)
@@ -79,7 +79,7 @@ def predict(
         agnostic=agnostic_nms,
         augment=augment,
         half=half,
-        device=natural("train.device", device or "auto"),
+        device=normalise_value("train.device", device or "auto"),
         batch=batch_size,
     )
     total: Counter[str] = Counter()

@@ -44,7 +44,7 @@ def val(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
 
     chosen = o.required_model(model, weights, "val")
     data = data or stored_data(chosen)
@@ -52,7 +52,7 @@ def val(
     from tutelage.evaluation.nms import EVALUATION_IOU
     from tutelage.evaluation.validate import validate
 
-    where = natural("train.device", device or "auto")
+    where = normalise_value("train.device", device or "auto")
     scores = validate(
         open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tutelage.config.methods import parse_method
 from tutelage.config.overrides import DEFAULT, METHODS
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.distill import build_methods
 from tutelage.errors import ConfigError
 from tutelage.setup.distillation import AUTO
@@ -119,7 +119,7 @@ def plan_comparison(
         arms += _method_arms(text, config, numbers, share, faults)
     faults += _repeated(arms)
     if faults:
-        raise combined(faults)
+        raise combine_errors(faults)
     return Comparison(config, tuple(arms), chosen, _folder(config))
 
 

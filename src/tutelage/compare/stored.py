@@ -10,10 +10,10 @@ from typing import Any
 from tutelage.compare.arms import BASELINE, ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost
 from tutelage.compare.detections import BEST
-from tutelage.config.diff import differing
+from tutelage.config.diff import compare_configs
 from tutelage.config.load import load_config
 from tutelage.config.schema import Config
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.data import DatasetIndex, open_splits
 from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError, WeightsError
@@ -92,7 +92,7 @@ def check_same(
     """
     faults: list[str] = []
     if stored:
-        for key, was, now in differing(
+        for key, was, now in compare_configs(
             stored["settings"], comparison.config, free=(*_OWN, *_NAMED, _TOLD)
         ):
             faults.append(f"{key}: {now} contradicts its {was}")
@@ -102,7 +102,7 @@ def check_same(
         path = run.folder / "config.yaml"
         if path.exists():
             before = load_config(config_file=path).config
-            for key, was, now in differing(before, run.config, free=("run", *named, _TOLD)):
+            for key, was, now in compare_configs(before, run.config, free=("run", *named, _TOLD)):
                 faults.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
     if faults:
         what = f"{comparison.folder} was begun with other settings; methods and seeds may be added."
@@ -126,7 +126,7 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
             faults.setdefault(error.what, error)
     settings = [error for error in faults.values() if isinstance(error, ConfigError)]
     if settings:
-        raise combined(settings)
+        raise combine_errors(settings)
     if faults:
         raise next(iter(faults.values()))
 

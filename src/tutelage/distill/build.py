@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from tutelage.config.overrides import origin_of
 from tutelage.config.schema import DistillConfig, MethodConfig
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.distill.method import Channels, Method, Need, Resized, Side
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, nearest
@@ -90,7 +90,7 @@ def build_methods(
             faults.append(_keeps_grid(key, config.name, origins))
         methods[label] = Resized(method, widths, _side(resize)) if resize else method
     if faults:
-        raise combined(faults)
+        raise combine_errors(faults)
     return methods
 
 

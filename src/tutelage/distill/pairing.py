@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.errors import ConfigError
 from tutelage.models.catalog import is_named
 from tutelage.models.detector import Detector
@@ -155,7 +155,7 @@ class _Faults:
 
     def raise_any(self) -> None:
         if self._found:
-            raise combined(self._found)
+            raise combine_errors(self._found)
 
 
 def _menu(network: Detector | Tapped, role: str) -> _Menu:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.diff import differing
+from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
@@ -37,7 +37,9 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     path = Path(folder) / "last.pt"
     checkpoint = load_checkpoint(path)
     before = Config.model_validate(load_yaml(checkpoint.config))
-    changed = [each.key for each in differing(before, config, free=("run", "preset"), movable=True)]
+    changed = [
+        each.key for each in compare_configs(before, config, free=("run", "preset"), movable=True)
+    ]
     if changed:
         raise foreign_settings(path, ", ".join(changed))
     if reason := why_finished(checkpoint, config):

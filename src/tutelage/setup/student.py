@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from tutelage.config.overrides import blamed
+from tutelage.config.overrides import name_setting
 from tutelage.config.schema import Config
 from tutelage.models.architecture import read_architecture
 from tutelage.models.build import build
@@ -66,7 +66,7 @@ def make_student(
     arch, weights = config.model.arch, config.model.weights
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"
-    with blamed("model.weights", origins):
+    with name_setting("model.weights", origins):
         checkpoint = read_checkpoint(weights)
     if arch is None:
         student, report = build_for_classes(checkpoint, names)
