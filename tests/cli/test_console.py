@@ -12,8 +12,8 @@ from tutelage.cli.console import (
     LiveDisplay,
     PlainDisplay,
     QuietDisplay,
-    make_display,
     combine_kd_terms,
+    make_display,
 )
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 from tutelage.structures import Losses
