@@ -242,9 +242,7 @@ def test_20_export_differs(cli, teacher, data, monkeypatch) -> None:
     monkeypatch.setattr("tutelage.deploy.export.LIMIT", -1.0)
     images = str(data.parent / "images")
     answer = cli("export", teacher[1], "--to", "onnx", "--images", images)
-    check(
-        answer, "E20", 5, "disagrees with the checkpoint: max |Δ|", ".rejected; please report it."
-    )
+    check(answer, "E20", 5, "differs from the checkpoint: max |Δ|", ".rejected; please report it.")
 
 
 def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
