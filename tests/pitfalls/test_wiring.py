@@ -112,7 +112,7 @@ def test_kd07_a_map_that_is_only_wider_is_not_resized():
 def test_kd09_other_forward_passes_leave_nothing_behind():
     task, teacher = make_task()
     task.eval()
-    known = teacher(BATCH.images)
+    known = teacher(BATCH)
     before = task(SupervisedBatch(BATCH, known)).distillation
     twin = copy.deepcopy(task.student)  # what an EMA is
     twin(torch.rand(1, 3, 96, 96), task.taps)
