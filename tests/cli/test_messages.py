@@ -184,7 +184,7 @@ def test_15_interrupted(train, monkeypatch, tmp_path) -> None:
     forward = Task.forward
 
     def stopped(self, *args, **kwargs):
-        if self.training and len(args[0].images) == 4:
+        if self.training and len(args[0].batch.images) == 4:
             signal.raise_signal(signal.SIGINT)
         return forward(self, *args, **kwargs)
 

@@ -60,11 +60,11 @@ def failing(monkeypatch, limit, error=SAID["cpu"], after=0):
     """Let a training step with more than ``limit`` images fail, from call ``after`` on."""
     forward, calls = Task.forward, []
 
-    def limited(self, batch, *args, **kwargs):
-        calls.append(len(batch.images))
-        if len(batch.images) > limit and len(calls) > after:
+    def limited(self, supervised):
+        calls.append(len(supervised.batch.images))
+        if calls[-1] > limit and len(calls) > after:
             raise error
-        return forward(self, batch, *args, **kwargs)
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", limited)
     return calls
@@ -170,9 +170,10 @@ def test_the_teacher_and_the_methods_take_part(tmp_path, monkeypatch):
     seen = []
     forward = Task.forward
 
-    def spy(self, batch, teachers=None, **options):
-        seen.append((len(batch.images), teachers is not None, tuple(self.methods)))
-        return forward(self, batch, teachers, **options)
+    def spy(self, supervised):
+        taught = supervised.knowledge is not None
+        seen.append((len(supervised.batch.images), taught, tuple(self.methods)))
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", spy)
     config = automatic(tmp_path, nominal_batch=4)
@@ -187,9 +188,9 @@ def test_the_largest_size_of_multi_scale_is_tried(tmp_path, monkeypatch):
     sides = []
     forward = Task.forward
 
-    def spy(self, batch, *args, **options):
-        sides.append(max(batch.images.shape[-2:]))
-        return forward(self, batch, *args, **options)
+    def spy(self, supervised):
+        sides.append(max(supervised.batch.image_size))
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", spy)
     fit_batch(automatic(tmp_path, nominal_batch=2, multi_scale=True))

@@ -79,8 +79,8 @@ def test_dead_terms_are_named(change, message):
 def test_a_loss_that_does_not_reach_the_student():
     task, teacher = make_task()
     inner = task.losses
-    task.losses = lambda out, batch, k: inner(
-        out._replace(taps=tuple(t.detach() for t in out.taps)), batch, k
+    task.losses = lambda out, supervised: inner(
+        out._replace(taps=tuple(t.detach() for t in out.taps)), supervised
     )
     with pytest.raises(TeacherError, match="reaches no parameter of the student"):
         check(task, teacher)
