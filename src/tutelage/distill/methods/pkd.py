@@ -17,7 +17,7 @@ class PKD(LevelMethod):
     """Imitate how maps vary, whatever their scale and offset.
 
     Cao et al., *PKD: General Distillation Framework for Object Detectors via Pearson Correlation
-    Coefficient*, NeurIPS 2022, arXiv:2207.02039. Every channel is standardised over the images and
+    Coefficient*, NeurIPS 2022, arXiv:2207.02039. Every channel is standardise over the images and
     cells of the batch; half the squared difference, a mean over images, channels and cells, which
     is one minus the correlation, times (n - 1) / n. The gradient of a student's channel that hardly
     varies, which grows without bound, is limited; the value is not.
@@ -37,10 +37,10 @@ class PKD(LevelMethod):
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        return {"correlation": 0.5 * (standardised(s) - standardised(t)).square().mean()}
+        return {"correlation": 0.5 * (standardise(s) - standardise(t)).square().mean()}
 
 
-def standardised(x: Tensor) -> Tensor:
+def standardise(x: Tensor) -> Tensor:
     """Give every channel of ``(b, c, h, w)`` mean 0 and unbiased deviation 1 over the batch.
 
     A constant channel becomes 0. The gradient goes as 1 / deviation, but no further than for a
