@@ -13,7 +13,7 @@ from tutelage.structures import Predictions, Targets
 
 
 class LD(ResponseMethod):
-    """Imitate the teacher's distribution over the distance of each side of a box.
+    """Imitate the teacher's distribution over the position of each side of a box.
 
     Zheng et al., *Localization Distillation for Dense Object Detection*, CVPR 2022,
     arXiv:2102.12252. The divergence is a mean over bins, as published, a mean over sides, and a
@@ -52,5 +52,5 @@ class LD(ResponseMethod):
 
 def softmax_divergence(s: Tensor, t: Tensor, temperature: float) -> Tensor:
     """Return ``T² KL(t ‖ s)`` over the last dimension, divided by its length."""
-    ours, theirs = (F.log_softmax(x / temperature, dim=-1) for x in (s, t))
-    return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).mean(-1)
+    log_s, log_t = (F.log_softmax(x / temperature, dim=-1) for x in (s, t))
+    return temperature**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).mean(-1)
