@@ -1,5 +1,6 @@
 """KD-57 to KD-60: what a comparison may claim."""
 
+import pytest
 import torch
 
 from tests.run.small_runs import told
@@ -10,7 +11,7 @@ from tutelage.compare.side_by_side import starts
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.watch import DistillationEndMonitor
 from tutelage.teachers.clock import Clocked
-from tutelage.train.schedule import Schedule
+from tutelage.train.schedule import Schedule, WeightSchedule
 from tutelage.weights.store import load_header
 
 
@@ -19,11 +20,12 @@ def test_kd58_the_end_of_distillation_is_told(distilled):
     assert told(distilled.events).count(text) == 1
 
 
-def test_kd58_the_end_of_the_run_is_no_end_of_distillation():
-    plan = Schedule(epochs=3, steps=4, batch=2)
-    assert not any(
-        DistillationEndMonitor(plan, ["fgd"]).see(EpochDone(e, {}, 1.0, 0.01)) for e in range(3)
-    )
+@pytest.mark.parametrize(("stop", "epoch"), [(None, None), (3, None), (2, 1)])
+def test_kd58_the_end_of_the_run_is_no_end_of_distillation(stop, epoch):
+    plan = Schedule(epochs=3, steps=4, batch=2, fades={"fgd": WeightSchedule(stop_epoch=stop)})
+    monitor = DistillationEndMonitor(plan, ["fgd"])
+    ends = [e for e in range(3) if monitor.see(EpochDone(e, {}, 1.0, 0.01))]
+    assert ends == ([] if epoch is None else [epoch])
 
 
 def test_kd59_the_teachers_cost_is_logged_while_it_works(distilled):
