@@ -18,9 +18,9 @@ from step import SIZE, compare, make, synthetic
 
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import METHODS, build_methods, pair
-from tutelage.losses.criterion import Criterion
 from tutelage.structures import Batch, Knowledge
 from tutelage.teachers import NativeTeacher
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 LIMIT = 0.15
@@ -58,29 +58,22 @@ def main() -> None:
     pairs = pair(student, network)
     teacher = NativeTeacher(network, [tap.key for tap in pairs.teacher])
     known = teacher(batch.images, predictions=True)
-    criterion = Criterion(
-        anchors=student.anchors,
-        strides=student.strides,
-        classes=args.classes,
-        config=LossConfig(),
-        assigner="ota",
-        image_size=SIZE,
-    )
-    chosen = [name for name in METHODS if name != "ld"]  # needs distributions over bins
-    configs = [MethodConfig(name=name) for name in chosen]
-    methods = build_methods(configs, [pairs.channels] * len(chosen))
+    criterion = student.head.criterion(LossConfig(), image_size=SIZE)
+    names_measured = [name for name in METHODS if name != "ld"]  # needs distributions over bins
+    configs = [MethodConfig(name=name) for name in names_measured]
+    methods = build_methods(configs, [pairs.channels] * len(names_measured))
     task = Task(student, criterion, methods, None, [tap.key for tap in pairs.student])
 
     def plain() -> None:
         task.zero_grad()
-        sum(task(batch).detection.values()).backward()
+        sum(task(SupervisedBatch(batch)).detection.values()).backward()
 
     functions: dict[str, Callable[[], None]] = {
         "plain": plain,
         "teacher": lambda: teacher(batch.images) and None,
         "teacher, whole": lambda: teacher(batch.images, predictions=True) and None,
     }
-    functions |= {name: taught(task, name, batch, known, size) for name in chosen}
+    functions |= {name: taught(task, name, batch, known, size) for name in names_measured}
     seconds = compare(functions, args.repeats)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.classes} classes")
     for name, value in seconds.items():

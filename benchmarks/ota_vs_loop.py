@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.losses.cases import criterion
 from tests.losses.loops import loop_simota
 
-from tutelage.losses import Criterion
+from tutelage.losses import AnchorCriterion
 from tutelage.structures import Targets
 
 IMAGES, BOXES_PER_IMAGE, IMAGE_SIZE = 16, 20, 320
@@ -52,7 +52,7 @@ def looped(action: Callable[[], object]) -> Callable[[], object]:
     """Return the action with the loop in the place of the vectorised assignment."""
 
     def run() -> object:
-        with mock.patch("tutelage.losses.criterion.simota", loop_simota):
+        with mock.patch("tutelage.losses.anchor_criterion.simota", loop_simota):
             return action()
 
     return run
@@ -69,7 +69,7 @@ def medians(actions: list[Callable[[], object]], repeats: int) -> list[float]:
     return [1000 * statistics.median(record) for record in seconds]
 
 
-def step(measure: Criterion, raw: list[Tensor], targets: Targets) -> None:
+def step(measure: AnchorCriterion, raw: list[Tensor], targets: Targets) -> None:
     """Compute the loss and its gradient."""
     torch.autograd.grad(sum(measure(raw, targets, (IMAGE_SIZE, IMAGE_SIZE)).values()), raw)
 
@@ -91,12 +91,12 @@ def main() -> None:
         measure = criterion(classes=classes, image_size=IMAGE_SIZE, scale_gains=True)
 
         def assign(
-            measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
+            measure: AnchorCriterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
         ):
             return measure.match(raw, targets)
 
         def train(
-            measure: Criterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
+            measure: AnchorCriterion = measure, raw: list[Tensor] = raw, targets: Targets = targets
         ):
             step(measure, raw, targets)
 

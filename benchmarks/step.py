@@ -20,7 +20,6 @@ from accelerate import Accelerator
 
 from tutelage.config.schema import LossConfig, MethodConfig, OptimConfig
 from tutelage.distill import build_methods, pair
-from tutelage.losses.criterion import Criterion
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Batch, Targets
@@ -64,19 +63,12 @@ def trainer(
     """Return a function that takes one optimizer step's worth of batches (8) with ``fit``."""
     classes = len(student.names)
     methods = build_methods([MethodConfig(name="fgd")], [pairs.channels]) if teacher else {}
-    criterion = Criterion(
-        anchors=student.anchors,
-        strides=student.strides,
-        classes=classes,
-        config=LossConfig(),
-        assigner="ota",
-        image_size=SIZE,
-    )
+    criterion = student.head.criterion(LossConfig(), image_size=SIZE)
     task = Task(
         student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
     )
     optimizer = make_optimizer(task, OptimConfig(lr=1e-4))
-    plan = Schedule(
+    schedule = Schedule(
         epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION
     )
     events = fit(
@@ -86,7 +78,7 @@ def trainer(
         optimizer,
         make_ema(student),
         Repeat([batch] * ACCUMULATION),
-        plan,
+        schedule,
     )
     return lambda: [None for _ in islice(events, ACCUMULATION + 1)] and None
 

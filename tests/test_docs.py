@@ -1,16 +1,28 @@
-"""Every Python block in README and docs runs, and every command they name exists."""
+"""Every Python block in README and docs runs; commands, flags and links exist."""
 
 import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from tutelage.cli.app import app
+from tutelage.cli.yolo_flags import COMMANDS as YOLO_FLAGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = get_command(app).commands
 BLOCKS = [
     pytest.param(page, number, code, id=f"{page.name}-{number}")
     for page in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+]
+COMMAND_LINES = [
+    pytest.param(line.split(), id=f"{page.name}: {' '.join(line.split())}"[:90])
+    for page in PAGES
+    for line in re.findall(
+        r"(?:^\$ |`|-m )tutelage ((?:[^`\n#|]|\\\n|(?<=\w)\n(?=--))+)", page.read_text(), re.M
+    )
 ]
 
 
@@ -19,13 +31,16 @@ def test_python_blocks_run(page, number, code):
     exec(compile(code, f"{page.name}:{number}", "exec"), {"__name__": "block"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_exist(page):
-    known = {"train", "val", "compare", "layers", "doctor", "methods", "demo", "config"}
-    known |= {"export", "predict", "bench", "weights", "check", "explain"}
-    named = set(re.findall(r"^\$ tutelage (\w+)", page.read_text(), re.MULTILINE))
-    named |= set(re.findall(r"`tutelage (\w+)", page.read_text()))
-    assert named <= known
+@pytest.mark.parametrize("words", COMMAND_LINES)
+def test_commands_and_flags_exist(words):
+    command = COMMANDS[words[0]]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    flags = {word.partition("=")[0] for word in words if re.match(r"--\w", word)}
+    assert flags <= known | set(YOLO_FLAGS.get(words[0], ()))
+
+
+def test_every_command_is_documented():
+    assert {line.values[0][0] for line in COMMAND_LINES} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,6 @@
-"""The data that flows through training. Data only: no behaviour beyond trivial conversions.
+"""Tuples of tensors that the packages exchange: batches, outputs, predictions, losses.
 
-NamedTuples, because DDP, Accelerate, pytree and torch.compile all understand them.
+NamedTuples, because DDP, Accelerate, pytree and torch.compile all support them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Targets(NamedTuple):
     xyxy: Tensor
 
     def to(self, device: torch.device | str) -> Targets:
-        """Return the same targets on ``device``."""
+        """Return the targets on ``device``."""
         return Targets(*(field.to(device, non_blocking=True) for field in self))
 
 
@@ -39,24 +39,39 @@ class Batch(NamedTuple):
 
     Attributes:
         images: ``(b, 3, h, w)`` RGB, uint8 0..255 until :meth:`floating`.
-        targets: The boxes in pixels of the canvas ``(h, w)``.
-        ids: ``(b,)`` int64, position of each image in its data set index.
+        targets: Ground-truth boxes in pixels of the canvas ``(h, w)``.
+        ids: ``(b,)`` int64, index of each image in its data set.
     """
 
     images: Tensor
     targets: Targets
     ids: Tensor
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return height_width(self.images)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on ``device``."""
+        images, ids = (x.to(device, non_blocking=True) for x in (self.images, self.ids))
+        return Batch(images, self.targets.to(device), ids)
+
     def floating(self) -> Batch:
-        """Return the batch with float32 channels-last images in 0..1; floating ones stay."""
+        """Return the batch with float32 channels-last images in 0..1; itself if it is floating."""
         if self.images.is_floating_point():
             return self
         images = self.images.contiguous(memory_format=torch.channels_last).float().div_(255)
         return self._replace(images=images)
 
 
+def height_width(images: Tensor) -> tuple[int, int]:
+    """Return height and width of images ``(b, c, h, w)``."""
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
 class Tap(NamedTuple):
-    """A place in a network whose output can be asked for: key, channels, stride in pixels."""
+    """A layer whose output a network can return: key, channels, stride in pixels."""
 
     key: str
     channels: int
@@ -64,12 +79,12 @@ class Tap(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a detector returns.
+    """Output of a detector.
 
     Attributes:
         raw: Logits ``(b, anchors, ny, nx, 5 + classes)`` per level; None: the head was not run. In
-            training, those of auxiliary levels follow, where the head has them.
-        taps: The features asked for, ``(b, c, h, w)``, in the order asked for.
+            training, the auxiliary levels of a head that has them follow.
+        taps: The requested features ``(b, c, h, w)``, in the requested order.
     """
 
     raw: tuple[Tensor, ...] | None
@@ -77,18 +92,18 @@ class Output(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """Dense decoded predictions before NMS, differentiable; the common tongue of all detectors.
+    """Dense decoded predictions before NMS, differentiable; the same form for all detectors.
 
     Attributes:
         xyxy: ``(b, n, 4)`` corners in pixels of the canvas.
         logits: ``(b, n, c)`` class logits.
         objectness: ``(b, n)`` objectness logits, or None for heads without objectness.
-        level: ``(n,)`` int64, the pyramid level of each candidate; on the CPU, where counting them
-            does not wait for the accelerator.
+        level: ``(n,)`` int64, the pyramid level of each candidate; on the CPU, so that counting
+            them needs no synchronisation.
         box_raw: ``(b, n, 4)`` the head's own box outputs before decoding, or None.
         bins: ``(b, n, 4, r)`` distribution logits, or None.
-        grids: Rows and columns of each level, of a head that predicts cell by cell; candidates are
-            then ordered by level, anchor, row, column. None: they belong to no cells.
+        grids: Rows and columns of each level, if the head predicts per cell; candidates are then
+            ordered by level, anchor, row, column. None: candidates belong to no cells.
     """
 
     xyxy: Tensor
@@ -101,15 +116,15 @@ class Predictions(NamedTuple):
 
 
 class Knowledge(NamedTuple):
-    """What a network knows about a batch.
+    """Features and predictions of one network for a batch.
 
     Attributes:
         features: One ``(b, c, h, w)`` map per tap.
-        predictions: Its decoded predictions, if asked for.
-        head: The frozen rest of a teacher from given features on, differentiable in its input:
-            one map per tap, None for taps that are not replaced. None: the teacher has no such.
-        answers: Of a student in training: which of given boxes each candidate would answer for in
-            its detection loss, ``(b, n)`` int64, -1: none of them.
+        predictions: Decoded predictions, if requested.
+        head: The frozen layers of a teacher after its taps, differentiable in their input: one map
+            per tap, None for taps that keep the teacher's own. None: not available.
+        answers: Of a student in training: maps boxes to the index of the box that the detection
+            loss assigns to each candidate, ``(b, n)`` int64, -1: none.
     """
 
     features: tuple[Tensor, ...]
@@ -119,7 +134,12 @@ class Knowledge(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Named loss terms of one step, each a batch mean, weights applied."""
+    """Named loss terms of one step, each a batch mean, weights applied.
+
+    Attributes:
+        detection: The terms of the detection loss.
+        distillation: The terms of the active methods, as ``method/term``.
+    """
 
     detection: dict[str, Tensor]
     distillation: dict[str, Tensor]
@@ -132,7 +152,7 @@ class Detections(NamedTuple):
         xyxy: ``(n, 4)`` corners in pixels of the original image.
         score: ``(n,)`` in 0..1, descending.
         label: ``(n,)`` int64 class.
-        names: The class names, where they are known.
+        names: The class names, if known.
     """
 
     xyxy: Tensor
@@ -141,7 +161,7 @@ class Detections(NamedTuple):
     names: tuple[str, ...] = ()
 
     def to_supervision(self) -> Any:
-        """Return the same as ``supervision.Detections``, with the names as ``class_name``.
+        """Convert to ``supervision.Detections``, with the names as ``class_name``.
 
         Raises:
             MissingExtraError: The package is not installed.

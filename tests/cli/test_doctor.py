@@ -84,7 +84,7 @@ def test_an_error_is_told_and_ends_with_a_status(cli, examined):
     answer = cli("doctor", "--teacher", "t.pt", "--data", "d.yaml")
     assert answer.code == 4
     assert "error: The teacher finds nothing.\n  Train it:\n  or go on\nld does" in answer.out
-    assert "A run would not start like this." in answer.out
+    assert "A run would not start with these errors." in answer.out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tutelage.cli.error_messages import Interrupted, RunError, explain, report
+from tutelage.cli.error_messages import Interrupted, RunError, describe_error, report
 from tutelage.errors import (
     ConfigError,
     DataError,
@@ -75,7 +75,7 @@ def test_the_unforeseen_leaves_a_crash_file(capsys, folder) -> None:
         fail()
     report(caught.value, ["train", "--name", "a b"])
     err = capsys.readouterr().err
-    assert "Error [F00]: Something unforeseen happened: ValueError: boom [red]\n" in err
+    assert "Error [F00]: Unexpected error: ValueError: boom [red]\n" in err
     assert "tutelage-crash.txt" in err
     text = (folder / "tutelage-crash.txt").read_text()
     assert "$ tutelage train --name 'a b'" in text
@@ -117,24 +117,27 @@ def test_debug_shows_the_traceback(capsys) -> None:
     ],
 )
 def test_out_of_memory_outside_of_a_run(error) -> None:
-    problem = explain(error)
+    problem = describe_error(error)
     assert (problem.what, problem.code, problem.exit_code) == ("Memory ran out.", "R13", 1)
     assert "a smaller --batch-size" in problem.fix
 
 
 def test_a_missing_package_is_named_as_pip_knows_it() -> None:
-    assert explain(ModuleNotFoundError("x", name="cv2")).fix == "pip install opencv-python-headless"
     assert (
-        explain(ModuleNotFoundError("x", name="sklearn.datasets")).fix
+        describe_error(ModuleNotFoundError("x", name="cv2")).fix
+        == "pip install opencv-python-headless"
+    )
+    assert (
+        describe_error(ModuleNotFoundError("x", name="sklearn.datasets")).fix
         == "pip install 'tutelage[demo]'"
     )
-    assert explain(ModuleNotFoundError("x", name="foo.bar")).fix == "pip install foo"
+    assert describe_error(ModuleNotFoundError("x", name="foo.bar")).fix == "pip install foo"
 
 
 def test_system_errors_name_the_file() -> None:
-    full = explain(OSError(errno.ENOSPC, "No space left on device", "runs/a/last.pt"))
+    full = describe_error(OSError(errno.ENOSPC, "No space left on device", "runs/a/last.pt"))
     assert full.what == "The disk is full: runs/a/last.pt."
-    denied = explain(PermissionError(errno.EACCES, "Permission denied", "data.yaml"))
+    denied = describe_error(PermissionError(errno.EACCES, "Permission denied", "data.yaml"))
     assert denied.what == "Permission denied: data.yaml."
 
 
@@ -171,7 +174,7 @@ def test_json_gets_an_object_too(capsys) -> None:
     ],
 )  # fmt: skip
 def test_loader_processes_without_memory(said: str, told: str) -> None:
-    problem = explain(RuntimeError(said), command="val")
+    problem = describe_error(RuntimeError(said), command="val")
     assert (problem.code, problem.exit_code, problem.unforeseen) == ("R34", 1, False)
     assert told in problem.what
     assert "fewer --workers" in problem.fix
@@ -180,9 +183,9 @@ def test_loader_processes_without_memory(said: str, told: str) -> None:
 def test_the_signal_is_told_where_only_the_cause_names_it() -> None:
     error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     error.__cause__ = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-    assert "(Killed)" in explain(error).what
+    assert "(Killed)" in describe_error(error).what
 
 
 @pytest.mark.parametrize("said", ["Caught ValueError in DataLoader worker process 0.", "no"])
 def test_other_faults_in_a_loader_process_are_told_as_they_are(said: str) -> None:
-    assert explain(RuntimeError(said)).code == "F00"
+    assert describe_error(RuntimeError(said)).code == "F00"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import typer
 
 import tutelage.errors
 from tutelage.cli.app import app
-from tutelage.cli.codes import CODES, FINDINGS
+from tutelage.cli.codes import CODES, FAMILIES, FINDINGS
+from tutelage.cli.codes.__main__ import markdown
 from tutelage.cli.error_messages import Interrupted
-from tutelage.cli.explain import FAMILIES, markdown, page
+from tutelage.cli.explain import page
 from tutelage.cli.yolo_flags import COMMANDS
 from tutelage.data.findings import Finding, code_of
 from tutelage.setup.unlabelled import HELD_OUT
@@ -128,9 +131,14 @@ def test_an_unknown_code_suggests_the_nearest(cli, given: str, hint: str) -> Non
     assert hint in answer.err
 
 
-def test_the_docs_hold_the_catalogue() -> None:
-    """After a change: python -c 'from tutelage.cli.explain import markdown; print(markdown())'."""
-    assert (ROOT / "docs" / "errors.md").read_text().strip() == markdown().strip()
+def test_the_page_is_generated() -> None:
+    """After a change:  python -m tutelage.cli.codes > docs/errors.md."""
+    assert (ROOT / "docs" / "errors.md").read_text() == markdown()
+
+
+def test_the_generator_prints_the_page() -> None:
+    command = [sys.executable, "-m", "tutelage.cli.codes"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == markdown()
 
 
 def test_the_docs_hold_the_findings() -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.teachers.foreign import hugging_face_detector
 from tutelage.config import load_config
 
@@ -32,7 +30,6 @@ def test_the_layers_of_a_network_with_four_levels(cli) -> None:
 
 
 def test_pairs_are_ready_to_paste(cli, tmp_path) -> None:
-    pytest.importorskip("tutelage.distill.pairing").pair  # noqa: B018
     answer = cli("layers", "yolov7-tiny@0.25", "--teacher", "yolov7-tiny")
     assert answer.code == 0, answer.err
     assert "student yolov7-tiny@0.25: " in answer.out

@@ -191,14 +191,14 @@ def test_15_interrupted(train, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(Task, "forward", stopped)
     answer = train("--name", "a")
     check(answer, "R15", 130, "Stopped by Ctrl-C after epoch 1 step 1; saved.",
-          "Continue exactly where it was: tutelage train --resume runs/a")  # fmt: skip
+          "Continue exactly where it stopped: tutelage train --resume runs/a")  # fmt: skip
     monkeypatch.undo()
 
 
 def test_16_resume_with_other_settings(cli, train) -> None:
     assert train("--name", "a").code == 0
     answer = cli("train", "--resume", "runs/a", "--batch-size", "2")
-    check(answer, "R16", 2, "continues a run as it was.", "train.batch 2 contradicts its 4",
+    check(answer, "R16", 2, "uses the settings of the run.", "train.batch 2 contradicts its 4",
           "--weights runs/a/best.safetensors")  # fmt: skip
     check(cli("train", "--resume", "runs/a"), "R16", 2, "is already finished (1/1 epochs)",
           "To train on: --weights runs/a/best.safetensors")  # fmt: skip

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tutelage.cli.repeat_warnings import MOST, reminded
+from tutelage.cli.repeat_warnings import MOST, repeat_warnings
 from tutelage.run.events import Finished, Notice
 
 END = Finished("runs/x", {}, -1, 5.0)
@@ -8,7 +8,7 @@ END = Finished("runs/x", {}, -1, 5.0)
 
 def after_the_end(*texts: str) -> list[str]:
     events = [Notice("info", "hello"), *(Notice("warning", text) for text in texts), END]
-    found = list(reminded(iter(events)))
+    found = list(repeat_warnings(iter(events)))
     assert found[: len(events)] == events
     assert all(event.level == "info" for event in found[len(events) :])
     return [event.text for event in found[len(events) :]]

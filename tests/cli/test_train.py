@@ -136,7 +136,7 @@ def test_dry_run(cli, engine, script) -> None:
     engine.script = script[:2]
     answer = cli("train", "--data", "d.yaml", "--dry-run")
     assert engine.call["dry_run"] is True
-    assert "Dry run: everything was built and one step taken; see runs/d-01." in answer.out
+    assert "Dry run: everything was built and one step was run; see runs/d-01." in answer.out
 
 
 def run_folder(tmp_path, name: str = "a", *, last: bool = True):
@@ -187,7 +187,7 @@ def test_resume_without_a_name_takes_the_newest_run(cli, engine, tmp_path) -> No
             ["--epochs", "50"],
             "Start a new run from its weights instead: --weights runs/a/best.safetensors",
         ),
-        (["--config", "run.yaml"], "--config would replace its settings"),
+        (["--config", "run.yaml"], "--config would replace them"),
     ],
 )
 def test_resume_refuses_other_settings(cli, engine, tmp_path, argv, message) -> None:

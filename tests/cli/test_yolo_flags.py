@@ -57,21 +57,21 @@ def test_every_flag_of_both_families_is_taken_mapped_or_refused(argv: list[str])
     assert result.argv[0] == "train"
     assert result.argv[-2:] == ["--data", "after.yaml"]  # nothing that follows was swallowed
     known = TRAIN[flag]
-    assert bool(result.notices) == (known.fate == "idle")
-    assert bool(result.settings) == (known.fate == "sets")
+    assert bool(result.notices) == (known.action == "ignore")
+    assert bool(result.settings) == (known.action == "set")
 
 
 def test_the_table_is_sound() -> None:
     for command, table in COMMANDS.items():
         options = options_of(command)
         for flag, known in table.items():
-            if known.fate == "same":
+            if known.action == "keep":
                 assert flag in options, flag
             else:
                 assert flag not in options, flag  # one meaning only
-            assert (known.fate == "sets") == (known.setting in leaves()), flag
-            assert bool(known.word) == (known.fate in ("idle", "refused")), flag
-            assert not known.harmless or known.fate == "refused", flag
+            assert (known.action == "set") == (known.setting in leaves()), flag
+            assert bool(known.reason) == (known.action in ("ignore", "refuse")), flag
+            assert not known.harmless or known.action == "refuse", flag
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_all_refusals_are_told_at_once_with_ours() -> None:
         translate(["train", "--quad", "--local_rank", "0", "--cache", "disk", "--label-smoothing"])
     lines = str(caught.value).splitlines()
     assert lines[0] == "4 flags cannot be used:"
-    assert "--quad is not taken here: batches are not folded; use a larger --img-size." in lines[1]
+    assert "--quad is not supported: batches are not folded; use a larger --img-size." in lines[1]
     assert "torchrun" in lines[2]
     assert "--cache-images" in lines[3]
     assert "--label-smoothing needs a value" in lines[4]
@@ -161,7 +161,7 @@ def test_val_flags() -> None:
     )
     assert result.argv == ["val", "--weights", "a.pt", "--img-size", "640", "--task", "test"]
     assert len(result.notices) == 1
-    with pytest.raises(ConfigError, match="300 detections"):
+    with pytest.raises(ConfigError, match="always 300 detections"):
         translate(["val", "--max-det", "100"])
     assert translate(["val", "--img-size", "640", "runs/a"]).argv == [
         "val",
@@ -169,7 +169,7 @@ def test_val_flags() -> None:
         "640",
         "runs/a",
     ]
-    assert VAL["--save-json"].fate == "idle"
+    assert VAL["--save-json"].action == "ignore"
 
 
 def test_other_commands_pass_as_they_are() -> None:

@@ -240,7 +240,9 @@ def test_half_precision_of_a_checkpoint(detector) -> None:
         one, other = exact(images), half(images)
     assert other.xyxy.dtype == torch.float32
     assert 0 < (one.xyxy - other.xyxy).abs().max() < 0.02 * SIZE
-    assert torch.equal(half_precision(detector.fused()).anchors, detector.anchors)
+    assert torch.equal(
+        half_precision(detector.fused()).head.anchor_sizes, detector.head.anchor_sizes
+    )
 
 
 def test_one_bad_file_costs_no_other(detector, tmp_path, caplog) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from tutelage.distill.candidate_matching import NOTHING, matched
+from tutelage.distill.candidate_matching import BACKGROUND_LOGIT, match_candidates
 from tutelage.structures import Predictions, Targets
 
 OURS = torch.tensor(
@@ -47,14 +47,14 @@ ONE = teacher(
 
 
 def test_candidates_take_over_what_they_answer_for() -> None:
-    found = matched(student(), ONE, answers)
+    found = match_candidates(student(), ONE, answers)
     assert found.objectness is not None
     seen = found.objectness.sigmoid()
     torch.testing.assert_close(seen[0, :2], torch.tensor([0.8, 0.8]))
     torch.testing.assert_close(found.xyxy[0, 1], torch.tensor([0.0, 0, 10, 10]))
     given = found.logits[0, 0].sigmoid()  # classes, given an object
     torch.testing.assert_close(given, torch.tensor([1 - 1e-4, 0.25, 0.0125]), atol=1e-5, rtol=0)
-    assert found.objectness[0, 2:].tolist() == [NOTHING, NOTHING]
+    assert found.objectness[0, 2:].tolist() == [BACKGROUND_LOGIT, BACKGROUND_LOGIT]
     torch.testing.assert_close(found.xyxy[0, 2:], OURS[0, 2:])  # no box to learn there
 
 
@@ -65,28 +65,28 @@ def test_the_student_is_asked_about_detections_as_if_they_were_drawn() -> None:
         asked.append(boxes)
         return torch.tensor([[-1, -1, -1, 0], [1, -1, -1, -1]])
 
-    found = matched(student(), ONE, one)
+    found = match_candidates(student(), ONE, one)
     [boxes] = asked
     assert boxes.image.tolist() == [0, 1]
     assert boxes.label.tolist() == [0, 1]
     assert boxes.xyxy.tolist() == [[0, 0, 10, 10], [70, 70, 95, 95]]
     assert found.objectness is not None
-    heard = found.objectness > NOTHING
+    heard = found.objectness > BACKGROUND_LOGIT
     assert heard.tolist() == [[False, False, False, True], [True, False, False, False]]
     torch.testing.assert_close(found.xyxy[0, 3], torch.tensor([0.0, 0, 10, 10]))
     torch.testing.assert_close(found.xyxy[1, 0], torch.tensor([70.0, 70, 95, 95]))
 
 
 def test_heads_without_objectness_compare_scores() -> None:
-    found = matched(student(objectness=False), ONE, answers)
+    found = match_candidates(student(objectness=False), ONE, answers)
     assert found.objectness is None
     torch.testing.assert_close(found.logits[0, 0].sigmoid(), torch.tensor([0.8, 0.2, 0.01]))
-    assert float(found.logits[0, 3].max()) == NOTHING
+    assert float(found.logits[0, 3].max()) == BACKGROUND_LOGIT
 
 
 def test_a_teacher_with_objectness_keeps_it() -> None:
     seen = torch.tensor([[2.0, -20.0], [3.0, -20.0]])
-    found = matched(student(), ONE._replace(objectness=seen), answers)
+    found = match_candidates(student(), ONE._replace(objectness=seen), answers)
     assert found.objectness is not None
     assert found.objectness[0, 0] == 2.0
     torch.testing.assert_close(found.logits[0, 0].sigmoid(), torch.tensor([0.8, 0.2, 0.01]))
@@ -94,7 +94,7 @@ def test_a_teacher_with_objectness_keeps_it() -> None:
 
 def test_of_duplicates_the_surest_speaks() -> None:
     twice = teacher([[[0, 0, 10, 10], [0, 0, 10, 10.5]]] * 2, [[[0.3, 0, 0], [0.7, 0, 0]]] * 2)
-    found = matched(student(), twice, answers)
+    found = match_candidates(student(), twice, answers)
     assert found.objectness is not None
     torch.testing.assert_close(found.objectness[:, 0].sigmoid(), torch.tensor([0.7, 0.7]))
 
@@ -102,13 +102,13 @@ def test_of_duplicates_the_surest_speaks() -> None:
 @pytest.mark.parametrize("odds", [0.0, 0.04])
 def test_a_teacher_that_sees_nothing_teaches_nothing_but_background(odds: float) -> None:
     silent = teacher([[[0, 0, 10, 10]]] * 2, [[[odds, odds, odds]]] * 2)
-    found = matched(student(), silent, answers)
+    found = match_candidates(student(), silent, answers)
     assert found.objectness is not None
-    assert (found.objectness == NOTHING).all()
+    assert (found.objectness == BACKGROUND_LOGIT).all()
     torch.testing.assert_close(found.xyxy, OURS)
 
 
 def test_nothing_carries_a_gradient() -> None:
-    found = matched(student(), ONE, answers)
+    found = match_candidates(student(), ONE, answers)
     assert not found.xyxy.requires_grad
     assert not found.logits.requires_grad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tutelage.distill import refuse_classes, shared_columns
+from tutelage.distill import class_mismatch, shared_columns
 from tutelage.errors import ConfigError
 
 
@@ -42,16 +42,16 @@ def test_a_map_of_classes_that_do_not_exist(given: dict[str, str], message: str,
 
 
 def test_the_refusal_shows_the_ways_out() -> None:
-    error = refuse_classes("logits", ["a", "b"], ["b", "c", "d"])
+    error = class_mismatch("logits", ["a", "b"], ["b", "c", "d"])
     assert error.what == (
         "Method 'logits' compares class scores, but the teacher knows 3 classes "
         "and the data 2; in common by name: b"
     )
     assert "distill.classes=by-name" in error.fix
-    assert "by-name" not in refuse_classes("logits", ["a"], ["b"]).fix
+    assert "by-name" not in class_mismatch("logits", ["a"], ["b"]).fix
 
 
 def test_a_teacher_that_names_no_classes_shares_features_only() -> None:
-    error = refuse_classes("bckd", ("a", "b"), ())
+    error = class_mismatch("bckd", ("a", "b"), ())
     assert "'bckd' compares class scores, but the teacher shares features only" in str(error)
     assert "feature method (fgd)" in error.fix

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.distill.describing import assert_described
 from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill.method import Method, Need
 from tutelage.distill.methods import METHODS
@@ -78,7 +79,7 @@ def test_gradient_reaches_student_and_own_parameters_but_no_teacher(
         assert feature.grad.isfinite().all()
         assert (feature.grad != 0).float().mean() > REACHED.get(name, 0.9)
     assert all(feature.grad is None for feature in teacher.features)
-    moving = method.moving()
+    moving = method.trained_parameters()
     for key, parameter in method.named_parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
@@ -88,12 +89,12 @@ def test_gradient_reaches_student_and_own_parameters_but_no_teacher(
 
 def test_still_names_own_parameters(name: str) -> None:
     keys = [key for key, _ in build(name).named_parameters()]
-    for ending in METHODS[name].still:
+    for ending in METHODS[name].untrained:
         assert sum(key.endswith(ending) for key in keys) == len(CHANNELS), ending
 
 
 def test_frozen_parameters_are_not_moving(name: str) -> None:
-    assert not build(name).requires_grad_(False).moving()
+    assert not build(name).requires_grad_(False).trained_parameters()
 
 
 def test_terms_without_boxes_keep_their_names(name: str) -> None:
@@ -211,7 +212,5 @@ def test_state_dict_round_trip(name: str) -> None:
 
 def test_describes_itself(name: str) -> None:
     kind = METHODS[name]
-    assert kind.paper
-    assert kind.needs in Need
-    assert kind.__doc__
-    assert "sum" in kind.__doc__ or "mean" in kind.__doc__
+    assert kind.needs == Need.FEATURES
+    assert_described(kind)

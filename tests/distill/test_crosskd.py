@@ -17,6 +17,7 @@ from tutelage.errors import ConfigError
 from tutelage.models.build import load as load_model
 from tutelage.structures import Knowledge
 from tutelage.teachers import NativeTeacher
+from tutelage.train.supervision import SupervisedBatch
 
 
 def test_golden() -> None:
@@ -65,14 +66,14 @@ def test_a_student_with_the_teacher_s_features_has_nothing_to_learn() -> None:
 
 
 def test_the_gradient_comes_through_the_head_and_leaves_it_alone() -> None:
-    task, panel = make_task("crosskd")
+    task, teachers = make_task("crosskd")
     batch = make_batch()
-    losses = task(batch, panel(batch.images)).distillation
+    losses = task(SupervisedBatch(batch, teachers(batch))).distillation
     assert set(losses) == {"crosskd/class", "crosskd/objectness", "crosskd/box"}
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.any() for p in task.methods.parameters())
     assert any(p.grad is not None and p.grad.any() for p in task.student.parameters())
-    assert all(t.grad is None for _, t in panel.state())
+    assert all(t.grad is None for _, t in teachers.state())
 
 
 def test_the_teacher_s_head_must_follow_from_the_taps() -> None:
@@ -102,11 +103,11 @@ def test_nothing_to_compare() -> None:
 
 @pytest.mark.parametrize("lacking", ["predictions", "head"])
 def test_a_teacher_without_a_head(lacking: str) -> None:
-    task, panel = make_task("crosskd")
+    task, teachers = make_task("crosskd")
     batch = make_batch()
-    known = panel(batch.images)[0]._replace(**{lacking: None})
+    known = teachers(batch)[0]._replace(**{lacking: None})
     with pytest.raises(ValueError, match=r"the teacher has no (predictions|head)"):
-        task(batch, [known])
+        task(SupervisedBatch(batch, [known]))
 
 
 def test_a_dead_channel_does_not_explode() -> None:

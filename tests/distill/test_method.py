@@ -99,9 +99,18 @@ def test_resized_brings_teacher_maps_to_the_students_grids() -> None:
     assert torch.equal(terms["correlation"], expected["correlation"])
 
 
+def test_maps_of_equal_grids_are_not_resized() -> None:
+    student, teacher = knowledge(2, (4, 7), 1), knowledge(2, (8, 7), 2)
+    for side in ("student", "teacher"):
+        inner = FGD(CHANNELS)
+        terms = Resized(inner, CHANNELS, side)(student, teacher, SOME_BOXES, SIZE)
+        expected = inner(student, teacher, SOME_BOXES, SIZE)
+        assert all(torch.equal(terms[name], value) for name, value in expected.items())
+
+
 def test_resized_is_what_it_wraps() -> None:
     method = Resized(FGD(CHANNELS), CHANNELS)
     assert method.needs is Need.FEATURES
     assert method.paper == FGD.paper
-    assert len(method.moving()) == len(FGD(CHANNELS).moving())
-    assert not any("mask.bias" in key for key in method.moving())
+    assert len(method.trained_parameters()) == len(FGD(CHANNELS).trained_parameters())
+    assert not any("mask.bias" in key for key in method.trained_parameters())

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.distill.describing import assert_described
 from tests.distill.fakes import CHANNELS, GRIDS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill.method import Method, Need, Resized
 from tutelage.distill.methods import METHODS
@@ -245,11 +246,10 @@ def test_equal_predictions_give_zero(name: str) -> None:
 @every
 def test_describes_itself(name: str) -> None:
     kind = type(build(name))
-    assert kind.paper
     maps = Need.FEATURES if name in MAPS else Need(0)
     classes = Need(0) if name == "sl2" else Need.CLASSES
     assert kind.needs == maps | classes | Need.PREDICTIONS
-    assert "sum" in (kind.__doc__ or "") or "mean" in (kind.__doc__ or "")
+    assert_described(kind)
 
 
 @every

@@ -63,7 +63,7 @@ def test_what_other_candidates_cannot_say(name: str, reason: str) -> None:
     other = teacher._replace(predictions=p._replace(level=torch.arange(150) // 75))
     with pytest.raises(ValueError, match=reason):
         method(answering(student), other, NO_BOXES, SIZE)
-    with pytest.raises(ValueError, match="nothing says which of them answer for a box"):
+    with pytest.raises(ValueError, match="the student cannot assign boxes to its own"):
         method(student, other, NO_BOXES, SIZE)
 
 

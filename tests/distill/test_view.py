@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tutelage.distill import View, best_teacher, teacher_selection
-from tutelage.distill.teacher_selection import only, worth_per_image
+from tutelage.distill import View, best_teacher_per_image, teacher_selection
+from tutelage.distill.teacher_selection import detection_quality, select_images
 from tutelage.structures import Knowledge, Predictions, Targets
 
 TARGETS = Targets(torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1]), torch.rand(3, 4))
@@ -42,7 +42,7 @@ def test_maps_and_classes_of_its_own_in_its_order() -> None:
 
 
 def test_the_head_is_given_its_maps_at_their_places() -> None:
-    seen = View(shared=(2, 0), columns=((0, 1, 2), (2, 1, 0))).of_teacher([known()])
+    seen = View(teacher_maps=(2, 0), columns=((0, 1, 2), (2, 1, 0))).of_teacher([known()])
     assert seen.head is not None
     found = seen.head((torch.ones(1), torch.ones(1)))
     assert found.logits[0, 0].tolist() == [1.0, 0.0, 1.0]
@@ -64,7 +64,7 @@ def test_a_student_is_asked_about_its_own_images_and_classes() -> None:
 
     student = known()._replace(answers=answers)
     seen = View(columns=((2, 0), (0, 1))).of_student(student)
-    left, _, _ = only(torch.tensor([1]), seen, known(), TARGETS)
+    left, _, _ = select_images(torch.tensor([1]), seen, known(), TARGETS)
     assert left.answers is not None
     told = left.answers(Targets(torch.tensor([0, 0]), torch.tensor([1, 0]), torch.rand(2, 4)))
     assert asked[0].image.tolist() == [1, 1]
@@ -74,7 +74,7 @@ def test_a_student_is_asked_about_its_own_images_and_classes() -> None:
 
 def test_only_some_images() -> None:
     knowledge = known()
-    student, teacher, targets = only(torch.tensor([1]), knowledge, knowledge, TARGETS)
+    student, teacher, targets = select_images(torch.tensor([1]), knowledge, knowledge, TARGETS)
     assert student.features[0].shape[0] == 1
     assert teacher.predictions is not None
     assert knowledge.predictions is not None
@@ -95,11 +95,11 @@ def test_an_image_is_left_to_the_teacher_that_finds_its_boxes() -> None:
 
     straight = [0, 1]
     good, bad = sees(box, off, 0), sees(off, box, 1)
-    assert best_teacher([good, bad], [straight] * 2, targets).tolist() == [0, 1, 0]
+    assert best_teacher_per_image([good, bad], [straight] * 2, targets).tolist() == [0, 1, 0]
     swapped = good._replace(logits=good.logits.flip(-1))
-    assert best_teacher([bad, swapped], [straight, [1, 0]], targets).tolist() == [1, 0, 0]
+    assert best_teacher_per_image([bad, swapped], [straight, [1, 0]], targets).tolist() == [1, 0, 0]
     ignorant = [straight, [-1, 1]]  # the second teacher does not know class 0
-    assert best_teacher([bad, swapped], ignorant, targets).tolist() == [0, 0, 0]
+    assert best_teacher_per_image([bad, swapped], ignorant, targets).tolist() == [0, 0, 0]
 
 
 def test_an_image_without_boxes_is_left_to_the_least_sure() -> None:
@@ -108,7 +108,7 @@ def test_an_image_without_boxes_is_left_to_the_least_sure() -> None:
     def sure(logit: float) -> Predictions:
         return Predictions(torch.rand(2, 3, 4), torch.full((2, 3, 1), logit), None, torch.zeros(3))
 
-    assert best_teacher([sure(0.0), sure(-3.0)], [[0], [0]], none).tolist() == [1, 1]
+    assert best_teacher_per_image([sure(0.0), sure(-3.0)], [[0], [0]], none).tolist() == [1, 1]
 
 
 def test_worth_of_one_class_is_objectness_and_many_boxes_are_looked_at_in_parts(
@@ -124,7 +124,7 @@ def test_worth_of_one_class_is_objectness_and_many_boxes_are_looked_at_in_parts(
     )
     boxes = seen.xyxy[torch.arange(2).repeat_interleave(5), torch.arange(5).repeat(2)]
     targets = Targets(torch.arange(2).repeat_interleave(5), torch.zeros(10).long(), boxes)
-    whole = worth_per_image(seen, [0], targets)
+    whole = detection_quality(seen, [0], targets)
     assert float(whole.max()) > 0.3
-    monkeypatch.setattr(teacher_selection, "BOXES", 3)
-    torch.testing.assert_close(worth_per_image(seen, [0], targets), whole)
+    monkeypatch.setattr(teacher_selection, "CHUNK_BOXES", 3)
+    torch.testing.assert_close(detection_quality(seen, [0], targets), whole)

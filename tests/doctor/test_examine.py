@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
+from tests.setup.parts import make_batch
 from tutelage.distill import METHODS
 from tutelage.doctor import examine as module
 from tutelage.doctor.advice import AdviceInput, suggestions
@@ -24,8 +24,8 @@ from tutelage.evaluation import Latency
 from tutelage.run.preflight import before_training as prepare
 from tutelage.setup.build import assemble
 from tutelage.structures import Knowledge, Tap
-from tutelage.teachers import clock
-from tutelage.teachers.clock import CachedTeachers
+from tutelage.teachers import Teachers, cached
+from tutelage.teachers.cached import CachedTeachers
 
 
 @pytest.fixture(autouse=True)
@@ -122,17 +122,13 @@ def test_several_teachers_are_examined_together(data, tmp_path):
 def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
     asked = []
 
-    class Seen:
-        def state(self):
-            return iter(())
+    def teacher(images, *, predictions):
+        asked.append(images)
+        return Knowledge((images,))
 
-        def __call__(self, images, _=None):
-            asked.append(images)
-            return (Knowledge((images,)),)
-
-    one, two = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
-    monkeypatch.setattr(clock, "KEPT", 800)
-    ask = CachedTeachers(Seen(), torch.device("cpu"))
+    one, two = (make_batch(images=1, size=8, seed=seed) for seed in range(2))
+    monkeypatch.setattr(cached, "CACHE_BYTES", 800)
+    ask = CachedTeachers(Teachers([teacher], [False]))
     assert ask(one)[0].features[0] is ask(one)[0].features[0]
     assert len(asked) == 1
     ask(two), ask(two)
@@ -237,12 +233,12 @@ def test_a_teacher_without_a_fitting_method_does_not_hide_the_others(data, tmp_p
 def test_a_fixed_weight_is_judged_as_it_will_be(data, tmp_path, monkeypatch):
     settled = {}
 
-    def measure(task, teacher, batches, shares, settle):
-        settled.update({name: settle(name, [0.2, 1.0, 0.5]) for name in shares})
-        return actual(task, teacher, batches, shares, settle=settle)
+    def measure(task, teacher, batches, shares, adjust_balance):
+        settled.update({name: adjust_balance(name, [0.2, 1.0, 0.5]) for name in shares})
+        return actual(task, teacher, batches, shares, adjust_balance=adjust_balance)
 
-    actual = module.measure
-    monkeypatch.setattr(module, "measure", measure)
+    actual = module.measure_weights
+    monkeypatch.setattr(module, "measure_weights", measure)
     methods = [{"name": "fgd", "weight": 3.0}, {"name": "cwd"}]
     distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": methods}
     list(examine(settings(data, tmp_path, distill=distill)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from tutelage.cli.error_messages import RunError, explain
+from tutelage.cli.error_messages import RunError, describe_error
 
 LONGEST = 8_000
 
@@ -33,7 +33,7 @@ def command(function: Callable[..., None], **options: Any) -> tuple[int, str]:
         code = end.exit_code
     except Exception as error:
         cause = error.__cause__ if isinstance(error, RunError) else error
-        problem = explain(cause or error)
+        problem = describe_error(cause or error)
         if problem.unforeseen or problem.exit_code not in (2, 3, 4, 5):
             raise
         code = problem.exit_code

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.config.schema import LossConfig
-from tutelage.losses import Criterion
+from tutelage.losses import AnchorCriterion
 from tutelage.structures import Targets
 
 ANCHORS = {
@@ -35,9 +35,9 @@ def criterion(
     classes: int = 3,
     scale_gains: bool = False,
     image_size: int = 128,
-    kind: type[Criterion] = Criterion,
+    kind: type[AnchorCriterion] = AnchorCriterion,
     **config: float,
-) -> Criterion:
+) -> AnchorCriterion:
     """Return the criterion of a named model."""
     table = ANCHORS[anchors]
     return kind(

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.losses.cases import criterion, random_raw, random_targets, targets_of
-from tests.losses.test_criterion import BOXES, SIZE, TERMS, assert_terms
-from tutelage.losses import AuxiliaryCriterion, Criterion, auxiliary
+from tests.losses.test_anchor_criterion import BOXES, SIZE, TERMS, assert_terms
+from tutelage.losses import AnchorCriterion, AuxiliaryCriterion, auxiliary
 from tutelage.losses.assigner import AROUND, NEAREST
 
 
-class Patient(Criterion):
+class Patient(AnchorCriterion):
     """The plain loss with the larger pool."""
 
     pool = 20

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import complete_box_iou_loss
 
-from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
+from tutelage.losses.boxes import centre_size, complete_iou, corners, decode_cell
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_complete_iou_equals_torchvision_in_value_and_gradient():
 @pytest.mark.parametrize("logit", [-200.0, -60.0, -10.0, 200.0])
 def test_complete_iou_is_finite_where_predicted_sizes_vanish(logit):
     logits = torch.full((1, 4), logit, requires_grad=True)
-    box = decode(logits, torch.tensor([[1.25, 1.625]]))
+    box = decode_cell(logits, torch.tensor([[1.25, 1.625]]))
     value = complete_iou(box, torch.tensor([[0.5, 0.5, 3.0, 2.0]]))
     value.sum().backward()
     assert value.isfinite().all()
@@ -61,7 +61,7 @@ def test_decode_spans_the_neighbouring_cells_and_four_anchors():
     anchor = torch.tensor([[2.0, 3.0]]).expand(3, 2)
     logits = torch.tensor([[-100.0], [0.0], [100.0]]).expand(3, 4)
     expected = [[-0.5, -0.5, 0, 0], [0.5, 0.5, 2, 3], [1.5, 1.5, 8, 12]]
-    torch.testing.assert_close(decode(logits, anchor), torch.tensor(expected))
+    torch.testing.assert_close(decode_cell(logits, anchor), torch.tensor(expected))
 
 
 def test_corners_and_centre_size_are_inverse():

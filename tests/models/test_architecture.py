@@ -163,9 +163,9 @@ def test_depth_and_width_are_scaled_as_published() -> None:
 
 def test_an_anchor_count_gives_placeholders() -> None:
     arch = read(changed(MENAGERIE, anchors=4))
-    assert [len(level) for level in arch.anchors] == [4, 4]
+    assert [len(level) for level in arch.head_options["anchors"]] == [4, 4]
     with torch.device("meta"):
-        assert build(changed(MENAGERIE, anchors=4), ["a", "b"]).anchors.shape == (2, 4, 2)
+        assert build(changed(MENAGERIE, anchors=4), ["a", "b"]).head.anchor_sizes.shape == (2, 4, 2)
 
 
 def test_family_and_levels_of_a_yaml() -> None:
@@ -174,8 +174,8 @@ def test_family_and_levels_of_a_yaml() -> None:
         told = build(changed(MENAGERIE, family="yolov5", levels={"p3": 9, "deep": 13}), ["a", "b"])
     assert (plain.family, plain.levels) == ("yolov7", {"p3": "17", "p4": "22"})
     assert (told.family, told.levels) == ("yolov5", {"p3": "9", "deep": "13"})
-    assert plain.detect.anchor_grid is not None
-    assert told.detect.anchor_grid is None
+    assert plain.head.anchor_grid is not None
+    assert told.head.anchor_grid is None
     assert told.tap(["deep"])[0].key == "13"
 
 

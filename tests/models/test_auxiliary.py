@@ -31,7 +31,7 @@ def test_lead_levels_come_first_and_evaluation_returns_them_alone(detector: Grap
     raw = detector.train()(IMAGES).raw
     shapes = [(2, 3, SIZE[0] // s, SIZE[1] // s, 7) for s in (8, 16, 32, 64)]
     assert [tuple(level.shape) for level in raw] == shapes * 2
-    head = detector.detect
+    head = detector.head
     assert isinstance(head, IAuxDetect)
     lead, rest = raw[:4], raw[4:]
     assert all(not torch.equal(a, b) for a, b in zip(lead, rest, strict=True))
@@ -67,7 +67,7 @@ def test_the_head_follows_from_the_lead_taps(detector: GraphDetector) -> None:
 
 def test_the_deploy_form_has_no_auxiliary_rows(detector: GraphDetector) -> None:
     deploy = detector.fused()
-    assert type(deploy.detect) is Detect
+    assert type(deploy.head) is Detect
     rows = tuple(f"model.{row}." for row in ROWS)
     assert not any(key.startswith(rows) or ".m2." in key for key in deploy.state_dict())
     with pytest.raises(ConfigError, match=r"layers 118, 121 of yolov7-w6@0\.125 are auxiliary"):

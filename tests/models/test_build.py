@@ -45,7 +45,8 @@ def trained() -> GraphDetector:
     detector = build("yolov7-tiny@0.25", ["WBC", "RBC", "Platelets"])
     with torch.no_grad():
         detector.train()(torch.rand(2, 3, 64, 64))  # BatchNorm moves
-    detector.set_anchors(detector.anchors * 1.25)  # and so do anchors
+    anchors = detector.head.anchor_sizes * 1.25  # and so do anchors
+    detector.load_training_state({"anchors": anchors.tolist()})
     return detector
 
 
@@ -135,7 +136,7 @@ def test_a_run_folder_and_its_file(trained: GraphDetector, best: Path) -> None:
         assert (detector.arch_name, detector.names) == (trained.arch_name, trained.names)
         assert all(p.requires_grad and not p.is_meta for p in detector.parameters())
         assert detector.training
-    assert torch.equal(load(best).anchors, trained.anchors)
+    assert torch.equal(load(best).head.anchor_sizes, trained.head.anchor_sizes)
 
 
 def test_weights_that_are_not_finite(trained: GraphDetector, tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_other_names(trained: GraphDetector, best: Path) -> None:
     fewer = load(best, names=["only"])
     assert fewer.layers[-1].channels == 3 * 6
     assert torch.equal(fewer.model[0].conv.weight, trained.model[0].conv.weight)
-    assert torch.equal(fewer.anchors, trained.anchors)
+    assert torch.equal(fewer.head.anchor_sizes, trained.head.anchor_sizes)
     assert fewer.arch["nc"] == 1
 
 
@@ -241,7 +242,7 @@ def test_weights_for_an_architecture(trained: GraphDetector, best: Path) -> None
         assert torch.equal(mine[key], others[key]) == ("anchor" not in key), key
     new = load("yolov7-tiny@0.25", weights=best.parent, names=["a", "b"])
     assert torch.equal(new.model[73].conv.weight, trained.model[73].conv.weight)
-    assert torch.equal(new.detect.ia[0].implicit, trained.detect.ia[0].implicit)
+    assert torch.equal(new.head.ia[0].implicit, trained.head.ia[0].implicit)
 
 
 def test_two_sets_of_weights(best: Path) -> None:

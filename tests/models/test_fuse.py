@@ -65,7 +65,7 @@ def test_it_is_the_deploy_form(detector: GraphDetector) -> None:
     kinds = {type(module) for module in deploy.modules()}
     assert nn.BatchNorm2d not in kinds
     assert RepConv not in kinds
-    assert type(deploy.detect) is Detect
+    assert type(deploy.head) is Detect
     assert not deploy.training
     assert not any(p.requires_grad for p in deploy.parameters())
     convolutions = [m for m in deploy.modules() if isinstance(m, nn.Conv2d)]
@@ -82,7 +82,7 @@ def test_it_keeps_what_is_known_of_the_detector(detector: GraphDetector) -> None
         assert getattr(deploy, name) == getattr(detector, name), name
     for row, (mine, own) in enumerate(zip(deploy.layers, detector.layers, strict=True)):
         assert mine == (own._replace(stride=0) if row in detector.auxiliary else own)
-    assert torch.equal(deploy.anchors, detector.anchors)
+    assert torch.equal(deploy.head.anchor_sizes, detector.head.anchor_sizes)
     assert deploy.tap(["p4"]) == detector.tap(["p4"])
 
 

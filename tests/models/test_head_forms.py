@@ -15,7 +15,7 @@ from tests.weights.publishing import publish
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build, load, load_weights
 from tutelage.models.catalog import named
-from tutelage.models.head_forms import fitted, head_of, plain_head
+from tutelage.models.head_forms import adapt_head, find_head, plain_head
 from tutelage.models.heads import Detect
 from tutelage.models.identify import identify
 from tutelage.models.weight_file import read_checkpoint
@@ -44,7 +44,7 @@ def save(state: dict[str, Tensor], path: Path, **beside: Any) -> Path:
 def deploy_state(detector: GraphDetector) -> dict[str, Tensor]:
     """Implicit vectors folded, BatchNorm and branches kept: what official deploy files hold."""
     plain = build(plain_head(detector.arch), detector.names)
-    load_all(plain, fitted(detector.state_dict(), plain.state_dict()))
+    load_all(plain, adapt_head(detector.state_dict(), plain.state_dict()))
     return dict(plain.state_dict())
 
 
@@ -58,7 +58,7 @@ def test_a_deploy_file_loads_into_the_deploy_graph(tmp_path: Path, arch: str) ->
     deploy = build(plain_head(trained.arch), trained.names)
     load_all(deploy, deploy_state(trained))
     restored = load(publish(deploy, tmp_path / "yolov7.pt", half=False))
-    assert type(restored.detect) is Detect
+    assert type(restored.head) is Detect
     assert restored.arch_name == trained.arch_name
     assert_same_outputs(restored, trained)
 
@@ -83,7 +83,7 @@ def test_a_training_file_fills_a_deploy_graph(tmp_path: Path) -> None:
     deploy = build(plain_head(trained.arch), trained.names)
     report = load_weights(deploy, path)
     assert report.skipped == ()
-    deploy.set_anchors(trained.anchors)
+    deploy.load_training_state({"anchors": (trained.head.anchor_sizes).tolist()})
     assert_same_outputs(deploy, trained)
 
 
@@ -111,7 +111,7 @@ def test_the_head_of_a_p6_graph_moves_by_its_auxiliary_rows() -> None:
         **six(9, "m", "m2", "ia", "im"),
     }
     deploy = six(7, "m")
-    fits = fitted(training, deploy)
+    fits = adapt_head(training, deploy)
     assert set(deploy) <= set(fits)
     x = torch.rand(1, 4, 3, 3)
     for level in (0, 1):
@@ -123,10 +123,10 @@ def test_the_head_of_a_p6_graph_moves_by_its_auxiliary_rows() -> None:
         wanted = part["im"] * torch.conv2d(x + part["ia"], part["m"], bias)
         weight, moved = (fits[f"model.7.m.{level}.{end}"] for end in ("weight", "bias"))
         torch.testing.assert_close(torch.conv2d(x, weight, moved), wanted)
-    back = fitted(deploy, training)
+    back = adapt_head(deploy, training)
     assert torch.equal(back["model.9.m.1.bias"], deploy["model.7.m.1.bias"])
     far = {key.replace("model.7", "model.6"): value for key, value in deploy.items()}
-    assert set(fitted(far, training)) == set(far)  # another graph, not another form
+    assert set(adapt_head(far, training)) == set(far)  # another graph, not another form
 
 
 def test_graphs_lose_what_only_training_needs() -> None:
@@ -136,8 +136,8 @@ def test_graphs_lose_what_only_training_needs() -> None:
     assert plain_head(arch)["head"] == [*body, [[0, 1], 1, "Detect", ["nc", "anchors"]]]
     assert plain_head(arch, drop=True)["head"][:-1] == body[:2]
     assert plain_head({**arch, "head": body}) == {**arch, "head": body}
-    assert head_of({"model.3.anchors": torch.ones(4, 3, 2)}) == (3, 4)
-    assert head_of({}) is None
+    assert find_head({"model.3.anchors": torch.ones(4, 3, 2)}) == (3, 4)
+    assert find_head({}) is None
 
 
 @pytest.mark.parametrize(

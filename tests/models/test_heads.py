@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tutelage.models.heads import Detect, Family, IDetect, decode, decode_rows
+from tutelage.models.heads import Detect, Family, IDetect
+from tutelage.models.heads.decode import decode, decode_rows
 
 ANCHORS = [[(10.0, 13.0), (16.0, 30.0)], [(100.0, 90.0), (150.0, 190.0)]]
 
@@ -45,7 +46,7 @@ def test_anchor_buffers() -> None:
     v7, v5 = head(), head(family="yolov5")
     expected = torch.tensor(ANCHORS)
     for each in (v7, v5):
-        assert torch.equal(each.pixels, expected)
+        assert torch.equal(each.anchor_sizes, expected)
         assert torch.equal(each.anchors[1], expected[1] / 16)
     assert v7.state_dict()["anchor_grid"].shape == (2, 1, 2, 1, 1, 2)
     assert "anchor_grid" not in v5.state_dict()
@@ -53,20 +54,22 @@ def test_anchor_buffers() -> None:
 
 @pytest.mark.parametrize("family", ["yolov7", "yolov5"])
 def test_levels_in_the_wrong_order_are_reversed(family: Family) -> None:
-    assert torch.equal(head(family=family, anchors=ANCHORS[::-1]).pixels, torch.tensor(ANCHORS))
+    assert torch.equal(
+        head(family=family, anchors=ANCHORS[::-1]).anchor_sizes, torch.tensor(ANCHORS)
+    )
     equal = [[(5.0, 5.0), (5.0, 5.0)]] * 2
-    assert torch.equal(head(family=family, anchors=equal).pixels, torch.tensor(equal))
+    assert torch.equal(head(family=family, anchors=equal).anchor_sizes, torch.tensor(equal))
 
 
 @pytest.mark.parametrize("family", ["yolov7", "yolov5"])
 def test_setting_anchors(family: Family) -> None:
     found = head(family=family)
     pixels = torch.tensor(ANCHORS) * 1.5
-    found.set_pixels(pixels)
-    assert torch.equal(found.pixels, pixels)
+    found.set_anchor_sizes(pixels)
+    assert torch.equal(found.anchor_sizes, pixels)
     assert torch.equal(found.anchors[0], pixels[0] / 8)
     with pytest.raises(ValueError, match=r"expected anchors of shape \(2, 2, 2\), got \(2, 3, 2\)"):
-        found.set_pixels(torch.ones(2, 3, 2))
+        found.set_anchor_sizes(torch.ones(2, 3, 2))
 
 
 def features(kind: torch.memory_format = torch.contiguous_format) -> list[Tensor]:
@@ -126,8 +129,8 @@ def test_the_deployed_head_is_plain_and_equal() -> None:
     ]
     for a, b in zip(found(*features()), plain(*features()), strict=True):
         torch.testing.assert_close(a, b)
-    plain.set_pixels(plain.pixels * 2)
-    assert torch.equal(found.pixels, torch.tensor(ANCHORS).double())  # nothing is shared
+    plain.set_anchor_sizes(plain.anchor_sizes * 2)
+    assert torch.equal(found.anchor_sizes, torch.tensor(ANCHORS).double())  # nothing is shared
 
 
 def test_channels_last_changes_nothing() -> None:

@@ -37,7 +37,7 @@ def foreign(detector: GraphDetector, **changes: Any) -> ForeignCheckpoint:
         "nc": len(detector.names),
         "hyp": {},
         "source": "model",
-        "head": type(detector.detect).__name__,
+        "head": type(detector.head).__name__,
         "note": "stripped",
     }
     return ForeignCheckpoint(**{**fields, **changes})
@@ -54,7 +54,7 @@ def assert_same_outputs(first: GraphDetector, second: GraphDetector) -> None:
         raw = zip(first.eval()(IMAGES).raw, second.eval()(IMAGES).raw, strict=True)
         for a, b in raw:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(first.anchors, second.anchors)
+    torch.testing.assert_close(first.head.anchor_sizes, second.head.anchor_sizes)
 
 
 def without(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -63,7 +63,7 @@ def without(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def test_yolov7_without_stored_pixel_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = filled("yolov7-tiny@0.25")
-    detector.set_anchors(detector.anchors * 1.5)
+    detector.load_training_state({"anchors": (detector.head.anchor_sizes * 1.5).tolist()})
     state = without(detector.state_dict(), "anchor_grid")
     restored = restore(read(monkeypatch, foreign(detector, state=state)))
     assert_same_outputs(restored, detector)
@@ -96,11 +96,11 @@ def test_a_folded_head_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> No
     plain["head"] = [*plain["head"][:-1], [[74, 75, 76], 1, "Detect", ["nc", "anchors"]]]
     deploy = filled(plain)
     restored = restore(read(monkeypatch, foreign(deploy, yaml=detector.arch)))
-    assert type(restored.detect) is Detect
+    assert type(restored.head) is Detect
     assert restored.family == "yolov7"
     assert_same_outputs(restored, deploy)
     kept = restore(read(monkeypatch, foreign(detector)))
-    assert type(kept.detect) is IDetect
+    assert type(kept.head) is IDetect
 
 
 @pytest.mark.parametrize("arch", ["yolov7@0.125", "yolov5n"])

@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from tests.run.small_runs import told
-from tests.setup.parts import make_task
+from tests.setup.parts import make_batch, make_task
 from tutelage.cli.demo import outcome_lines
 from tutelage.compare import side_by_side
 from tutelage.compare.side_by_side import starts
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.watch import DistillationEndMonitor
-from tutelage.teachers.clock import Clocked
 from tutelage.train.schedule import Schedule, WeightSchedule
 from tutelage.weights.store import load_header
 
@@ -22,8 +21,9 @@ def test_kd58_the_end_of_distillation_is_told(distilled):
 
 @pytest.mark.parametrize(("stop", "epoch"), [(None, None), (3, None), (2, 1)])
 def test_kd58_the_end_of_the_run_is_no_end_of_distillation(stop, epoch):
-    plan = Schedule(epochs=3, steps=4, batch=2, fades={"fgd": WeightSchedule(stop_epoch=stop)})
-    monitor = DistillationEndMonitor(plan, ["fgd"])
+    weights = {"fgd": WeightSchedule(stop_epoch=stop)}
+    schedule = Schedule(epochs=3, steps=4, batch=2, weight_schedules=weights)
+    monitor = DistillationEndMonitor(schedule, ["fgd"])
     ends = [e for e in range(3) if monitor.see(EpochDone(e, {}, 1.0, 0.01))]
     assert ends == ([] if epoch is None else [epoch])
 
@@ -38,15 +38,14 @@ def test_kd59_the_teachers_cost_is_logged_while_it_works(distilled):
 def test_kd59_time_is_per_step_and_memory_that_of_the_weights(monkeypatch):
     _, teacher = make_task()
     now = iter((0.0, 1.0, 5.0, 8.0))
-    monkeypatch.setattr("tutelage.teachers.clock.time.perf_counter", lambda: next(now))
-    clocked = Clocked(teacher, torch.device("cpu"))
-    images = torch.rand(1, 3, 64, 64)
-    assert clocked.take() == {}
-    first, _ = clocked(images), clocked(images)
-    assert torch.equal(first[0].features[0], teacher(images)[0].features[0])
+    monkeypatch.setattr("tutelage.teachers.timer.time.perf_counter", lambda: next(now))
+    timed, batch = teacher.timed(), make_batch(images=1)
+    assert timed.take_cost() == {}
+    first, _ = timed(batch), timed(batch)
+    assert torch.equal(first[0].features[0], teacher(batch)[0].features[0])
     size = sum(value.numel() * 4 for _, value in teacher.state()) / 2**30
-    assert clocked.take() == {"teacher_ms": 2000.0, "teacher_gib": round(size, 4)}
-    assert clocked.take() == {}
+    assert timed.take_cost() == {"teacher_ms": 2000.0, "teacher_gib": round(size, 4)}
+    assert timed.take_cost() == {}
 
 
 def test_kd60_a_comparison_says_how_both_started():

@@ -17,6 +17,7 @@ from tutelage.run.preflight.warnings import at_outset, dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import assemble, make_accelerator
 from tutelage.structures import Losses
+from tutelage.train.supervision import SupervisedBatch
 
 STEP = StepDone(0, 1, Losses({}, {}), 0.01, None)
 
@@ -96,6 +97,6 @@ def test_kd40_a_teacher_changes_no_precision(distilled, tmp_path, precision, tau
     seen = []
     parts.student.model[0].conv.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
     batch = next(iter(parts.loader)).floating()
-    losses = parts.task(batch, parts.guide(batch).knowledge if taught else None)
+    losses = parts.task(parts.guide(batch) if taught else SupervisedBatch(batch))
     assert bool(losses.distillation) == taught
     assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]

@@ -52,10 +52,10 @@ def test_kd45_a_sure_teacher_is_not_told():
 
 
 class Sure:
-    """A panel whose teacher is sure of its first candidate."""
+    """Teachers of which the only one is sure of its first candidate."""
 
-    def __init__(self, panel, call):
-        self.teachers, self._call = panel.teachers, call
+    def __init__(self, teachers, call):
+        self.teachers, self._call = teachers.teachers, call
 
-    def __call__(self, images):
-        return (self._call(images, predictions=True),)
+    def __call__(self, batch):
+        return (self._call(batch.images, predictions=True),)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.watch import RankMonitor

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from tests.pitfalls.test_numerics import outset
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.run.events import Evaluated
 from tutelage.run.monitors.watch import TeacherPassedMonitor
 from tutelage.structures import Predictions
@@ -48,14 +48,14 @@ def test_kd15_equal_in_what_is_shown_is_not_passed():
 def test_kd16_kd17_student_and_teacher_see_the_same_tensor():
     """Also behind a change of size: nothing is converted, read or augmented twice."""
     run = list(make_run(Schedule(epochs=1, steps=4, batch=2)))
-    task, inner, seen = run[1], run[2].panel, {"student": [], "teacher": []}
+    task, inner, seen = run[1], run[2].teachers, {"student": [], "teacher": []}
 
-    def panel(images, asked=None):
-        seen["teacher"].append(images)
-        return inner(images)
+    def teachers(batch, wanted):
+        seen["teacher"].append(batch.images)
+        return inner(batch)
 
     task.student.register_forward_pre_hook(lambda _, given: seen["student"].append(given[0]))
-    run[2].panel = panel
+    run[2].teachers = teachers
     list(fit(*run, resize=multi_scale(64, 32, seed=0)))
     assert len(seen["teacher"]) == 4
     pairs = zip(seen["student"], seen["teacher"], strict=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.distill.fakes import NO_BOXES, SIZE
 from tests.setup.parts import make_batch, make_task
-from tests.train.test_loop import make_run
+from tests.train.runs import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.watch import ConstantTermMonitor
@@ -17,6 +17,7 @@ from tutelage.run.observers import LossMeans
 from tutelage.structures import Knowledge, Losses
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
+from tutelage.train.supervision import SupervisedBatch
 
 BATCH = make_batch()
 
@@ -36,7 +37,7 @@ def test_kd01_wrappers_do_not_lose_the_taps():
     task, teacher = make_task()
     wrapped = Wrapper(Wrapper(task))
     assert all(name.startswith("module.module.") for name, _ in wrapped.named_parameters())
-    terms = wrapped(BATCH, teacher(BATCH.images)).distillation
+    terms = wrapped(SupervisedBatch(BATCH, teacher(BATCH))).distillation
     assert len(terms) == 4
     assert all(value > 0 for value in terms.values())
 
@@ -51,13 +52,13 @@ def test_kd02_the_first_step_has_every_term_of_every_method():
 def test_kd03_a_weight_adds_exactly_its_term():
     task, teacher = make_task()
     task.eval()
-    plan, known = Schedule(epochs=1, steps=1, batch=2), teacher(BATCH.images)
+    schedule, known = Schedule(epochs=1, steps=1, batch=2), teacher(BATCH)
     alone = SimpleNamespace(num_processes=1, gradient_accumulation_steps=1)
     totals = []
     for weight in (1.0, 2.0):
         task.weights["fgd"] = weight
-        losses = task(BATCH, known)
-        totals.append(plan.objective(losses, BATCH, alone, 0, 0))
+        losses = task(SupervisedBatch(BATCH, known))
+        totals.append(schedule.objective(losses, BATCH, alone, 0, 0))
     term = sum(losses.distillation.values()) / 2.0
     assert (totals[1] - totals[0]).item() == pytest.approx(term.item() * 2, rel=1e-4)  # 2 images
 
@@ -111,11 +112,11 @@ def test_kd07_a_map_that_is_only_wider_is_not_resized():
 def test_kd09_other_forward_passes_leave_nothing_behind():
     task, teacher = make_task()
     task.eval()
-    known = teacher(BATCH.images)
-    before = task(BATCH, known).distillation
+    known = teacher(BATCH)
+    before = task(SupervisedBatch(BATCH, known)).distillation
     assert len(before) == 4
     twin = copy.deepcopy(task.student)  # what an EMA is
     twin(torch.rand(1, 3, 96, 96), task.taps)
     task.student(torch.rand(1, 3, 96, 96), task.taps)  # what validation does
-    after = task(BATCH, known).distillation
+    after = task(SupervisedBatch(BATCH, known)).distillation
     assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses import AuxiliaryCriterion
 from tutelage.models.build import build, load
 from tutelage.run.events import EpochDone, Evaluated, Planned
-from tutelage.setup.build import make_criterion
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 from tutelage.weights.store import save_best
 
@@ -22,7 +22,7 @@ ARCH = "yolov7-w6@0.125"
 def make_task():
     torch.manual_seed(0)
     net = build(ARCH, NAMES)
-    return Task(net, make_criterion(Config(), net))
+    return Task(net, net.head.criterion(Config().loss, image_size=640))
 
 
 def test_a_few_steps_lower_the_loss_and_move_every_parameter():
@@ -31,7 +31,7 @@ def test_a_few_steps_lower_the_loss_and_move_every_parameter():
     before = [p.detach().clone() for p in task.parameters()]
     totals = []
     for _ in range(20):
-        loss = torch.stack(list(task(batch).detection.values())).sum()
+        loss = torch.stack(list(task(SupervisedBatch(batch)).detection.values())).sum()
         totals.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -47,8 +47,9 @@ def test_a_few_steps_lower_the_loss_and_move_every_parameter():
 
 
 def test_only_ota_teaches_auxiliary_levels():
-    with pytest.raises(ConfigError, match=f"{ARCH} has auxiliary levels, which only OTA"):
-        make_criterion(Config(loss={"assigner": "anchor"}), build(ARCH, NAMES))
+    config = Config(loss={"assigner": "anchor"}).loss
+    with pytest.raises(ConfigError, match="has auxiliary levels, which only OTA assigns"):
+        build(ARCH, NAMES).head.criterion(config, image_size=64)
 
 
 def test_a_run_of_a_p6_student_with_a_p5_teacher(tmp_path):
@@ -72,7 +73,7 @@ def test_a_run_of_a_p6_student_with_a_p5_teacher(tmp_path):
     assert last(events, EpochDone).losses["cwd/channel"] > 0
     assert last(events, Evaluated).scores["AP"] >= 0
     trained = load(last(events, Planned).folder)
-    assert trained.detect.m2[0].weight.shape == (21, 40, 1, 1)
+    assert trained.head.m2[0].weight.shape == (21, 40, 1, 1)
 
 
 def test_a_p6_teacher_of_a_p6_student(tmp_path):

@@ -88,7 +88,7 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
         used.append(means(batches))
         return WeightReading({"fgd": next(found)}, {"fgd": [1.0, 2.0]})
 
-    monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.setattr(module, "measure_weights", measure)
     monkeypatch.setattr(module, "IMAGES", 2 * parts.config.train.batch)
     readings = WeightMeasurements(parts)
     assert len(readings.batches) == SHOWN

@@ -75,7 +75,7 @@ def test_weights_alone_bring_their_architecture(data, tmp_path):
     assert "tensors (head is new: " in dict(last(events, Planned).rows)["student"]
     net = load(last(events, Finished).folder)
     assert net.arch_name == "yolov7-tiny@0.25"
-    assert torch.equal(net.anchors, load(CHECKPOINT).anchors)
+    assert torch.equal(net.head.anchor_sizes, load(CHECKPOINT).head.anchor_sizes)
 
 
 def test_frozen_rows_keep_their_weights_and_their_statistics_adapt(data, tmp_path):

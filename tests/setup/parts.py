@@ -4,8 +4,8 @@ import torch
 
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import Need, build_methods, pair
-from tutelage.losses.criterion import Criterion
-from tutelage.models.build import load
+from tutelage.models.build import build, load
+from tutelage.setup.distillation import bind_methods, load_teachers
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Teachers
 from tutelage.train.task import Task
@@ -16,22 +16,21 @@ NAMES = ("a", "b", "c")
 def make_task(
     method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options
 ):
-    """Return a distilled task and its panel of one teacher, at random weights."""
+    """Return a distilled task and its teachers (one), at random weights."""
     torch.manual_seed(seed)
     net, big = load(student, names=NAMES), load(teacher, names=NAMES)
     pairs = pair(net, big)
     methods = build_methods([MethodConfig(name=method, **options)], [pairs.channels])
-    criterion = Criterion(
-        anchors=net.anchors,
-        strides=net.strides,
-        classes=3,
-        config=LossConfig(),
-        assigner="ota",
-        image_size=64,
-    )
+    criterion = net.head.criterion(LossConfig(), image_size=64)
     task = Task(net, criterion, methods, None, [tap.key for tap in pairs.student])
     needed = any(Need.PREDICTIONS in one.needs for one in methods.values())
     return task, Teachers([NativeTeacher(big, [tap.key for tap in pairs.teacher])], [needed])
+
+
+def make_setup(config, names):
+    """Return the setup of a distillation for a student of ``names`` at random weights."""
+    teachers = load_teachers(config, torch.device("cpu"))
+    return bind_methods(config, build("yolov7-tiny@0.125", names), teachers)
 
 
 def make_batch(images=2, size=64, boxes=3, seed=0):

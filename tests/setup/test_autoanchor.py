@@ -12,7 +12,7 @@ from tutelage.models.build import build, load
 from tutelage.run.events import Planned, StepDone
 from tutelage.run.run import run_training
 from tutelage.setup import autoanchor as module
-from tutelage.setup.autoanchor import settle_anchors
+from tutelage.setup.autoanchor import choose_anchors
 from tutelage.setup.student import make_student
 from tutelage.weights.store import load_header
 
@@ -33,39 +33,39 @@ def flat(tmp_path_factory):
     return str(make_dataset(tmp_path_factory.mktemp("flat"), labels))
 
 
-def settled(data, arch=ARCH, began=None, **changes):
+def settled(data, arch=ARCH, state=None, **changes):
     config = settings(data, ".", model={"arch": arch, **changes})
     student = build(arch, ["cat", "dog"])
     index, _ = open_splits(data, "train", "val")
-    return student, settle_anchors(student, index, config, began)
+    return student, choose_anchors(student, index, config, state)
 
 
 def test_anchors_that_reach_the_boxes_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "search", None)
     student, words = settled(make_data(tmp_path))
     assert words == "best possible recall 1.000, kept"
-    assert torch.equal(student.anchors, build(ARCH, ["a"]).anchors)
+    assert torch.equal(student.head.anchor_sizes, build(ARCH, ["a"]).head.anchor_sizes)
 
 
 @pytest.mark.parametrize("arch", [ARCH, "yolov5n", "yolov7-w6@0.125"])
 def test_anchors_that_do_not_are_replaced(flat, arch):
     student, words = settled(flat, arch)
     assert words == "best possible recall 0.000, 1.000 with anchors found for these boxes"
-    pixels = student.anchors
+    pixels = student.head.anchor_sizes
     areas = pixels.prod(-1).flatten()
-    assert pixels.shape == build(arch, ["a"]).anchors.shape
+    assert pixels.shape == build(arch, ["a"]).head.anchor_sizes.shape
     assert torch.equal(areas, areas.sort().values)  # small ones where the stride is small
-    assert torch.equal(pixels, settled(flat, arch)[0].anchors)
+    assert torch.equal(pixels, settled(flat, arch)[0].head.anchor_sizes)
     strides = torch.tensor(student.strides)[:, None, None]
-    torch.testing.assert_close(student.detect.anchors * strides, pixels)
+    torch.testing.assert_close(student.head.anchors * strides, pixels)
     rebuilt = build(student.arch, ["x"])
-    torch.testing.assert_close(rebuilt.anchors, pixels)
+    torch.testing.assert_close(rebuilt.head.anchor_sizes, pixels)
 
 
 def test_it_can_be_switched_off(flat):
     student, words = settled(flat, autoanchor=False)
     assert words == "best possible recall 0.000, kept (model.autoanchor is off)"
-    assert torch.equal(student.anchors, build(ARCH, ["a"]).anchors)
+    assert torch.equal(student.head.anchor_sizes, build(ARCH, ["a"]).head.anchor_sizes)
 
 
 def test_worse_anchors_are_not_taken(flat, monkeypatch):
@@ -74,16 +74,16 @@ def test_worse_anchors_are_not_taken(flat, monkeypatch):
     assert words.endswith("kept: no better ones were found")
     monkeypatch.setattr(module, "search", lambda *_: None)
     assert settled(flat)[1] == words
-    assert torch.equal(student.anchors, build(ARCH, ["a"]).anchors)
+    assert torch.equal(student.head.anchor_sizes, build(ARCH, ["a"]).head.anchor_sizes)
 
 
-@pytest.mark.parametrize("began", [(), [[[1.0, 2.0]] * 3] * 3], ids=["not told", "told"])
-def test_a_resumed_run_keeps_its_own(flat, monkeypatch, began):
+@pytest.mark.parametrize("stored", [(), [[[1.0, 2.0]] * 3] * 3], ids=["not stored", "stored"])
+def test_a_resumed_run_keeps_its_own(flat, monkeypatch, stored):
     monkeypatch.setattr(module, "search", None)
-    student, words = settled(flat, began=began)
+    student, words = settled(flat, state={"anchors": stored} if stored else {})
     assert words.endswith("as the run began")
-    expected = torch.tensor(began) if began else build(ARCH, ["a"]).anchors
-    assert torch.equal(student.anchors, expected)
+    expected = torch.tensor(stored) if stored else build(ARCH, ["a"]).head.anchor_sizes
+    assert torch.equal(student.head.anchor_sizes, expected)
 
 
 def test_a_run_stores_its_anchors_and_goes_on_with_them(flat, tmp_path, monkeypatch):
@@ -97,20 +97,20 @@ def test_a_run_stores_its_anchors_and_goes_on_with_them(flat, tmp_path, monkeypa
     assert "with anchors found" in dict(last(whole, Planned).rows)["anchors"]
     monkeypatch.setattr(module, "search", None)
     seen = []
-    made = module.settle_anchors
+    made = module.choose_anchors
 
     def watched(student, *args):
         words = made(student, *args)
-        seen.append(student.anchors.clone())
+        seen.append(student.head.anchor_sizes.clone())
         return words
 
-    monkeypatch.setattr("tutelage.setup.build.settle_anchors", watched)
+    monkeypatch.setattr("tutelage.setup.build.choose_anchors", watched)
     plan = dict(last(run(config, resume=folder), Planned).rows)
     assert plan["anchors"] == "best possible recall 1.000, as the run began"
-    own = load(folder).anchors
-    assert not torch.allclose(own, build(ARCH, ["a"]).anchors)
+    own = load(folder).head.anchor_sizes
+    assert not torch.allclose(own, build(ARCH, ["a"]).head.anchor_sizes)
     torch.testing.assert_close(own, seen[0])
     header = load_header(f"{folder}/best.safetensors")
     torch.testing.assert_close(torch.tensor(header["arch"]["anchors"]).view(3, 3, 2), own)
     again, _ = make_student(Config(model={"weights": folder}), ("x",))  # other classes
-    torch.testing.assert_close(again.anchors, own)
+    torch.testing.assert_close(again.head.anchor_sizes, own)

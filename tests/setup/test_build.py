@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
 from tutelage.setup import build as module
 from tutelage.setup import cpu_threads as cores
-from tutelage.setup.build import assemble, make_criterion
+from tutelage.setup.build import assemble
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import make_student
 from tutelage.weights.store import load_header, save_best
@@ -103,14 +103,14 @@ def test_a_file_that_is_not_there_is_told_with_its_setting(setting, tmp_path, mo
 def test_an_architecture_with_weights_keeps_its_own_anchors(tmp_path):
     path = make_teacher(tmp_path / "w.safetensors")
     trained = load(path)
-    trained.set_anchors(trained.anchors * 1.25)
+    trained.load_training_state({"anchors": (trained.head.anchor_sizes * 1.25).tolist()})
     save_best(path, trained.state_dict(), load_header(path))
     alone, words = make_student(Config(model={"weights": path}), ("cat", "dog"))
-    assert torch.equal(alone.anchors, trained.anchors)
+    assert torch.equal(alone.head.anchor_sizes, trained.head.anchor_sizes)
     assert words.endswith("tensors")  # the head fits too
     both, words = make_student(Config(model={"weights": path, "arch": "yolov7-tiny@0.25"}), ("x",))
     assert "head is new: 2 → 1 classes" in words
-    assert torch.equal(both.anchors, build("yolov7-tiny@0.25", ["x"]).anchors)
+    assert torch.equal(both.head.anchor_sizes, build("yolov7-tiny@0.25", ["x"]).head.anchor_sizes)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_architecture_with_weights_keeps_its_own_anchors(tmp_path):
 )
 def test_who_assigns(arch, setting, assigner):
     config = Config(loss={"assigner": setting})
-    assert make_criterion(config, build(arch, ["a"])).assigner == assigner
+    assert build(arch, ["a"]).head.criterion(config.loss, image_size=64).assigner == assigner
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,14 @@ def test_the_image_must_fit_the_teacher_too(tmp_path, monkeypatch):
         train={"image_size": 96},
         distill={"teacher": str(CHECKPOINT)},
     )
-    teach = module.teach
+    load = module.load_teachers
 
     def coarse(*args, **options):
-        teaching = teach(*args, **options)
-        teaching.panel.teachers[0].stride = 64
-        return teaching
+        teachers = load(*args, **options)
+        teachers[0].stride = 64
+        return teachers
 
-    monkeypatch.setattr(module, "teach", coarse)
+    monkeypatch.setattr(module, "load_teachers", coarse)
     with pytest.raises(ConfigError, match="--img-size 96 must be a multiple of 64"):
         assemble(config)
 

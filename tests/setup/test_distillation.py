@@ -7,17 +7,16 @@ import torch
 
 from tests.data.write_dataset import NAMES
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings, told
+from tests.setup.parts import make_setup
 from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError
-from tutelage.models.build import build
 from tutelage.models.weight_file import weight_file
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight import before_training as prepare_module
 from tutelage.run.preflight.before_training import prepare
 from tutelage.run.preflight.teacher_scores import class_map, sample, worth
 from tutelage.setup.build import assemble
-from tutelage.setup.distillation import teach
 from tutelage.train.schedule import Position
 
 CPU = torch.device("cpu")
@@ -34,7 +33,7 @@ def taught(data, tmp_path, names, *, accept=False):
     path = make_teacher(tmp_path / "teacher.safetensors", names)
     config = settings(data, tmp_path, distill={"teacher": path, "accept_teacher": accept})
     index = open_dataset(data, "val")
-    return teach(config.distill, build("yolov7-tiny@0.125", index.names), CPU), index, config
+    return make_setup(config.distill, index.names), index, config
 
 
 def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path):
@@ -119,7 +118,7 @@ def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp
     config = DistillConfig.model_validate(
         {"teacher": make_teacher(tmp_path / "t.safetensors"), "methods": methods, "ratio": ratio}
     )
-    teaching = teach(config, build("yolov7-tiny@0.125", NAMES), CPU)
+    teaching = make_setup(config, NAMES)
     assert teaching.shares == shares
 
 

@@ -8,10 +8,9 @@ import torch
 
 from tests.data.write_dataset import NAMES, make_scenes
 from tests.run.small_runs import last, make_data, make_teacher, run, settings, told
+from tests.setup.parts import make_setup
 from tutelage.errors import ConfigError
-from tutelage.models.build import build
 from tutelage.run.events import Finished, Planned, StepDone
-from tutelage.setup.distillation import teach
 
 CPU = torch.device("cpu")
 
@@ -43,7 +42,7 @@ def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     found = [set(event.losses.distillation) for event in steps(events)]
     fgd = {name for name in found[0] if name.startswith("fgd/")}
     assert fgd
-    assert found[-1] == found[0] - fgd | {"off"}
+    assert found[-1] == found[0] - fgd
     plan = dict(last(events, Planned).rows)
     assert "fgd × 0.5 · constant, stops at epoch 1" in plan["methods"]
     rows = [text for _, text in last(events, Planned).rows]
@@ -63,7 +62,7 @@ def test_two_teachers(data, tmp_path, combine):
         if combine == "average":
             assert names == first | second
         else:  # each image is left to one of them
-            assert names - {"off"} in (first, second, first | second)
+            assert names in (first, second, first | second)
     folder = Path(last(events, Finished).folder)
     record = json.loads((folder / "teacher.json").read_text())
     assert [one["source"] for one in record["teachers"]] == list(paths)
@@ -76,7 +75,7 @@ def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
     two = make_teacher(tmp_path / "b.safetensors", [NAMES[0]])
     methods = [{"name": "bckd"}, {"name": "fgd"}]
     given = config(data, tmp_path, (one, two), methods=methods, classes="by-name")
-    teaching = teach(given.distill, build("yolov7-tiny@0.125", NAMES), CPU)
+    teaching = make_setup(given.distill, NAMES)
     assert teaching.views["bckd@1"].columns == ((1,), (0,))
     assert teaching.views["bckd@2"].columns == ((0,), (0,))
     assert teaching.views["fgd@1"].columns is None
@@ -86,14 +85,13 @@ def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
 
 def test_other_classes_are_refused_until_they_are_mapped(data, tmp_path):
     path = make_teacher(tmp_path / "t.safetensors", ["cow", NAMES[1]])
-    student = build("yolov7-tiny@0.125", NAMES)
     given = config(data, tmp_path, path, methods=[{"name": "bckd"}])
     with pytest.raises(ConfigError, match=f"in common by name: {NAMES[1]}"):
-        teach(given.distill, student, CPU)
+        make_setup(given.distill, NAMES)
     mapped = config(data, tmp_path, path, methods=[{"name": "bckd"}], classes={NAMES[0]: "cow"})
-    assert teach(mapped.distill, student, CPU).views["bckd"].columns == ((0,), (0,))
+    assert make_setup(mapped.distill, NAMES).views["bckd"].columns == ((0,), (0,))
     free = config(data, tmp_path, path, methods=[{"name": "fgd"}, {"name": "crosskd"}])
-    assert len(teach(free.distill, student, CPU).methods) == 2
+    assert len(make_setup(free.distill, NAMES).methods) == 2
 
 
 @pytest.mark.parametrize("score", [0.3, 1.0])
@@ -155,12 +153,11 @@ def test_pseudo_boxes_need_common_classes(data, tmp_path):
     with pytest.raises(ConfigError, match="can draw no pseudo-boxes"):
         run(config(data, tmp_path, path, **more))
     mapped = config(data, tmp_path, path, classes="by-name", **more)
-    assert teach(mapped.distill, build("yolov7-tiny@0.125", NAMES), CPU).columns == ((-1, 1),)
+    assert make_setup(mapped.distill, NAMES).columns == ((-1, 1),)
 
 
 def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_path):
     paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
-    student = build("yolov7-tiny@0.125", NAMES)
 
     def teaching(combine):
         methods = [
@@ -170,7 +167,7 @@ def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_pa
             {"name": "logits", "teacher": 1},
         ]
         given = config(data, tmp_path, paths, methods=methods, combine=combine, ratio=6.0)
-        return teach(given.distill, student, CPU)
+        return make_setup(given.distill, NAMES)
 
     average, pick = teaching("average"), teaching("pick")
     fixed = ("fgd@1", "fgd@2", "pkd@2")

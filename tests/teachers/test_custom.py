@@ -139,6 +139,6 @@ def test_memory_that_runs_out_is_no_fault_of_the_teacher():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     teacher = FeatureTeacher(nn.Conv2d(3, 4, 8, 8), {"p3": ""})
-    teacher._look = full
+    teacher._forward = full
     with pytest.raises(RuntimeError, match="allocate"):
         teacher(torch.rand(1, 3, 64, 64))

@@ -3,7 +3,14 @@ import torch
 
 from tests.setup.parts import make_batch, make_task
 from tutelage.errors import TrainingError
-from tutelage.train.gradient_ratio import FLOOR, GradientNorms, apply, balanced, measure
+from tutelage.train.gradient_ratio import (
+    FLOOR,
+    GradientNorms,
+    apply_weights,
+    balanced,
+    measure_weights,
+)
+from tutelage.train.supervision import SupervisedBatch
 
 BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 
@@ -11,10 +18,10 @@ BATCHES = [make_batch(images=2, seed=s) for s in range(3)]
 def test_the_weight_makes_the_gradient_ratio_what_was_asked():
     task, teacher = make_task()
     for _ in range(4):  # here each map is computed from the one before: readings come nearer
-        apply(task, measure(task, teacher, BATCHES[:1], {"fgd": 2.0}))
+        apply_weights(task, measure_weights(task, teacher, BATCHES[:1], {"fgd": 2.0}))
     batch = BATCHES[0]
     out = task.student.train()(batch.images, task.taps)
-    losses = task.losses(out, batch, teacher(batch.images))
+    losses = task.losses(out, SupervisedBatch(batch, teacher(batch)))
     norms = []
     for group in losses:
         grads = torch.autograd.grad(sum(group.values()), out.taps, retain_graph=True)
@@ -28,8 +35,8 @@ def test_the_weight_undoes_the_scale_of_a_method(scale):
     scaled = {name: value * scale for name, value in base.items()}
     one, teacher = make_task(**base)
     other, _ = make_task(**scaled)
-    a = measure(one, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
-    b = measure(other, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
+    a = measure_weights(one, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
+    b = measure_weights(other, teacher, BATCHES, {"fgd": 1.0}).weights["fgd"]
     assert a == pytest.approx(b * scale, rel=1e-4)
 
 
@@ -38,14 +45,14 @@ def test_the_weight_undoes_the_scale_of_a_method(scale):
 def test_the_scale_of_a_method_leaves_the_trained_student_unchanged(name, scale):
     trained = []
     for factor in (1.0, scale):
-        task, panel = make_task(name)
+        task, teachers = make_task(name)
         rescale(task.methods[name], factor)
-        apply(task, measure(task, panel, BATCHES, {name: 1.5}))
+        apply_weights(task, measure_weights(task, teachers, BATCHES, {name: 1.5}))
         optimizer = torch.optim.SGD(task.parameters(), lr=1e-4)  # large steps are chaotic
         task.train()
         for batch in BATCHES:
             optimizer.zero_grad()
-            losses = task(batch, panel(batch.images))
+            losses = task(SupervisedBatch(batch, teachers(batch)))
             sum(value for group in losses for value in group.values()).backward()
             optimizer.step()
         trained.append(torch.cat([p.detach().flatten() for p in task.student.parameters()]))
@@ -58,15 +65,15 @@ def test_the_scale_of_a_method_leaves_the_trained_student_unchanged(name, scale)
 def test_each_map_pulls_in_proportion_to_detection(name):
     task, teacher = make_task(name)
     batch = BATCHES[0]
-    reading = measure(task, teacher, [batch], {name: 2.0})
+    reading = measure_weights(task, teacher, [batch], {name: 2.0})
     assert max(reading.balance[name]) == 1
-    apply(task, reading)
+    apply_weights(task, reading)
     out = task.student.train()(batch.images, task.taps)
-    detection = sum(task.losses(out, batch, None).detection.values())
+    detection = sum(task.losses(out, SupervisedBatch(batch)).detection.values())
     wanted = torch.autograd.grad(detection, out.taps, retain_graph=True)
     leaves = tuple(tap.detach().requires_grad_() for tap in out.taps)
     student = task.knowledge(out._replace(taps=leaves), (64, 64))
-    terms = task.compared(name, student, teacher(batch.images), batch.targets, (64, 64))
+    terms = task.method_terms(name, student, SupervisedBatch(batch, teacher(batch)))
     found = torch.autograd.grad(sum(terms.values()), leaves)
     ratios = [
         float(torch.linalg.vector_norm(a) / b.norm()) for a, b in zip(found, wanted, strict=True)
@@ -93,7 +100,7 @@ def test_the_balance_follows_detection_and_switches_nothing_off(
 
 def test_methods_of_responses_have_no_balance():
     task, teacher = make_task("bckd")
-    assert measure(task, teacher, BATCHES[:1], {"bckd": 1.0}).balance == {}
+    assert measure_weights(task, teacher, BATCHES[:1], {"bckd": 1.0}).balance == {}
 
 
 def rescale(method, factor):
@@ -111,7 +118,7 @@ def test_measuring_changes_nothing():
     task.weights["fgd"] = 7.0
     before = {k: v.clone() for k, v in task.state_dict().items()}
     task.eval()
-    measure(task, teacher, BATCHES, {"fgd": 1.0})
+    measure_weights(task, teacher, BATCHES, {"fgd": 1.0})
     assert all(torch.equal(v, before[k]) for k, v in task.state_dict().items())
     assert all(p.grad is None for p in task.parameters())
     assert task.weights == {"fgd": 7.0}
@@ -120,16 +127,16 @@ def test_measuring_changes_nothing():
 
 def test_maps_of_frozen_rows_count_for_nothing():
     task, teacher = make_task()
-    whole = measure(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
+    whole = measure_weights(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
     for row in range(60):  # the first tap is 57
         task.student.model[row].requires_grad_(False)
-    part = measure(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
+    part = measure_weights(task, teacher, BATCHES[:1], {"fgd": 1.0}).ratios["fgd"]
     assert 0 < part[0] != whole[0]
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_a_method_without_a_gradient_gets_no_weight(value):
-    task, panel = make_task("pkd")
+    task, teachers = make_task("pkd")
     rescale(task.methods["pkd"], value)
     with pytest.raises(TrainingError, match="The weight of pkd cannot be measured"):
-        measure(task, panel, [make_batch()], {"pkd": 1.0})
+        measure_weights(task, teachers, [make_batch()], {"pkd": 1.0})

@@ -2,35 +2,21 @@ from itertools import islice, pairwise
 
 import pytest
 import torch
-from accelerate import Accelerator
-from torch.utils.data import DataLoader
 
 from tests.setup.parts import make_batch, make_task
+from tests.train.runs import make_run
 from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import fingerprint
-from tutelage.train.ema import make_ema
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.optimizer import make_optimizer
 from tutelage.train.schedule import Position, Schedule, WeightSchedule
-from tutelage.train.supervision import TeacherSupervision
-
-
-def make_run(plan, **task_options):
-    """Return the arguments of ``fit``: four fixed batches per epoch."""
-    task, panel = make_task(**task_options)
-    optimizer = make_optimizer(task, OptimConfig(lr=0.01))
-    batches = [make_batch(seed=s) for s in range(4)]
-    loader = DataLoader(batches, batch_size=1, collate_fn=lambda only: only[0])
-    accelerator = Accelerator(cpu=True)
-    ema = make_ema(task.student)
-    task, optimizer, loader = accelerator.prepare(task, optimizer, loader)
-    return accelerator, task, TeacherSupervision(panel, [[0, 1, 2]]), optimizer, ema, loader, plan
+from tutelage.train.supervision import SupervisedBatch
 
 
 def test_three_steps_change_student_and_connectors_but_not_the_teacher():
     run = make_run(Schedule(epochs=2, steps=4, batch=2, nominal_batch=2))
-    task, teacher = run[1], run[2].panel
+    task, teacher = run[1], run[2].teachers
     before = {n: p.detach().clone() for n, p in task.named_parameters()}
     held = fingerprint(teacher.state())
     events = list(islice(fit(*run), 3))
@@ -74,13 +60,17 @@ def test_accumulation_steps_every_other_batch():
 
 def test_kd_stops_and_the_teacher_rests():
     run = list(
-        make_run(Schedule(epochs=2, steps=4, batch=2, fades={"fgd": WeightSchedule(stop_epoch=1)}))
+        make_run(
+            Schedule(
+                epochs=2, steps=4, batch=2, weight_schedules={"fgd": WeightSchedule(stop_epoch=1)}
+            )
+        )
     )
-    calls, inner, panel = [], run[2], run[2].panel
-    inner.panel = lambda images, asked=None: calls.append(1) or panel(images, asked)
+    calls, inner, teachers = [], run[2], run[2].teachers
+    inner.teachers = lambda batch, wanted: calls.append(1) or teachers(batch, wanted)
     terms = [set(e.losses.distillation) for e in fit(*run) if isinstance(e, BatchDone)]
     assert len(calls) == 4
-    assert terms[4:] == [{"off"}] * 4
+    assert terms[4:] == [set()] * 4
 
 
 def test_the_run_repeats_bit_for_bit():
@@ -93,10 +83,10 @@ def test_the_run_repeats_bit_for_bit():
 
 
 def test_a_run_continues_within_an_epoch():
-    plan = Schedule(epochs=1, steps=4, batch=2, nominal_batch=4)
-    whole = make_run(plan)
+    schedule = Schedule(epochs=1, steps=4, batch=2, nominal_batch=4)
+    whole = make_run(schedule)
     list(fit(*whole))
-    parts = make_run(plan)
+    parts = make_run(schedule)
     list(islice(fit(*parts), 2))
     list(fit(*parts, at=Position(0, 2)))
     assert fingerprint(whole[1].state_dict().items()) == fingerprint(parts[1].state_dict().items())
@@ -133,7 +123,7 @@ def test_an_accumulated_step_is_the_sum_of_its_batches():
     task.train()
     for seed in range(2):
         batch = make_batch(seed=seed)
-        losses = task(batch, teacher(batch.images))
+        losses = task(SupervisedBatch(batch, teacher(batch)))
         (2 * sum(value for group in losses for value in group.values())).backward()
     torch.nn.utils.clip_grad_norm_(task.parameters(), 10.0)
     optimizer.step()

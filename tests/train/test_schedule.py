@@ -23,15 +23,15 @@ def optimizer():
 
 
 def test_cosine_is_on_time():
-    plan = Schedule(epochs=10, steps=5, batch=16, lrf=0.1)
-    assert [plan.lr_factor(e) for e in range(10)] == pytest.approx(COSINE, abs=1e-5)
+    schedule = Schedule(epochs=10, steps=5, batch=16, lrf=0.1)
+    assert [schedule.lr_factor(e) for e in range(10)] == pytest.approx(COSINE, abs=1e-5)
 
 
 def test_linear_reaches_lrf_at_the_end():
-    plan = Schedule(epochs=10, steps=5, batch=16, lrf=0.2, schedule="linear")
-    assert plan.lr_factor(0) == 1
-    assert plan.lr_factor(10) == pytest.approx(0.2)
-    assert plan.lr_factor(5) == pytest.approx(0.6)
+    schedule = Schedule(epochs=10, steps=5, batch=16, lrf=0.2, lr_shape="linear")
+    assert schedule.lr_factor(0) == 1
+    assert schedule.lr_factor(10) == pytest.approx(0.2)
+    assert schedule.lr_factor(5) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(
@@ -54,29 +54,29 @@ def test_nominal_batch_of_small_data():
 
 
 def test_warmup_raises_lr_and_momentum_and_accumulation():
-    plan = Schedule(epochs=10, steps=100, batch=16, nominal_batch=64, warmup_steps=100)
+    schedule = Schedule(epochs=10, steps=100, batch=16, nominal_batch=64, warmup_steps=100)
     o, a = optimizer(), accelerator()
-    plan.apply(o, a, 0, 0)
+    schedule.apply(o, a, 0, 0)
     weight, bias = o.param_groups
     assert (weight["lr"], bias["lr"], weight["momentum"]) == (0, 0.1, 0.8)
     assert a.gradient_accumulation_steps == 1
-    plan.apply(o, a, 0, 50)
+    schedule.apply(o, a, 0, 50)
     assert weight["lr"] == pytest.approx(0.005)
     assert bias["lr"] == pytest.approx(0.055)
     assert a.gradient_accumulation_steps == 2  # 1 + 0.5 · 3, rounded half to even
-    plan.apply(o, a, 1, 0)
-    assert weight["lr"] == pytest.approx(0.01 * plan.lr_factor(1))
+    schedule.apply(o, a, 1, 0)
+    assert weight["lr"] == pytest.approx(0.01 * schedule.lr_factor(1))
     assert bias["lr"] == pytest.approx(weight["lr"])
     assert weight["momentum"] == pytest.approx(0.937)
     assert a.gradient_accumulation_steps == 4
 
 
 def test_adam_has_betas_instead_of_momentum():
-    plan = Schedule(epochs=2, steps=2, batch=4, momentum=0.9)
+    schedule = Schedule(epochs=2, steps=2, batch=4, momentum=0.9)
     o = torch.optim.AdamW(
         [{"params": [torch.nn.Parameter(torch.zeros(1))], "kind": "weight", "initial_lr": 1.0}]
     )
-    plan.apply(o, accelerator(), 0, 0)
+    schedule.apply(o, accelerator(), 0, 0)
     assert o.param_groups[0]["betas"] == (0.9, 0.999)
     assert "momentum" not in o.param_groups[0]
 
@@ -89,36 +89,38 @@ def batch_of(images):
 
 
 def test_objective_is_the_reference_scale():
-    plan = Schedule(epochs=2, steps=2, batch=4)
+    schedule = Schedule(epochs=2, steps=2, batch=4)
     detection = {
         name: torch.tensor(value) for name, value in (("box", 1.0), ("obj", 2.0), ("cls", 3.0))
     }
     losses = Losses(detection, {"fgd/relation": torch.tensor(4.0)})
-    total = plan.objective(losses, batch_of(4), accelerator(accumulation=3, processes=2), 0, 0)
+    total = schedule.objective(losses, batch_of(4), accelerator(accumulation=3, processes=2), 0, 0)
     assert float(total) == (6 + 4) * 4 * 2 * 3
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_kd_decays_over_the_run_not_within_an_epoch(schedule):
-    plan = Schedule(epochs=5, steps=7, batch=4, fades={"a": WeightSchedule(schedule)})
-    values = [plan.kd("a", e, s) for e in range(5) for s in range(7)]
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_kd_decays_over_the_run_not_within_an_epoch(shape):
+    schedule = Schedule(epochs=5, steps=7, batch=4, weight_schedules={"a": WeightSchedule(shape)})
+    values = [schedule.kd_factor("a", e, s) for e in range(5) for s in range(7)]
     assert values == sorted(values, reverse=True)
     assert values[0] == 1
     assert values[-1] < 0.1
 
 
 def test_kd_rises_and_stops():
-    plan = Schedule(epochs=5, steps=10, batch=4, fades={"a": WeightSchedule("constant", 10, 3)})
-    assert plan.kd("a", 0, 0) == pytest.approx(0.1)
-    assert plan.kd("a", 1, 0) == plan.kd("a", 2, 9) == 1
-    assert plan.kd("a", 3, 0) == plan.kd("a", 4, 9) == 0
+    schedule = Schedule(
+        epochs=5, steps=10, batch=4, weight_schedules={"a": WeightSchedule("constant", 10, 3)}
+    )
+    assert schedule.kd_factor("a", 0, 0) == pytest.approx(0.1)
+    assert schedule.kd_factor("a", 1, 0) == schedule.kd_factor("a", 2, 9) == 1
+    assert schedule.kd_factor("a", 3, 0) == schedule.kd_factor("a", 4, 9) == 0
 
 
 def test_seeds_differ_by_step_and_repeat():
-    plan = Schedule(epochs=3, steps=4, batch=4, seed=5)
-    seeds = [plan.seed_at(e, s) for e in range(3) for s in range(4)]
+    schedule = Schedule(epochs=3, steps=4, batch=4, seed=5)
+    seeds = [schedule.seed_at(e, s) for e in range(3) for s in range(4)]
     assert len(set(seeds)) == 12
-    assert seeds == [plan.seed_at(e, s) for e in range(3) for s in range(4)]
+    assert seeds == [schedule.seed_at(e, s) for e in range(3) for s in range(4)]
 
 
 def test_decay_scale_follows_the_images_of_a_step():

@@ -6,7 +6,7 @@ import torch
 from tests.setup.parts import make_batch, make_task
 from tutelage.structures import Knowledge, Predictions
 from tutelage.teachers import Teachers
-from tutelage.train.supervision import TeacherSupervision, pseudo_boxes
+from tutelage.train.supervision import SupervisedBatch, TeacherSupervision, pseudo_boxes
 
 BOX, OTHER = [10.0, 10, 30, 30], [40.0, 40, 60, 60]
 
@@ -22,13 +22,13 @@ def sees(*candidates, objectness=None):
 ONE = sees([(BOX, [3.0, -3.0]), (BOX, [2.0, -3.0])], [(OTHER, [-3.0, 0.1]), (BOX, [-3.0, -3.0])])
 
 
-class FakePanel:
+class FakeTeachers:
     def __init__(self, *predictions):
         self.known, self.calls = predictions, 0
 
-    def __call__(self, images, asked=None):
+    def __call__(self, batch, wanted=None):
         self.calls += 1
-        maps = (torch.zeros(len(images), 1, 2, 2),)
+        maps = (torch.zeros(len(batch.ids), 1, 2, 2),)
         return tuple(Knowledge(maps, predictions) for predictions in self.known)
 
 
@@ -68,66 +68,73 @@ def batch():
     return made._replace(targets=targets, ids=torch.tensor([3, 8]))
 
 
+def supervise(score):
+    return TeacherSupervision(FakeTeachers(ONE), [[0, 1]], first_unlabelled=8, pseudo_label=score)
+
+
 def test_boxes_only_where_there_are_no_labels():
-    guide = TeacherSupervision(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=0.5)
-    taught = guide(batch())
-    assert taught.batch.targets.image.tolist() == [0, 1]
-    assert taught.batch.targets.xyxy[1].tolist() == OTHER
-    assert taught.detected is None
-    assert taught.knowledge is not None
+    supervision = supervise(0.5)
+    supervised = supervision(batch())
+    assert supervised.batch.targets.image.tolist() == [0, 1]
+    assert supervised.batch.targets.xyxy[1].tolist() == OTHER
+    assert supervised.labelled_count is None
+    assert supervised.knowledge is not None
 
 
 def test_without_pseudo_boxes_these_images_are_left_out_of_detection():
-    guide = TeacherSupervision(FakePanel(ONE), [[0, 1]], labelled=8, pseudo_label=1.0)
-    taught = guide(batch())
-    assert taught.detected == 1
-    assert taught.batch.targets.image.tolist() == [0]
-    task, panel = make_task()
+    supervision = supervise(1.0)
+    supervised = supervision(batch())
+    assert supervised.labelled_count == 1
+    assert supervised.batch.targets.image.tolist() == [0]
+    task, teachers = make_task()
+    task.eval()
     made = batch()
     first = made._replace(images=made.images[:1], ids=made.ids[:1])
-    task.eval()
-    whole, alone = task(made, panel(made.images), detected=1), task(first)
+    whole = task(SupervisedBatch(made, teachers(made), labelled_count=1))
+    alone = task(SupervisedBatch(first))
     for name, value in alone.detection.items():  # half: the objective multiplies by two images
         torch.testing.assert_close(whole.detection[name], value / 2)
 
 
 @pytest.mark.parametrize(("labelled", "calls"), [(None, 0), (8, 1)])
 def test_a_silent_teacher_is_asked_for_boxes_only(labelled, calls):
-    panel = FakePanel(ONE)
-    taught = TeacherSupervision(panel, [[0, 1]], labelled=labelled, pseudo_label=0.5)(batch(), [])
-    assert panel.calls == calls
-    assert taught.knowledge is None
+    teachers = FakeTeachers(ONE)
+    options = {"first_unlabelled": labelled, "pseudo_label": 0.5}
+    supervised = TeacherSupervision(teachers, [[0, 1]], **options)(batch(), [])
+    assert teachers.calls == calls
+    assert supervised.knowledge is None
 
 
 def test_each_image_is_left_to_one_teacher():
     blind = sees([(BOX, [-9.0, -9.0])], [(BOX, [-9.0, -9.0])])
-    guide = TeacherSupervision(FakePanel(ONE, blind), [[0, 1], [0, 1]], pick=True)
+    supervision = TeacherSupervision(FakeTeachers(ONE, blind), [[0, 1], [0, 1]], pick=True)
     empty = batch()._replace(targets=type(batch().targets)(*(f[:0] for f in batch().targets)))
-    assert guide(empty).chosen.tolist() == [1, 1]  # of images without boxes, the least sure
-    assert TeacherSupervision(FakePanel(ONE, blind), [[0, 1], [0, 1]])(empty).chosen is None
+    assert supervision(empty).teacher_of_image.tolist() == [1, 1]  # no boxes: the least sure one
+    supervision = TeacherSupervision(FakeTeachers(ONE, blind), [[0, 1], [0, 1]])
+    assert supervision(empty).teacher_of_image is None
 
 
 def test_teachers_to_which_nobody_listens_rest():
-    class Counting(FakePanel):
-        def __call__(self, images, asked=None):
-            self.asked = asked
-            return super().__call__(images)
+    class Counting(FakeTeachers):
+        def __call__(self, batch, wanted=None):
+            self.wanted = wanted
+            return super().__call__(batch)
 
-    panel = Counting(ONE, ONE)
-    listens = {"fgd@1": (0, False), "bckd@1": (0, True), "fgd@2": (1, False)}
-    guide = TeacherSupervision(panel, [[0, 1], [0, 1]], listens=listens)
-    guide(batch(), ["fgd@1", "bckd@1"])
-    assert panel.asked == {0: True}
-    guide(batch(), ["fgd@1", "fgd@2"])
-    assert panel.asked == {0: False, 1: False}
-    TeacherSupervision(panel, [[0, 1], [0, 1]], listens=listens, pick=True)(batch(), ["fgd@1"])
-    assert panel.asked is None  # all are compared
+    teachers = Counting(ONE, ONE)
+    needs = {"fgd@1": (0, False), "bckd@1": (0, True), "fgd@2": (1, False)}
+    supervision = TeacherSupervision(teachers, [[0, 1], [0, 1]], needs=needs)
+    supervision(batch(), ["fgd@1", "bckd@1"])
+    assert teachers.wanted == {0: True}
+    supervision(batch(), ["fgd@1", "fgd@2"])
+    assert teachers.wanted == {0: False, 1: False}
+    TeacherSupervision(teachers, [[0, 1], [0, 1]], needs=needs, pick=True)(batch(), ["fgd@1"])
+    assert teachers.wanted is None  # all are compared
 
 
 def test_a_resting_teacher_does_not_run():
     teacher = make_task()[1].teachers[0]
     both = Teachers([teacher, teacher], [False, True])
-    first, second = both(make_batch().images, {1: False})
+    first, second = both(make_batch(), {1: False})
     assert first.features == ()
     assert second.predictions is None
     assert len(second.features) == 3

@@ -2,9 +2,10 @@ import torch
 
 from tests.setup.parts import make_batch, make_task, storages
 from tutelage.distill import View, response
-from tutelage.distill.candidate_matching import NOTHING, matched
+from tutelage.distill.candidate_matching import BACKGROUND_LOGIT, match_candidates
 from tutelage.models import GraphDetector
 from tutelage.structures import Knowledge, Predictions
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 
@@ -22,11 +23,11 @@ def test_methods_are_inside_and_the_teacher_is_outside():
 def test_weights_scale_the_terms():
     task, teacher = make_task()
     batch = make_batch()
-    knowledge = teacher(batch.images)
+    supervised = SupervisedBatch(batch, teacher(batch))
     task.eval()
-    once = task(batch, knowledge).distillation
+    once = task(supervised).distillation
     task.weights["fgd"] = 3.0
-    thrice = task(batch, knowledge).distillation
+    thrice = task(supervised).distillation
     assert set(once) == {"fgd/foreground", "fgd/background", "fgd/attention", "fgd/relation"}
     for name, value in once.items():
         assert torch.allclose(3 * value, thrice[name])
@@ -34,9 +35,9 @@ def test_weights_scale_the_terms():
 
 def test_without_teacher_the_methods_stay_in_the_graph_with_zero_gradient():
     task, _ = make_task()
-    losses = task(make_batch())
-    assert losses.distillation["off"].item() == 0
-    sum([*losses.detection.values(), *losses.distillation.values()]).backward()
+    losses = task(SupervisedBatch(make_batch()))
+    assert losses.distillation == {}
+    sum(losses.detection.values()).backward()
     grads = [p.grad for p in task.methods.parameters()]
     assert all(g is not None and not g.any() for g in grads)
 
@@ -44,7 +45,7 @@ def test_without_teacher_the_methods_stay_in_the_graph_with_zero_gradient():
 def test_plain_task_has_no_distillation_terms():
     task, _ = make_task()
     plain = type(task)(task.student, task.criterion)
-    assert plain(make_batch()).distillation == {}
+    assert plain(SupervisedBatch(make_batch())).distillation == {}
 
 
 def drawn(batch):
@@ -63,8 +64,8 @@ def test_detections_of_another_head_go_where_the_loss_would_assign_drawn_boxes()
     batch = make_batch()
     out = task.student(batch.images)
     student = task.knowledge(out, (64, 64))
-    found = matched(student.predictions, drawn(batch), student.answers)
-    kept = found.objectness > NOTHING
+    found = match_candidates(student.predictions, drawn(batch), student.answers)
+    kept = found.objectness > BACKGROUND_LOGIT
     assert torch.equal(kept, task.criterion.answers(out.raw, batch.targets) >= 0)
     assert kept.any()
 
@@ -76,12 +77,15 @@ def test_detections_of_one_teacher_are_matched_once_for_all_methods(monkeypatch)
     methods["box"] = make_task("box")[0].methods["box"]
     task = Task(task.student, task.criterion, methods, None, task.taps, views)
     calls = []
-    monkeypatch.setattr(response, "matched", lambda *args: calls.append(args) or matched(*args))
+    monkeypatch.setattr(
+        response, "match_candidates", lambda *args: calls.append(args) or match_candidates(*args)
+    )
     batch = make_batch()
     known, out = (Knowledge((), drawn(batch)),), task.student(batch.images, task.taps)
-    together = task.losses(out, batch, known).distillation
+    supervised = SupervisedBatch(batch, known)
+    together = task.losses(out, supervised).distillation
     assert len(calls) == 2
     for name in methods:
         student = task.knowledge(out, (64, 64))
-        for term, value in task.compared(name, student, known, batch.targets, (64, 64)).items():
+        for term, value in task.method_terms(name, student, supervised).items():
             assert torch.equal(together[f"{name}/{term}"], value)

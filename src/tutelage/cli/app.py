@@ -87,7 +87,7 @@ def root(
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error becomes a message."""
-    sys.path.append(str(Path.cwd()))  # as for python -m: methods and teachers of your own
+    sys.path.append(str(Path.cwd()))  # as for python -m: custom methods and teachers
     try:
         legacy = translate(argv or ["--help"])
         command = typer.main.get_command(app)
@@ -96,9 +96,9 @@ def run(argv: Sequence[str]) -> int:
         )
         if sys.stdout is not None:  # closed by the shell: >&-
             sys.stdout.flush()
-        if code == Interrupted.exit_code:  # typer's answer to Ctrl-C
+        if code == Interrupted.exit_code:  # typer's exit code for Ctrl-C
             raise KeyboardInterrupt
-    except BrokenPipeError:  # the reader (head, less) has left; nothing more to say
+    except BrokenPipeError:  # the reader (head, less) has closed the pipe
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (the process ends with it)
         return 0
     except (Exception, KeyboardInterrupt) as error:
@@ -106,18 +106,18 @@ def run(argv: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _unraisable(problem: sys.UnraisableHookArgs) -> None:
-    """Pass on what goes wrong in clean-up, except loader workers that a signal to all has ended."""
-    if "DataLoader worker" not in str(problem.exc_value):
-        sys.__unraisablehook__(problem)
+def _unraisable(error: sys.UnraisableHookArgs) -> None:
+    """Report errors in clean-up, except those of loader workers that a signal has ended."""
+    if "DataLoader worker" not in str(error.exc_value):
+        sys.__unraisablehook__(error)
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
     sys.unraisablehook = _unraisable
-    # What is wrong with an image is told with its name; Pillow's own remarks have none.
+    # Errors of images are reported with their names; the warnings of Pillow have none.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    told = logging.getLogger("tutelage")  # how far a long reading of data is, and warnings
-    told.addHandler(logging.StreamHandler())
-    told.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    logger = logging.getLogger("tutelage")  # progress of reading data, and warnings
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     sys.exit(run(sys.argv[1:]))

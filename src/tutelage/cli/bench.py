@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
 
 
-class Runtime(StrEnum):
-    """What can run a model."""
+class RuntimeChoice(StrEnum):
+    """Values of ``--runtime``."""
 
     torch = "torch"
     onnx = "onnx"
@@ -31,7 +31,7 @@ def bench(
         typer.Argument(metavar="MODEL...", help="Run folders, weights, names, .onnx, .xml"),
     ],
     runtime: Annotated[
-        list[Runtime] | None,
+        list[RuntimeChoice] | None,
         typer.Option(
             "--runtime",
             help="Repeatable; checkpoints are exported for it [dim]\\[the file's][/]",
@@ -39,44 +39,14 @@ def bench(
         ),
     ] = None,
     device: o.Device = None,
-    img_size: o.Size = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size",
-            "--batch",
-            metavar="<n>",
-            min=1,
-            help="Images at a time",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 1,
-    repeats: Annotated[
-        int,
-        typer.Option(
-            "--repeats", metavar="<n>", min=1, help="Batches measured", rich_help_panel=o.HOW
-        ),
-    ] = 50,
+    img_size: o.InferenceSize = None,
+    batch_size: o.ImagesAtATime = 1,
+    repeats: Annotated[int, o.value("--repeats", "<n>", "Batches measured", o.HOW, min=1)] = 50,
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads",
-            metavar="<n>",
-            min=1,
-            help="On the CPU [dim]\\[its cores][/]",
-            rich_help_panel=o.HOW,
-        ),
+        o.value("--threads", "<n>", "On the CPU [dim]\\[its cores][/]", o.HOW, min=1),
     ] = None,
-    half: Annotated[
-        bool,
-        typer.Option(
-            "--half",
-            metavar="",
-            help="Half precision",
-            rich_help_panel=o.HOW,
-            show_default=False,
-        ),
-    ] = False,
+    half: Annotated[bool, o.switch("--half", "Half precision", o.HOW)] = False,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:

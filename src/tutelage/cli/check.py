@@ -6,6 +6,7 @@ import json as json_format
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import say
-from tutelage.cli.val import Split
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
     from tutelage.data.check import DataReport, SplitFinding
 
+SplitChoice = StrEnum("SplitChoice", ["train", "val", "test"])
 EXAMPLES = 3
 ORDER = ("error", "warning", "info")
 
@@ -30,7 +31,7 @@ def check(
         str, typer.Argument(metavar="DATA", help="Data yaml, COCO json, COCO or VOC folder, digits")
     ],
     split: Annotated[
-        list[Split] | None,
+        list[SplitChoice] | None,
         typer.Option("--split", "--task", help="Only these images (repeatable)"),
     ] = None,
     img_size: Annotated[
@@ -41,7 +42,7 @@ def check(
             "--imgsz",
             metavar="<px>",
             min=32,
-            help="At which boxes may be tiny",
+            help="Boxes are tiny at this size",
         ),
     ] = 640,
     fix: Annotated[
@@ -81,7 +82,7 @@ def check(
         atomic_write_text(html, atlas(report, image_size=img_size))
         written.append(f"wrote {html}")
     if json:
-        print(json_format.dumps(plain(report)))
+        print(json_format.dumps(report_values(report)))
     else:
         say(*report_lines(report), *written)
     if report.errors:
@@ -90,11 +91,12 @@ def check(
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what takes the progress of an examination, shown on a terminal until its end."""
+    """Yield a callback for the progress of an examination, shown on a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
-        *columns,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -110,7 +112,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def plain(report: DataReport) -> dict[str, object]:
+def report_values(report: DataReport) -> dict[str, object]:
     """Return a report as plain values."""
     return {
         "ok": not report.errors,
@@ -129,7 +131,7 @@ def plain(report: DataReport) -> dict[str, object]:
 
 
 def report_lines(report: DataReport) -> list[str]:
-    """Return a report as lines: what there is, the findings by severity, how many of each."""
+    """Return a report as lines: sizes, findings by severity, counts."""
     from tutelage.plain import printable
 
     indices = [opened.index for opened in report.splits]

@@ -87,7 +87,7 @@ def compare(
     hyp: o.Hyp = None,
     preset: o.Preset = None,
     single_cls: o.SingleClass = False,
-    teacher_weights: o.Teacher = None,
+    teacher_weights: o.TeacherWeights = None,
     method: Methods = None,
     ratio: Ratios = None,
     epochs_share: EpochsShare = None,

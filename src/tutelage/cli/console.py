@@ -1,7 +1,6 @@
-"""A run on the screen: plan, one live bar, a row per evaluation, the result.
+"""The displays of a run: plan, progress bar, a row per evaluation, the result.
 
-Three displays share one contract: ``show`` takes an event, ``close`` ends the display. Losses stay
-on their device until they are shown, at most four times a second.
+Losses stay on their device until they are shown, at most four times a second.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
         StepDone,
     )
 
-INTERVAL = 0.25  # seconds between two looks at the losses
-SHOWN = ("AP", "AP50", "AP75")
+INTERVAL = 0.25  # seconds between two reads of the losses
+SCORES = ("AP", "AP50", "AP75")
 BAR_WIDTH = 24
 
 
@@ -47,7 +46,7 @@ class Display(Protocol):
         """Show one event."""
 
     def close(self) -> None:
-        """End the display, also after an error."""
+        """End the display, after an error too."""
 
 
 def make_display(
@@ -57,8 +56,8 @@ def make_display(
 
     Args:
         as_json: One JSON object per line.
-        quiet: Show nothing, as all processes of torchrun but the first do.
-        stream: Where to (stdout if None); the live bar needs a terminal.
+        quiet: Show nothing; of several processes only the first shows anything.
+        stream: Output (None: stdout); the live bar needs a terminal.
     """
     output: TextIO = sys.stdout if stream is None else stream
     if os.environ.get("RANK", "0") != "0":
@@ -96,7 +95,7 @@ class JsonDisplay:
         self._stream, self._now, self._shown = stream, now, -math.inf
 
     def show(self, event: Event) -> None:
-        """Write the event; of the steps at most four a second."""
+        """Write the event; at most four steps a second."""
         from tutelage.run import events as e
 
         values: dict[str, Any] = event._asdict()
@@ -124,7 +123,7 @@ EVENT_NAMES = {
 
 
 class PlainDisplay:
-    """One line per epoch and no control characters: for files and pipes."""
+    """One line per epoch without control characters: for files and pipes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -132,7 +131,7 @@ class PlainDisplay:
         self._pending: EpochDone | None = None
 
     def show(self, event: Event) -> None:
-        """Write the event, if it is worth a line."""
+        """Write the event, except steps."""
         from tutelage.run import events as e
 
         match event:
@@ -153,7 +152,7 @@ class PlainDisplay:
                 self._flush()
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write the last epoch, if it was not evaluated."""
         self._flush()
 
     def _flush(self, evaluated: Evaluated | None = None) -> None:
@@ -164,13 +163,15 @@ class PlainDisplay:
         parts = [f"epoch {epoch + 1}/{self._epochs}"]
         if done is not None:
             parts += [
-                " ".join(f"{name} {loss(value)}" for name, value in summed(done.losses).items())
+                " ".join(
+                    f"{name} {loss(value)}" for name, value in combine_kd_terms(done.losses).items()
+                )
             ]
         if evaluated is not None:
             parts += [
                 " ".join(
                     f"{name} {score(evaluated.scores[name])}"
-                    for name in SHOWN
+                    for name in SCORES
                     if name in evaluated.scores
                 )
             ]
@@ -193,7 +194,7 @@ class LiveDisplay:
         self._live: Live | None = None
         self._plan: Planned | None = None
         self._shown = -math.inf
-        self._started: tuple[float, int] | None = None  # time and steps done at the first step
+        self._started: tuple[float, int] | None = None  # time and step of the first event
         self._done: EpochDone | None = None
         self._header = False
 
@@ -225,7 +226,7 @@ class LiveDisplay:
                     self._console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Take the live bar away."""
+        """Remove the live bar."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -262,11 +263,11 @@ class LiveDisplay:
 
     def _row(self, event: Evaluated) -> None:
         terms = (
-            summed(self._done.losses)
+            combine_kd_terms(self._done.losses)
             if self._done is not None and self._done.epoch == event.epoch
             else {}
         )
-        scores = [name for name in SHOWN if name in event.scores]
+        scores = [name for name in SCORES if name in event.scores]
         if not self._header:
             self._header = True
             self._console.print(
@@ -292,7 +293,7 @@ class LiveDisplay:
 
 
 def plan_lines(plan: Planned) -> list[str]:
-    """Return the plan: a headline, then one aligned line per row."""
+    """Return the plan as a headline and aligned rows."""
     from tutelage import __version__
 
     width = _label_width(plan)
@@ -300,7 +301,7 @@ def plan_lines(plan: Planned) -> list[str]:
 
 
 def finish_lines(event: Finished) -> list[str]:
-    """Return the result and what to do next."""
+    """Return the result and the next command."""
     took = duration(event.seconds)
     if "AP" not in event.best:
         return [f" done · {took} · {event.folder}"]
@@ -312,11 +313,11 @@ def finish_lines(event: Finished) -> list[str]:
     ]
 
 
-def summed(losses: Mapping[str, float]) -> dict[str, float]:
-    """Return the detection terms, and all distillation terms (``method/term``) as one ``kd``."""
+def combine_kd_terms(losses: Mapping[str, float]) -> dict[str, float]:
+    """Return the detection terms, and the sum of all distillation terms (``method/term``)."""
     terms = {name: value for name, value in losses.items() if "/" not in name}
-    taught = [value for name, value in losses.items() if "/" in name]
-    return {**terms, "kd": sum(taught)} if taught else terms
+    distillation = [value for name, value in losses.items() if "/" in name]
+    return {**terms, "kd": sum(distillation)} if distillation else terms
 
 
 def _label_width(plan: Planned) -> int:
@@ -324,12 +325,9 @@ def _label_width(plan: Planned) -> int:
 
 
 def _items(event: StepDone) -> dict[str, dict[str, float]]:
-    """Read the losses from their device, KD terms that are off left out."""
-    detection = {name: float(value) for name, value in event.losses.detection.items()}
-    taught = {
-        name: float(value) for name, value in event.losses.distillation.items() if "/" in name
-    }
-    return {"detection": detection, "distillation": taught}
+    """Read the losses from their device."""
+    groups = event.losses._asdict().items()
+    return {group: {name: float(v) for name, v in terms.items()} for group, terms in groups}
 
 
 def _bar(plan: Planned, event: StepDone, rate: float, left: float | None) -> Table:
@@ -347,9 +345,9 @@ def _bar(plan: Planned, event: StepDone, rate: float, left: float | None) -> Tab
 
 def _losses(event: StepDone) -> Text:
     groups = _items(event)
-    taught = groups["distillation"]
-    one = len({name.partition("/")[0] for name in taught}) == 1
-    named = {name.partition("/")[2] if one else name: value for name, value in taught.items()}
+    distillation = groups["distillation"]
+    one = len({name.partition("/")[0] for name in distillation}) == 1
+    named = {name.partition("/")[2] if one else name: value for name, value in distillation.items()}
     parts = [
         "  ".join(f"{name} {loss(value)}" for name, value in group.items())
         for group in (groups["detection"], named)

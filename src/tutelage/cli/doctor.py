@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def doctor(
     student: Annotated[
         str | None,
-        typer.Option(
+        o.value(
             "--student",
-            metavar="<model>",
-            help="Architecture, its yaml, or weights [dim]\\[yolov7-tiny][/]",
-            rich_help_panel=o.WHAT,
+            "<model>",
+            "Architecture, its yaml, or weights [dim]\\[yolov7-tiny][/]",
+            o.WHAT,
         ),
     ] = None,
     data: o.Data = None,
@@ -38,24 +38,11 @@ def doctor(
     single_cls: o.SingleClass = False,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(
-            "--teacher",
-            "--teacher-weights",
-            metavar="<model>",
-            help="Who is to teach (repeatable)",
-            rich_help_panel=o.KD,
-        ),
+        o.value("--teacher --teacher-weights", "<model>", "The teacher (repeatable)", o.KD),
     ] = None,
     method: o.Methods = None,
     all_methods: Annotated[
-        bool,
-        typer.Option(
-            "--all-methods",
-            help="Measure every method that fits",
-            rich_help_panel=o.KD,
-            metavar="",
-            show_default=False,
-        ),
+        bool, o.switch("--all-methods", "Measure every method that fits", o.KD)
     ] = False,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,
@@ -75,31 +62,29 @@ def doctor(
     from tutelage.models.catalog import is_named
     from tutelage.models.weight_file import SUFFIXES
 
-    named: dict[str, tuple[Any, str]] = {}
+    flags: dict[str, tuple[Any, str]] = {}
     if student is not None:
         path, yamls = Path(student), (".yaml", ".yml")
         file = path.exists() or path.name != student or path.suffix in SUFFIXES
-        arch = is_named(student) or path.suffix in yamls or not file
-        key = "model.arch" if arch else "model.weights"  # a mistyped name is one of the former
-        named[key] = (student, "flag --student")
+        arch = is_named(student) or path.suffix in yamls or not file  # a mistyped name, too
+        flags["model.arch" if arch else "model.weights"] = (student, "flag --student")
     if teacher:
-        who = teacher[0] if len(teacher) == 1 else teacher
-        named["distill.teacher"] = (who, "flag --teacher")
-    resolved, _ = resolve(given, named)
+        flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
+    resolved, _ = resolve(given, flags)
     from tutelage.doctor.examine import examine
 
     entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
-    found = list(entries if json else with_bar(entries))
+    report = list(entries if json else with_progress(entries))
     if json:
-        print(json_format.dumps(by_kind(found)))
+        print(json_format.dumps(by_kind(report)))
     else:
-        say(*report_lines(found))
-    if errors(found):
+        say(*report_lines(report))
+    if errors(report):
         raise typer.Exit(TeacherError.exit_code)
 
 
-def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """Pass entries on under a progress bar, which a terminal shows until the end."""
+def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Yield the entries of a report and show their progress on a terminal."""
     from tutelage.doctor.findings import STAGES, ExaminationStage
 
     console = Console(stderr=True)
@@ -117,73 +102,63 @@ def with_bar(entries: Iterator[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def errors(found: Sequence[Entry]) -> list[DoctorFinding]:
-    """Return what would keep a run from starting."""
+def errors(report: Sequence[Entry]) -> list[DoctorFinding]:
+    """Return the findings with which a run would not start."""
     from tutelage.doctor.findings import DoctorFinding
 
-    return [entry for entry in found if isinstance(entry, DoctorFinding) and entry.level == "error"]
+    return [
+        entry for entry in report if isinstance(entry, DoctorFinding) and entry.level == "error"
+    ]
 
 
-def by_kind(found: Sequence[Entry]) -> dict[str, Any]:
-    """Return everything that was found as plain values, by kind."""
+def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
+    """Return a report as plain values, by kind."""
+    from tutelage.doctor import findings as f
     from tutelage.doctor.advice import Suggestion
-    from tutelage.doctor.findings import (
-        DoctorFinding,
-        LayerPairReport,
-        MethodReport,
-        StepCost,
-        TeacherScores,
-    )
 
     def of(kind: type) -> list[dict[str, Any]]:
-        return [plain(entry) for entry in found if isinstance(entry, kind)]
+        return [plain(entry) for entry in report if isinstance(entry, kind)]
 
     return {
-        "ok": not errors(found),
-        "teachers": of(TeacherScores),
-        "levels": of(LayerPairReport),
-        "methods": of(MethodReport),
-        "cost_ms": next(iter(of(StepCost)), None),
-        "findings": of(DoctorFinding),
+        "ok": not errors(report),
+        "teachers": of(f.TeacherScores),
+        "levels": of(f.LayerPairReport),
+        "methods": of(f.MethodReport),
+        "cost_ms": next(iter(of(f.StepCost)), None),
+        "findings": of(f.DoctorFinding),
         "suggestions": of(Suggestion),
     }
 
 
-def report_lines(found: Sequence[Entry]) -> list[str]:
-    """Return what was found as lines: the teacher, the pairs, the methods, cost, advice."""
+def report_lines(report: Sequence[Entry]) -> list[str]:
+    """Return a report as lines: teacher, layer pairs, methods, cost, findings, advice."""
+    from tutelage.doctor import findings as f
     from tutelage.doctor.advice import Suggestion
-    from tutelage.doctor.findings import (
-        DoctorFinding,
-        LayerPairReport,
-        MethodReport,
-        StepCost,
-        TeacherScores,
-    )
 
-    levels = [entry for entry in found if isinstance(entry, LayerPairReport)]
-    methods = [entry for entry in found if isinstance(entry, MethodReport)]
+    levels = [entry for entry in report if isinstance(entry, f.LayerPairReport)]
+    methods = [entry for entry in report if isinstance(entry, f.MethodReport)]
+    findings = [entry for entry in report if isinstance(entry, f.DoctorFinding)]
     lines: list[str] = []
-    for entry in found:
-        if isinstance(entry, TeacherScores):
+    for entry in report:
+        if isinstance(entry, f.TeacherScores):
             value = f"AP {score(entry.scores['AP'])}" if entry.scores else "no common class"
             lines.append(f"teacher  {entry.source}: {value} on this val split")
     if levels:
         lines += ["", *columns(_pair_rows(levels), left=3)]
     if methods:
         lines += ["", *columns(_method_rows(levels, methods), left=1)]
-    for entry in found:
-        if isinstance(entry, StepCost):
-            more = f"the teacher adds {entry.teacher:.0f} ms"
-            lines += ["", f"a step of {entry.images} images takes {entry.plain:.0f} ms; {more}"]
-    told = [entry for entry in found if isinstance(entry, DoctorFinding)]
-    lines += [""] * bool(told)
-    for finding in told:
+    for entry in report:
+        if isinstance(entry, f.StepCost):
+            teacher = f"the teacher adds {entry.teacher:.0f} ms"
+            lines += ["", f"a step of {entry.images} images takes {entry.plain:.0f} ms; {teacher}"]
+    lines += [""] * bool(findings)
+    for finding in findings:
         mark = "" if finding.level == "info" else f"{finding.level}: "
         lines.append(f"{mark}{finding.text}")
         lines += [f"  {line}" for line in finding.fix.splitlines()]
-    lines += ["", "Wiring: every term reaches the student." if not errors(found) else
-              "A run would not start like this."]  # fmt: skip
-    for entry in found:
+    passed = "Wiring: every term reaches the student."
+    lines += ["", "A run would not start with these errors." if errors(report) else passed]
+    for entry in report:
         if isinstance(entry, Suggestion):
             lines += [f"try  {entry.setting}", f"     {entry.reason}"]
     return lines

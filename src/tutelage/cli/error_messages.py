@@ -1,4 +1,4 @@
-"""Exceptions to messages: what, where, fix. Never a traceback on the screen unless asked for."""
+"""Messages for exceptions: what, where, fix; a traceback only with ``--debug``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from typing import ClassVar, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from tutelage.cli.multi_process import others_tell
+from tutelage.cli.multi_process import reported_elsewhere
 from tutelage.cli.yolo_flags import COMMANDS
 from tutelage.errors import UserError, is_out_of_memory, loader_fault, nearest
-from tutelage.plain import message as shown
+from tutelage.plain import message
 
 CRASH_FILE = "tutelage-crash.txt"
 PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
-# what gloo and NCCL say when the other end of a connection is gone
-GONE_WORDS = (
+# messages of gloo and NCCL when the other end of a connection is closed
+CLOSED_CONNECTION = (
     "connection closed by peer",
     "connection reset by peer",
     "broken pipe",
@@ -35,7 +35,7 @@ GONE_WORDS = (
 
 
 class RunError(Exception):
-    """Something went wrong inside a run; the cause is chained.
+    """An unexpected error inside a run; the cause is chained.
 
     Args:
         folder: The run folder.
@@ -54,7 +54,7 @@ class Interrupted(UserError):
 
 
 class ErrorMessage(NamedTuple):
-    """What the screen shows of an exception."""
+    """The message that the screen shows for an exception."""
 
     what: str
     where: str = ""
@@ -81,8 +81,8 @@ def report(
     folder = ""
     if isinstance(error, RunError) and error.__cause__ is not None:
         folder, error = error.folder, error.__cause__
-    problem = explain(error, command=argv[0] if argv else "", folder=folder)
-    if others_tell(problem.exit_code):
+    problem = describe_error(error, command=argv[0] if argv else "", folder=folder)
+    if reported_elsewhere(problem.exit_code):
         return problem.exit_code
     if problem.unforeseen:
         path = _write_crash(error, argv, folder)
@@ -93,17 +93,17 @@ def report(
     return problem.exit_code
 
 
-def explain(error: BaseException, *, command: str = "", folder: str = "") -> ErrorMessage:
-    """Return what to tell about an exception.
+def describe_error(error: BaseException, *, command: str = "", folder: str = "") -> ErrorMessage:
+    """Return the message for an exception.
 
     Args:
         error: The exception.
-        command: The command that was called, for its ``--help``.
-        folder: The folder of the run that it ended.
+        command: The command that failed, for its ``--help``.
+        folder: The folder of the run that ended.
     """
     error = loader_fault(error) or error
     if isinstance(error, UserError):
-        what, where, fix = map(shown, (error.what, error.where, error.fix))
+        what, where, fix = map(message, (error.what, error.where, error.fix))
         return ErrorMessage(what, where, fix, error.exit_code, code=error.code)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return ErrorMessage("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")
@@ -115,10 +115,12 @@ def explain(error: BaseException, *, command: str = "", folder: str = "") -> Err
         return ErrorMessage("Memory ran out.", fix=fix, unforeseen=True, code="R13")
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
-    if isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE_WORDS):
+    if isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in CLOSED_CONNECTION
+    ):
         return ErrorMessage(
-            "Another process of this run has ended, and this one cannot go on alone.",
-            fix="Its own message says why. To go on from the last save, start them all with  "
+            "Another process of this run has ended, and this one cannot continue alone.",
+            fix="See its own message. To continue from the last save, restart all of them with  "
             f"tutelage train --resume {folder or '<run>'}",
             code="R24",
         )
@@ -128,30 +130,30 @@ def explain(error: BaseException, *, command: str = "", folder: str = "") -> Err
         and not error.name.startswith("tutelage")
     ):
         package = error.name.partition(".")[0]
-        wanted = PACKAGES.get(package, package)
         return ErrorMessage(
             f"The package {package} is not installed.",
-            fix=f"pip install {wanted}",
+            fix=f"pip install {PACKAGES.get(package, package)}",
             exit_code=5,
             code="E19",
         )
-    what = f"Something unforeseen happened: {type(error).__name__}: {error}".rstrip(": ")
-    return ErrorMessage(what, fix="This is a fault of tutelage; please report it.", unforeseen=True)
+    what = f"Unexpected error: {type(error).__name__}: {error}".rstrip(": ")
+    return ErrorMessage(what, fix="This is a bug in tutelage; please report it.", unforeseen=True)
 
 
-def _usage(error: BaseException, message: str, called: str) -> ErrorMessage:
+def _usage(error: BaseException, text: str, called: str) -> ErrorMessage:
+    """Return the message for a command line that typer cannot parse."""
     context = getattr(error, "ctx", None)
-    named = called if called.isidentifier() else ""
-    command = context.command_path if context is not None else f"tutelage {named}".strip()
-    message = message.replace("Value error, ", "")  # pydantic's, of no use here
+    name = called if called.isidentifier() else ""
+    command = context.command_path if context is not None else f"tutelage {name}".strip()
+    text = text.replace("Value error, ", "")  # prefix of pydantic
     unknown = getattr(error, "option_name", None)
     hint = ""
     if context is not None and unknown and hasattr(error, "possibilities"):
         known = [option for parameter in context.command.params for option in parameter.opts]
-        known += COMMANDS.get(context.info_name or "", {})  # of YOLOv7 and YOLOv5
-        message, hint = f"There is no option {unknown}.", nearest(unknown, known)
+        known += COMMANDS.get(context.info_name or "", {})  # flags of YOLOv7 and YOLOv5
+        text, hint = f"There is no option {unknown}.", nearest(unknown, known)
     fix = f"{hint} See  {command} --help".strip()
-    return ErrorMessage(message, fix=fix, exit_code=2, code="C22")
+    return ErrorMessage(text, fix=fix, exit_code=2, code="C22")
 
 
 def _system(error: OSError) -> ErrorMessage:
@@ -159,7 +161,7 @@ def _system(error: OSError) -> ErrorMessage:
     if error.errno == errno.ENOSPC:
         return ErrorMessage(
             f"The disk is full{name}.",
-            fix="Make room, then continue with  tutelage train --resume",
+            fix="Free disk space, then continue with  tutelage train --resume",
             unforeseen=True,
             code="R23",
         )
@@ -170,7 +172,7 @@ def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path
     text = "".join(traceback.format_exception(error))
     facts = f"{_versions()}\n$ tutelage {shlex.join(argv)}\n\n"
     rank = os.environ.get("RANK", "0")
-    name = "crash.txt" if rank == "0" else f"crash-{rank}.txt"  # of several processes, one each
+    name = "crash.txt" if rank == "0" else f"crash-{rank}.txt"  # one per process
     places = [Path(folder) / name] if folder else []
     for path in [*places, Path(CRASH_FILE), Path(tempfile.gettempdir()) / CRASH_FILE]:
         try:
@@ -178,7 +180,7 @@ def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path
         except OSError:
             continue
         return path
-    return Path("(nowhere: no folder can be written)")
+    return Path("(not written: no writable folder)")
 
 
 def _versions() -> str:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json as json_format
 import shlex
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import say
-from tutelage.cli.yolo_flags import TranslatedCommand
-from tutelage.errors import ConfigError
+from tutelage.cli.yolo_flags import notices_of
 
 if TYPE_CHECKING:
     from tutelage.deploy.export import ExportResult
-
-
-class Format(StrEnum):
-    """What can be written."""
-
-    onnx = "onnx"
-    openvino = "openvino"
-    pt2 = "pt2"
 
 
 def export(
@@ -33,111 +23,33 @@ def export(
         str | None,
         typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
     ] = None,
-    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
+    weights: o.HiddenWeights = None,
     to: Annotated[
-        Format, typer.Option("--to", help="What to write", rich_help_panel=o.WHAT)
-    ] = Format.onnx,
-    nms: Annotated[
-        bool,
-        typer.Option(
-            "--nms",
-            metavar="",
-            help="Put the suppression into the file",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
-    half: Annotated[
-        bool,
-        typer.Option(
-            "--half",
-            metavar="",
-            help="Weights in half precision",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
-    int8: Annotated[
-        bool,
-        typer.Option(
-            "--int8",
-            metavar="",
-            help="Eight-bit integers, with their AP",
-            rich_help_panel=o.WHAT,
-            show_default=False,
-        ),
-    ] = False,
-    img_size: o.Size = None,
-    conf: Annotated[
-        float,
-        typer.Option(
-            "--conf",
-            "--conf-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="With --nms: least score",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.25,
-    iou: Annotated[
-        float,
-        typer.Option(
-            "--iou",
-            "--iou-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="With --nms: overlap limit",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.45,
+        Literal["onnx", "openvino", "pt2"],
+        typer.Option("--to", help="What to write", rich_help_panel=o.WHAT),
+    ] = "onnx",
+    nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
+    half: Annotated[bool, o.switch("--half", "Weights in half precision", o.WHAT)] = False,
+    int8: Annotated[bool, o.switch("--int8", "Eight-bit integers, with their AP", o.WHAT)] = False,
+    img_size: o.InferenceSize = None,
+    conf: Annotated[float, o.fraction("--conf --conf-thres", "With --nms: least score")] = 0.25,
+    iou: Annotated[float, o.fraction("--iou --iou-thres", "With --nms: overlap limit")] = 0.45,
     max_det: Annotated[
-        int,
-        typer.Option(
-            "--max-det",
-            metavar="<n>",
-            min=1,
-            help="With --nms: per image",
-            rich_help_panel=o.HOW,
-        ),
+        int, o.value("--max-det", "<n>", "With --nms: per image", o.HOW, min=1)
     ] = 300,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            metavar="<path>",
-            help="For verifying and --int8 [dim]\\[the run's][/]",
-            rich_help_panel=o.HOW,
-        ),
+        o.value("--data", "<path>", "For verifying and --int8 [dim]\\[the run's][/]", o.HOW),
     ] = None,
     images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            metavar="<path>",
-            help="Verify on these [dim]\\[val images][/]",
-            rich_help_panel=o.HOW,
-        ),
+        str | None, o.value("--images", "<path>", "Verify on these [dim]\\[val images][/]", o.HOW)
     ] = None,
     calibration: Annotated[
-        int,
-        typer.Option(
-            "--calibration",
-            metavar="<n>",
-            min=1,
-            help="With --int8: training images",
-            rich_help_panel=o.HOW,
-        ),
+        int, o.value("--calibration", "<n>", "With --int8: training images", o.HOW, min=1)
     ] = 128,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            metavar="<path>",
-            help="File or folder [dim]\\[beside the weights][/]",
-            rich_help_panel=o.WHERE,
-        ),
+        o.value("--out", "<path>", "File or folder [dim]\\[beside the weights][/]", o.WHERE),
     ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
@@ -145,15 +57,10 @@ def export(
     """Export a model for another runtime, verified against its checkpoint."""
     from tutelage.deploy.export import export as run_export
 
-    chosen = model or weights
-    if chosen is None:
-        raise ConfigError(
-            "No model is given.", fix="For example  tutelage export runs/distilled", code="C26"
-        )
-    legacy = context.find_object(TranslatedCommand)
-    done = run_export(
+    chosen = o.required_model(model, weights, "export")
+    result = run_export(
         chosen,
-        to.value,
+        to,
         out=out,
         image_size=img_size,
         nms=nms,
@@ -167,45 +74,41 @@ def export(
         calibration=calibration,
     )
     if json:
-        content = {**done._asdict(), "path": str(done.path)}
-        content["metadata"] = done.metadata.model_dump(mode="json")
-        content["ways"] = [way._asdict() for way in done.ways]
+        content = {**result._asdict(), "path": str(result.path)}
+        content["metadata"] = result.metadata.model_dump(mode="json")
+        content["ways"] = [way._asdict() for way in result.ways]
         print(json_format.dumps(content))
     else:
-        for notice in legacy.notices if legacy else ():
-            say(notice)
-        say(*lines_of(done, chosen))
+        say(*notices_of(context))
+        say(*result_lines(result, chosen))
 
 
-def lines_of(done: ExportResult, model: str) -> list[str]:
-    """Return what there is to say of an export of a model."""
+def result_lines(result: ExportResult, model: str) -> list[str]:
+    """Return the export of a model as lines: the file, its verification, the next commands."""
     from tutelage.deploy.metadata import RANDOM
 
-    about = done.metadata
-    size = sum(
-        part.stat().st_size
-        for part in (done.path, done.path.with_suffix(".bin"))
-        if part == done.path or done.path.suffix == ".xml"
-    )
-    facts = [f"{size / 1e6:.1f} MB", f"{about.parameters / 1e6:.2f} M parameters", about.precision]
-    facts += ["NMS inside"] if about.nms else []
-    shown = " and ".join(
-        f"{way.canvas_hw[1]}x{way.canvas_hw[0]} by {way.batch}" for way in done.ways
-    )
-    floats = "" if done.int8_ap is None else " of the floats"
-    lines = [
-        f"{done.path}  {' · '.join(facts)}",
-        f" verified{floats}  max |Δ| {done.difference:.1g} on {done.images} images, "
-        f"{done.source}, at {shown}",
+    metadata, path = result.metadata, result.path
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    facts = [
+        f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"{metadata.parameters / 1e6:.2f} M parameters",
+        metadata.precision,
+        *(["NMS inside"] if metadata.nms else []),
     ]
-    if done.float_ap is not None and done.int8_ap is not None:
-        lines.append(f" AP  floats {score(done.float_ap)}  int8 {score(done.int8_ap)}")
-    if about.weights == RANDOM:
-        lines.append(f" weights random: {model} is an architecture, good for measuring only")
-    if done.path.suffix == ".pt2":
+    cases = [f"{case.canvas_hw[1]}x{case.canvas_hw[0]} by {case.batch}" for case in result.ways]
+    floats = "" if result.int8_ap is None else " of the floats"
+    lines = [
+        f"{path}  {' · '.join(facts)}",
+        f" verified{floats}  max |Δ| {result.difference:.1g} on {result.images} images, "
+        f"{result.source}, at {' and '.join(cases)}",
+    ]
+    if result.float_ap is not None and result.int8_ap is not None:
+        lines.append(f" AP  floats {score(result.float_ap)}  int8 {score(result.int8_ap)}")
+    if metadata.weights == RANDOM:
+        lines.append(f" weights random: {model} is an architecture, for measuring only")
+    if path.suffix == ".pt2":
         return lines
-    path = shlex.quote(str(done.path))
-    steps = [f"tutelage bench {shlex.quote(model)} {path}"]
-    if about.weights != RANDOM:
-        steps.insert(0, f"tutelage predict {path} photos/ --save out/")
-    return [*lines, *(f" {'next' if not i else '    '}  {step}" for i, step in enumerate(steps))]
+    steps = [f"tutelage bench {shlex.quote(model)} {shlex.quote(str(path))}"]
+    if metadata.weights != RANDOM:
+        steps.insert(0, f"tutelage predict {shlex.quote(str(path))} photos/ --save out/")
+    return [*lines, *(f" {'    ' if i else 'next'}  {step}" for i, step in enumerate(steps))]

@@ -1,4 +1,4 @@
-"""Numbers as the screens show them."""
+"""Numbers as the displays show them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def layers(
                 code="C27",
             )
         _, rows, lines = teacher_of(model, img_size)
-        show({"teacher": rows}, lines, json=json)
+        _show({"teacher": rows}, lines, json=json)
         return
     student = load(model)
     check_image_size(img_size, max(student.strides))
@@ -66,18 +66,12 @@ def layers(
             "student_kd_layers": [tap.key for tap in pairs.student],
             "teacher_kd_layers": [tap.key for tap in pairs.teacher],
         }
-        lines = [
-            *table_of(student, img_size, "student "),
-            "",
-            *table,
-            "",
-            *pair_lines(student, pairs),
-        ]
-    show(listing, lines, json=json)
+        own = table_of(student, img_size, "student ")
+        lines = [*own, "", *table, "", *pair_lines(student, pairs)]
+    _show(listing, lines, json=json)
 
 
-def show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
-    """Print the lists as one JSON object or as lines."""
+def _show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
     if json:
         print(json_format.dumps(listing))
     else:
@@ -89,8 +83,8 @@ def teacher_of(
 ) -> tuple[GraphDetector | Teacher, list[dict[str, Any]], list[str]]:
     """Return a teacher, its layers as plain values, and as lines.
 
-    A network of ours may be untrained: its layers are the same. One of another library is loaded,
-    since what it shares is known only then.
+    Native networks are built without weights if there are none; others must be loaded to know
+    their layers.
     """
     from tutelage.models.build import load
     from tutelage.models.detector import check_image_size
@@ -115,7 +109,7 @@ def teacher_of(
 
 
 def rows_of(network: GraphDetector, image_size: int) -> list[dict[str, Any]]:
-    """Return the layers that can be tapped as plain values, the head left out."""
+    """Return the layers that can be tapped, without the head, as plain values."""
     from tutelage.models.cost import describe
 
     return [asdict(row) for row in describe(network, image_size) if row.stride]
@@ -125,22 +119,14 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
     """Return the layers that can be tapped as lines."""
     from tutelage.models.cost import cost
 
-    found = cost(network, image_size)
-    size = f"{found.parameters / 1e6:.1f} M parameters, {found.gflops:.1f} GFLOPs"
+    total = cost(network, image_size)
+    size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs"
     levels = "  ".join(f"{level} = {key}" for level, key in network.levels.items())
     rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
     for row in rows_of(network, image_size):
         map_size = "{}×{}".format(*row["size"])
-        rows.append(
-            [
-                str(row["index"]),
-                row["block"],
-                str(row["channels"]),
-                str(row["stride"]),
-                map_size,
-                row["level"],
-            ]
-        )
+        numbers = (str(row["channels"]), str(row["stride"]), map_size)
+        rows.append([str(row["index"]), row["block"], *numbers, row["level"]])
     return [
         f"{title}{network.arch_name}: {size}. Default taps: {levels}",
         *columns(rows, left=(1, 5)),
@@ -148,7 +134,7 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
 
 
 def pair_lines(student: GraphDetector, pairs: Pairs) -> list[str]:
-    """Return the suggested pairs, and the two lines to paste into a run file or a hyp file."""
+    """Return the suggested pairs, and two lines for a run file or a hyp file."""
     marks = {key: level for level, key in student.levels.items()}
     rows = [["pair", "student", "teacher", "channels", "stride"]]
     for mine, theirs in zip(pairs.student, pairs.teacher, strict=True):
@@ -156,7 +142,7 @@ def pair_lines(student: GraphDetector, pairs: Pairs) -> list[str]:
         rows.append([marks.get(mine.key, ""), mine.key, theirs.key, widths, str(mine.stride)])
     keys = [", ".join(tap.key for tap in taps) for taps in (pairs.student, pairs.teacher)]
     return [
-        "Suggested pairs (what a run uses unless told otherwise):",
+        "Suggested pairs (the default of a run):",
         *columns(rows, left=1),
         "",
         f"student_kd_layers: [{keys[0]}]",

@@ -1,4 +1,4 @@
-"""``--devices N``: the same command line in N processes, watched over by torchrun's agent."""
+"""``--devices N``: the same command line in N processes, supervised by torchrun's agent."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from typing import NoReturn
 from tutelage.errors import ConfigError
 
 FLAG = "--devices"
-GRACE = 50  # seconds that processes get to save and end, once they are asked to or one has died
-WAIT = 10.0  # seconds that a process leaves to the first one to tell what went wrong with both
+GRACE = 50  # seconds for processes to save and end after a signal or the end of one of them
+WAIT = 10.0  # seconds that a process waits for the first one to report an error of both
 INTERRUPTED = 130
 
 
 def launched() -> bool:
-    """Whether a launcher has started this process as one of several, or of one."""
+    """Whether a launcher (torchrun, accelerate) has started this process."""
     return "WORLD_SIZE" in os.environ
 
 
 def launch(given: str, argv: Sequence[str]) -> NoReturn:
-    """Run ``given`` processes of the same command line and end with them.
+    """Run the same command line in ``given`` processes, then exit.
 
-    The exit status is that of the process which failed first.
+    The exit status is that of the first process that failed.
 
     Raises:
-        ConfigError: It is no number of processes.
+        ConfigError: ``given`` is not a number of processes.
     """
     if not given.isdecimal() or not int(given):
-        raise ConfigError(f"{FLAG} {given} is no number of processes.", fix=f"{FLAG} 2", code="C25")
+        raise ConfigError(
+            f"{FLAG} {given} is not a number of processes.", fix=f"{FLAG} 2", code="C25"
+        )
     count = int(given)
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable(logging.ERROR)  # what it would say, with its tracebacks, is told below
+    logging.disable(logging.ERROR)  # its tracebacks; failures are reported below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max((cores or 1) // count, 1)))
     config = LaunchConfig(
@@ -67,14 +69,14 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
     sys.exit(0)
 
 
-def others_tell(exit_code: int) -> bool:
-    """Whether this process need not say why it ends, since the first one of its machine does.
+def reported_elsewhere(exit_code: int) -> bool:
+    """Whether the first process of this machine reports the error, so that this one need not.
 
-    What goes wrong in all processes is told once: the launcher ends the others while they wait
-    here. What has gone wrong in this one alone is told after that.
+    An error in all processes is reported once: the launcher ends the others while they wait
+    here. An error in this process alone is reported after the wait.
 
     Args:
-        exit_code: With which it ends.
+        exit_code: Exit status of this process.
     """
     if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
         return False

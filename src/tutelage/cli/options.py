@@ -1,320 +1,131 @@
-"""The options of the commands. Values stay text: the schema checks them, all at once."""
+"""The options that commands share. Values of settings stay text: the schema checks them together.
+
+Rarely used options are hidden, so that ``--help`` fits on one screen; its last lines name them.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-# Rarely used flags are hidden, so that help stays on one screen; its last lines name them.
-WHAT, KD, HOW, WHERE = "What", "Distillation", "How", "Where"
-PRESETS = "v7-p5|p6|tiny|custom, v5-low|med|high"
+from tutelage.errors import ConfigError
 
+WHAT, KD, HOW, WHERE = "What", "Distillation", "How", "Where"
+
+
+def value(flags: str, metavar: str, help: str, panel: str = "", **more: Any) -> Any:
+    """Declare an option with a value.
+
+    Args:
+        flags: Its flags, e.g. ``--img-size --img``.
+        metavar: Stands for the value in ``--help``.
+        help: What it means.
+        panel: Panel of ``--help``; an option without one is hidden.
+        more: Other arguments of ``typer.Option``.
+    """
+    return typer.Option(
+        *flags.split(),
+        metavar=metavar,
+        help=help,
+        rich_help_panel=panel or None,
+        hidden=not panel,
+        **more,
+    )
+
+
+def switch(flag: str, help: str, panel: str = "") -> Any:
+    """Declare an option without a value; arguments as of :func:`value`."""
+    return value(flag, "", help, panel, show_default=False)
+
+
+def fraction(flags: str, help: str) -> Any:
+    """Declare an option with a value in 0..1; arguments as of :func:`value`."""
+    return value(flags, "<x>", help, HOW, min=0, max=1)
+
+
+Text = str | None
+Texts = list[str] | None
+
+# The models and images of a command; the hidden flags are those of YOLOv7's and YOLOv5's scripts.
+HiddenWeights = Annotated[Text, typer.Option("--weights", hidden=True)]
+HiddenSource = Annotated[Texts, typer.Option("--source", hidden=True)]
+RunnableModel = Annotated[
+    Text, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
+]
 Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="<path>",
-        help="Data yaml, COCO json or folder, VOC, digits",
-        rich_help_panel=WHAT,
-    ),
+    Text, value("--data", "<path>", "Data yaml, COCO json or folder, VOC, digits", WHAT)
 ]
 Cfg = Annotated[
-    str | None,
-    typer.Option(
-        "--cfg",
-        metavar="<model>",
-        help="Architecture or its yaml [dim]\\[yolov7-tiny][/]",
-        rich_help_panel=WHAT,
-    ),
+    Text, value("--cfg", "<model>", "Architecture or its yaml [dim]\\[yolov7-tiny][/]", WHAT)
 ]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights", metavar="<model>", help="Start from these weights", rich_help_panel=WHAT
-    ),
-]
-RunFile = Annotated[
-    str | None,
-    typer.Option(
-        "--config", metavar="<yaml>", help="A run file; flags override it", rich_help_panel=WHAT
-    ),
-]
-Hyp = Annotated[
-    str | None,
-    typer.Option(
-        "--hyp",
-        metavar="<yaml>",
-        help="YOLOv7 or YOLOv5 hyper-parameter file",
-        rich_help_panel=WHAT,
-    ),
-]
-Preset = Annotated[
-    str | None, typer.Option("--preset", metavar="<name>", help=PRESETS, rich_help_panel=WHAT)
-]
-SingleClass = Annotated[
-    bool,
-    typer.Option(
-        "--single-cls",
-        help="Treat all classes as one",
-        rich_help_panel=WHAT,
-        metavar="",
-        show_default=False,
-    ),
-]
+Weights = Annotated[Text, value("--weights", "<model>", "Start from these weights", WHAT)]
+RunFile = Annotated[Text, value("--config", "<yaml>", "A run file; flags override it", WHAT)]
+Hyp = Annotated[Text, value("--hyp", "<yaml>", "YOLOv7 or YOLOv5 hyper-parameter file", WHAT)]
+Preset = Annotated[Text, value("--preset", "<name>", "v7-p5|p6|tiny|custom, v5-low|med|high", WHAT)]
+SingleClass = Annotated[bool, switch("--single-cls", "Treat all classes as one", WHAT)]
 
-Teacher = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--teacher-weights",
-        metavar="<model>",
-        help="Distil from this model (repeatable)",
-        rich_help_panel=KD,
-    ),
+TeacherWeights = Annotated[
+    Texts, value("--teacher-weights", "<model>", "Distil from this model (repeatable)", KD)
 ]
 Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        metavar="<spec>",
-        help="e.g. fgd:weight=2 (repeatable) [dim]\\[auto][/]",
-        rich_help_panel=KD,
-    ),
+    Texts, value("--method", "<spec>", "e.g. fgd:weight=2 (repeatable) [dim]\\[auto][/]", KD)
 ]
 StudentLayers = Annotated[
-    str | None,
-    typer.Option(
-        "--student-kd-layers",
-        metavar="<list>",
-        help="e.g. 57,65,73 [dim]\\[p3,p4,p5][/]",
-        rich_help_panel=KD,
-    ),
+    Text, value("--student-kd-layers", "<list>", "e.g. 57,65,73 [dim]\\[p3,p4,p5][/]", KD)
 ]
 TeacherLayers = Annotated[
-    str | None,
-    typer.Option(
-        "--teacher-kd-layers",
-        metavar="<list>",
-        help="e.g. 75,88,101 [dim]\\[p3,p4,p5][/]",
-        rich_help_panel=KD,
-    ),
+    Text, value("--teacher-kd-layers", "<list>", "e.g. 75,88,101 [dim]\\[p3,p4,p5][/]", KD)
 ]
 
-Epochs = Annotated[
-    str | None,
-    typer.Option(
-        "--epochs",
-        metavar="<n>",
-        help="Passes over the images [dim]\\[100][/]",
-        rich_help_panel=HOW,
-    ),
-]
+Epochs = Annotated[Text, value("--epochs", "<n>", "Passes over the images [dim]\\[100][/]", HOW)]
 BatchSize = Annotated[
-    str | None,
-    typer.Option(
-        "--batch-size",
-        "--batch",
-        metavar="<n>",
-        help="Images per step, or auto [dim]\\[16][/]",
-        rich_help_panel=HOW,
-    ),
+    Text, value("--batch-size --batch", "<n>", "Images per step, or auto [dim]\\[16][/]", HOW)
 ]
+ImagesAtATime = Annotated[int, value("--batch-size --batch", "<n>", "Images at a time", HOW, min=1)]
 ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        "--img-size",
-        "--img",
-        "--imgsz",
-        metavar="<px>",
-        help="Training and evaluation [dim]\\[640][/]",
-        rich_help_panel=HOW,
-    ),
+    Text, value("--img-size --img --imgsz", "<px>", "Training and evaluation [dim]\\[640][/]", HOW)
 ]
-Size = Annotated[
-    int | None,
-    typer.Option(
-        "--img-size",
-        "--img",
-        "--imgsz",
-        metavar="<px>",
-        help="[dim]\\[as trained][/]",
-        rich_help_panel=HOW,
-    ),
+InferenceSize = Annotated[
+    int | None, value("--img-size --img --imgsz", "<px>", "[dim]\\[as trained][/]", HOW)
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device", metavar="<name>", help="auto | cpu | cuda:0 | 0 | mps", rich_help_panel=HOW
-    ),
-]
-Workers = Annotated[
-    str | None,
-    typer.Option(
-        "--workers", metavar="<n>", help="Loader processes [dim]\\[auto][/]", rich_help_panel=HOW
-    ),
-]
-Devices = Annotated[
-    str | None,
-    typer.Option(
-        "--devices", metavar="<n>", help="Processes, one per GPU [dim]\\[1][/]", rich_help_panel=HOW
-    ),
-]
-Seed = Annotated[
-    str | None,
-    typer.Option(
-        "--seed", metavar="<n>", help="Of everything random [dim]\\[0][/]", rich_help_panel=HOW
-    ),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        "--precision", metavar="<name>", help="auto | fp32 | fp16 | bf16", rich_help_panel=HOW
-    ),
-]
-Optimizer = Annotated[
-    str | None,
-    typer.Option("--optimizer", metavar="<name>", help="sgd | adam | adamw", hidden=True),
-]
-Freeze = Annotated[
-    str | None,
-    typer.Option(
-        "--freeze", metavar="<rows>", help="10: rows 0 to 9; 0,1,2: these rows", hidden=True
-    ),
-]
-Patience = Annotated[
-    str | None,
-    typer.Option(
-        "--patience",
-        metavar="<n>",
-        help="Epochs without a better AP [dim]\\[100][/]",
-        hidden=True,
-    ),
-]
-MultiScale = Annotated[
-    bool,
-    typer.Option(
-        "--multi-scale",
-        help="Vary the image size by half",
-        hidden=True,
-        metavar="",
-        show_default=False,
-    ),
-]
-Rect = Annotated[
-    bool,
-    typer.Option(
-        "--rect",
-        help="Batches of similar shape, no mosaic",
-        hidden=True,
-        metavar="",
-        show_default=False,
-    ),
-]
-CacheImages = Annotated[
-    bool,
-    typer.Option(
-        "--cache-images",
-        help="Keep images in RAM",
-        rich_help_panel=HOW,
-        metavar="",
-        show_default=False,
-    ),
-]
-Resume = Annotated[
-    str | None,
-    typer.Option(
-        "--resume", metavar="<run>", help="Continue an interrupted run", rich_help_panel=HOW
-    ),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Build, run one step, print the plan",
-        rich_help_panel=HOW,
-        metavar="",
-        show_default=False,
-    ),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VAL", help="Any other setting (repeatable)", rich_help_panel=HOW
-    ),
-]
+Device = Annotated[Text, value("--device", "<name>", "auto | cpu | cuda:0 | 0 | mps", HOW)]
+Workers = Annotated[Text, value("--workers", "<n>", "Loader processes [dim]\\[auto][/]", HOW)]
+Devices = Annotated[Text, value("--devices", "<n>", "Processes, one per GPU [dim]\\[1][/]", HOW)]
+Seed = Annotated[Text, value("--seed", "<n>", "Of everything random [dim]\\[0][/]", HOW)]
+Precision = Annotated[Text, value("--precision", "<name>", "auto | fp32 | fp16 | bf16", HOW)]
+Optimizer = Annotated[Text, value("--optimizer", "<name>", "sgd | adam | adamw")]
+Freeze = Annotated[Text, value("--freeze", "<rows>", "10: rows 0 to 9; 0,1,2: these rows")]
+Patience = Annotated[Text, value("--patience", "<n>", "Epochs without a better AP [dim]\\[100][/]")]
+MultiScale = Annotated[bool, switch("--multi-scale", "Vary the image size by half")]
+Rect = Annotated[bool, switch("--rect", "Batches of similar shape, no mosaic")]
+CacheImages = Annotated[bool, switch("--cache-images", "Keep images in RAM", HOW)]
+Resume = Annotated[Text, value("--resume", "<run>", "Continue an interrupted run", HOW)]
+DryRun = Annotated[bool, switch("--dry-run", "Build, run one step, print the plan", HOW)]
+Sets = Annotated[Texts, value("--set", "KEY=VAL", "Any other setting (repeatable)", HOW)]
+Augment = Annotated[bool, switch("--augment", "Three views of each image", HOW)]
+Half = Annotated[bool, switch("--half", "Half precision, on a GPU", HOW)]
 
 Project = Annotated[
-    str | None,
-    typer.Option(
-        "--project",
-        metavar="<folder>",
-        help="Parent of the run folders [dim]\\[runs][/]",
-        rich_help_panel=WHERE,
-    ),
+    Text, value("--project", "<folder>", "Parent of the run folders [dim]\\[runs][/]", WHERE)
 ]
 Name = Annotated[
-    str | None,
-    typer.Option(
-        "--name",
-        metavar="<name>",
-        help="Run folder [dim]\\[<data>-<cfg>-<method>][/]",
-        rich_help_panel=WHERE,
-    ),
+    Text, value("--name", "<name>", "Run folder [dim]\\[<data>-<cfg>-<method>][/]", WHERE)
 ]
-ExistOk = Annotated[
-    bool,
-    typer.Option(
-        "--exist-ok",
-        help="Use the folder if it exists",
-        hidden=True,
-        metavar="",
-        show_default=False,
-    ),
-]
-Augment = Annotated[
-    bool,
-    typer.Option(
-        "--augment",
-        help="Three views of each image",
-        rich_help_panel=HOW,
-        metavar="",
-        show_default=False,
-    ),
-]
-Half = Annotated[
-    bool,
-    typer.Option(
-        "--half",
-        help="Half precision, on a GPU",
-        rich_help_panel=HOW,
-        metavar="",
-        show_default=False,
-    ),
-]
+ExistOk = Annotated[bool, switch("--exist-ok", "Use the folder if it exists")]
+Json = Annotated[bool, switch("--json", "Machine-readable output", WHERE)]
+Quiet = Annotated[bool, switch("--quiet", "Errors only", WHERE)]
+Debug = Annotated[bool, switch("--debug", "Show the traceback of an error", WHERE)]
 
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Machine-readable output",
-        rich_help_panel=WHERE,
-        metavar="",
-        show_default=False,
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", help="Errors only", rich_help_panel=WHERE, metavar="", show_default=False
-    ),
-]
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug",
-        help="Show the traceback of an error",
-        rich_help_panel=WHERE,
-        metavar="",
-        show_default=False,
-    ),
-]
+
+def required_model(model: str | None, weights: str | None, command: str) -> str:
+    """Return the model of a command: its argument, else YOLOv7's ``--weights``.
+
+    Raises:
+        ConfigError: Neither is given.
+    """
+    if model or weights:
+        return model or weights or ""
+    raise ConfigError(
+        "No model is given.", fix=f"For example  tutelage {command} runs/distilled", code="C26"
+    )

@@ -12,7 +12,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import say
-from tutelage.cli.yolo_flags import TranslatedCommand
+from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,104 +22,41 @@ if TYPE_CHECKING:
 
 def predict(
     context: typer.Context,
-    model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
-    ] = None,
+    model: o.RunnableModel = None,
     source: Annotated[
         list[str] | None,
         typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos"),
     ] = None,
-    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
-    looked_at: Annotated[list[str] | None, typer.Option("--source", hidden=True)] = None,
-    conf: Annotated[
-        float,
-        typer.Option(
-            "--conf",
-            "--conf-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="Least score",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.25,
-    iou: Annotated[
-        float,
-        typer.Option(
-            "--iou",
-            "--iou-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="Overlap limit of the NMS",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.45,
+    weights: o.HiddenWeights = None,
+    more_sources: o.HiddenSource = None,
+    conf: Annotated[float, o.fraction("--conf --conf-thres", "Least score")] = 0.25,
+    iou: Annotated[float, o.fraction("--iou --iou-thres", "Overlap limit of the NMS")] = 0.45,
     classes: Annotated[
         str | None,
-        typer.Option(
-            "--classes",
-            metavar="<list>",
-            help="Names or numbers, e.g. RBC,WBC [dim]\\[all][/]",
-            rich_help_panel=o.HOW,
-        ),
+        o.value("--classes", "<list>", "Names or numbers, e.g. RBC,WBC [dim]\\[all][/]", o.HOW),
     ] = None,
-    max_det: Annotated[
-        int,
-        typer.Option("--max-det", metavar="<n>", min=1, help="Per picture", rich_help_panel=o.HOW),
-    ] = 300,
+    max_det: Annotated[int, o.value("--max-det", "<n>", "Per picture", o.HOW, min=1)] = 300,
     agnostic_nms: Annotated[
-        bool,
-        typer.Option(
-            "--agnostic-nms",
-            metavar="",
-            help="Classes suppress each other",
-            rich_help_panel=o.HOW,
-            show_default=False,
-        ),
+        bool, o.switch("--agnostic-nms", "Classes suppress each other", o.HOW)
     ] = False,
     augment: o.Augment = False,
-    img_size: o.Size = None,
+    img_size: o.InferenceSize = None,
     batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size",
-            "--batch",
-            metavar="<n>",
-            min=1,
-            help="Pictures at a time",
-            rich_help_panel=o.HOW,
-        ),
+        int, o.value("--batch-size --batch", "<n>", "Pictures at a time", o.HOW, min=1)
     ] = 8,
     device: o.Device = None,
     half: o.Half = False,
     save: Annotated[
-        str | None,
-        typer.Option(
-            "--save", metavar="<folder>", help="Annotated pictures", rich_help_panel=o.WHERE
-        ),
+        str | None, o.value("--save", "<folder>", "Annotated pictures", o.WHERE)
     ] = None,
     save_txt: Annotated[
-        str | None,
-        typer.Option(
-            "--save-txt", metavar="<folder>", help="YOLO label files", rich_help_panel=o.WHERE
-        ),
+        str | None, o.value("--save-txt", "<folder>", "YOLO label files", o.WHERE)
     ] = None,
     save_conf: Annotated[
-        bool,
-        typer.Option(
-            "--save-conf",
-            metavar="",
-            help="With --save-txt: scores too",
-            rich_help_panel=o.WHERE,
-            show_default=False,
-        ),
+        bool, o.switch("--save-conf", "With --save-txt: scores too", o.WHERE)
     ] = False,
     save_json: Annotated[
-        str | None,
-        typer.Option(
-            "--save-json", metavar="<file>", help="One COCO file", rich_help_panel=o.WHERE
-        ),
+        str | None, o.value("--save-json", "<file>", "One COCO file", o.WHERE)
     ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -129,8 +66,7 @@ def predict(
     from tutelage.config.overrides import natural
     from tutelage.deploy.predict import predict_each
 
-    chosen, sources = _places(model, source, weights, looked_at)
-    legacy = context.find_object(TranslatedCommand)
+    chosen, sources = _places(model, source, weights, more_sources)
     savers = _savers(save, save_txt, save_json, scores=save_conf)
     seen = predict_each(
         chosen,
@@ -149,8 +85,7 @@ def predict(
     total: Counter[str] = Counter()
     pictures, began = 0, time.perf_counter()
     if not (json or quiet):
-        for notice in legacy.notices if legacy else ():
-            say(notice)
+        say(*notices_of(context))
     with ExitStack() as stack:
         for saver in savers:
             stack.callback(saver.close)
@@ -174,12 +109,12 @@ def predict(
 
 
 def _places(
-    model: str | None, source: list[str] | None, weights: str | None, looked_at: list[str] | None
+    model: str | None, source: list[str] | None, weights: str | None, more_sources: list[str] | None
 ) -> tuple[str, list[str]]:
     """Return the model and the sources, named by place or by the flags of YOLOv7's detect.py."""
     free = [*([] if model is None else [model]), *(source or ())]
     chosen = weights or (free.pop(0) if free else None)
-    sources = [*free, *(looked_at or ())]
+    sources = [*free, *(more_sources or ())]
     if chosen is None or not sources:
         missing = "model" if chosen is None else "picture"
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a run warned of, told once more where it ends: hours of lines lie between."""
+"""The warnings of a run, repeated at its end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 MOST = 8  # distinct warnings
 
 
-def reminded(events: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a run, and after the last one a notice with its warnings."""
+def repeat_warnings(events: Iterator[Any]) -> Iterator[Any]:
+    """Yield the events of a run, then a notice with its warnings."""
     from tutelage.run.events import Finished, Notice
 
     warnings: Counter[str] = Counter()
@@ -19,11 +19,11 @@ def reminded(events: Iterator[Any]) -> Iterator[Any]:
         if isinstance(event, Notice) and event.level == "warning":
             warnings[f"[{event.code}] {event.text}" if event.code else event.text] += 1
         elif isinstance(event, Finished) and warnings:
-            yield Notice("info", reminder(warnings))
+            yield Notice("info", summarise_warnings(warnings))
 
 
-def reminder(warnings: Counter[str]) -> str:
-    """Return the warnings as indented lines under a title, equal ones counted."""
+def summarise_warnings(warnings: Counter[str]) -> str:
+    """Return the distinct warnings with their counts, one per line."""
     total = warnings.total()
     lines = [f"This run warned {'once' if total == 1 else f'{total} times'}:"]
     for text, count in list(warnings.items())[:MOST]:

@@ -1,4 +1,4 @@
-"""From options to resolved settings."""
+"""Options of a command to resolved settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from tutelage.config import ResolvedConfig
 
-# option (as typer names it) → the setting that it sets
+# option (as typer names it) → setting
 SETTINGS: Mapping[str, str] = {
     "data": "data",
     "preset": "preset",
@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
 
 
 def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return ``{setting: (value, origin)}`` of the options that were given."""
+    """Return ``{setting: (value, origin)}`` of the given options."""
     found: dict[str, tuple[Any, str]] = {}
     for option, setting in SETTINGS.items():
         value = options.get(option)
@@ -51,7 +51,7 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         value = "ram" if option == "cache_images" else value
         if option == "teacher_weights":
             if "" in value:
-                fix = "Is a variable of the shell unset? To train without a teacher leave it out."
+                fix = "Is a shell variable unset? To train without a teacher omit it."
                 raise ConfigError("--teacher-weights is empty", fix=fix, code="C26")
             value = value[0] if len(value) == 1 else value
         found[setting] = (value, f"flag --{option.replace('_', '-')}")
@@ -65,33 +65,30 @@ def resolve(
 
     Args:
         options: The options by typer's names.
-        extra: Settings from flags of YOLOv7 and YOLOv5; the newer spelling wins.
+        extra: Settings from flags of YOLOv7 and YOLOv5; options override them.
 
     Returns:
         The settings, and the run folder to resume or None.
 
     Raises:
-        ConfigError: Settings that cannot be used, or that contradict a resumed run.
+        ConfigError: Settings are invalid or contradict the resumed run.
     """
     from tutelage.config import load_config
 
     flags = {**extra, **flags_of(options)}
-    run_file, hyp, sets = (
-        options.get("config") or None,
-        options.get("hyp") or None,
-        options.get("set") or (),
-    )
+    run_file, hyp = options.get("config") or None, options.get("hyp") or None
+    sets = options.get("set") or ()
     if options.get("resume") is None:
         return load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets), None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
     if run_file is not None:
         raise ConfigError(
-            "--resume continues a run as it was; --config would replace its settings.", code="R16"
+            "--resume uses the settings of the run; --config would replace them.", code="R16"
         )
     stored = load_config(config_file=folder / "config.yaml")
     resolved = load_config(config_file=folder / "config.yaml", hyp=hyp, flags=flags, sets=sets)
-    if resolved.config.train.batch == "auto":  # was found when the run began
+    if resolved.config.train.batch == "auto":  # its size was found when the run began
         train = resolved.config.train.model_copy(update={"batch": stored.config.train.batch})
         resolved = resolved._replace(config=resolved.config.model_copy(update={"train": train}))
     _check_resume(stored, resolved, folder)
@@ -99,11 +96,11 @@ def resolve(
 
 
 def run_to_resume(given: str, project: str) -> Path:
-    """Return the folder of a run that can be continued.
+    """Return the folder of a run that can be resumed.
 
     Args:
-        given: The run folder, a file in it, or an empty text: the newest run of ``project``.
-        project: The parent of the runs.
+        given: The run folder, a file in it, or an empty string: the newest run of ``project``.
+        project: The parent of the run folders.
 
     Raises:
         ConfigError: There is no such run.
@@ -113,18 +110,14 @@ def run_to_resume(given: str, project: str) -> Path:
         if not saved:
             raise ConfigError(
                 f"There is no run to resume in {project}.",
-                fix="Name it: --resume runs/…",
+                fix="Give its folder: --resume runs/…",
                 code="R22",
             )
         return saved[-1].parent
     path = Path(given)
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
-        siblings = (
-            [p.name for p in folder.parent.iterdir() if p.is_dir()]
-            if folder.parent.is_dir()
-            else []
-        )
+        siblings = [path.name for path in folder.parent.glob("*") if path.is_dir()]
         raise ConfigError(
             f"There is no run folder {folder}.",
             where="--resume",
@@ -133,11 +126,8 @@ def run_to_resume(given: str, project: str) -> Path:
         )
     missing = [name for name in ("config.yaml", "last.pt") if not (folder / name).exists()]
     if missing:
-        why = (
-            "it was stopped before its first save"
-            if missing == ["last.pt"]
-            else "it is not a run folder"
-        )
+        unsaved = missing == ["last.pt"]
+        why = "it was stopped before its first save" if unsaved else "it is not a run folder"
         raise ConfigError(
             f"{folder} cannot be resumed: it has no {' and no '.join(missing)} ({why}).",
             where="--resume",
@@ -155,7 +145,7 @@ def _check_resume(stored: ResolvedConfig, resolved: ResolvedConfig, folder: Path
         origin = origin_of(key, resolved.origins).removeprefix("flag ")
         faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:
-        what = "\n  ".join(["--resume continues a run as it was.", *faults])
+        what = "\n  ".join(["--resume uses the settings of the run.", *faults])
         best = folder / "best.safetensors"
         fix = f"Start a new run from its weights instead: --weights {best}"
         raise ConfigError(

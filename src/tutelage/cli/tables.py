@@ -1,4 +1,4 @@
-"""Plain tables: the same on a terminal and in a file."""
+"""Aligned tables and printed lines, the same on a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def columns(
     """Align cells in columns.
 
     Args:
-        rows: Cells; short rows end early.
-        left: The columns that are aligned to the left: their numbers, or how many from the first.
-        gap: What stands between two columns.
+        rows: Cells; rows may be shorter than the first.
+        left: Left-aligned columns: their numbers, or how many of the first.
+        gap: Text between two columns.
     """
     lefts = set(range(left)) if isinstance(left, int) else set(left)
     widths = [
@@ -35,7 +35,7 @@ def columns(
 
 
 def say(*lines: str, style: str = "") -> None:
-    """Print lines: no wrapping, no markup, nothing that steers a terminal; style only on one."""
+    """Print lines without wrapping, markup or control characters; styled on a terminal."""
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:
         console.print(Text("\n".join(map(printable, line.split("\n"))), style=style))

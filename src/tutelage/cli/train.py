@@ -15,7 +15,7 @@ from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
-from tutelage.cli.repeat_warnings import reminded
+from tutelage.cli.repeat_warnings import repeat_warnings
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
 
@@ -29,7 +29,7 @@ def train(
     hyp: o.Hyp = None,
     preset: o.Preset = None,
     single_cls: o.SingleClass = False,
-    teacher_weights: o.Teacher = None,
+    teacher_weights: o.TeacherWeights = None,
     method: o.Methods = None,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,
@@ -76,7 +76,7 @@ def train(
         command_line=" ".join(["tutelage", *sys.argv[1:]]),
     )
     follow(
-        events if json else reminded(events),
+        events if json else repeat_warnings(events),
         make_display(as_json=json, quiet=quiet),
         dry_run=dry_run,
         folder=folder or "",
@@ -91,19 +91,19 @@ def follow(
     folder: str = "",
     again: str = "",
 ) -> None:
-    """Show a run; say how to go on if it is stopped.
+    """Show the events of a run; if it is stopped, report how to continue.
 
     Args:
         events: The events of the run.
-        display: Shows its events.
+        display: The display.
         dry_run: Whether the run ends after its first step.
-        folder: That of a run that goes on.
-        again: How to go on after Ctrl-C, if not with ``train --resume``.
+        folder: The folder of a resumed run.
+        again: How to continue after Ctrl-C, if not by ``train --resume``.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
-        RunError: Anything unforeseen after the run folder was made; the cause is chained.
-        UserError: Anything the user can mend.
+        RunError: An unexpected error after the run folder was made; the cause is chained.
+        UserError: An error that the user can fix.
     """
     from tutelage.run.events import Notice, Planned, StepDone
     from tutelage.run.interrupt import RunInterrupted, RunKilled
@@ -119,7 +119,7 @@ def follow(
                     place = f"epoch {event.epoch + 1} step {event.step}"
         if dry_run:
             display.show(
-                Notice("info", f"Dry run: everything was built and one step taken; see {folder}.")
+                Notice("info", f"Dry run: everything was built and one step was run; see {folder}.")
             )
     except KeyboardInterrupt as stop:
         display.close()
@@ -141,14 +141,14 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
     if again:
         return Interrupted(what, fix=again)
     if folder and (Path(folder) / "last.pt").exists():
-        where = "exactly where it was" if place.endswith("saved") else "from the last save"
+        where = "exactly where it stopped" if place.endswith("saved") else "from the last save"
         return Interrupted(what, fix=f"Continue {where}:  tutelage train --resume {folder}")
     return Interrupted(what, fix="Nothing was saved yet.")
 
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (clusters) stop a run as Ctrl-C does."""
+    """Make SIGTERM (sent by clusters) stop a run as Ctrl-C does."""
     from tutelage.run.interrupt import RunKilled
 
     def stop(number: int, _frame: object) -> None:

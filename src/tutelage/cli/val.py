@@ -3,82 +3,42 @@
 from __future__ import annotations
 
 import json as json_format
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, say
-from tutelage.cli.yolo_flags import TranslatedCommand
+from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.evaluation import Scores
 
 
-class Split(StrEnum):
-    """A split of a data set."""
-
-    train = "train"
-    val = "val"
-    test = "test"
-
-
 def val(
     context: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml"),
-    ] = None,
-    weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
+    model: o.RunnableModel = None,
+    weights: o.HiddenWeights = None,
     data: o.Data = None,
     split: Annotated[
-        Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
-    ] = Split.val,
+        Literal["train", "val", "test"],
+        typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT),
+    ] = "val",
     single_cls: o.SingleClass = False,
-    img_size: o.Size = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size",
-            "--batch",
-            metavar="<n>",
-            min=1,
-            help="Images at a time",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 16,
-    conf_thres: Annotated[
-        float,
-        typer.Option(
-            "--conf-thres", metavar="<x>", min=0, max=1, help="Least score", rich_help_panel=o.HOW
-        ),
-    ] = 0.001,
+    img_size: o.InferenceSize = None,
+    batch_size: o.ImagesAtATime = 16,
+    conf_thres: Annotated[float, o.fraction("--conf-thres", "Least score")] = 0.001,
     iou_thres: Annotated[
-        float,
-        typer.Option(
-            "--iou-thres",
-            metavar="<x>",
-            min=0,
-            max=1,
-            help="Overlap limit of the NMS",
-            rich_help_panel=o.HOW,
-        ),
-    ] = 0.65,
+        float | None, o.fraction("--iou-thres", "Overlap limit of the NMS; as in training")
+    ] = None,
     device: o.Device = None,
     half: o.Half = False,
     augment: o.Augment = False,
     rect: Annotated[
-        bool,
-        typer.Option(
-            "--rect",
-            help="Rectangular batches, as YOLOv7 evaluates",
-            rich_help_panel=o.HOW,
-            show_default=False,
-        ),
+        bool, o.switch("--rect", "Rectangular batches, as YOLOv7 evaluates", o.HOW)
     ] = False,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
@@ -86,26 +46,22 @@ def val(
     """Evaluate a model: COCO's AP on the val or test images."""
     from tutelage.config.overrides import natural
 
-    chosen = model or weights
-    if chosen is None:
-        raise ConfigError(
-            "No model is given.", fix="For example  tutelage val runs/distilled", code="C26"
-        )
+    chosen = o.required_model(model, weights, "val")
     data = data or stored_data(chosen)
-    legacy = context.find_object(TranslatedCommand)
     from tutelage.deploy.runtime import open_model
+    from tutelage.evaluation.nms import EVALUATION_IOU
     from tutelage.evaluation.validate import validate
 
     where = natural("train.device", device or "auto")
     scores = validate(
         open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,
-        split=split.value,
+        split=split,
         image_size=img_size,
         batch=batch_size,
         device=where,
         conf=conf_thres,
-        iou=iou_thres,
+        iou=EVALUATION_IOU if iou_thres is None else iou_thres,
         augment=augment,
         half=half,
         single_cls=single_cls,
@@ -114,9 +70,8 @@ def val(
     if json:
         print(json_format.dumps(scores.to_dict()))
         return
-    for notice in legacy.notices if legacy else ():
-        say(notice)
-    say(f"{chosen} on {split.value} of {data}: {scores.images} images, {scores.instances} objects")
+    say(*notices_of(context))
+    say(f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects")
     say(*score_table(scores))
 
 

@@ -24,10 +24,7 @@ def weights(
         typer.Option("--to", metavar="<path>", help="Convert it to this .safetensors"),
     ] = None,
     force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Replace the file if it exists", metavar="", show_default=False
-        ),
+        bool, typer.Option("--force", help="Replace the file if it exists", metavar="")
     ] = False,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)

@@ -25,7 +25,6 @@ from tutelage.teachers import FeatureTeacher, Teacher, fingerprint
 from tutelage.weights.store import identity
 
 BEST = "best.safetensors"
-CONF, IOU = 0.001, 0.65  # as ``tutelage val``, for students and teacher
 
 
 def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
@@ -63,8 +62,6 @@ def student_detections(folder: Path, config: Config, split: Split, index: Datase
         image_size=size,
         batch=config.train.images,
         device=config.train.device,
-        conf=CONF,
-        iou=IOU,
         single_cls=config.train.single_cls,
     ).table
     save_arrays(path, key, {"table": table})
@@ -111,8 +108,6 @@ def teacher_detections(
         loader,
         index,
         device=choose_device(config.train.device),
-        conf=CONF,
-        iou=IOU,
         class_map=classes,
         letterbox=cast("EvaluationDataset", loader.dataset).letterbox,
     ).table

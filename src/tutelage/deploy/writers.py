@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.deploy.draw import annotate
+from tutelage.data.draw_boxes import colour_of, draw_boxes
 from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame
 from tutelage.errors import ConfigError
+from tutelage.structures import Detections
 from tutelage.weights.store import atomic_write, atomic_write_text
 
 VIDEO = ".mp4"
@@ -77,7 +78,7 @@ class PictureWriter:
         if target.resolve() == frame.path.resolve() and frame.path.exists():
             raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.", code="C29")
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture = cv2.cvtColor(annotate(frame.image, seen.detections), cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(draw_detections(frame.image, seen.detections), cv2.COLOR_RGB2BGR)
         if frame.number is None:
             self.close()
             _write_picture(target, np.asarray(picture, np.uint8))
@@ -197,6 +198,17 @@ class CocoWriter:
             "categories": categories,
         }
         atomic_write_text(self.path, json.dumps(content))
+
+
+def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    """Return a copy of an RGB picture ``(h, w, 3)`` with boxes and captions, the best on top."""
+    labels, names = detections.label.tolist(), detections.names
+    captions = [
+        f"{names[label] if names else label} {score:.2f}"
+        for label, score in zip(labels, detections.score.tolist(), strict=True)
+    ]
+    colours = [colour_of(label) for label in labels]
+    return draw_boxes(image, detections.xyxy.cpu().numpy(), colours, captions)
 
 
 def _usable(option: str, folder: Path) -> Path:

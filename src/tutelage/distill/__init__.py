@@ -1,12 +1,12 @@
-"""Distillation: methods, and which layers of student and teacher they compare."""
+"""Distillation methods, and the layers, classes and images on which they compare networks."""
 
 from tutelage.distill.build import build_methods, describe_methods
-from tutelage.distill.class_mapping import refuse_classes, shared_columns
+from tutelage.distill.class_mapping import class_mismatch, shared_columns
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import LevelMethod, Method, Need
 from tutelage.distill.methods import FGD, METHODS
 from tutelage.distill.pairing import Pairs, pair
-from tutelage.distill.teacher_selection import best_teacher
+from tutelage.distill.teacher_selection import best_teacher_per_image
 from tutelage.distill.view import View
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "Need",
     "Pairs",
     "View",
-    "best_teacher",
+    "best_teacher_per_image",
     "build_methods",
     "describe_methods",
     "pair",
-    "refuse_classes",
+    "class_mismatch",
     "shared_columns",
 ]

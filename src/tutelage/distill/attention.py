@@ -1,4 +1,4 @@
-"""Where, and in which channels, a map is active."""
+"""Spatial and channel attention of a feature map."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def attention(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return spatial and channel attention of a map: softmax of mean magnitudes, of mean one.
+    """Return spatial and channel attention: the softmax of mean magnitudes, scaled to mean 1.
 
     Yang et al., Focal and Global Knowledge Distillation for Detectors, CVPR 2022, eq. 6 to 9.
 
     Args:
         x: ``(b, c, h, w)``.
-        temperature: The smaller, the more the strongest places stand out.
+        temperature: The smaller, the sharper.
 
     Returns:
         ``(b, 1, h, w)``, summing to h·w per image, and ``(b, c, 1, 1)``, summing to c.

@@ -1,8 +1,8 @@
-"""How alike two maps are, whatever their channels mean: linear CKA.
+"""Similarity of two feature maps with any channels: linear CKA.
 
 Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019,
-https://arxiv.org/abs/1905.00414. A value near 1 says that one map is a linear image of the other,
-so that little is left to learn from it.
+https://arxiv.org/abs/1905.00414. Near 1, one map is a linear image of the other, so that there is
+little to learn from it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CELLS = 1024  # sampled per pair of maps: the Gram matrices have this side
+CELLS = 1024  # samples per pair of maps, the side of the Gram matrices
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
     """Return the linear CKA of two sets of features of the same samples.
 
-    HSIC is estimated without bias (Song et al., JMLR 2012): the plain estimate is far above 0 for
-    unrelated features with many channels.
+    HSIC is estimated without bias (Song et al., JMLR 2012): the biased estimate is far above 0 for
+    independent features with many channels.
 
     Args:
         x: ``(n, p)`` one sample a row, n at least 4.
         y: ``(n, q)``.
 
     Returns:
-        1 where one is the other turned, scaled and shifted, about 0 (perhaps below) where they are
-        unrelated; NaN where one of them is constant.
+        1 if one is a rotated, scaled and shifted copy of the other, about 0 (also below) if they
+        are independent, NaN if one is constant.
     """
     k, n = _gram(x), _gram(y)
     scale = (_hsic(k, k) * _hsic(n, n)).clamp(min=0).sqrt()
@@ -37,10 +37,10 @@ def map_similarity(student: Tensor, teacher: Tensor, cells: int = CELLS, seed: i
     """Return the linear CKA of two maps, cells as samples and channels as features.
 
     Args:
-        student: ``(b, c, h, w)``; brought to the teacher's grid if it has another.
+        student: ``(b, c, h, w)``; resized to the teacher's grid if that differs.
         teacher: ``(b, d, h, w)``.
-        cells: So many of the b·h·w cells are drawn.
-        seed: Which.
+        cells: How many of the b·h·w cells are sampled.
+        seed: Of the sampling.
     """
     if student.shape[-2:] != teacher.shape[-2:]:
         student = F.interpolate(student.float(), teacher.shape[-2:], mode="bilinear")
@@ -51,7 +51,7 @@ def map_similarity(student: Tensor, teacher: Tensor, cells: int = CELLS, seed: i
 
 def _gram(x: Tensor) -> Tensor:
     x = x.double()
-    x = x - x.mean(0)  # the estimate does not need it, the precision does
+    x = x - x.mean(0)  # for precision; the estimate is invariant
     return (x @ x.T).fill_diagonal_(0)
 
 

@@ -1,4 +1,4 @@
-"""Which classes of a teacher mean which of the student's. Never by position."""
+"""Which class of a teacher is which of the student: by name or by a map, never by position."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from tutelage.errors import ConfigError, nearest
 
 Columns = tuple[tuple[int, ...], tuple[int, ...]]
+"""Class columns of the student and of a teacher that mean the same."""
 SETTING = "distill.classes"
 
 
@@ -32,7 +33,8 @@ def shared_columns(
         ConfigError: The map names classes that do not exist.
     """
     if isinstance(setting, Mapping):
-        _check(setting, student, teacher)
+        _check_names("student", list(setting), student)
+        _check_names("teacher", list(setting.values()), teacher)
         pairs = [(student.index(ours), teacher.index(theirs)) for ours, theirs in setting.items()]
     elif list(student) == list(teacher):
         return None
@@ -43,8 +45,8 @@ def shared_columns(
     return tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs)
 
 
-def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) -> ConfigError:
-    """Return the error of a method that compares classes, of networks without common ones."""
+def class_mismatch(method: str, student: Sequence[str], teacher: Sequence[str]) -> ConfigError:
+    """Return the error for a method that compares classes of networks without common ones."""
     if not teacher:
         what = f"Method '{method}' compares class scores, but the teacher shares features only"
         return ConfigError(
@@ -61,12 +63,8 @@ def refuse_classes(method: str, student: Sequence[str], teacher: Sequence[str]) 
     return ConfigError(what, fix=fix, code="T09")
 
 
-def _check(setting: Mapping[str, str], student: Sequence[str], teacher: Sequence[str]) -> None:
-    sides = (("student", list(setting), student), ("teacher", list(setting.values()), teacher))
-    for who, given, known in sides:
-        for name in given:
-            if name not in known:
-                fix = f"{nearest(name, known)} It knows: {', '.join(known)}".strip()
-                raise ConfigError(
-                    f"{SETTING}: the {who} has no class '{name}'", fix=fix, code="T09"
-                )
+def _check_names(role: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            fix = f"{nearest(name, known)} It knows: {', '.join(known)}".strip()
+            raise ConfigError(f"{SETTING}: the {role} has no class '{name}'", fix=fix, code="T09")

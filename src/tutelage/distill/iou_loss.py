@@ -1,4 +1,4 @@
-"""How far two boxes are from covering each other, pair by pair."""
+"""IoU losses, box by box."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tutelage.losses.boxes import centre_size, complete_iou
 
 Overlap = Literal["iou", "log_iou", "giou", "ciou"]
 _EPS = 1e-7
-_LEAST = 1e-6  # IoU of disjoint boxes, as published: its logarithm is finite
+_MIN_IOU = 1e-6  # of disjoint boxes, as published, so that the logarithm is finite
 
 
 def overlap_loss(a: Tensor, b: Tensor, overlap: Overlap) -> Tensor:
-    """Return one minus the overlap of every pair of boxes, or minus its logarithm.
+    """Return one minus the overlap of each pair of boxes, or minus its logarithm.
 
-    Finite for boxes without area, and without the boolean masks of torchvision's losses, which
-    make the host wait for the GPU.
+    Finite for boxes without area; without the boolean masks of torchvision's losses, which
+    synchronise with the GPU.
 
     Args:
         a: ``(..., 4)`` corners.
@@ -36,9 +36,9 @@ def overlap_loss(a: Tensor, b: Tensor, overlap: Overlap) -> Tensor:
     union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - inter
     iou = inter / union.clamp(min=_EPS)
     if overlap == "log_iou":
-        return -iou.clamp(min=_LEAST).log()
+        return -iou.clamp(min=_MIN_IOU).log()
     if overlap == "iou":
-        return 1 - iou.clamp(min=_LEAST)
+        return 1 - iou.clamp(min=_MIN_IOU)
     hull = _area(torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:]))
     return 1 - iou + (hull - union) / hull.clamp(min=_EPS)
 

@@ -1,4 +1,4 @@
-"""Foreground and background of a feature map, drawn from the boxes of the batch."""
+"""Foreground and background weights of the cells of a feature map, from the boxes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tutelage.distill.method import at_least_float32
 from tutelage.structures import Targets
 
 CHUNK_CELLS = 1 << 24
-"""Boxes × cells handled at once (64 MiB in float32)."""
+"""Boxes × cells processed at once (64 MiB in float32)."""
 
 
 def object_masks(
@@ -22,17 +22,16 @@ def object_masks(
 ) -> tuple[Tensor, Tensor]:
     """Return the weight of every cell as foreground and as background.
 
-    A box covers the cells from the one that holds its left edge to the one that its right edge
-    enters, both included (likewise in y). Each of them weighs 1 / their number; where boxes
-    overlap the smallest wins. Background cells share 1 equally. Boxes are clipped to the image
-    first; what lies outside covers nothing.
+    A box covers the cells from that of its left edge to that of its right edge, both included
+    (likewise in y). Each has weight 1 / their number; where boxes overlap, that of the smallest.
+    The background cells have equal weights that sum to 1. Boxes are clipped to the image.
 
     Args:
         targets: The boxes of the batch in pixels of the canvas.
         batch: Number of images b.
         map_hw: Height and width of the map in cells.
         image_size: Height and width of the canvas in pixels.
-        dtype: Of the weights (none: that of the boxes, at least float32).
+        dtype: Of the weights; None: that of the boxes, at least float32.
 
     Returns:
         ``(b, 1, h, w)`` foreground, 0 outside the boxes; ``(b, 1, h, w)`` background, summing to 1

@@ -1,4 +1,4 @@
-"""What a distillation method is: a module from two knowledges to named losses."""
+"""The interface of a distillation method: a module from features and predictions to losses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import Flag, auto
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.distill.connector import Connector
@@ -15,11 +16,12 @@ from tutelage.structures import Knowledge, Targets
 
 Channels = Sequence[tuple[int, int]]
 """Student and teacher channels of each pair of maps."""
+HeightWidth = tuple[int, int]
 Side = Literal["student", "teacher"]
 
 
 class Need(Flag):
-    """What a method reads of a network; it decides how far a teacher has to run.
+    """What a method reads of a network; a teacher computes no more than that.
 
     CLASSES: it compares class by class, so the columns of both must mean the same.
     """
@@ -30,7 +32,7 @@ class Need(Flag):
 
 
 class Method(nn.Module, ABC):
-    """A distillation loss with whatever it trains.
+    """A distillation loss with its trainable parts.
 
     A subclass takes ``channels`` and then keyword-only options, typed and with defaults: they are
     its configuration schema. Its docstring names its reduction over cells, channels and images.
@@ -40,30 +42,29 @@ class Method(nn.Module, ABC):
 
     Attributes:
         needs: What it reads of student and teacher.
-        still: Endings of the names of own parameters whose gradient is zero by construction.
+        untrained: Endings of the names of own parameters whose gradient is zero by construction.
         paper: Where it was published.
-        ratio: With ``weight: auto``, how many times those of the detection loss its gradients at
-            the taps are to be; of the built-in ones what docs/benchmarks.md found best.
+        ratio: With ``weight: auto``, the ratio of the norms of its gradient and that of the
+            detection loss at the taps; for the built-in methods the best in docs/benchmarks.md.
     """
 
     needs: Need = Need.FEATURES
-    still: frozenset[str] = frozenset()
+    untrained: frozenset[str] = frozenset()
     paper: str = ""
     ratio: float = 1.0
 
     def __init__(self, channels: Channels) -> None:
         super().__init__()
-        del channels
 
     @abstractmethod
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
-        """Compare what two networks know about a batch.
+        """Compare features or predictions of two networks on a batch.
 
         Args:
             student: Differentiable.
-            teacher: A constant.
+            teacher: Constant.
             targets: The boxes of the batch; there may be none.
             image_size: Height and width of the canvas in pixels.
 
@@ -72,21 +73,20 @@ class Method(nn.Module, ABC):
             connected to the student's graph, whatever the batch holds.
         """
 
-    def moving(self) -> dict[str, nn.Parameter]:
-        """Return the own trainable parameters by name, without those that are ``still``."""
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the own trainable parameters by name, without those that are ``untrained``."""
         return {
             name: parameter
             for name, parameter in self.named_parameters()
-            if parameter.requires_grad and not name.endswith(tuple(self.still))
+            if parameter.requires_grad and not name.endswith(tuple(self.untrained))
         }
 
 
 class LevelMethod(Method):
     """A method that compares one pair of maps at a time and sums over the pairs.
 
-    Half-precision maps are raised to float32 and autocast is off inside: sums of squares over a
-    map exceed the range of float16, and its precision is too coarse for 1/area weights. float64
-    stays.
+    Half-precision maps are cast to float32 and autocast is off: sums of squares over a map exceed
+    the range of float16, and its precision is too coarse for 1/area weights. float64 stays.
 
     Args:
         channels: Student and teacher channels per pair.
@@ -99,34 +99,28 @@ class LevelMethod(Method):
 
     def __init__(self, channels: Channels) -> None:
         super().__init__(channels)
-        # Not in the state dict, which holds what is learnt; a run keeps it beside the weights.
+        # Not in the state dict, which holds trained parameters; a run saves it separately.
         self.register_buffer("balance", torch.ones(len(channels)), persistent=False)
         self.connectors = nn.ModuleList(self.make_connector(s, t) for s, t in channels)
         self.levels = nn.ModuleList(self.make_level(t) for _, t in channels)
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Make the map from student channels to teacher channels of one pair."""
+        """Make the layer from student channels to teacher channels of one pair."""
         return Connector(student, teacher)
 
     def make_level(self, channels: int) -> nn.Module:
-        """Make the trainable part of one pair, given the teacher's channels."""
-        del channels
+        """Make the other trainable parts of one pair, given the teacher's channels."""
         return nn.Identity()
 
     @abstractmethod
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare one pair.
 
         Args:
             module: What :meth:`make_level` made for it.
-            s: ``(b, c, h, w)`` student's map behind its connector.
+            s: ``(b, c, h, w)`` student's map after its connector.
             t: ``(b, c, h, w)`` teacher's map, detached.
             targets: The boxes of the batch.
             image_size: Height and width of the canvas in pixels.
@@ -136,7 +130,7 @@ class LevelMethod(Method):
         """
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is their weighted sum.
 
@@ -169,47 +163,51 @@ class LevelMethod(Method):
 
 
 class Resized(Method):
-    """Any method, on pairs of unequal stride: maps are brought to one grid (bilinear).
+    """A method on pairs of unequal stride: the maps of one network are resized (bilinear).
 
     Args:
         method: The method.
         channels: Student and teacher channels per pair.
-        side: Whose maps are brought to the grid of the other network.
+        side: The network whose maps are resized to the grid of the other one.
     """
 
     def __init__(self, method: Method, channels: Channels, side: Side = "student") -> None:
         super().__init__(channels)
         self.method = method
         self.side: Side = side
-        widths = (pair[side == "teacher"] for pair in channels)
-        self.grids = nn.ModuleList(Connector(width, width, resize=True) for width in widths)
-        self.needs, self.still = method.needs, method.still
+        self.needs, self.untrained = method.needs, method.untrained
         self.paper, self.ratio = method.paper, method.ratio
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Resize the maps of one side, then compare."""
-        moved, kept = student.features, teacher.features
         if self.side == "teacher":
-            moved, kept = kept, moved
-        features = tuple(
-            grid(x, tuple(other.shape[-2:]))
-            for grid, x, other in zip(self.grids, moved, kept, strict=True)
-        )
-        if self.side == "teacher":
-            teacher = teacher._replace(features=features)
+            teacher = _resize_maps(teacher, student)
         else:
-            student = student._replace(features=features)
+            student = _resize_maps(student, teacher)
         return self.method(student, teacher, targets, image_size)
 
 
-def pairwise(method: nn.Module) -> LevelMethod | None:
-    """Return the part of a method that sums over pairs of maps, if it does."""
+def _resize_maps(knowledge: Knowledge, reference: Knowledge) -> Knowledge:
+    """Resize maps to the grids of the reference; those of equal grid stay as they are."""
+    maps = zip(knowledge.features, reference.features, strict=True)
+    return knowledge._replace(
+        features=tuple(
+            x
+            if x.shape[-2:] == other.shape[-2:]
+            else F.interpolate(x, other.shape[-2:], mode="bilinear")
+            for x, other in maps
+        )
+    )
+
+
+def as_level_method(method: nn.Module) -> LevelMethod | None:
+    """Return a method, or the one inside :class:`Resized`, if it sums over pairs of maps."""
     inner = method.method if isinstance(method, Resized) else method
     return inner if isinstance(inner, LevelMethod) else None
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Raise half precision to float32; leave float32 and float64 as they are."""
+    """Cast half precision to float32; leave float32 and float64 as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,4 +1,4 @@
-"""Methods that compare what two networks predict, candidate by candidate."""
+"""Methods that compare the predictions of two networks, candidate by candidate."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tutelage.distill.candidate_matching import matched
-from tutelage.distill.method import Method, Need, at_least_float32
+from tutelage.distill.candidate_matching import match_candidates
+from tutelage.distill.method import HeightWidth, Method, Need, at_least_float32
 from tutelage.distill.scores import level_counts
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
 class ResponseMethod(Method):
-    """A method that compares the predictions of two heads on the same grids, with equal classes.
+    """A method that compares predictions at the student's candidates, with equal classes.
 
-    Half precision is raised to float32 and autocast is off inside: areas in pixels exceed the range
-    of float16. float64 stays.
+    Half precision is cast to float32 and autocast is off: areas in pixels exceed the range of
+    float16. float64 stays.
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
@@ -28,11 +28,7 @@ class ResponseMethod(Method):
 
     @abstractmethod
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare the candidates of a batch.
 
@@ -47,27 +43,29 @@ class ResponseMethod(Method):
         """
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare the predictions.
 
         Raises:
             ValueError: Predictions are missing, or their candidates or classes differ in number.
         """
-        s, t = comparable(student, teacher)
+        s, t = comparable_predictions(student, teacher)
         with torch.autocast(s.logits.device.type, enabled=False):
             return self.compare(s, t, targets, image_size)
 
 
-def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Predictions]:
+def comparable_predictions(
+    student: Knowledge, teacher: Knowledge
+) -> tuple[Predictions, Predictions]:
     """Return both predictions in at least float32, the teacher's detached.
 
-    A teacher with other candidates, of another head or family, is matched to the student's; its
-    own box outputs and distributions then say nothing here and are left out.
+    If the candidates differ, the teacher's are replaced by :func:`match_candidates`, which leaves
+    out raw box outputs and bins.
 
     Raises:
         ValueError: Predictions are missing, their classes differ in number, or the candidates
-            differ and the student does not say which of them answer for a box.
+            differ and the student cannot assign boxes to its own.
     """
     s, t = student.predictions, teacher.predictions
     if s is None or t is None:
@@ -77,26 +75,30 @@ def comparable(student: Knowledge, teacher: Knowledge) -> tuple[Predictions, Pre
         raise ValueError(
             f"the student has {s.logits.shape[-1]} classes, the teacher {t.logits.shape[-1]}"
         )
-    s = _each(s, at_least_float32)
-    t = _each(t, lambda x: at_least_float32(x.detach()))
+    s, t = (
+        _map_tensors(s, at_least_float32),
+        _map_tensors(t, lambda x: at_least_float32(x.detach())),
+    )
     if level_counts(s) == level_counts(t):
         return s, t
     if student.answers is None:
-        raise ValueError("the candidates differ, and nothing says which of them answer for a box")
-    return s, matched(s, t, student.answers)
+        raise ValueError("the candidates differ, and the student cannot assign boxes to its own")
+    return s, match_candidates(s, t, student.answers)
 
 
-def both(student: Tensor | None, teacher: Tensor | None, reason: str) -> tuple[Tensor, Tensor]:
+def require_both(
+    student: Tensor | None, teacher: Tensor | None, reason: str
+) -> tuple[Tensor, Tensor]:
     """Return a field that student and teacher must have.
 
     Raises:
-        ValueError: One of them does not; the message is who, and ``reason``.
+        ValueError: One of them lacks it; the message is its role and ``reason``.
     """
     if student is None or teacher is None:
         raise ValueError(f"the {'student' if student is None else 'teacher'} {reason}")
     return student, teacher
 
 
-def _each(predictions: Predictions, change: Callable[[Tensor], Tensor]) -> Predictions:
+def _map_tensors(predictions: Predictions, cast: Callable[[Tensor], Tensor]) -> Predictions:
     fields = predictions._asdict().items()
-    return predictions._replace(**{k: change(x) for k, x in fields if isinstance(x, Tensor)})
+    return predictions._replace(**{k: cast(x) for k, x in fields if isinstance(x, Tensor)})

@@ -1,4 +1,4 @@
-"""How sure a network is of its candidates, and where on its maps that is."""
+"""Scores of candidates and of map cells, and methods that weight maps by them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import LevelMethod, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, LevelMethod, Need, at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
 def class_scores(predictions: Predictions) -> Tensor:
     """Return ``(b, n, classes)`` the class probabilities, times the objectness where there is one.
 
-    Of a single class with objectness it is the objectness alone: the class output was never
-    trained, since YOLOv7 and YOLOv5 leave its loss out.
+    With a single class and objectness it is the objectness alone: YOLOv7 and YOLOv5 have no class
+    loss then, so that the class output is untrained.
     """
     scores = at_least_float32(predictions.logits).sigmoid()
     if predictions.objectness is None:
         return scores
-    seen = at_least_float32(predictions.objectness).sigmoid()[..., None]
-    return scores * seen if classes_trained(predictions) else seen
+    objectness = at_least_float32(predictions.objectness).sigmoid()[..., None]
+    return scores * objectness if classes_trained(predictions) else objectness
 
 
 def candidate_scores(predictions: Predictions) -> Tensor:
@@ -31,7 +31,7 @@ def candidate_scores(predictions: Predictions) -> Tensor:
 
 
 def classes_trained(predictions: Predictions) -> bool:
-    """Whether the class outputs say anything; see :func:`class_scores`."""
+    """Whether the class outputs have a training loss; see :func:`class_scores`."""
     return predictions.objectness is None or predictions.logits.shape[-1] > 1
 
 
@@ -41,11 +41,11 @@ def level_counts(predictions: Predictions) -> list[int]:
 
 
 def score_maps(predictions: Predictions, grids: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Return per map the score of the best candidate of every cell.
+    """Return the score of the best candidate of every cell of each map.
 
     Args:
-        predictions: Candidates ordered by level, anchor, row, column. Where they do not tell the
-            grids of their levels, these must be those of the maps.
+        predictions: Candidates ordered by level, anchor, row, column. Without ``grids`` of their
+            own, their levels must be those of the maps.
         grids: Rows and columns of each map.
 
     Returns:
@@ -61,12 +61,12 @@ def score_maps(predictions: Predictions, grids: Sequence[tuple[int, int]]) -> li
     # Equal on all levels: otherwise levels in the wrong order could pass for other anchors.
     equal = bool(anchors) and counts == [anchors * h * w for h, w in known]
     if (predictions.grids is None and not equal) or not set(grids) <= set(known):
-        told = f"{sum(counts)} candidates that belong to no cells"
+        found = f"{sum(counts)} candidates that belong to no cells"
         if predictions.grids is not None:
-            told = f"candidates in the cells of {_listed(known)}"
+            found = f"candidates in the cells of {_list_grids(known)}"
         raise ValueError(
-            f"it weighs the cells of {_listed(grids)} by the teacher's scores there, but the "
-            f"teacher predicts {told}: compare the maps that the head reads, finest first, of a "
+            f"it weighs the cells of {_list_grids(grids)} by the teacher's scores there, but the "
+            f"teacher predicts {found}: compare the maps that the head reads, finest first, of a "
             "teacher that predicts cell by cell"
         )
     levels = candidate_scores(predictions).split(counts, 1)
@@ -75,45 +75,39 @@ def score_maps(predictions: Predictions, grids: Sequence[tuple[int, int]]) -> li
     ]
 
 
-def _listed(grids: Sequence[tuple[int, int]]) -> str:
+def _list_grids(grids: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"{h}×{w}" for h, w in grids)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Return ``Σ w v / Σ w`` of equal shapes; 0 where no weight is left."""
+    """Return ``Σ w v / Σ w`` of equal shapes; 0 if all weights are 0."""
     # Weights first: a gradient of 1 / tiny would overflow in the next product.
     shares = weights / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
     return (shares * values).sum()
 
 
 class ScoredMethod(LevelMethod):
-    """A method that compares maps in proportion to the teacher's score in each cell."""
+    """A method that weights the cells of maps by the teacher's score there."""
 
     needs = Need.FEATURES | Need.PREDICTIONS
 
     @abstractmethod
-    def scored(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
-        """Compare one pair of maps, given the teacher's score ``(b, 1, h, w)`` of their cells."""
+    def compare_maps(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
+        """Compare one pair of maps, given the teacher's scores ``(b, 1, h, w)`` of their cells."""
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare one pair; the last channel of ``t`` is the score."""
-        del module, targets, image_size
-        return {"feature": self.scored(s, t[:, :-1], t[:, -1:])}
+        return {"feature": self.compare_maps(s, t[:, :-1], t[:, -1:])}
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is summed over them.
 
         Raises:
-            ValueError: The teacher has no predictions, or its maps are not those of its levels.
+            ValueError: The teacher has no predictions, or none for the cells of its maps.
         """
         if teacher.predictions is None:
             raise ValueError("the teacher has no predictions: its head was not run")

@@ -1,4 +1,4 @@
-"""What one method sees of the student and of one teacher."""
+"""The features, classes and boxes that one method compares: a subset of those of the run."""
 
 from __future__ import annotations
 
@@ -10,93 +10,93 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.distill.class_mapping import Columns
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
 class View(NamedTuple):
-    """Maps, classes and boxes of the run that concern a method.
+    """Selects what a method compares from all that student and teachers share.
 
     Attributes:
-        teacher: Which teacher it listens to.
-        student: Positions of its maps among the student's.
-        shared: Positions of its maps among that teacher's.
-        columns: The student's and the teacher's class columns that mean the same; None: all, in
-            order.
-        labels: Classes whose boxes it looks at; None: all.
+        teacher: Number of its teacher.
+        student_maps: Positions of its maps among the student's; None: all.
+        teacher_maps: Positions of its maps among that teacher's; None: all.
+        columns: Class columns of student and teacher that mean the same; None: all, in order.
+        labels: Classes of the boxes it is given; None: all.
     """
 
     teacher: int = 0
-    student: tuple[int, ...] | None = None
-    shared: tuple[int, ...] | None = None
-    columns: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    student_maps: tuple[int, ...] | None = None
+    teacher_maps: tuple[int, ...] | None = None
+    columns: Columns | None = None
     labels: tuple[int, ...] | None = None
 
-    def places(self, number: int) -> tuple[int, int]:
-        """Return where the maps of a pair are among the student's and the teacher's."""
+    def map_positions(self, pair: int) -> tuple[int, int]:
+        """Return the positions of a pair's maps among the student's and the teacher's."""
         return (
-            number if self.student is None else self.student[number],
-            number if self.shared is None else self.shared[number],
+            pair if self.student_maps is None else self.student_maps[pair],
+            pair if self.teacher_maps is None else self.teacher_maps[pair],
         )
 
     def of_student(self, knowledge: Knowledge) -> Knowledge:
-        """Return what the method sees of the student."""
-        return _seen(knowledge, self.student, self.columns and self.columns[0])
+        """Return the method's part of the student's knowledge."""
+        return _select(knowledge, self.student_maps, self.columns and self.columns[0])
 
     def of_teacher(self, knowledge: Sequence[Knowledge]) -> Knowledge:
-        """Return what the method sees of its teacher."""
-        return _seen(knowledge[self.teacher], self.shared, self.columns and self.columns[1])
+        """Return the method's part of its teacher's knowledge."""
+        return _select(knowledge[self.teacher], self.teacher_maps, self.columns and self.columns[1])
 
     def of_targets(self, targets: Targets) -> Targets:
-        """Return the boxes that it looks at."""
+        """Return the boxes of its classes."""
         if self.labels is None:
             return targets
         keep = torch.isin(targets.label, targets.label.new_tensor(self.labels))
         return Targets(*(field[keep] for field in targets))
 
 
-def _seen(
+def _select(
     knowledge: Knowledge, maps: Sequence[int] | None, columns: Sequence[int] | None
 ) -> Knowledge:
-    features, predictions, head, answers = knowledge
+    features, predictions, head, assign = knowledge
     if maps is not None:
         features = tuple(features[number] for number in maps)
     if predictions is not None and columns is not None:
-        predictions = _columns(predictions, columns)
-    if knowledge.head is not None:
-        head = partial(_continued, knowledge.head, len(knowledge.features), maps, columns)
-    if answers is not None and columns is not None:
-        answers = partial(_answered, answers, columns)
-    return Knowledge(features, predictions, head, answers)
+        predictions = _select_classes(predictions, columns)
+    if head is not None:
+        head = partial(_run_head, head, len(knowledge.features), maps, columns)
+    if assign is not None and columns is not None:
+        assign = partial(_assign, assign, columns)
+    return Knowledge(features, predictions, head, assign)
 
 
-def _continued(
+def _run_head(
     head: Callable[[tuple[Tensor | None, ...]], Predictions],
     taps: int,
     maps: Sequence[int] | None,
     columns: Sequence[int] | None,
     features: tuple[Tensor | None, ...],
 ) -> Predictions:
-    """Run the rest of a teacher from the maps that the method sees."""
-    given: list[Tensor | None] = [None] * taps
+    """Run the rest of a teacher, given the method's maps."""
+    inputs: list[Tensor | None] = [None] * taps
     for number, feature in zip(range(taps) if maps is None else maps, features, strict=True):
-        given[number] = feature
-    found = head(tuple(given))
-    return found if columns is None else _columns(found, columns)
+        inputs[number] = feature
+    predictions = head(tuple(inputs))
+    return predictions if columns is None else _select_classes(predictions, columns)
 
 
-def _answered(
-    answers: Callable[[Targets], Tensor], columns: Sequence[int], boxes: Targets
+def _assign(
+    assign: Callable[[Targets], Tensor], columns: Sequence[int], targets: Targets
 ) -> Tensor:
-    """Ask a student about boxes whose labels are the columns that the method sees."""
-    return answers(boxes._replace(label=boxes.label.new_tensor(columns)[boxes.label]))
+    """Assign boxes, whose labels count the selected columns, to the student's candidates."""
+    return assign(targets._replace(label=targets.label.new_tensor(columns)[targets.label]))
 
 
-def _columns(predictions: Predictions, columns: Sequence[int]) -> Predictions:
+def _select_classes(predictions: Predictions, columns: Sequence[int]) -> Predictions:
     index = torch.tensor(columns, device=predictions.logits.device)
     logits = predictions.logits.index_select(-1, index)
     objectness = predictions.objectness
     if objectness is not None and len(columns) == 1 < predictions.logits.shape[-1]:
-        # Of a single class, objectness alone is the score: it becomes that of this class.
+        # With one class the objectness is the score: it becomes the product of both.
         log = F.logsigmoid(objectness) + F.logsigmoid(logits[..., 0])
         objectness = log - torch.log(-torch.expm1(log).clamp(max=-1e-7))
     return predictions._replace(logits=logits, objectness=objectness)

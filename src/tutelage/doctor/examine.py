@@ -36,11 +36,12 @@ from tutelage.run.preflight.teacher_scores import worth
 from tutelage.run.preflight.warnings import at_outset
 from tutelage.run.preflight.wiring import preflight
 from tutelage.setup.build import RunParts, assemble
-from tutelage.setup.distillation import DistillationSetup, MethodBinding, join
-from tutelage.structures import Batch, Output, Tap
+from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
+from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher, fingerprint
-from tutelage.teachers.clock import CachedTeachers
-from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measure
+from tutelage.teachers.cached import CachedTeachers
+from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measure_weights
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
@@ -105,7 +106,7 @@ def examine(
         methods = dict(zip(teaching.methods, fitting, strict=True))
     task = _task(parts, teaching, list(methods))
     device = parts.accelerator.device
-    teacher = CachedTeachers(teaching.panel, device)
+    teacher = CachedTeachers(teaching.panel)
     levels = list(_levels(task, teaching, teacher, batches))
     yield from levels
     yield ExaminationStage(STAGES[4], 4)
@@ -113,12 +114,12 @@ def examine(
     balanced = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
     reading = WeightReading({}, {})
     if shares:
-        reading = measure(
+        reading = measure_weights(
             task,
             teacher,
             batches,
             shares,
-            settle=lambda name, found: found if name in balanced else [1.0] * len(found),
+            adjust_balance=lambda name, found: found if name in balanced else [1.0] * len(found),
         )
     yield ExaminationStage(STAGES[5], 5)
     yield _cost(task, teacher, batches[0], device)
@@ -196,7 +197,7 @@ def _joined(
 ) -> DistillationSetup:
     """Return the run's networks with other methods."""
     config = parts.config.distill.model_copy(update={"methods": tuple(methods)})
-    return join(config, parts.student, teachers)
+    return bind_methods(config, parts.student, teachers)
 
 
 def _task(parts: RunParts, teaching: DistillationSetup, names: Sequence[str]) -> Task:
@@ -233,7 +234,7 @@ def _levels(
     with buffers_restored(task):
         task.train()
         ours = [task.student(b.images, teaching.taps, head=False).taps for b in batches]
-    theirs = [teacher(b.images) for b in batches]
+    theirs = [teacher(b) for b in batches]
     done: set[tuple[int, Tap, Tap]] = set()
     for name, lesson in teaching.lessons.items():
         view = teaching.views[name]
@@ -241,9 +242,9 @@ def _levels(
             if (lesson.teacher, mine, other) in done:
                 continue
             done.add((lesson.teacher, mine, other))
-            here, there = view.places(number)
+            here, there = view.map_positions(number)
             maps = [known[lesson.teacher].features[there] for known in theirs]
-            size = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
+            size = height_width(maps[0])
             values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
             known = [value for value in values if np.isfinite(value)]
             yield LayerPairReport(
@@ -255,7 +256,7 @@ def _cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.devic
     plain = Task(task.student, task.criterion)
 
     def step() -> None:
-        total: Any = sum(plain(batch).detection.values())
+        total: Any = sum(plain(SupervisedBatch(batch)).detection.values())
         total.backward()
 
     with buffers_restored(plain):
@@ -271,8 +272,7 @@ def _added(
 
     The student's own passes are the same with and without it.
     """
-    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
-    known = teacher(batch.images)
+    supervised = SupervisedBatch(batch, teacher(batch))
     with torch.no_grad(), buffers_restored(task):
         out = task.student(batch.images, task.taps)
     leaves = Output(
@@ -281,8 +281,8 @@ def _added(
     )
 
     def step() -> None:
-        student = task.knowledge(leaves, size)
-        terms = task.compared(name, student, known, batch.targets, size)
+        student = task.knowledge(leaves, batch.image_size)
+        terms = task.method_terms(name, student, supervised)
         torch.stack(list(terms.values())).sum().backward()
 
     found = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms

@@ -14,7 +14,7 @@ from torch import Tensor
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import Letterbox, letterbox_geometry
 from tutelage.evaluation.coco import Table
-from tutelage.evaluation.nms import nms
+from tutelage.evaluation.nms import EVALUATION_CONF, EVALUATION_IOU, nms
 from tutelage.evaluation.scores import Scores, score
 from tutelage.structures import Batch, Detections, Predictions
 
@@ -39,8 +39,8 @@ def evaluate(
     index: DatasetIndex,
     *,
     device: torch.device | str = "cpu",
-    conf: float = 0.001,
-    iou: float = 0.6,
+    conf: float = EVALUATION_CONF,
+    iou: float = EVALUATION_IOU,
     max_detections: int = 300,
     class_map: Mapping[int, int] | None = None,
     limit: int | None = None,
@@ -85,8 +85,8 @@ def collect(
     index: DatasetIndex,
     *,
     device: torch.device | str = "cpu",
-    conf: float = 0.001,
-    iou: float = 0.6,
+    conf: float = EVALUATION_CONF,
+    iou: float = EVALUATION_IOU,
     max_detections: int = 300,
     class_map: Mapping[int, int] | None = None,
     limit: int | None = None,
@@ -111,9 +111,8 @@ def collect(
                 multi_label=True,
                 class_map=class_map,
             )
-            canvas_hw = (int(images.shape[-2]), int(images.shape[-1]))
             for position, detections in zip(batch.ids.tolist(), found, strict=True):
-                lies = geometry(position, canvas_hw)
+                lies = geometry(position, batch.image_size)
                 rows[position] = _rows(position, to_original(detections, lies))
     table = np.concatenate([np.zeros((0, 7)), *rows.values()])
     return EvaluatedDetections(table, np.array(list(rows), np.int64))

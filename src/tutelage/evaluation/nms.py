@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
+from tutelage.models.suppression import suppress_overlaps
 from tutelage.structures import Detections, Predictions
 
+EVALUATION_CONF = 0.001  # low: AP needs the whole precision-recall curve
+EVALUATION_IOU = 0.65  # of every evaluation: while training, `tutelage val`, `tutelage compare`
 MAX_CANDIDATES = 30_000
 
 
@@ -57,15 +59,10 @@ def nms(
             lookup=lookup,
         )
         xyxy = predictions.xyxy[number, row].float()
-        finite = xyxy.isfinite().all(1)
-        xyxy, label, score = xyxy[finite], label[finite], score[finite]
         order = score.argsort(descending=True, stable=True)[:MAX_CANDIDATES]
         xyxy, label, score = xyxy[order], label[order], score[order]
-        # batched_nms moves each class to a place of its own, which takes coordinates that are not
-        # negative; the overlap does not depend on where the origin is.
-        shifted = xyxy - xyxy.amin() if len(xyxy) else xyxy
-        groups = torch.zeros_like(label) if agnostic else label
-        keep = batched_nms(shifted, score, groups, iou)[:max_detections]
+        group = torch.zeros_like(label) if agnostic else label
+        keep = suppress_overlaps(xyxy, score, group, iou)[:max_detections]
         images.append(Detections(xyxy[keep], score[keep], label[keep]))
     return images
 

@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 from tutelage.models.build import is_architecture
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.weights.file_type import sniff
 from tutelage.weights.store import load_header
 
@@ -120,10 +120,10 @@ def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
 
 def half_precision(folded: GraphDetector) -> GraphDetector:
     """Turn a folded detector itself to half precision, all but its anchors."""
-    anchors = dict(folded.detect.named_buffers(recurse=False))
+    anchors = dict(folded.head.named_buffers(recurse=False))
     folded.half()
     for name, exact in anchors.items():
-        folded.detect.register_buffer(name, exact)
+        folded.head.register_buffer(name, exact)
     return folded
 
 
@@ -133,7 +133,7 @@ def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Te
 
     def plain(images: Tensor) -> Predictions:
         raw = cast("tuple[Tensor, ...]", detector(images.to(dtype)).raw)  # the head was run
-        return detector.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
+        return detector.decode(raw, height_width(images))
 
     def augmented(images: Tensor) -> Predictions:
         rows, _ = detector(images.to(dtype), augment=True)

@@ -11,6 +11,7 @@ from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
+from tutelage.evaluation.nms import EVALUATION_CONF, EVALUATION_IOU
 from tutelage.evaluation.predictor import Predictor, runnable
 from tutelage.evaluation.scores import Scores
 from tutelage.models.detector import check_image_size
@@ -27,8 +28,8 @@ def validate(
     image_size: int | None = None,
     batch: int = 16,
     device: str = "auto",
-    conf: float = 0.001,
-    iou: float = 0.65,
+    conf: float = EVALUATION_CONF,
+    iou: float = EVALUATION_IOU,
     augment: bool = False,
     half: bool = False,
     single_cls: bool = False,

@@ -8,16 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tutelage.losses.anchor_criterion import AnchorCriterion
 from tutelage.losses.assigner import AROUND
-from tutelage.losses.criterion import Criterion
 from tutelage.structures import Targets
 
 WEIGHT = 0.25
 """Of the auxiliary terms."""
 
 
-class AuxiliaryCriterion(Criterion):
-    """Criterion whose lead levels guide the auxiliary ones, from coarse to fine.
+class AuxiliaryCriterion(AnchorCriterion):
+    """Anchor loss whose lead levels guide the auxiliary ones, from coarse to fine.
 
     Both are assigned by SimOTA from what the lead levels predict: the lead levels as usual, the
     auxiliary ones among more candidates (all four neighbours of a box's own cell). The terms are
@@ -38,7 +38,7 @@ class AuxiliaryCriterion(Criterion):
             image_size: Height and width of the canvas in pixels.
 
         Returns:
-            As :meth:`Criterion.forward`.
+            As :meth:`AnchorCriterion.forward`.
 
         Raises:
             ValueError: If ``raw`` is not of these levels, anchors, classes and this canvas.
@@ -56,5 +56,5 @@ class AuxiliaryCriterion(Criterion):
         }
 
     def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:
-        """As :meth:`Criterion.answers`, of the lead levels."""
+        """As :meth:`AnchorCriterion.answers`, of the lead levels."""
         return super().answers(raw[: len(self.strides)], targets)

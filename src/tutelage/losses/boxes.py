@@ -15,16 +15,19 @@ from torch import Tensor
 _EPS = 1e-7
 
 
-def decode(logits: Tensor, anchor: Tensor) -> Tensor:
+def decode_cell(logits: Tensor, anchor: Tensor) -> Tensor:
     """Turn the four box logits of a YOLOv5/YOLOv7 head into a box.
 
+    With ``s = sigmoid(logits)`` the centre is ``2 s - 0.5`` cells from the corner of its own cell
+    and the size is ``(2 s)^2 * anchor``: an object may lie half a cell outside its cell and be up
+    to four times as large as its anchor.
+
     Args:
-        logits: ``(n, 4)`` x, y, w, h.
-        anchor: ``(n, 2)`` width and height, in cells.
+        logits: ``(..., 4)`` x, y, w, h.
+        anchor: ``(..., 2)`` width and height, in any unit.
 
     Returns:
-        ``(n, 4)`` cx, cy, w, h in cells, the centre relative to the corner of the own cell
-        (in -0.5..1.5), sizes in 0..4 anchors.
+        ``(..., 4)`` cx, cy in cells relative to the own cell, w, h in the unit of the anchor.
     """
     centre, size = (2 * logits.sigmoid()).split(2, dim=-1)
     return torch.cat((centre - 0.5, size.square() * anchor), dim=-1)

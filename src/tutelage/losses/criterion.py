@@ -1,241 +1,46 @@
-"""The detection loss of YOLOv5 and YOLOv7."""
+"""What the loss of a detection head offers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tutelage.config.schema import LossConfig
-from tutelage.losses.assigner import NEAREST, POOL, Matches, anchor_candidates, simota
-from tutelage.losses.boxes import centre_size, complete_iou, corners, decode
-from tutelage.losses.gather import last_written, pick
 from tutelage.structures import Targets
 
-_FOCAL_ALPHA = 0.25
-_BALANCE_OF_3 = (4.0, 1.0, 0.4)
-_BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
 
+class Criterion(nn.Module, ABC):
+    """A detection loss: raw outputs of a head and the boxes of a batch to named terms.
 
-class Criterion(nn.Module):
-    """Box, objectness and class loss of an anchor head.
-
-    A box is predicted by the anchors and cells that fit its shape and place (``"anchor"``, YOLOv5)
-    or by the best of these (``"ota"``, YOLOv7). Before the gains the terms are, summed over levels:
-
-    - ``box``: 1 - CIoU, mean over the matches of the level;
-    - ``obj``: binary cross-entropy, mean over all predictions of the level, weighted per level. The
-      target is the CIoU of a match (at least 0, without gradient) and 0 elsewhere. If a prediction
-      has several matches the last counts, in the order of :mod:`tutelage.losses.assigner`;
-    - ``cls``: binary cross-entropy, mean over the matches of the level and the classes; zero if
-      there is only one class.
-
-    Computed in float32 whatever autocast says (float64 stays float64). The state dict is empty.
-
-    Args:
-        anchors: ``(nl, na, 2)`` widths and heights in pixels.
-        strides: Pixels per cell, per level.
-        classes: Number of classes.
-        config: Gains and constants.
-        assigner: Who answers for a box.
-        image_size: Side of the training images in pixels, for the objectness gain.
-        scale_gains: Multiply the gains by the usual factors: box by 3 / levels, cls by
-            classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them
-            as they are.
-
-    Raises:
-        ValueError: If anchors and strides do not describe the same one to five levels.
+    Its state dict is empty: what must be stored belongs to the head.
     """
 
-    pool: ClassVar[int] = POOL
-
-    anchors: Tensor
-    cell: Tensor
-
-    def __init__(
-        self,
-        *,
-        anchors: Tensor,
-        strides: Sequence[int],
-        classes: int,
-        config: LossConfig,
-        assigner: Literal["ota", "anchor"],
-        image_size: int,
-        scale_gains: bool = True,
-    ) -> None:
-        super().__init__()
-        levels = len(strides)
-        if (
-            anchors.ndim != 3
-            or anchors.shape[::2] != (levels, 2)
-            or not 1 <= levels <= len(_BALANCE)
-        ):
-            raise ValueError(
-                f"expected anchors (levels, anchors, 2) for {levels} strides "
-                f"(1 to {len(_BALANCE)}), got {tuple(anchors.shape)}"
-            )
-        self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
-        self.register_buffer("cell", torch.tensor(strides, device=anchors.device), persistent=False)
-        self.strides = tuple(int(stride) for stride in strides)
-        self.classes = classes
-        self.config = config
-        self.assigner = assigner
-        self.balance = _BALANCE_OF_3 if levels == 3 else _BALANCE[:levels]
-        share = 3 / levels if scale_gains else 1.0
-        self.gains = {
-            "box": config.box * share,
-            "obj": config.obj * share * ((image_size / 640) ** 2 if scale_gains else 1.0),
-            "cls": config.cls * share * (classes / 80 if scale_gains else 1.0),
-        }
-
+    @abstractmethod
     def forward(
         self, raw: Sequence[Tensor], targets: Targets, image_size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Compute the terms of a batch.
 
         Args:
-            raw: Logits ``(b, na, ny, nx, 5 + classes)`` per level: x, y, w, h, objectness, classes.
+            raw: What the head returned in training, batch first.
             targets: The boxes, in pixels of the canvas.
             image_size: Height and width of the canvas in pixels.
 
         Returns:
-            Scalars ``box``, ``obj`` and ``cls`` with their gains, not multiplied by the batch size.
-            All depend on ``raw``, with or without boxes.
-
-        Raises:
-            ValueError: If ``raw`` is not of these levels, anchors, classes and this canvas.
+            Scalars by name with their gains, not multiplied by the batch size. All depend on
+            ``raw``, with or without boxes.
         """
-        self._check(raw, image_size)
-        with torch.autocast(raw[0].device.type, enabled=False):
-            terms = self.terms(raw, targets, self.match(raw, targets))
-        return {name: self.gains[name] * value for name, value in terms.items()}
 
-    @torch.no_grad()
-    def match(self, raw: Sequence[Tensor], targets: Targets, *, reach: float = NEAREST) -> Matches:
-        """Assign predictions to boxes.
-
-        Args:
-            raw: As in :meth:`forward`; the anchor assigner looks at the shapes only.
-            targets: The boxes.
-            reach: Which cells around a box take part, as in :mod:`tutelage.losses.assigner`.
-
-        Returns:
-            The matches of the batch.
-        """
-        dtype = _working_dtype(raw)
-        candidates = anchor_candidates(
-            centre_size(targets.xyxy.to(dtype)),
-            targets.image,
-            anchors=self.anchors.to(dtype),
-            strides=self.strides,
-            grids=[(level.shape[2], level.shape[3]) for level in raw],
-            max_ratio=self.config.anchor_t,
-            reach=reach,
-        )
-        if self.assigner == "anchor":
-            return candidates
-        places = zip(raw, candidates.places(), strict=True)
-        picked = torch.cat([level[place] for level, place in places]).to(dtype)
-        box = self._boxes(picked, candidates)
-        box[:, :2] += torch.stack((candidates.column, candidates.row), dim=1)
-        box *= self.cell[candidates.level, None]
-        scores = (picked[:, 5:].sigmoid() * picked[:, 4:5].sigmoid()).sqrt_()
-        return simota(candidates, corners(box), scores, targets, images=len(raw[0]), pool=self.pool)
-
-    @torch.no_grad()
+    @abstractmethod
     def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:
-        """Say which box each prediction would answer for.
+        """Return the box that each prediction is assigned to.
 
         Args:
             raw: As in :meth:`forward`.
             targets: Any boxes, those of the batch or others.
 
         Returns:
-            ``(b, n)`` int64, a row of ``targets`` or -1; predictions ordered by level, anchor, row,
-            column. Of several boxes the last counts, as in the objectness term.
+            ``(b, n)`` int64, a row of ``targets`` or -1 for none; predictions in the order in
+            which the head decodes them.
         """
-        found = self.match(raw, targets)
-        answered = []
-        for level, place, box in zip(
-            raw, found.places(), found.target.split(found.counts), strict=True
-        ):
-            answered.append((last_written(box + 1, place, level.shape[:4]) - 1).flatten(1))
-        return torch.cat(answered, 1)
-
-    def terms(self, raw: Sequence[Tensor], targets: Targets, matches: Matches) -> dict[str, Tensor]:
-        """Compute the terms of given matches, without gains.
-
-        Args:
-            raw: As in :meth:`forward`.
-            targets: The boxes.
-            matches: Which predictions answer for which of them.
-
-        Returns:
-            Scalars ``box``, ``obj`` and ``cls``.
-        """
-        dtype = _working_dtype(raw)
-        places = matches.places()
-        picks = [pick(level, place) for level, place in zip(raw, places, strict=True)]
-        picked = torch.cat([predictions for predictions, _ in picks]).to(dtype)
-
-        wanted = (
-            centre_size(targets.xyxy.to(dtype))[matches.target] / self.cell[matches.level, None]
-        )
-        wanted[:, :2] -= torch.stack((matches.column, matches.row), dim=1)
-        iou = complete_iou(self._boxes(picked, matches), wanted).split(matches.counts)
-
-        logits = picked[:, 5:].split(matches.counts)
-        labels = targets.label[matches.target, None].split(matches.counts)
-        smooth = self.config.label_smoothing / 2
-
-        box = obj = cls = picked[:0].sum()  # zero, but with a graph
-        for i, count in enumerate(matches.counts):
-            objectness = picks[i][1].to(dtype)
-            quality = last_written(iou[i].detach().clamp(min=0), places[i], objectness.shape)
-            obj = obj + self.balance[i] * self._entropy(objectness, quality, self.config.obj_pw)
-            if count:
-                box = box + (1 - iou[i]).mean()
-            if count and self.classes > 1:
-                hot = torch.full_like(logits[i], smooth).scatter_(1, labels[i], 1 - smooth)
-                cls = cls + self._entropy(logits[i], hot, self.config.cls_pw)
-        return {"box": box, "obj": obj, "cls": cls}
-
-    def _boxes(self, picked: Tensor, matches: Matches) -> Tensor:
-        """Decode ``(n, 5 + classes)`` logits to cx, cy, w, h in cells, relative to their cell."""
-        anchors = self.anchors.to(picked.dtype) / self.cell[:, None, None]
-        return decode(picked[:, :4], anchors[matches.level, matches.anchor])
-
-    def _entropy(self, logits: Tensor, target: Tensor, positive_weight: float) -> Tensor:
-        """Mean binary cross-entropy; focal (Lin et al., ICCV 2017, arXiv:1708.02002) on demand."""
-        weight = None if positive_weight == 1 else logits.new_full((), positive_weight)
-        gamma = self.config.fl_gamma
-        if gamma == 0:
-            return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
-        loss = F.binary_cross_entropy_with_logits(
-            logits, target, pos_weight=weight, reduction="none"
-        )
-        score = logits.sigmoid()
-        alpha = target * _FOCAL_ALPHA + (1 - target) * (1 - _FOCAL_ALPHA)
-        error = target * (1 - score) + (1 - target) * score
-        # For gamma < 1 the slope of error^gamma is infinite at zero.
-        return (loss * alpha * error.clamp(min=1e-12) ** gamma).mean()
-
-    def _check(self, raw: Sequence[Tensor], image_size: tuple[int, int]) -> None:
-        height, width = image_size
-        anchors, channels = self.anchors.shape[1], 5 + self.classes
-        expected = [
-            (anchors, height // stride, width // stride, channels) for stride in self.strides
-        ]
-        found = [tuple(level.shape[1:]) for level in raw]
-        if found != expected:
-            raise ValueError(
-                f"expected raw outputs (b, anchors, ny, nx, 5 + classes) with {expected} after the "
-                f"batch dimension for an image of {height} x {width}, got {found}"
-            )
-
-
-def _working_dtype(raw: Sequence[Tensor]) -> torch.dtype:
-    return torch.promote_types(raw[0].dtype, torch.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -16,10 +16,9 @@ from tutelage.models.blocks.activation import (
     looks_like_activation,
     parse_activation,
 )
-from tutelage.models.heads import HEADS, Family
+from tutelage.models.heads import HEADS, Detect, Family, Head
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
-MAX_ANCHORS, MAX_ANCHOR = 100, 1e6  # per level; pixels
 MAX_MULTIPLE = 100.0  # of depth and width; the largest known has 1.33
 
 IMAGE = -1
@@ -69,7 +68,8 @@ class Architecture(NamedTuple):
         unit: Scaled widths are multiples of it.
         image_channels: Channels of the image.
         activation: Default activation.
-        anchors: Per level, (width, height) pairs in pixels.
+        head: The kind of the head.
+        head_options: What the yaml says of it, e.g. its anchors.
         rows: All rows; the last one is the head.
         levels: Default taps named by the yaml, e.g. ``{"p3": 75}``; may be empty.
         family: Whose conventions hold for biases, buffers and losses.
@@ -82,7 +82,8 @@ class Architecture(NamedTuple):
     unit: int
     image_channels: int
     activation: Activation
-    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    head: type[Head]
+    head_options: dict[str, Any]
     rows: tuple[GraphRow, ...]
     levels: dict[str, int]
     family: Family
@@ -91,7 +92,13 @@ class Architecture(NamedTuple):
     @property
     def lead(self) -> tuple[int, ...]:
         """The rows that the head reads, one per level; auxiliary ones follow these."""
-        return self.rows[-1].sources[: len(self.anchors)]
+        sources = self.rows[-1].sources
+        return sources[: len(sources) // self.head.maps_per_level]
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of the head per cell."""
+        return self.head.outputs(self.classes, **self.head_options)
 
     def scale(self, channels: int) -> int:
         """Scale a nominal width, rounded up to the unit.
@@ -99,7 +106,7 @@ class Architecture(NamedTuple):
         A width equal to the head's output count is kept, whatever row it is in: checkpoints
         trained by YOLOv5 and YOLOv7 depend on it.
         """
-        if channels == len(self.anchors[0]) * (5 + self.classes):
+        if channels == self.outputs:
             return channels
         scaled = channels * self.width / self.unit
         return math.ceil(scaled) * self.unit
@@ -134,13 +141,26 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
     channels = _integer(arch, "ch", 3, faults)
     activation = _default_activation(arch, faults)
     rows = _rows(arch, classes, depth, faults)
-    anchors = _anchors(arch.get("anchors"), _level_count(rows), faults)
+    head = HEADS[rows[-1].block] if rows else Detect
+    levels_read = len(rows[-1].sources) // head.maps_per_level if rows else 0
+    head_options = head.read_options(arch, levels_read, faults)
     levels = _named_levels(arch.get("levels") or {}, len(rows), faults)
     family = _family(arch.get("family"), rows, faults)
     if faults:
         raise ConfigError(f"{name} is not a usable model: " + "; ".join(faults), code="C28")
     return Architecture(
-        name, classes, width, unit, channels, activation, anchors, rows, levels, family, mapping
+        name,
+        classes,
+        width,
+        unit,
+        channels,
+        activation,
+        head,
+        head_options,
+        rows,
+        levels,
+        family,
+        mapping,
     )
 
 
@@ -206,8 +226,8 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     if not isinstance(args, list):
         raise ValueError(f"args must be a list, got {args!r}")
     parsed = tuple(parse_argument(value, classes) for value in cast("list[Any]", args))
-    if block in HEADS and parsed != (classes, "anchors"):
-        raise ValueError("the arguments of a head are [nc, anchors]")
+    if block in HEADS and parsed != _head_arguments(HEADS[block], classes):
+        raise ValueError(f"the arguments of a head are [{', '.join(HEADS[block].arguments)}]")
     count = max(round(number * depth), 1) if number > 1 else number
     sources = _sources(index, source)
     if block in HEADS and len(sources) % HEADS[block].maps_per_level:
@@ -279,33 +299,8 @@ def parse_argument(value: Any, classes: int) -> Any:
     return text
 
 
-def _level_count(rows: tuple[GraphRow, ...]) -> int:
-    return len(rows[-1].sources) // HEADS[rows[-1].block].maps_per_level if rows else 0
-
-
-def _anchors(
-    value: Any, levels: int, faults: list[str]
-) -> tuple[tuple[tuple[float, float], ...], ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ANCHORS:
-        value = [list(range(2 * value))] * max(levels, 1)  # placeholders, for autoanchor to replace
-    if not isinstance(value, list) or not value:
-        faults.append(
-            "anchors must be lists of w1,h1,w2,h2,... in pixels, or a count per level "
-            f"up to {MAX_ANCHORS}"
-        )
-        return (((1.0, 1.0),),)
-    found: list[tuple[tuple[float, float], ...]] = []
-    for level in cast("list[Any]", value):
-        flat: Sequence[Any] = cast("list[Any]", level) if isinstance(level, list) else []
-        numbers = [float(x) for x in flat if isinstance(x, int | float) and abs(x) <= MAX_ANCHOR]
-        if not numbers or len(numbers) % 2 or len(numbers) != len(flat):
-            faults.append(f"anchors of a level must be pairs of numbers, got {_shown(level)}")
-        found.append(tuple(zip(numbers[::2], numbers[1::2], strict=False)))
-    if levels and len(found) != levels:
-        faults.append(f"{len(found)} levels of anchors, but the head has {levels} levels")
-    if len({len(level) for level in found}) > 1:
-        faults.append("every level needs the same number of anchors")
-    return tuple(found)
+def _head_arguments(head: type[Head], classes: int) -> tuple[Any, ...]:
+    return tuple(classes if word == "nc" else word for word in head.arguments)
 
 
 def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:

@@ -14,7 +14,13 @@ from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
 from tutelage.models.graph import GraphDetector
 from tutelage.models.transfer import TransferReport, transfer
-from tutelage.models.weight_file import SUFFIXES, Checkpoint, fill, read_checkpoint, restore
+from tutelage.models.weight_file import (
+    SUFFIXES,
+    Checkpoint,
+    load_matching,
+    read_checkpoint,
+    restore,
+)
 
 Source = str | Path | Mapping[str, Any]
 YAML = (".yaml", ".yml")
@@ -86,7 +92,7 @@ def load(
         chosen = _stored_names(name, mapping, checkpoint)
     detector = _build(model, name, mapping, chosen)
     if checkpoint is not None:
-        fill(detector, checkpoint)
+        load_matching(detector, checkpoint)
     return detector
 
 
@@ -99,7 +105,7 @@ def load_weights(detector: GraphDetector, weights: str | Path) -> TransferReport
     Raises:
         WeightsError: A file that cannot be used, is folded, or matches less than half.
     """
-    return fill(detector, read_checkpoint(weights))
+    return load_matching(detector, read_checkpoint(weights))
 
 
 def _build(

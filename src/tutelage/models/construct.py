@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from tutelage.models.blocks import BLOCKS
 from tutelage.models.blocks.conv import Conv
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.rules import Scope
-from tutelage.models.heads import HEADS, Detect
+from tutelage.models.heads import Head
 from tutelage.models.meta_device import image, on_meta
 
 PROBE = 256
@@ -50,7 +50,7 @@ class BuiltGraph(NamedTuple):
     """The modules of a graph and what is known of them."""
 
     body: list[nn.Module]
-    head: Detect
+    head: Head
     layers: tuple[LayerInfo, ...]
 
 
@@ -75,11 +75,10 @@ def construct(arch: Architecture) -> BuiltGraph:
         if shape[1] != channels:
             raise RuntimeError(f"{row.text}: expected {channels} channels, got {shape[1]}")
         body.append(module.train())
-        layers.append(_info(row, channels, round(PROBE / shape[-2])))
+        layers.append(_layer_info(row, channels, round(PROBE / shape[-2])))
     row = arch.rows[-1]
     head = _make_head(row, arch, [maps[source] for source in row.sources])
-    outputs = len(arch.anchors[0]) * (5 + arch.classes)
-    return BuiltGraph(body, head, (*layers, _info(row, outputs, 0)))
+    return BuiltGraph(body, head, (*layers, _layer_info(row, arch.outputs, 0)))
 
 
 def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
@@ -94,7 +93,7 @@ def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[n
     return copies[0] if len(copies) == 1 else nn.Sequential(*copies), plan.channels
 
 
-def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Detect:
+def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Head:
     strides: list[int] = []
     for source, x in zip(row.sources, inputs, strict=True):
         stride, rest = divmod(PROBE, x.shape[-2])
@@ -111,16 +110,17 @@ def _make_head(row: GraphRow, arch: Architecture, inputs: list[Tensor]) -> Detec
             f"the lead rows {lead}",
             code="C28",
         )
-    return HEADS[row.block](
+    make: Any = arch.head
+    return make(
         [x.shape[1] for x in inputs],
         strides=lead,
-        anchors=arch.anchors,
         classes=arch.classes,
         family=arch.family,
+        **arch.head_options,
     )
 
 
-def _info(row: GraphRow, channels: int, stride: int) -> LayerInfo:
+def _layer_info(row: GraphRow, channels: int, stride: int) -> LayerInfo:
     sources = tuple("image" if source == IMAGE else str(source) for source in row.sources)
     return LayerInfo(str(row.index), row.block, channels, stride, sources, row.count)
 
@@ -139,13 +139,13 @@ def default_levels(arch: Architecture, parts: BuiltGraph) -> Mapping[str, str]:
         names = [f"p{3 + place}" for place in range(len(names))]
     levels: dict[str, str] = {}
     for name, source in zip(names, arch.lead, strict=True):
-        only_for_head = uses.count(source) == 1 and _widens(parts.body[source])
+        only_for_head = uses.count(source) == 1 and _is_last_convolution(parts.body[source])
         tap = arch.rows[source].sources[0] if only_for_head else source
         levels[name] = str(tap)
     return levels
 
 
-def _widens(module: nn.Module) -> bool:
+def _is_last_convolution(module: nn.Module) -> bool:
     if isinstance(module, Conv):
         return module.conv.kernel_size == (3, 3)
     return isinstance(module, RepConv)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.architecture import IMAGE, Architecture
 from tutelage.models.construct import LayerInfo, construct, default_levels
-from tutelage.models.detector import Detector
 from tutelage.models.fuse import fuse
-from tutelage.models.heads import Detect, Family, IAuxDetect, decode, decode_rows
-from tutelage.models.profile import LayerCost, Profiler
-from tutelage.models.tta import augmented
+from tutelage.models.heads import AnchorSearch, Family, Head
+from tutelage.models.yolov7_interface import Call, Key, YOLOv7Interface
 from tutelage.structures import Output, Predictions, Tap
-
-Key = str | int
-Call = Callable[[LayerInfo, nn.Module, Sequence[Tensor]], Any]
 
 
 class _Step(NamedTuple):
@@ -30,7 +25,7 @@ class _Step(NamedTuple):
     finished: tuple[int, ...]
 
 
-class GraphDetector(Detector):
+class GraphDetector(YOLOv7Interface):
     """A detector whose layers are the rows of a yaml.
 
     The rows live in ``model``, so the keys of its state are ``model.<row>.<...>`` as in YOLOv5 and
@@ -63,142 +58,41 @@ class GraphDetector(Detector):
         self.arch_name = arch.name
         self.arch: dict[str, Any] = copy.deepcopy(arch.mapping)
         self.family: Family = arch.family
-        self._steps, self._head_sources = _schedule(arch)
+        self._steps, self._head_sources = _execution_steps(arch)
         self._lead = arch.lead
-        needed = _needed(self._steps, self._lead)
+        needed = _rows_between(self._steps, self._lead)
         body = range(len(parts.body))
         self.auxiliary = frozenset(body) - needed
         self._rows: dict[Key, int] = {name: int(key) for name, key in self.levels.items()}
         self._rows.update({row: row for row in body} | {str(row): row for row in body})
 
     @property
-    def detect(self) -> Detect:
+    def head(self) -> Head:
         """The head."""
-        return cast("Detect", self.model[len(self.model) - 1])
+        return cast("Head", self.model[len(self.model) - 1])
 
-    @property
-    def anchors(self) -> Tensor:
-        """``(levels, anchors, 2)`` anchor widths and heights in pixels."""
-        return self.detect.pixels
+    def fit_anchors(self, search: AnchorSearch) -> str:
+        """Adapt the head to the boxes of a data set; returns what was done, for the plan."""
+        before = self.head.training_state()
+        report = self.head.fit_anchors(search)
+        if self.head.training_state() != before:
+            self.arch.update(self.head.training_state())
+        return report
 
-    def set_anchors(self, pixels: Tensor) -> None:
-        """Replace the anchors by ``(levels, anchors, 2)`` widths and heights in pixels.
-
-        Those of the mapping too, from which the graph can be built again.
-        """
-        self.detect.set_pixels(pixels.to(self.detect.anchors))
-        self.arch["anchors"] = self.anchors.flatten(1).tolist()
-
-    @overload
-    def forward(
-        self,
-        images: Tensor,
-        taps: Sequence[Key] = (),
-        *,
-        head: bool = True,
-        augment: Literal[False] = False,
-        profile: Literal[False] = False,
-        extra_features: tuple[()] = (),
-    ) -> Output: ...
-
-    @overload
-    def forward(
-        self,
-        images: Tensor,
-        taps: Sequence[Key] = (),
-        *,
-        head: bool = True,
-        augment: bool = False,
-        profile: bool = False,
-        extra_features: Iterable[Key] = (),
-    ) -> Any: ...
-
-    def forward(
-        self,
-        images: Tensor,
-        taps: Sequence[Key] = (),
-        *,
-        head: bool = True,
-        augment: bool = False,
-        profile: bool = False,
-        extra_features: Iterable[Key] = (),
-    ) -> Any:
-        """Run the graph; with one of the last three set, answer in the form of YOLOv7's code.
-
-        Args:
-            images: ``(b, 3, h, w)`` RGB in 0..1.
-            taps: Layers whose outputs are wanted.
-            head: With False, stop where the last tap is captured.
-            augment: Join the candidates of three views of the images (scales 1, 0.83 mirrored,
-                0.67); answers ``(decoded, None)``.
-            profile: Add a table of the time, operations and parameters of each layer.
-            extra_features: Layers as in :meth:`forward_once`.
-
-        Returns:
-            An :class:`Output`, or what :meth:`forward_once` describes.
-
-        Raises:
-            ConfigError: A layer does not exist.
-        """
-        if augment:
-            if profile or extra_features or taps or not head:
-                raise ValueError("augment=True cannot be combined with taps or profile")
-            trim = self.family == "yolov5"
-            return augmented(self._predicted, images, self.strides, trim=trim), None
-        if profile or extra_features:
-            if taps or not head:
-                raise ValueError("use taps or extra_features, not both")
-            return self.forward_once(images, profile, extra_features)
-        return self._run(images, self._resolve(taps), head, _call)
-
-    def forward_once(
-        self, x: Tensor, profile: bool = False, extra_features: Iterable[Key] = ()
-    ) -> Any:
-        """Run the graph once and answer in the form of YOLOv7's code.
-
-        Args:
-            x: ``(b, 3, h, w)`` RGB in 0..1.
-            profile: Add a table (a tuple of :class:`LayerCost`) at the end of the answer.
-            extra_features: Layers whose outputs are wanted; they come in graph order.
-
-        Returns:
-            Without options, an :class:`Output`. Otherwise, where ``output`` is the list of raw
-            tensors in training and ``(decoded, raw)`` in evaluation:
-            ``(output, features)`` in training; ``(last feature, features)`` in evaluation, where
-            nothing after the last wanted layer is run; without ``extra_features``, no features.
-            With ``profile``, the table follows.
-
-        Raises:
-            ConfigError: A layer does not exist.
-        """
-        rows = tuple(sorted(set(self._resolve(tuple(extra_features)))))
-        if not rows and not profile:
-            return self._run(x, (), True, _call)
-        profiler = Profiler()
-        stop = bool(rows) and not self.training
-        raw, features = self._run(x, rows, not stop, profiler if profile else _call)
-        answer: Any
-        if raw is None:
-            answer = features[-1]
-        elif self.training:
-            answer = list(raw)
-        else:
-            answer = (self._decoded(raw), list(raw))
-        table: tuple[tuple[LayerCost, ...], ...] = (profiler.table(),) if profile else ()
-        return (answer, list(features), *table) if rows else (answer, *table)
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Take over the head's :meth:`~Head.training_state`, in the mapping too."""
+        self.head.load_training_state(state)
+        self.arch.update(self.head.training_state())
 
     def decode(self, raw: tuple[Tensor, ...], image_size: tuple[int, int]) -> Predictions:
         """Turn raw outputs into boxes in pixels of the canvas; auxiliary levels are left out.
 
         Args:
-            raw: ``(b, a, ny, nx, 5 + c)`` per level.
+            raw: What the head returned.
             image_size: Height and width; the boxes need only the strides.
-
-        Returns:
-            Candidates ordered by level, anchor, row, column.
         """
         del image_size
-        return decode(raw[: len(self.strides)], self.anchors, self.strides)
+        return self.head.decode(raw[: len(self.strides)])
 
     def resume(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Run what follows layers whose outputs are given, and nothing else.
@@ -215,11 +109,11 @@ class GraphDetector(Detector):
         for row in self._following(frozenset(saved)):
             sources = [saved[source] for source in self._steps[row].sources]
             saved[row] = self.model[row](*sources)
-        return cast("tuple[Tensor, ...]", self.detect(*(saved[row] for row in self._lead)))
+        return cast("tuple[Tensor, ...]", self.head(*(saved[row] for row in self._lead)))
 
     def _following(self, given: frozenset[int]) -> list[int]:
         """Return the rows that lie between the given ones and the head, in order."""
-        needed = _needed(self._steps, self._lead, given)
+        needed = _rows_between(self._steps, self._lead, given)
         if IMAGE in needed:
             listed = ", ".join(str(key) for key in sorted(given))
             raise ConfigError(
@@ -259,7 +153,7 @@ class GraphDetector(Detector):
         saved: dict[int, Tensor] = {IMAGE: images}
         found: dict[int, Tensor] = {}
         wanted = len(set(rows))
-        auxiliary = self.training and isinstance(self.detect, IAuxDetect)
+        auxiliary = self.training and len(self._head_sources) > len(self._lead)
         spared = auxiliary or not self.auxiliary.isdisjoint(rows)
         for row, (step, layer) in enumerate(zip(self._steps, self.model, strict=False)):
             if row in self.auxiliary and not spared:
@@ -274,15 +168,8 @@ class GraphDetector(Detector):
             if step.kept:
                 saved[row] = x
         inputs = [saved[source] for source in (self._head_sources if auxiliary else self._lead)]
-        raw: tuple[Tensor, ...] = call(self.layers[-1], self.detect, inputs)
+        raw: tuple[Tensor, ...] = call(self.layers[-1], self.head, inputs)
         return Output(raw, tuple(found[key] for key in rows))
-
-    def _decoded(self, raw: Sequence[Tensor]) -> Tensor:
-        return decode_rows(raw[: len(self.strides)], self.anchors, self.strides)
-
-    def _predicted(self, images: Tensor) -> Tensor:
-        raw = self._run(images, (), True, _call).raw
-        return self._decoded(cast("tuple[Tensor, ...]", raw))
 
     def _resolve(self, keys: Sequence[Key]) -> tuple[int, ...]:
         unknown = [key for key in keys if key not in self._rows]
@@ -312,12 +199,7 @@ class GraphDetector(Detector):
         )
 
 
-def _call(info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
-    del info
-    return layer(*inputs)
-
-
-def _needed(
+def _rows_between(
     steps: Sequence[_Step], ends: Iterable[int], given: frozenset[int] = frozenset()
 ) -> set[int]:
     """Return the rows on all ways to ``ends``: from ``given``, else from the image (IMAGE)."""
@@ -331,7 +213,7 @@ def _needed(
     return needed
 
 
-def _schedule(arch: Architecture) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
+def _execution_steps(arch: Architecture) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
     """Find for each row which maps it reads for the last time."""
     last: dict[int, int] = {}
     for row in arch.rows:

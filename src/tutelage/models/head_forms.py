@@ -31,7 +31,7 @@ class HeadForm(NamedTuple):
         return f"model.{self.row}.{part}"
 
 
-def head_of(state: Mapping[str, Tensor]) -> HeadForm | None:
+def find_head(state: Mapping[str, Tensor]) -> HeadForm | None:
     """Find the head of a state by its anchors."""
     for key, value in reversed(list(state.items())):
         found = _ANCHORS.fullmatch(key)
@@ -57,7 +57,7 @@ def plain_head(arch: Mapping[str, Any], *, drop: bool = False) -> dict[str, Any]
     return dict(arch)
 
 
-def fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def adapt_head(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the head of a state to that of a model, where both are forms of one graph.
 
     Auxiliary rows, one per level, stand before the head of a training form, so that its number
@@ -67,20 +67,20 @@ def fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, 
         state: State of a checkpoint.
         own: State of the model.
     """
-    given, wanted = head_of(state), head_of(own)
+    given, wanted = find_head(state), find_head(own)
     fits = dict(state)
     if given is None or wanted is None or given.levels != wanted.levels:
         return fits
     if abs(given.row - wanted.row) not in (0, given.levels):
         return fits
     if given.key("ia.0.implicit") in state and wanted.key("ia.0.implicit") not in own:
-        fits.update(_folded(state, given))
+        fits.update(_fold_implicit(state, given))
     old, new = given.key(""), wanted.key("")
     renamed = {new + key.removeprefix(old) if key.startswith(old) else key: key for key in fits}
     return {key: fits[source] for key, source in renamed.items()}
 
 
-def _folded(state: Mapping[str, Tensor], head: HeadForm) -> dict[str, Tensor]:
+def _fold_implicit(state: Mapping[str, Tensor], head: HeadForm) -> dict[str, Tensor]:
     """The convolutions ``im * conv(x + ia)`` of a head as plain ones."""
     folded: dict[str, Tensor] = {}
     for level in range(head.levels):
@@ -95,12 +95,12 @@ def _folded(state: Mapping[str, Tensor], head: HeadForm) -> dict[str, Tensor]:
     return folded
 
 
-def fold_as(model: nn.Module, state: Mapping[str, Tensor], prefix: str = "") -> None:
+def fold_like(model: nn.Module, state: Mapping[str, Tensor], prefix: str = "") -> None:
     """Fold those blocks of a model in place that a state holds in their deploy form only."""
     for name, child in model.named_children():
         where = f"{prefix}{name}."
         if not isinstance(child, Foldable):
-            fold_as(child, state, where)
+            fold_like(child, state, where)
         elif not all(where + key in state for key in child.state_dict()):
             with torch.no_grad():
                 plain = child.deployed()

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, MAX_WIDTH, named
 from tutelage.models.graph import GraphDetector
-from tutelage.models.head_forms import fold_as, head_of, plain_head
+from tutelage.models.head_forms import find_head, fold_like, plain_head
 from tutelage.models.heads import Detect
 
 
@@ -25,7 +25,7 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
         state: State with keys ``model.<row>.<...>``.
         classes: Number of classes of its head.
     """
-    head = head_of(state)
+    head = find_head(state)
     for mapping in _candidates(state, head.row + 1) if head else ():
         try:
             arch = read_architecture(mapping, name="graph", classes=classes)
@@ -33,10 +33,10 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
                 detector = GraphDetector(arch, tuple(map(str, range(classes))))
         except ConfigError:
             continue
-        fold_as(detector, state)
+        fold_like(detector, state)
         own, given = _shapes(detector.state_dict()), _shapes(state)
         unread = tuple(f"model.{row}." for row in detector.auxiliary)
-        if type(detector.detect) is Detect:  # a folded file may have left these rows out
+        if type(detector.head) is Detect:  # a folded file may have left these rows out
             own = {key: shape for key, shape in own.items() if not key.startswith(unread)}
             given = {key: shape for key, shape in given.items() if not key.startswith(unread)}
         if own == given:

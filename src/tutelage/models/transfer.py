@@ -46,24 +46,29 @@ class TransferReport(NamedTuple):
         return f"{text} ({', '.join(filter(None, notes))})" if any(notes) else text
 
 
-def matching(
+def compare_states(
     detector: GraphDetector, state: Mapping[str, Tensor], *, anchors: bool = False
 ) -> TransferReport:
     """Say what :func:`transfer` would do, without doing it."""
-    wanted = {
-        key: value for key, value in detector.state_dict().items() if anchors or "anchor" not in key
-    }
+    kept = _kept(detector, anchors=anchors)
+    wanted = {key: value for key, value in detector.state_dict().items() if key not in kept}
     skipped = tuple(
         key for key, value in wanted.items() if key not in state or state[key].shape != value.shape
     )
     taken = wanted.keys() - set(skipped)
-    left = tuple(key for key in state if key not in taken and _counts(key, wanted, anchors))
+    stored = detector.head.coding_buffers  # also twice, in files of some releases
+    left = tuple(
+        key
+        for key in state
+        if key not in taken and (key.rpartition(".")[2] not in stored or key in wanted)
+    )
     return TransferReport(len(taken), len(wanted), skipped, left)
 
 
-def _counts(key: str, wanted: Mapping[str, Tensor], anchors: bool) -> bool:
-    """Whether a tensor that found no place is worth a word: anchors are stored twice."""
-    return "anchor" not in key or (anchors and key in wanted)
+def _kept(detector: GraphDetector, *, anchors: bool) -> set[str]:
+    """Return the keys of the buffers that define what the head's outputs mean."""
+    last = len(detector.model) - 1
+    return set() if anchors else {f"model.{last}.{name}" for name in detector.head.coding_buffers}
 
 
 @torch.no_grad()
@@ -83,11 +88,12 @@ def transfer(
     Returns:
         What was copied.
     """
-    report = matching(detector, state, anchors=anchors)
+    report = compare_states(detector, state, anchors=anchors)
     own = detector.state_dict()
     skipped = set(report.skipped)
+    kept = _kept(detector, anchors=anchors)
     for key, value in own.items():
-        if key not in skipped and (anchors or "anchor" not in key):
+        if key not in skipped | kept:
             value.copy_(state[key])
     head = f"model.{len(detector.model) - 1}"
     for level in range(len(detector.strides)):

@@ -16,10 +16,10 @@ from tutelage.models.architecture import Architecture, read_architecture
 from tutelage.models.blocks import BLOCKS
 from tutelage.models.catalog import is_named, recognise
 from tutelage.models.graph import GraphDetector
-from tutelage.models.head_forms import fitted, fold_as, head_of, plain_head
-from tutelage.models.heads import HEADS
+from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
+from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
-from tutelage.models.transfer import TransferReport, matching, transfer
+from tutelage.models.transfer import TransferReport, compare_states, transfer
 from tutelage.weights.convert import block_names, form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
     """
     path = weight_file(path)
-    return _own(path) if sniff(path) == "safetensors" else _foreign(path)
+    return _read_safetensors(path) if sniff(path) == "safetensors" else _read_foreign(path)
 
 
 def weight_file(source: str | Path) -> Path:
@@ -86,25 +86,25 @@ def weight_file(source: str | Path) -> Path:
     return path
 
 
-def _own(path: Path) -> Checkpoint:
+def _read_safetensors(path: Path) -> Checkpoint:
     from tutelage.weights import load_best, require_finite
 
     state, meta = load_best(path)
     require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
-        return _bare(path, state, names)
-    name = _file_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
+        return _read_bare_state(path, state, names)
+    name = _safe_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
     note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
     return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
 
 
-def _file_name(text: str) -> str:
+def _safe_name(text: str) -> str:
     """A name from a header as run folders and exported files may bear it: no path hides in it."""
     return _NO_NAME.sub("_", text[:_LONGEST]).lstrip(".") or "custom"
 
 
-def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
+def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
     """A state dict that another program put into a ``.safetensors``."""
     state = official_keys(state)
     try:
@@ -117,20 +117,20 @@ def _bare(path: Path, state: dict[str, Tensor], names: object) -> Checkpoint:
             code="W22",
         ) from error
     known = normalise_names(names, found.classes)
-    return _evened(path, state, {}, known, (), "a bare state dict")
+    return _normalised(path, state, {}, known, (), "a bare state dict")
 
 
-def _foreign(path: Path) -> Checkpoint:
+def _read_foreign(path: Path) -> Checkpoint:
     from tutelage.weights import read_foreign
 
     found = read_foreign(path)
     kind = "EMA weights" if found.source == "ema" else "plain weights"
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
     note = f"{kind}, {found.note}"
-    return _evened(path, dict(found.state), dict(found.yaml), names, found.strides, note)
+    return _normalised(path, dict(found.state), dict(found.yaml), names, found.strides, note)
 
 
-def _evened(
+def _normalised(
     path: Path,
     state: dict[str, Tensor],
     arch: dict[str, Any],
@@ -144,7 +144,8 @@ def _evened(
         arch["nc"] = len(names)
         if not any(".ia." in key for key in state):
             arch = plain_head(arch)
-        _use_stored_anchors(arch, state, f"model.{_row_count(arch) - 1}", strides)
+        head = HEADS.get((block_names(arch) or ("",))[-1], Detect)
+        head.complete_mapping(arch, state, f"model.{_row_count(arch) - 1}", strides)
     name = recognise(arch) or path.stem
     return Checkpoint(str(path), state, arch, name, names, strides, note)
 
@@ -152,24 +153,6 @@ def _evened(
 def _row_count(arch: Mapping[str, Any]) -> int:
     parts = [arch.get("backbone"), arch.get("head")]
     return sum(len(part) for part in parts if isinstance(part, list))
-
-
-def _use_stored_anchors(
-    arch: dict[str, Any], state: Mapping[str, Tensor], head: str, strides: Sequence[int]
-) -> None:
-    """Take anchors from the buffers where the yaml has another number of them, or only a count."""
-    cells, pixels = state.get(f"{head}.anchors"), state.get(f"{head}.anchor_grid")
-    if cells is None or cells.dim() != 3:
-        return
-    written = arch.get("anchors")
-    shape = [2 * cells.shape[1]] * len(cells)
-    if isinstance(written, list) and [_length(level) for level in written] == shape:
-        return
-    if pixels is not None:
-        arch["anchors"] = pixels.reshape(len(cells), -1).tolist()
-    elif len(strides) == len(cells):
-        scaled = [a.float() * s for a, s in zip(cells, strides, strict=True)]
-        arch["anchors"] = torch.stack(scaled).flatten(1).tolist()
 
 
 def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> GraphDetector:
@@ -187,20 +170,22 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
     """
     chosen = tuple(names or checkpoint.names)
     if len(chosen) != len(checkpoint.names):
-        return begin(checkpoint, chosen)[0]
-    detector, state = _proven(checkpoint, chosen)
+        return build_for_classes(checkpoint, chosen)[0]
+    detector, state = _checked(checkpoint, chosen)
     folded = is_folded(state)
     # Copies: the state may be a part of the mapped file, which someone may write to later.
-    own = {key: x.to(_usual_type(x), copy=True) for key, x in state.items()}
+    own = {key: x.to(_loaded_type(x), copy=True) for key, x in state.items()}
     detector.load_state_dict(own, assign=True)
     return detector.to(memory_format=torch.channels_last) if folded else detector
 
 
-def _usual_type(value: Tensor) -> torch.dtype:
+def _loaded_type(value: Tensor) -> torch.dtype:
     return torch.float32 if value.is_floating_point() else value.dtype
 
 
-def begin(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[GraphDetector, TransferReport]:
+def build_for_classes(
+    checkpoint: Checkpoint, names: Sequence[str]
+) -> tuple[GraphDetector, TransferReport]:
     """Build the model of a checkpoint for training on other classes.
 
     Returns:
@@ -210,9 +195,9 @@ def begin(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[GraphDetector, 
         WeightsError: As :func:`restore`, or the file is folded.
     """
     require_usable(checkpoint)  # so that a small file cannot ask for a huge model
-    with _its_own_fault(checkpoint):
+    with _as_weights_error(checkpoint):
         detector = GraphDetector(_architecture(checkpoint, len(names)), names)
-    return detector, fill(detector, checkpoint, anchors=True)
+    return detector, load_matching(detector, checkpoint, anchors=True)
 
 
 def require_usable(checkpoint: Checkpoint) -> None:
@@ -221,14 +206,14 @@ def require_usable(checkpoint: Checkpoint) -> None:
     Raises:
         WeightsError: As :func:`restore`.
     """
-    _proven(checkpoint, checkpoint.names)
+    _checked(checkpoint, checkpoint.names)
 
 
-def _proven(
+def _checked(
     checkpoint: Checkpoint, names: Sequence[str]
 ) -> tuple[GraphDetector, dict[str, Tensor]]:
     """The model on the meta device and its state: the graph has exactly the file's tensors."""
-    with _its_own_fault(checkpoint), torch.device("meta"):
+    with _as_weights_error(checkpoint), torch.device("meta"):
         detector = GraphDetector(_architecture(checkpoint, len(names)), names)
     if checkpoint.strides and checkpoint.strides != detector.strides:
         raise WeightsError(
@@ -236,19 +221,20 @@ def _proven(
             f"{list(detector.strides)}.",
             code="W10",
         )
-    state = _with_anchors(detector, checkpoint.state)
+    prefix = f"model.{len(detector.model) - 1}"
+    state = detector.head.complete_state(checkpoint.state, prefix)
     if is_folded(state):
         detector = detector.fused()
         gone = (".ia.", ".im.", ".m2.", *(f"model.{row}." for row in detector.auxiliary))
         state = {k: v for k, v in state.items() if not any(part in k for part in gone)}
     else:
-        fold_as(detector, state)
+        fold_like(detector, state)
     _require_same(detector, state, checkpoint.source)
     return detector, state
 
 
 @contextlib.contextmanager
-def _its_own_fault(checkpoint: Checkpoint) -> Iterator[None]:
+def _as_weights_error(checkpoint: Checkpoint) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
@@ -285,9 +271,12 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
             fix="A block is one file and one line: see docs/architecture.md.",
             code="C28",
         )
-    rows, head = _row_count(checkpoint.arch), head_of(checkpoint.state)
-    if head is None or head.row != rows - 1:
-        place = "no anchors" if head is None else f"its anchors in row {head.row}"
+    rows, head = _row_count(checkpoint.arch), find_head(checkpoint.state)
+    last = f"model.{rows - 1}."
+    if head is None and not any(key.startswith(last) for key in checkpoint.state):
+        raise ConfigError(f"its yaml has {rows} rows, but the file has no head there.", code="C28")
+    if head is not None and head.row != rows - 1:
+        place = f"its anchors in row {head.row}"
         raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.", code="C28")
     arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=classes)
     if sum(row.count for row in arch.rows) > rows + len(checkpoint.state):
@@ -297,7 +286,7 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
     return arch
 
 
-def fill(
+def load_matching(
     detector: GraphDetector, checkpoint: Checkpoint, *, anchors: bool = False
 ) -> TransferReport:
     """Start a model from a checkpoint, perhaps of another architecture or other classes.
@@ -316,19 +305,19 @@ def fill(
             fix="Use the file from before folding.",
             code="W22",
         )
-    state = fitted(checkpoint.state, detector.state_dict())
-    report = matching(detector, state, anchors=anchors)
+    state = adapt_head(checkpoint.state, detector.state_dict())
+    report = compare_states(detector, state, anchors=anchors)
     if 2 * report.matched < report.total:
         raise WeightsError(
             f"{checkpoint.source} does not fit {detector.arch_name}: "
             f"{report.matched} of {report.total} tensors match.",
-            fix=_likeness(checkpoint, detector),
+            fix=_suggest_architecture(checkpoint, detector),
             code="W12",
         )
     return transfer(detector, state, anchors=anchors)
 
 
-def _likeness(checkpoint: Checkpoint, detector: GraphDetector) -> str:
+def _suggest_architecture(checkpoint: Checkpoint, detector: GraphDetector) -> str:
     """Name the architecture that a file looks like, if it is another one."""
     name = checkpoint.arch_name
     if not checkpoint.arch or name == detector.arch_name:
@@ -337,26 +326,9 @@ def _likeness(checkpoint: Checkpoint, detector: GraphDetector) -> str:
     return f"It looks like {name} ({_row_count(checkpoint.arch)} layers). {way}"
 
 
-def _length(level: object) -> int:
-    return len(level) if isinstance(level, list) else -1
-
-
 def is_folded(state: Mapping[str, Tensor]) -> bool:
     """Say whether a state has no BatchNorm left."""
     return not any(key.endswith(".running_var") for key in state)
-
-
-def _with_anchors(detector: GraphDetector, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add or drop the anchors in pixels, which not every release stored."""
-    completed = dict(state)
-    head = f"model.{len(detector.model) - 1}"
-    cells, key = state.get(f"{head}.anchors"), f"{head}.anchor_grid"
-    if detector.detect.anchor_grid is None:
-        completed.pop(key, None)
-    elif key not in completed and cells is not None and len(cells) == len(detector.strides):
-        pixels = torch.stack([a.float() * s for a, s in zip(cells, detector.strides, strict=True)])
-        completed[key] = pixels.view(len(cells), 1, -1, 1, 1, 2)
-    return completed
 
 
 def _require_same(detector: GraphDetector, state: Mapping[str, Tensor], source: str) -> None:

@@ -21,6 +21,7 @@ from tutelage.setup.build import RunParts, assemble, make_training_loader
 from tutelage.setup.distributed import check_batch
 from tutelage.structures import Batch
 from tutelage.train.loop import enlarged
+from tutelage.train.supervision import SupervisedBatch
 
 STEPS = 2  # the second has the optimizer's state beside the activations
 SHARE = 0.9  # of the memory that may be used: batches differ in boxes, and others use it, too
@@ -159,22 +160,15 @@ def steps(parts: RunParts, count: int) -> None:
     loader.batch_sampler.set_epoch(0)
     raw: Batch = next(iter(loader))
     device = parts.accelerator.device
-    batch = Batch(raw.images.to(device), raw.targets.to(device), raw.ids.to(device)).floating()
+    batch = raw.to(device).floating()
     if config.train.multi_scale:
         batch = enlarged(batch, config.train.image_size, parts.stride)
     parts.bare.train()
     for _ in range(STEPS):
-        taught = None if parts.guide is None else parts.guide(batch, tuple(parts.bare.methods))
-        losses = (
-            parts.bare(batch)
-            if taught is None
-            else parts.bare(
-                taught.batch,
-                taught.knowledge,
-                chosen=taught.chosen,
-                detected=taught.detected,
-            )
-        )
+        supervised = SupervisedBatch(batch)
+        if parts.guide is not None:
+            supervised = parts.guide(batch, tuple(parts.bare.methods))
+        losses = parts.bare(supervised)
         terms = [value for group in losses for value in group.values()]
         parts.accelerator.backward(torch.stack(terms).sum())
         parts.optimizer.step()

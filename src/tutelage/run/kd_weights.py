@@ -13,7 +13,7 @@ from tutelage.run.events import Notice
 from tutelage.setup.build import RunParts, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
-from tutelage.train.gradient_ratio import apply, measure
+from tutelage.train.gradient_ratio import apply_weights, measure_weights
 from tutelage.train.schedule import Position, Schedule
 
 IMAGES = 512  # per reading: ratios of single batches differ ninefold
@@ -73,7 +73,7 @@ class WeightMeasurements:
             return cast("torch.Tensor", p.accelerator.reduce(here, "mean"))
 
         images = -(-IMAGES // p.accelerator.num_processes)
-        reading = measure(
+        reading = measure_weights(
             p.bare,
             teaching.panel,
             batches_with_boxes(p, -(-images // reading_batch(p)), 1 + len(self.history)),
@@ -81,7 +81,7 @@ class WeightMeasurements:
             mean,
             self._settle,
         )
-        apply(p.bare, reading)
+        apply_weights(p.bare, reading)
         entry: dict[str, Any] = {"epoch": at.epoch, "step": at.batch}
         moved: list[str] = []
         for name, found in reading.weights.items():
@@ -198,6 +198,6 @@ def batches_with_boxes(parts: RunParts, count: int, number: int = 0) -> Iterator
                 return
             if len(batch.targets.label):
                 yielded += 1
-                yield Batch(batch.images.to(device), batch.targets.to(device), batch.ids)
+                yield batch.to(device)
         if not yielded:
             return

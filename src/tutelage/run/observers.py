@@ -172,7 +172,6 @@ class FiniteGuard:
         self, seen: WatchedStep, bad: Mapping[str, float], good: Mapping[str, float]
     ) -> TrainingError:
         """Return the error of a step: terms, the state of all others, images, files, cures."""
-        good = {name: value for name, value in good.items() if name != "off"}
         others = ", ".join(f"{name} {value:.3g}" for name, value in good.items())
         state = f"all others finite: {others}" if good else "no other term is finite"
         what = (

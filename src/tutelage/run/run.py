@@ -246,9 +246,7 @@ class _Run:
             self.guard.look()
             self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
             before = means.state()
-            row = {
-                name: value for name, value in means.take(gather_object).items() if name != "off"
-            }
+            row = means.take(gather_object)
             seconds = time.monotonic() - self.begun
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
@@ -261,9 +259,9 @@ class _Run:
                         self._save_best(found, scores)
                     self.guard.best = event.epoch
                 yield Evaluated(event.epoch, scores, improved)
-            kd: dict[str, Any] = p.guide.panel.take() if p.guide else {}
+            kd: dict[str, Any] = p.guide.teachers.take_cost() if p.guide else {}
             if p.guide:
-                factors = {name: p.plan.kd(name, event.epoch, 0) for name in p.bare.methods}
+                factors = {name: p.plan.kd_factor(name, event.epoch, 0) for name in p.bare.methods}
                 kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
             timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
             if metrics is not None:
@@ -328,7 +326,7 @@ class _Run:
     # --- files -----------------------------------------------------------------------------
 
     def _factor(self, epoch: int, step: int) -> Callable[[str], float]:
-        return lambda method: self.parts.plan.kd(method, epoch, step - 1)
+        return lambda method: self.parts.plan.kd_factor(method, epoch, step - 1)
 
     def _save_best(self, found: Scores, scores: dict[str, float]) -> None:
         student = cast("GraphDetector", self.parts.ema.module)

@@ -1,4 +1,4 @@
-"""Pictures of what the network really saw and found."""
+"""Pictures of training batches and of detections on val images."""
 
 from __future__ import annotations
 
@@ -10,75 +10,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data import DatasetIndex
+from tutelage.data import DatasetIndex, letterbox, read_image
+from tutelage.data.draw_boxes import colour_of, draw_boxes
+from tutelage.errors import DataError
 from tutelage.structures import Batch
 
-COLOURS = (
-    (61, 139, 240),
-    (90, 190, 80),
-    (220, 120, 60),
-    (180, 90, 200),
-    (60, 200, 220),
-    (200, 200, 60),
-)
-TILES = 16
-
-
-def draw_boxes(
-    image: NDArray[Any],
-    xyxy: NDArray[np.float32],
-    labels: Sequence[int],
-    texts: Sequence[str],
-) -> NDArray[Any]:
-    """Return a copy of a BGR image ``(h, w, 3)`` with boxes (pixels) and captions."""
-    canvas = image.copy()
-    for box, label, text in zip(xyxy.round().astype(int).tolist(), labels, texts, strict=True):
-        colour = COLOURS[label % len(COLOURS)]
-        cv2.rectangle(canvas, box[:2], box[2:], colour, 1, cv2.LINE_AA)
-        cv2.putText(
-            canvas,
-            text,
-            (box[0], max(box[1] - 2, 8)),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.35,
-            colour,
-            1,
-            cv2.LINE_AA,
-        )
-    return canvas
+TILES, TILE_SIDE = 16, 320
 
 
 def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
     """Write up to 16 images of a batch with their targets as one picture."""
     images = batch.images[:TILES].cpu()
-    pixels = (
-        (images * 255 if images.is_floating_point() else images).byte().permute(0, 2, 3, 1).numpy()
-    )
+    pixels = images.mul(255).byte() if images.is_floating_point() else images
     tiles = []
-    for number, image in enumerate(pixels):
+    for number, image in enumerate(pixels.permute(0, 2, 3, 1).contiguous().numpy()):
         mine = (batch.targets.image == number).cpu()
         labels: list[int] = batch.targets.label.cpu()[mine].tolist()
-        tiles.append(
-            draw_boxes(
-                np.ascontiguousarray(image[..., ::-1]),
-                batch.targets.xyxy.cpu()[mine].numpy(),
-                labels,
-                [str(names[label]) for label in labels],
-            )
-        )
-    save_grid(path, tiles)
-
-
-def save_grid(path: Path, tiles: Sequence[NDArray[Any]]) -> None:
-    """Write BGR tiles of equal size as one picture, in rows of four."""
-    if not tiles:
-        return
-    columns = min(4, len(tiles))
-    blank = np.full_like(tiles[0], 114)
-    padded = [*tiles, *([blank] * (-len(tiles) % columns))]
-    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
-    path.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows))
+        xyxy = batch.targets.xyxy.cpu()[mine].numpy()
+        tiles.append(_draw_classes(image, xyxy, labels, [names[label] for label in labels]))
+    _save_grid(path, tiles)
 
 
 def save_detections(
@@ -95,26 +45,40 @@ def save_detections(
     truth, found = [], []
     for number in range(min(TILES, len(index))):
         item = index.item(number)
-        image = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
-        if image is None:
+        try:
+            image = read_image(item.path, item.size_wh)
+        except DataError:
             continue
+        tile, geometry = letterbox(image, (TILE_SIDE, TILE_SIDE))
+        known: list[int] = item.label.tolist()
+        names = [index.names[label] for label in known]
+        truth.append(_draw_classes(tile, geometry.apply(item.xyxy), known, names))
         mine = [d for d in detections if d["image_id"] == number and d["score"] >= conf]
         boxes = np.array([d["bbox"] for d in mine], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         labels = [int(d["category_id"]) for d in mine]
         texts = [f"{index.names[d['category_id']]} {d['score']:.2f}" for d in mine]
-        known = [int(label) for label in item.label]
-        truth.append(_tile(draw_boxes(image, item.xyxy, known, [index.names[k] for k in known])))
-        found.append(_tile(draw_boxes(image, boxes, labels, texts)))
-    save_grid(folder / "val_labels.jpg", truth)
-    save_grid(folder / "val_found.jpg", found)
+        found.append(_draw_classes(tile, geometry.apply(boxes), labels, texts))
+    _save_grid(folder / "val_labels.jpg", truth)
+    _save_grid(folder / "val_found.jpg", found)
 
 
-def _tile(image: NDArray[Any], side: int = 320) -> NDArray[Any]:
-    """Return the image fitted into a square tile."""
-    h, w = image.shape[:2]
-    scale = side / max(h, w)
-    small = cv2.resize(image, (max(round(w * scale), 1), max(round(h * scale), 1)))
-    tile = np.full((side, side, 3), 114, np.uint8)
-    tile[: small.shape[0], : small.shape[1]] = small
-    return tile
+def _draw_classes(
+    image: NDArray[np.uint8],
+    xyxy: NDArray[np.float32],
+    labels: Sequence[int],
+    captions: Sequence[str],
+) -> NDArray[np.uint8]:
+    return draw_boxes(image, xyxy, [colour_of(label) for label in labels], captions)
+
+
+def _save_grid(path: Path, tiles: Sequence[NDArray[np.uint8]]) -> None:
+    """Write RGB tiles of equal size as one picture, in rows of four."""
+    if not tiles:
+        return
+    columns = min(4, len(tiles))
+    blank = np.full_like(tiles[0], 114)
+    padded = [*tiles, *([blank] * (-len(tiles) % columns))]
+    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])

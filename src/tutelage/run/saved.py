@@ -46,7 +46,8 @@ class _Progress(_Typed):
     teachers: list[str] = []
     data: dict[Literal["train", "val", "distill.images"], _Split] | None = None
     means: _Means | None = None
-    anchors: list[Any] | tuple[Any, ...] = ()
+    head: dict[str, Any] = {}
+    anchors: list[Any] | tuple[Any, ...] = ()  # of the first versions, in place of head
     arch: dict[Any, Any] | None = None
     arch_name: str = ""
     start: str = ""

@@ -37,8 +37,9 @@ def plan_rows(
     rows = [
         ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
         ("student", f"{_size(parts.student, size)}   {parts.start}"),
-        ("anchors", parts.anchors),
     ]
+    if parts.anchors:
+        rows.append(("anchors", parts.anchors))
     if parts.teaching is not None:
         rows += _teachers(parts.teaching, size)
         rows += _pairs(parts.teaching)
@@ -87,7 +88,7 @@ def _schedule(parts: RunParts) -> str:
     return (
         f"{plan.epochs} epochs × {plan.steps} steps, {parts.config.train.image_size} px, "
         f"batch {plan.batch} × accumulate {plan.accumulation} (nominal {plan.nominal_batch}), "
-        f"{optim.name} {optim.lr:g}, {plan.schedule}, warm-up {plan.warmup_steps} steps, "
+        f"{optim.name} {optim.lr:g}, {plan.lr_shape}, warm-up {plan.warmup_steps} steps, "
         f"clip {plan.max_norm:g}, seed {plan.seed}, {parts.workers} workers"
     )
 
@@ -176,10 +177,10 @@ def _methods(parts: RunParts, teaching: DistillationSetup) -> list[tuple[str, st
 
 
 def _fade(plan: Schedule, name: str) -> str:
-    fade = plan.fades[name]
+    fade = plan.weight_schedules[name]
     rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
     stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
-    return f"{fade.schedule}{rise}{stop}"
+    return f"{fade.shape}{rise}{stop}"
 
 
 def _own(parts: RunParts) -> list[tuple[str, str]]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
-from tutelage.data.anchors import ENOUGH, Floats, recall, search, sides
+from tutelage.data.anchors import ENOUGH, recall, search, sides
 from tutelage.models.graph import GraphDetector
 
-Anchors = Sequence[Sequence[Sequence[float]]]
-"""Per level, the (width, height) of each anchor in pixels."""
 
-
-def settle_anchors(
-    student: GraphDetector, index: DatasetIndex, config: Config, began: Anchors | None = None
+def choose_anchors(
+    student: GraphDetector,
+    index: DatasetIndex,
+    config: Config,
+    state: Mapping[str, Any] | None = None,
 ) -> str:
     """Give the student the anchors that it is trained with, before anything looks at them.
 
@@ -28,33 +30,34 @@ def settle_anchors(
         student: Its anchors are replaced in place.
         index: The training images.
         config: The settings of the run.
-        began: The anchors with which a resumed run began; empty: those that the student has (runs
-            of the first versions did not say). None: the run begins.
+        state: The training state of the head with which a resumed run began; empty: what the
+            student has (first versions did not store it). None: the run begins.
 
     Returns:
-        What was done, for the plan.
+        What was done, for the plan; empty if the head has no anchors.
     """
-    boxes, limit = sides(index, config.train.image_size), config.loss.anchor_t
-    if began:
-        student.set_anchors(torch.tensor(began))
-    before = recall(boxes, _of(student), limit)
-    told = f"best possible recall {before:.3f}"
-    if began is not None:
-        return f"{told}, as the run began"
-    if not config.model.autoanchor:
-        return f"{told}, kept (model.autoanchor is off)"
-    rng = np.random.default_rng(config.train.seed)
-    if recall(sides(index, config.train.image_size, rng), _of(student), limit) >= ENOUGH:
-        return f"{told}, kept"
-    levels, count, _ = student.anchors.shape
-    found = search(boxes, levels * count, limit, rng)
-    after = 0.0 if found is None else recall(boxes, found, limit)
-    if found is None or after <= before:
-        return f"{told}, kept: no better ones were found"
-    place = np.argsort(np.argsort(student.strides, kind="stable"), kind="stable")
-    student.set_anchors(torch.from_numpy(found.reshape(levels, count, 2)[place]))
-    return f"{told}, {after:.3f} with anchors found for these boxes"
+    if state:
+        student.load_training_state(state)
 
+    def find(anchors: Tensor, strides: Sequence[int]) -> tuple[Tensor | None, str]:
+        current = anchors.double().cpu().numpy()
+        boxes, limit = sides(index, config.train.image_size), config.loss.anchor_t
+        before = recall(boxes, current, limit)
+        report = f"best possible recall {before:.3f}"
+        if state is not None:
+            return None, f"{report}, as the run began"
+        if not config.model.autoanchor:
+            return None, f"{report}, kept (model.autoanchor is off)"
+        rng = np.random.default_rng(config.train.seed)
+        if recall(sides(index, config.train.image_size, rng), current, limit) >= ENOUGH:
+            return None, f"{report}, kept"
+        levels, count, _ = anchors.shape
+        found = search(boxes, levels * count, limit, rng)
+        after = 0.0 if found is None else recall(boxes, found, limit)
+        if found is None or after <= before:
+            return None, f"{report}, kept: no better ones were found"
+        place = np.argsort(np.argsort(strides, kind="stable"), kind="stable")
+        better = torch.from_numpy(found.reshape(levels, count, 2)[place])
+        return better, f"{report}, {after:.3f} with anchors found for these boxes"
 
-def _of(student: GraphDetector) -> Floats:
-    return student.anchors.double().cpu().numpy()
+    return student.fit_anchors(find)

@@ -1,4 +1,4 @@
-"""From settings to all parts of a run."""
+"""Builds all parts of a run from its settings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -25,17 +27,19 @@ from tutelage.data import (
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
-from tutelage.losses import AuxiliaryCriterion, Criterion
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
-from tutelage.models.heads import IAuxDetect
-from tutelage.setup.autoanchor import settle_anchors
+from tutelage.setup.autoanchor import choose_anchors
 from tutelage.setup.cpu_threads import choose_workers, set_threads
-from tutelage.setup.distillation import DistillationSetup, teach
+from tutelage.setup.distillation import (
+    DistillationSetup,
+    MethodBinding,
+    bind_methods,
+    load_teachers,
+)
 from tutelage.setup.distributed import check_batch, quieten, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.unlabelled import open_unlabelled
-from tutelage.teachers.clock import Clocked
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
 from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
@@ -57,7 +61,7 @@ class RunParts:
     anchors: str
     teaching: DistillationSetup | None
     guide: TeacherSupervision | None
-    task: Any
+    task: nn.Module
     bare: Task
     optimizer: Optimizer
     ema: AveragedModel
@@ -83,12 +87,12 @@ def assemble(
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        began: With what a resumed run began. It computes with as many CPU threads as are set.
-        keep_threads: Leave their number for other reasons.
-        trial: The batch is not the one of the run, and not judged.
+        began: The original state of a resumed run; its number of CPU threads is already set.
+        keep_threads: Do not change the number of CPU threads.
+        trial: The batch size is not that of the run, and not checked.
 
     Raises:
-        UserError: Anything that cannot work: data, model, teacher, layers, image size, device.
+        UserError: Data, model, teacher, layers, image size or device cannot be used.
     """
     if config.data is None:
         raise ConfigError(
@@ -97,7 +101,7 @@ def assemble(
             code="C26",
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
-    with accelerator.local_main_process_first():  # the others take what it has read
+    with accelerator.local_main_process_first():  # the others use its cache
         train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
     if not len(train.boxes):
         raise DataError(
@@ -110,7 +114,7 @@ def assemble(
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
-    settled = settle_anchors(student, train, config, began.anchors if began else None)
+    settled = choose_anchors(student, train, config, began.head if began else None)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -118,8 +122,9 @@ def assemble(
     teaching, stride = None, max(student.strides)
     if config.distill.teacher:
         half = accelerator.device.type == "cuda" and precision != "fp32"
-        teaching = teach(config.distill, student, accelerator.device, origins, half=half)
-        stride = math.lcm(stride, teaching.panel.stride)  # it sees the student's very images
+        teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
+        teaching = bind_methods(config.distill, student, teachers, origins)
+        stride = math.lcm(stride, teaching.panel.stride)  # teacher and student get the same images
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and began is None and not keep_threads:
@@ -137,13 +142,18 @@ def assemble(
     )
     task = Task(
         student.to(memory_format=torch.channels_last),
-        make_criterion(config, student),
+        student.head.criterion(config.loss, image_size=config.train.image_size),
         teaching.methods if teaching else None,
         teaching.weights if teaching else None,
         teaching.taps if teaching else (),
         teaching.views if teaching else None,
     )
-    plan = make_plan(config, images=len(train), steps=len(loader), lessons=_lessons(teaching))
+    plan = make_schedule(
+        config,
+        images=len(train),
+        steps=len(loader),
+        bindings=teaching.lessons if teaching else {},
+    )
     optimizer = make_optimizer(task, config.optim, plan.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
@@ -161,7 +171,9 @@ def assemble(
         start=start,
         anchors=settled,
         teaching=teaching,
-        guide=make_guide(config, teaching, accelerator.device, len(train) if unlabelled else None),
+        guide=make_supervision(config.distill, teaching, len(train) if unlabelled else None)
+        if teaching
+        else None,
         task=prepared,
         bare=task,
         optimizer=optimizer,
@@ -187,7 +199,7 @@ def assemble(
 
 
 def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
-    """Return an Accelerator and the precision that ``auto`` stands for.
+    """Return an Accelerator, and the precision with ``auto`` resolved.
 
     Raises:
         ConfigError: This machine has no such device.
@@ -211,33 +223,6 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
     return accelerator, precision
 
 
-def make_criterion(config: Config, student: GraphDetector) -> Criterion:
-    """Return the detection loss; ``assigner: auto`` is OTA for YOLOv7, anchor-ratio for YOLOv5.
-
-    Raises:
-        ConfigError: The student has auxiliary levels, which only OTA teaches.
-    """
-    assigner = config.loss.assigner
-    if assigner == "auto":
-        assigner = "ota" if student.family == "yolov7" else "anchor"
-    auxiliary = isinstance(student.detect, IAuxDetect)
-    if auxiliary and assigner != "ota":
-        raise ConfigError(
-            f"{student.arch_name} has auxiliary levels, which only OTA assigns, "
-            f"but loss.assigner is {assigner}.",
-            fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
-            code="C30",
-        )
-    return (AuxiliaryCriterion if auxiliary else Criterion)(
-        anchors=student.anchors,
-        strides=student.strides,
-        classes=len(student.names),
-        config=config.loss,
-        assigner=assigner,
-        image_size=config.train.image_size,
-    )
-
-
 def make_training_loader(
     config: Config,
     index: DatasetIndex,
@@ -249,7 +234,7 @@ def make_training_loader(
     unlabelled: DatasetIndex | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> Any:
-    """Return the loader of the training images; ``seed`` replaces the run's own."""
+    """Return the loader of the training images; ``seed`` replaces the seed of the run."""
     closing = config.augment.close_mosaic
     extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
     return training_loader(
@@ -271,29 +256,35 @@ def make_training_loader(
     )
 
 
-def make_guide(
-    config: Config, teaching: DistillationSetup | None, device: torch.device, labelled: int | None
-) -> TeacherSupervision | None:
-    """Return what asks the teachers; images with an id from ``labelled`` on have no labels."""
-    if teaching is None:
-        return None
-    pick = config.distill.combine == "pick" and len(teaching.panel.teachers) > 1
-    score = config.distill.pseudo_label
+def make_supervision(
+    config: DistillConfig, teaching: DistillationSetup, first_unlabelled: int | None
+) -> TeacherSupervision:
+    """Return the supervision by the teachers.
+
+    Args:
+        config: The settings of distillation.
+        teaching: Teachers and methods.
+        first_unlabelled: Images with an id from this on have no labels; None: all have.
+    """
     return TeacherSupervision(
-        Clocked(teaching.panel, device),
+        teaching.panel.timed(),
         teaching.columns,
-        pick=pick,
-        labelled=labelled,
-        pseudo_label=score,
-        listens={
-            name: (lesson.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
-            for name, lesson in teaching.lessons.items()
+        pick=config.combine == "pick" and len(teaching.panel.teachers) > 1,
+        first_unlabelled=first_unlabelled,
+        pseudo_label=config.pseudo_label,
+        needs={
+            name: (binding.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
+            for name, binding in teaching.lessons.items()
         },
     )
 
 
-def make_plan(
-    config: Config, *, images: int, steps: int, lessons: Mapping[str, MethodConfig] | None = None
+def make_schedule(
+    config: Config,
+    *,
+    images: int,
+    steps: int,
+    bindings: Mapping[str, MethodBinding] = MappingProxyType({}),
 ) -> Schedule:
     """Return the schedule of a run.
 
@@ -301,7 +292,7 @@ def make_plan(
         config: All settings.
         images: Training images.
         steps: Batches per epoch and process.
-        lessons: The settings of each method by its name in the run.
+        bindings: The methods by their name in the run.
     """
     train, optim = config.train, config.optim
     return Schedule(
@@ -311,26 +302,26 @@ def make_plan(
         nominal_batch=nominal_batch(train.nominal_batch, images),
         warmup_steps=warmup_steps(train.epochs, steps, optim.warmup_epochs),
         lrf=optim.lrf,
-        schedule=optim.schedule,
+        lr_shape=optim.schedule,
         momentum=optim.momentum,
         warmup_momentum=optim.warmup_momentum,
         warmup_bias_lr=optim.warmup_bias_lr,
         max_norm=train.max_norm,
         seed=train.seed,
-        fades={
-            name: make_fade(method, config.distill, train.epochs, steps)
-            for name, method in (lessons or {}).items()
+        weight_schedules={
+            name: make_weight_schedule(binding.config, config.distill, train.epochs, steps)
+            for name, binding in bindings.items()
         },
     )
 
 
-def make_fade(
+def make_weight_schedule(
     method: MethodConfig, distill: DistillConfig, epochs: int, steps: int
 ) -> WeightSchedule:
-    """Return how the weight of a method moves: its own settings, else those of the run.
+    """Return the weight schedule of a method: its own settings, else those of the run.
 
     Raises:
-        ConfigError: It would never speak with its full weight, or stop when the run is over.
+        ConfigError: It would never have its full weight, or stops after the end of the run.
     """
     warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
     stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
@@ -350,11 +341,6 @@ def make_fade(
         )
     schedule = distill.schedule if method.schedule is None else method.schedule
     return WeightSchedule(schedule, round(warmup * steps), stop)
-
-
-def _lessons(teaching: DistillationSetup | None) -> dict[str, MethodConfig]:
-    lessons = teaching.lessons if teaching else {}
-    return {name: lesson.config for name, lesson in lessons.items()}
 
 
 def _notices(config: Config) -> list[str]:

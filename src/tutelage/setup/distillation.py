@@ -1,4 +1,4 @@
-"""The teachers of a run joined to its student: loading, pairing, methods, classes."""
+"""Loads the teachers of a run and binds the methods to them: layers, classes, weights."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from tutelage.distill import (
     Pairs,
     View,
     build_methods,
+    class_mismatch,
     pair,
-    refuse_classes,
     shared_columns,
 )
 from tutelage.distill.class_mapping import Columns
 from tutelage.errors import ConfigError
 from tutelage.models.graph import GraphDetector
+from tutelage.structures import Tap
 from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 
 AUTO, RESPONSES, FEATURES = "auto", "bckd", "cwd"
 
 
 class MethodBinding(NamedTuple):
-    """What one method learns from one teacher.
+    """A method bound to one teacher.
 
     Attributes:
         config: The method's settings.
@@ -42,17 +43,17 @@ class MethodBinding(NamedTuple):
 
 
 class DistillationSetup(NamedTuple):
-    """Teachers joined to a student.
+    """The teachers of a run, and the methods that compare its student with them.
 
     Attributes:
-        panel: Maps images to what each teacher knows.
-        lessons: What each method compares, by the method's name in the run.
-        methods: The methods by name; of several teachers, ``fgd@1``, ``fgd@2``.
-        views: What each method sees.
-        weights: The fixed weight per method; 1 for those found by measurement.
+        panel: The teachers.
+        lessons: Teacher and layers of each method, by the method's name in the run.
+        methods: The methods by name; with several teachers, ``fgd@1``, ``fgd@2``.
+        views: Maps and classes of each method.
+        weights: The fixed weight per method; 1 for those that are measured.
         shares: For methods with ``weight: auto``, their share of the gradient ratio.
-        taps: The student's layers that the methods look at.
-        columns: Per teacher, the column of each class of the student; -1: it does not know it.
+        taps: The student's layers that the methods compare.
+        columns: Per teacher, the column of each class of the student; -1: the teacher lacks it.
         records: Per teacher, its identity and scores.
     """
 
@@ -67,41 +68,38 @@ class DistillationSetup(NamedTuple):
     records: tuple[dict[str, Any], ...]
 
 
-def teach(
+def load_teachers(
     config: DistillConfig,
-    student: GraphDetector,
     device: torch.device,
     origins: Mapping[str, str] | None = None,
     *,
     half: bool = False,
-) -> DistillationSetup:
-    """Load the teachers, pair them with ``student`` and build the methods.
+) -> list[Teacher]:
+    """Load the teachers of a run.
 
     Args:
-        config: Teachers, layers and methods.
-        student: The network to train.
+        config: Teachers and methods.
         device: Where the teachers run.
         origins: Where each setting came from, for messages.
         half: Run the teachers in half precision.
 
     Raises:
         WeightsError: A teacher cannot be read.
-        ConfigError: Layers, classes or methods do not fit.
+        ConfigError: A method names a missing teacher, or a teacher has no method.
     """
-    dtype = torch.float16 if half else torch.float32
     _check_numbers(config.methods, len(config.teachers))
+    dtype = torch.float16 if half else torch.float32
     with blamed("distill.teacher", origins):
-        teachers = [load_teacher(source, device, dtype) for source in config.teachers]
-    return join(config, student, teachers, origins)
+        return [load_teacher(source, device, dtype) for source in config.teachers]
 
 
-def join(
+def bind_methods(
     config: DistillConfig,
     student: GraphDetector,
     teachers: Sequence[Teacher],
     origins: Mapping[str, str] | None = None,
 ) -> DistillationSetup:
-    """Pair loaded teachers with ``student`` and build the methods.
+    """Pair the layers of teachers and student, and build the methods.
 
     Args:
         config: Layers and methods.
@@ -112,48 +110,41 @@ def join(
     Raises:
         ConfigError: Layers, classes or methods do not fit.
     """
-    lessons: dict[str, MethodBinding] = {}
+    bindings: dict[str, MethodBinding] = {}
     methods: dict[str, Method] = {}
-    columns: list[Columns | None] = []
-    for number, teacher in enumerate(teachers):
-        mark = f"@{number + 1}" if len(teachers) > 1 else ""
-        columns.append(shared_columns(config.classes, student.names, teacher.names))
-        heard = {
+    columns = [shared_columns(config.classes, student.names, t.names) for t in teachers]
+    for number, (teacher, shared) in enumerate(zip(teachers, columns, strict=True)):
+        suffix = f"@{number + 1}" if len(teachers) > 1 else ""
+        bound = {
             place: MethodBinding(
-                _named(method, columns[-1]),
+                _resolve_auto(method, shared),
                 number,
-                _paired(config, method, student, teacher, origins),
+                _pair_layers(config, method, student, teacher, origins),
             )
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
         }
-        built: dict[str, Method] = {}
-        if heard or not config.methods:
-            built = build_methods(
-                [lesson.config for lesson in heard.values()],
-                [lesson.pairs.channels for lesson in heard.values()],
-                numbers=list(heard),
-                resize=config.resize,
-                origins=origins,
-            )
-        for (name, method), lesson in zip(built.items(), heard.values(), strict=True):
-            shared = columns[-1]
-            if Need.CLASSES in method.needs and shared is not None and not shared[0]:
-                raise refuse_classes(name, student.names, teacher.names)
-            methods[name + mark], lessons[name + mark] = method, lesson
-    taps = _union(pair.key for lesson in lessons.values() for pair in lesson.pairs.student)
-    keys = [
-        _union(
-            tap.key
-            for lesson in lessons.values()
-            if lesson.teacher == number
-            for tap in lesson.pairs.teacher
+        if not bound and config.methods:
+            continue
+        built = build_methods(
+            [binding.config for binding in bound.values()],
+            [binding.pairs.channels for binding in bound.values()],
+            numbers=list(bound),
+            resize=config.resize,
+            origins=origins,
         )
+        for (name, method), binding in zip(built.items(), bound.values(), strict=True):
+            if Need.CLASSES in method.needs and shared is not None and not shared[0]:
+                raise class_mismatch(name, student.names, teacher.names)
+            methods[name + suffix], bindings[name + suffix] = method, binding
+    taps = _unique(tap for binding in bindings.values() for tap in binding.pairs.student)
+    teacher_taps = [
+        _unique(tap for b in bindings.values() if b.teacher == number for tap in b.pairs.teacher)
         for number in range(len(teachers))
     ]
     picks = config.combine == "pick" and len(teachers) > 1
-    everything = picks or (config.images is not None and config.pseudo_label < 1)
-    if everything and any(shared is not None and not shared[0] for shared in columns):
+    all_predict = picks or (config.images is not None and config.pseudo_label < 1)
+    if all_predict and any(shared is not None and not shared[0] for shared in columns):
         raise ConfigError(
             "A teacher has no class in common with the data: it can draw no pseudo-boxes, and "
             "nothing tells how well it finds the boxes of an image.",
@@ -161,69 +152,66 @@ def join(
             "images without labels serve the methods alone:  --set distill.pseudo_label=1",
             code="T09",
         )
+    predicting = {
+        binding.teacher
+        for name, binding in bindings.items()
+        if Need.PREDICTIONS in methods[name].needs
+    }
     return DistillationSetup(
         panel=Teachers(
-            [teacher.sharing(own) for teacher, own in zip(teachers, keys, strict=True)],
-            [
-                everything
-                or any(
-                    Need.PREDICTIONS in methods[name].needs
-                    for name, lesson in lessons.items()
-                    if lesson.teacher == number
-                )
-                for number in range(len(teachers))
-            ],
+            [teacher.sharing(keys) for teacher, keys in zip(teachers, teacher_taps, strict=True)],
+            [all_predict or number in predicting for number in range(len(teachers))],
         ),
-        lessons=lessons,
+        lessons=bindings,
         methods=methods,
         views={
             name: View(
-                teacher=lesson.teacher,
-                student=tuple(taps.index(tap.key) for tap in lesson.pairs.student),
-                shared=tuple(keys[lesson.teacher].index(tap.key) for tap in lesson.pairs.teacher),
-                columns=columns[lesson.teacher] if Need.CLASSES in methods[name].needs else None,
-                labels=_own_classes(columns[lesson.teacher]) if len(teachers) > 1 else None,
+                teacher=number,
+                student_maps=tuple(taps.index(tap.key) for tap in pairs.student),
+                teacher_maps=tuple(teacher_taps[number].index(tap.key) for tap in pairs.teacher),
+                columns=columns[number] if Need.CLASSES in methods[name].needs else None,
+                labels=_shared_classes(columns[number]) if len(teachers) > 1 else None,
             )
-            for name, lesson in lessons.items()
+            for name, (_, number, pairs) in bindings.items()
         },
-        weights=_weights(lessons, len(teachers), picks=picks),
-        shares=_shares(config, lessons, methods, picks=picks),
+        weights=_fixed_weights(bindings, len(teachers), picks=picks),
+        shares=_ratio_shares(config, bindings, methods, picks=picks),
         taps=taps,
-        columns=tuple(column_of(found, len(student.names)) for found in columns),
+        columns=tuple(teacher_columns(shared, len(student.names)) for shared in columns),
         records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),
     )
 
 
-def _weights(
-    lessons: Mapping[str, MethodBinding], teachers: int, *, picks: bool
+def _fixed_weights(
+    bindings: Mapping[str, MethodBinding], teachers: int, *, picks: bool
 ) -> dict[str, float]:
-    """Split a fixed weight between the teachers that an image hears; 1 where it is measured."""
+    """Split a fixed weight between the teachers of an image; 1 where it is measured."""
     weights: dict[str, float] = {}
-    for name, lesson in lessons.items():
-        given = lesson.config.weight
-        heard = teachers if lesson.config.teacher is None and not picks else 1
-        weights[name] = 1.0 if given == "auto" else given / heard
+    for name, binding in bindings.items():
+        weight = binding.config.weight
+        count = teachers if binding.config.teacher is None and not picks else 1
+        weights[name] = 1.0 if weight == "auto" else weight / count
     return weights
 
 
-def _shares(
+def _ratio_shares(
     config: DistillConfig,
-    lessons: Mapping[str, MethodBinding],
+    bindings: Mapping[str, MethodBinding],
     methods: Mapping[str, Method],
     *,
     picks: bool,
 ) -> dict[str, float]:
-    """Split the ratio between the methods with ``weight: auto`` that an image hears."""
-    automatic = {name: found for name, found in lessons.items() if found.config.weight == "auto"}
+    """Split the gradient ratio between the ``weight: auto`` methods that act on an image."""
+    automatic = {name: b for name, b in bindings.items() if b.config.weight == "auto"}
     return {
         name: (config.ratio or methods[name].ratio)
-        / sum(not picks or other.teacher == lesson.teacher for other in automatic.values())
-        for name, lesson in automatic.items()
+        / sum(not picks or other.teacher == binding.teacher for other in automatic.values())
+        for name, binding in automatic.items()
     }
 
 
 def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
-    """Refuse a method of a teacher that is not there, and a teacher that nobody listens to."""
+    """Reject methods of a missing teacher, and teachers without a method."""
     for place, method in enumerate(methods):
         if method.teacher is not None and method.teacher > teachers:
             raise ConfigError(
@@ -240,10 +228,10 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
             )
 
 
-def _named(method: MethodConfig, columns: Columns | None) -> MethodConfig:
-    """Return the method that ``auto`` stands for: what docs/benchmarks.md found best.
+def _resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
+    """Replace ``auto`` by the method that docs/benchmarks.md found best.
 
-    Responses where both networks have classes in common, else features.
+    A response method if the networks share classes, else a feature method.
     """
     if method.name != AUTO:
         return method
@@ -257,7 +245,7 @@ def _named(method: MethodConfig, columns: Columns | None) -> MethodConfig:
     return method.model_copy(update={"name": RESPONSES if common else FEATURES})
 
 
-def _paired(
+def _pair_layers(
     config: DistillConfig,
     method: MethodConfig,
     student: GraphDetector,
@@ -279,17 +267,18 @@ def _paired(
     )
 
 
-def _union(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(keys))
+def _unique(taps: Iterable[Tap]) -> tuple[str, ...]:
+    """Return the keys of taps, without duplicates, in order."""
+    return tuple(dict.fromkeys(tap.key for tap in taps))
 
 
-def _own_classes(columns: Columns | None) -> tuple[int, ...] | None:
-    """Return the student's classes that a teacher knows, where it knows only some of them."""
+def _shared_classes(columns: Columns | None) -> tuple[int, ...] | None:
+    """Return the student's classes that a teacher has; None: all."""
     return columns[0] if columns is not None and columns[0] else None
 
 
-def column_of(columns: Columns | None, classes: int) -> tuple[int, ...]:
-    """Return the teacher's column of each class of the student; -1: it does not know it."""
+def teacher_columns(columns: Columns | None, classes: int) -> tuple[int, ...]:
+    """Return the teacher's column of each class of the student; -1: the teacher lacks it."""
     if columns is None:
         return tuple(range(classes))
     known = dict(zip(*columns, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -12,8 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.models.architecture import read_architecture
 from tutelage.models.build import build
 from tutelage.models.graph import GraphDetector
-from tutelage.models.weight_file import begin, fill, read_checkpoint
-from tutelage.setup.autoanchor import Anchors
+from tutelage.models.weight_file import build_for_classes, load_matching, read_checkpoint
 
 DEFAULT_ARCH = "yolov7-tiny"
 
@@ -22,13 +22,13 @@ class StudentOrigin(NamedTuple):
     """With what a run began that goes on now; runs of the first versions do not say all of it.
 
     Attributes:
-        anchors: The anchors of its student; empty if not known.
+        head: The training state of its student's head, e.g. anchors; empty if not known.
         arch: Its architecture; None if not known.
         arch_name: What that is called.
         start: Where its weights came from, in words.
     """
 
-    anchors: Anchors = ()
+    head: Mapping[str, Any] = MappingProxyType({})
     arch: Mapping[str, Any] | None = None
     arch_name: str = ""
     start: str = ""
@@ -36,12 +36,15 @@ class StudentOrigin(NamedTuple):
     @classmethod
     def read(cls, progress: Mapping[str, Any]) -> Self:
         """Return what the progress of a saved run says."""
-        return cls(**{key: progress[key] for key in cls._fields if key in progress})
+        known = {key: progress[key] for key in cls._fields if key in progress}
+        if "anchors" in progress:  # the first versions knew anchor heads only
+            known["head"] = {"anchors": progress["anchors"]} if progress["anchors"] else {}
+        return cls(**known)
 
     @classmethod
     def of(cls, student: GraphDetector, start: str) -> Self:
         """Return what to save of a student."""
-        return cls(student.anchors.tolist(), student.arch, student.arch_name, start)
+        return cls(student.head.training_state(), student.arch, student.arch_name, start)
 
 
 def make_student(
@@ -68,10 +71,10 @@ def make_student(
     with blamed("model.weights", origins):
         checkpoint = read_checkpoint(weights)
     if arch is None:
-        student, report = begin(checkpoint, names)
+        student, report = build_for_classes(checkpoint, names)
     else:
         student = build(arch, names)
-        report = fill(student, checkpoint)
+        report = load_matching(student, checkpoint)
     head = f"model.{len(student.model) - 1}."
     taken = report.in_words(head, len(checkpoint.names), len(names))
     return student, f"{weights}: {taken}"

@@ -1,4 +1,4 @@
-"""Teachers: functions from images to knowledge."""
+"""Teachers: frozen networks whose features and predictions a student learns from."""
 
 from tutelage.teachers.custom import FeatureTeacher
 from tutelage.teachers.load import TEACHERS, is_native, load_teacher

@@ -1,4 +1,4 @@
-"""Teachers of your own: any network whose submodules have names, or any object that teaches."""
+"""Custom teachers: any network with named submodules, or any object of the teacher protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, TeacherError, UserError, nearest
-from tutelage.structures import Predictions, Tap
+from tutelage.structures import Predictions, Tap, height_width
 from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.teachers.teacher import Teacher, fingerprint
@@ -19,22 +19,22 @@ Predict = Callable[[Any, tuple[int, int]], Predictions]
 
 
 class FeatureTeacher(ForeignTeacher):
-    """Any network of which submodules are tapped by their names.
+    """Any network, with submodules as taps.
 
     Args:
-        network: Called with ``(b, 3, h, w)`` images. It is not copied but frozen as it is.
-        taps: A key for each tap, and the submodule that returns its map, such as
+        network: Called with ``(b, 3, h, w)`` images. It is frozen in place.
+        taps: The submodule that returns the map of each tap, by the tap's key, such as
             ``{"p3": "layer2"}``.
         names: Its class names, if it predicts.
-        predict: From what the network returns, and the canvas ``(h, w)``, to predictions. Without
+        predict: From the network's output and the image size ``(h, w)`` to predictions. Without
             it the network runs only up to its last tap.
         mean: Subtracted from images in 0..1, per channel.
-        std: What the difference is divided by.
+        std: Divisor, per channel.
         bgr: Whether it was trained on BGR images; ``mean`` and ``std`` are in that order, too.
-        title: What it is called; by default the class name of the network.
-        record: What identifies its weights; by default a hash of them.
+        title: Its name in messages; by default the class name of the network.
+        record: Identifies its weights; by default a hash of them.
         device: Where it runs.
-        probe_hw: Size of the blank image on which channels and strides are found.
+        probe_hw: Size of the blank image from which channels and strides are derived.
 
     Raises:
         ConfigError: A submodule does not exist, does not run, or returns no map of the image.
@@ -58,18 +58,19 @@ class FeatureTeacher(ForeignTeacher):
         recorder = TapRecorder(network, list(taps.values()))
         title = title or type(network).__name__
 
-        def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+        def forward(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
             if predictions and predict is None:
                 fix = "Give FeatureTeacher a predict function, or use a feature method (fgd)."
                 raise ConfigError(f"{title} shares features only", fix=fix, code="T26")
-            found, out = recorder(lambda: network(images), stop=not predictions)
-            size = (int(images.shape[-2]), int(images.shape[-1]))
-            maps = [found[module] for module in taps.values()]
-            return maps, _predicted(title, predict, out, size) if predictions and predict else None
+            outputs, out = recorder(lambda: network(images), stop=not predictions)
+            maps = [outputs[module] for module in taps.values()]
+            if predictions and predict:
+                return maps, _run_predict(title, predict, out, height_width(images))
+            return maps, None
 
         super().__init__(
             network,
-            look,
+            forward,
             title=title,
             names=names if predict else (),
             mean=mean,
@@ -86,9 +87,9 @@ def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:
     """Call ``package.module:build`` with the device; it must return a teacher.
 
     Args:
-        path: The module and the function in it.
+        path: The module and its function.
         device: Where the teacher is to run.
-        dtype: Unused: a teacher of your own chooses its precision.
+        dtype: Unused: a custom teacher chooses its own precision.
 
     Raises:
         ConfigError: It cannot be imported, or does not return a teacher.
@@ -119,20 +120,20 @@ def load_custom(path: str, device: torch.device, dtype: torch.dtype) -> Teacher:
     return teacher
 
 
-def _predicted(title: str, predict: Predict, out: Any, size: tuple[int, int]) -> Predictions:
+def _run_predict(title: str, predict: Predict, out: Any, size: tuple[int, int]) -> Predictions:
     try:
-        found: Any = predict(out, size)
+        predictions: Any = predict(out, size)
     except Exception as error:  # a user's function may fail in any way
         what = f"predict of {title} failed: {type(error).__name__}: {error}"
         raise TeacherError(what, code="T26") from error
-    if not isinstance(found, Predictions):
-        what = f"predict of {title} returned a {type(found).__name__}"
+    if not isinstance(predictions, Predictions):
+        what = f"predict of {title} returned a {type(predictions).__name__}"
         raise TeacherError(what, fix="It must return tutelage.structures.Predictions.", code="T26")
-    return found
+    return predictions
 
 
 def _fault(teacher: Any) -> str:
-    """Return what an object lacks to be a teacher, or an empty string."""
+    """Return why an object is no teacher, or an empty string."""
     parts = ("title", "names", "taps", "stride", "record", "sharing", "state", "__call__")
     if missing := [part for part in parts if not hasattr(teacher, part)]:
         return f"a {type(teacher).__name__} without {', '.join(missing)}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.teachers.teacher import fingerprint
@@ -20,14 +20,14 @@ from tutelage.teachers.teacher import fingerprint
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Normalisation = tuple[Sequence[float], Sequence[float]]
-FAMILIES: Mapping[str, Normalisation] = {  # mean and std where the folder does not tell
+FAMILIES: Mapping[str, Normalisation] = {  # default mean and std
     "rt_detr": PLAIN,
     "rt_detr_v2": PLAIN,
     "d_fine": PLAIN,
     "detr": IMAGENET,
 }
-ENCODER = "model.encoder"  # its output is the pyramid, or the tokens of one map
-FIXED_SIZES = ("anchor_image_size", "eval_size")  # tables for one size; None: made for every image
+ENCODER = "model.encoder"  # returns the pyramid, or the tokens of one map
+FIXED_SIZES = ("anchor_image_size", "eval_size")  # None: for every image, not a table for one size
 DETR_STRIDE = 32
 
 
@@ -40,7 +40,7 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
         dtype: Unused: it runs in float32.
 
     Raises:
-        MissingExtraError: transformers is not installed, or a package that the model asks for.
+        MissingExtraError: transformers is not installed, or a package that the model needs.
         ConfigError: It is of another family, or none is named.
         WeightsError: It is not on this machine, cannot be read, or is no trained detector.
     """
@@ -67,7 +67,7 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
         if hasattr(config, name):
             setattr(config, name, None)
     try:
-        model, told = library.AutoModelForObjectDetection.from_pretrained(
+        model, info = library.AutoModelForObjectDetection.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -80,12 +80,12 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"hf:{source} cannot be read: {reason}", code="T23") from error
-    if missing := sorted(told["missing_keys"]):
+    if missing := sorted(info["missing_keys"]):
         what = f"hf:{source} is no trained detector: it has no {missing[0]}"
         raise WeightsError(f"{what} ({len(missing)} tensors are missing).", code="T23")
-    found = {"source": f"hf:{source}", "sha256": fingerprint(model.state_dict().items())}
+    record = {"source": f"hf:{source}", "sha256": fingerprint(model.state_dict().items())}
     mean, std = _normalisation(folder, FAMILIES[config.model_type])
-    return hugging_face_teacher(model, mean=mean, std=std, record=found, device=device)
+    return hugging_face_teacher(model, mean=mean, std=std, record=record, device=device)
 
 
 def hugging_face_teacher(
@@ -104,21 +104,21 @@ def hugging_face_teacher(
         model: One of :data:`FAMILIES`. It is frozen.
         mean: Of its normalisation, for images in 0..1.
         std: Likewise.
-        record: What identifies its weights.
+        record: Identifies its weights.
         device: Where it runs.
     """
     recorder = TapRecorder(model, [ENCODER])
     names = [str(name) for _, name in sorted(model.config.id2label.items())]
 
-    def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
-        size = (int(images.shape[-2]), int(images.shape[-1]))
-        found, out = recorder(lambda: model(pixel_values=images), stop=not predictions)
-        maps = _maps(found[ENCODER][0], size)
+    def forward(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+        size = height_width(images)
+        outputs, out = recorder(lambda: model(pixel_values=images), stop=not predictions)
+        maps = _maps(outputs[ENCODER][0], size)
         return maps, _predictions(out, len(names), size) if predictions else None
 
     return ForeignTeacher(
         model,
-        look,
+        forward,
         title=str(model.config.model_type),
         names=names,
         mean=mean,
@@ -137,7 +137,7 @@ def _maps(encoded: Sequence[Tensor] | Tensor, size: tuple[int, int]) -> list[Ten
 
 
 def _predictions(out: Any, classes: int, size: tuple[int, int]) -> Predictions:
-    """Return those of the queries; a family that has a column for no object uses a softmax."""
+    """Return the predictions of the queries; a family with a no-object column uses a softmax."""
     raw, (height, width) = out.logits, size
     softmax = raw.shape[-1] == classes + 1
     logits = log_odds(raw.softmax(-1)[..., :-1]) if softmax else raw
@@ -176,22 +176,24 @@ def _folder(library: Any, source: str) -> Path:
 
 
 def _normalisation(folder: Path, usual: Normalisation) -> Normalisation:
-    """Return mean and std for images in 0..1, as the image processor's file tells."""
+    """Return mean and std for images in 0..1 from the image processor's file."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return usual
     try:
-        told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{path} is no JSON: {error}", code="T23") from error
-    factor = float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0
+    factor = (
+        float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+    )
     mean, std = usual
-    normalised = told.get("do_normalize")
+    normalised = settings.get("do_normalize")
     if normalised is not None:
         mean, std = (
-            (told.get("image_mean", IMAGENET[0]), told.get("image_std", IMAGENET[1]))
+            (settings.get("image_mean", IMAGENET[0]), settings.get("image_std", IMAGENET[1]))
             if normalised
             else PLAIN
         )
-    scale = 255 * factor  # of the images that the network was trained on, beside ours
+    scale = 255 * factor  # the network's pixel range relative to 0..1
     return [x / scale for x in mean], [x / scale for x in std]

@@ -1,4 +1,4 @@
-"""From what a user writes after ``--teacher-weights`` to a teacher."""
+"""Loads a teacher from the value of ``--teacher-weights``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.weights.store import identity
 
 Loader = Callable[[str, torch.device, torch.dtype], Teacher]
 
-TEACHERS: Mapping[str, Loader] = {  # by the family before the colon
+TEACHERS: Mapping[str, Loader] = {  # by the prefix before the colon
     "torchvision": load_torchvision,
     "hf": load_hugging_face,
     "ultralytics": load_ultralytics,
@@ -31,8 +31,8 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
     """Load a teacher.
 
     Args:
-        source: ``family:name`` of another library (see :data:`TEACHERS`), a run folder or weight
-            file of ours, or ``package.module:function`` of your own.
+        source: ``family:name`` of another library (see :data:`TEACHERS`), a run folder, a YOLOv7 or
+            YOLOv5 weight file, or ``package.module:function``.
         device: Where it runs.
         dtype: Its precision; networks of other libraries run in float32.
 
@@ -58,7 +58,7 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
 
 
 def is_native(source: str) -> bool:
-    """Whether a source is a network of ours rather than one of another library."""
+    """Whether a source is a run folder or weight file rather than another library's network."""
     family, colon, _ = source.partition(":")
     if colon and family.lower() in TEACHERS:
         return False
@@ -66,7 +66,7 @@ def is_native(source: str) -> bool:
 
 
 def load_native(source: str, device: torch.device, dtype: torch.dtype) -> NativeTeacher:
-    """Load a run folder or a weight file of YOLOv7, YOLOv5 or our own.
+    """Load a run folder, or a weight file of YOLOv7, YOLOv5 or Tutelage.
 
     Raises:
         WeightsError: There is no such file, or it cannot be read.
@@ -80,5 +80,5 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
 def _importable(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent that does not exist, or no name of a module
+    except (ImportError, ValueError):  # a missing parent package, or no module name
         return False

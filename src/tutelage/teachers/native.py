@@ -1,4 +1,4 @@
-"""Teachers of our own families: YOLOv7 and YOLOv5 graphs."""
+"""YOLOv7 and YOLOv5 graphs as teachers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tutelage.models.detector import Detector
-from tutelage.structures import Knowledge, Predictions, Tap
+from tutelage.structures import Knowledge, Predictions, Tap, height_width
 
 
 class NativeTeacher:
@@ -19,10 +19,10 @@ class NativeTeacher:
 
     Args:
         detector: The trained network; left as it is.
-        taps: Layer keys to share, in pair order; empty for those of its pyramid levels.
+        taps: Keys of the layers to return, in pair order; empty for its pyramid levels.
         device: Where it runs.
-        dtype: Its precision; half precision where the device is fast at it.
-        record: What identifies its weights.
+        dtype: Its precision.
+        record: Identifies its weights.
 
     Attributes:
         network: The fused copy; all its layers can be tapped.
@@ -49,14 +49,14 @@ class NativeTeacher:
     @torch.no_grad()
     def __call__(self, images: Tensor, *, predictions: bool = False) -> Knowledge:
         """Return features ``(b, c, h, w)`` per tap and, on request, decoded predictions."""
-        size = (int(images.shape[-2]), int(images.shape[-1]))
+        size = height_width(images)
         with torch.autocast(images.device.type, enabled=False):
             out = self.network(images.to(self._dtype), self._keys, head=predictions)
-        known = None if out.raw is None else self._decoded(out.raw, size)
-        return Knowledge(out.taps, known, partial(self._rest, self._keys, size))
+        decoded = None if out.raw is None else self._decode(out.raw, size)
+        return Knowledge(out.taps, decoded, partial(self._resume, self._keys, size))
 
     def sharing(self, keys: Sequence[str]) -> Self:
-        """Return the same network sharing other layers, in the order of ``keys``.
+        """Return the same network with other taps, in the order of ``keys``.
 
         Raises:
             ConfigError: A layer does not exist.
@@ -69,10 +69,10 @@ class NativeTeacher:
         """Yield all parameters and buffers by name (for the proof that nothing changed)."""
         yield from self.network.state_dict().items()
 
-    def _rest(
+    def _resume(
         self, keys: Sequence[str], size: tuple[int, int], features: Sequence[Tensor | None]
     ) -> Predictions:
-        """Run what follows the given features; None: its own is not replaced."""
+        """Run the layers after the given features; None: the teacher's own is kept."""
         given = {
             key: feature.to(self._dtype)
             for key, feature in zip(keys, features, strict=True)
@@ -80,11 +80,11 @@ class NativeTeacher:
         }
         device = next(iter(given.values())).device.type
         with torch.autocast(device, enabled=False):
-            return self._decoded(self.network.resume(given), size)
+            return self._decode(self.network.resume(given), size)
 
-    def _decoded(self, raw: Sequence[Tensor], size: tuple[int, int]) -> Predictions:
-        wide = tuple(level.float() for level in raw)  # half has pixels of 1 beyond 1024
-        return self.network.decode(wide, size)
+    def _decode(self, raw: Sequence[Tensor], size: tuple[int, int]) -> Predictions:
+        # Above 1024, float16 resolves whole pixels only.
+        return self.network.decode(tuple(level.float() for level in raw), size)
 
     def _share(self, keys: Sequence[str]) -> None:
         self.taps: tuple[Tap, ...] = self.network.tap(keys)

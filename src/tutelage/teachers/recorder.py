@@ -1,4 +1,4 @@
-"""Features of a network that we do not own: the only hooks in the repository."""
+"""Records outputs of submodules with forward hooks; the only hooks in the repository."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tutelage.errors import ConfigError, nearest
 
 
 class TapRecorder:
-    """Runs a network and returns what some of its submodules returned.
+    """Runs a network and returns the outputs of some of its submodules.
 
-    The hooks live for one call. Where a submodule runs several times, its first output counts.
+    The hooks exist for one call. If a submodule runs several times, its first output is recorded.
 
     Args:
         network: The network.
@@ -38,21 +38,21 @@ class TapRecorder:
 
         Args:
             run: Calls the network.
-            stop: End the run as soon as all submodules have returned.
+            stop: Stop the run as soon as all submodules have returned.
 
         Returns:
-            The output of each submodule, and that of ``run``; None if it was ended early.
+            The output of each submodule, and that of ``run``; None if it was stopped early.
 
         Raises:
             ConfigError: A submodule did not run, or its output was changed in place afterwards.
         """
-        found: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         versions: dict[str, int] = {}
 
         def keep(key: str, output: Any) -> None:
-            if key not in found:
-                found[key], versions[key] = output, _version(output)
-            if stop and len(found) == len(self._modules):
+            if key not in outputs:
+                outputs[key], versions[key] = output, _version(output)
+            if stop and len(outputs) == len(self._modules):
                 raise _Done
 
         hooks = [
@@ -69,21 +69,21 @@ class TapRecorder:
             for hook in hooks:
                 hook.remove()
         for key in self._modules:
-            if key not in found:
+            if key not in outputs:
                 raise ConfigError(
                     f"The submodule '{key}' does not run when the network does", code="T06"
                 )
-            if _version(found[key]) != versions[key]:
+            if _version(outputs[key]) != versions[key]:
                 what = f"The output of '{key}' is changed in place by what follows it"
                 raise ConfigError(what, fix="Tap the submodule that does so instead.", code="T06")
-        return found, result
+        return outputs, result
 
 
 class _Done(BaseException):
-    """All is there. No Exception, so that no network swallows it."""
+    """All outputs are recorded. No Exception, so that no network catches it."""
 
 
 def _version(output: Any) -> int:
-    """How often a tensor was written to; inference tensors do not count."""
+    """Return how often a tensor was written to; inference tensors do not count this."""
     counts = isinstance(output, Tensor) and not output.is_inference()
     return output._version if counts else 0

@@ -1,4 +1,4 @@
-"""What a teacher is: a function from images to knowledge."""
+"""The protocol of teachers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tutelage.structures import Knowledge, Tap
 
 @runtime_checkable
 class Teacher(Protocol):
-    """A frozen network that shares what it knows.
+    """A frozen network that returns features and predictions.
 
-    A teacher owns its normalisation and keeps our canvas: it is given the student's very tensor
-    ``(b, 3, h, w)``, RGB 0..1. It is no ``nn.Module`` of the task: it is in no optimizer, no DDP
-    wrapper, no EMA, no checkpoint and no export.
+    A teacher is given the student's own tensor ``(b, 3, h, w)``, RGB 0..1, normalises it itself,
+    and does not resize it. It is no submodule of the task: it is in no optimizer, no DDP wrapper,
+    no EMA, no checkpoint and no export.
 
     Attributes:
-        title: What it is called in plans and messages, e.g. ``yolov7``.
+        title: Its name in messages, e.g. ``yolov7``.
         names: Its class names, in the order of the class columns of its predictions.
-        taps: The features that it shares, in order; at first all that it recommends, finest first.
+        taps: The features that it returns, in order; by default the recommended ones, finest first.
         stride: Both sides of the images must be multiples of this.
-        record: What identifies its weights (``source``, and ``sha256`` of a file), for the run.
+        record: Identifies its weights (``source``, and ``sha256`` of a file), for the run.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Teacher(Protocol):
         ...
 
     def sharing(self, keys: Sequence[str]) -> Teacher:
-        """Return the same network sharing other taps, in the order of ``keys``."""
+        """Return the same network with other taps, in the order of ``keys``."""
         ...
 
     def state(self) -> Iterator[tuple[str, Tensor]]:

@@ -1,31 +1,43 @@
-"""The teachers of a run as one function from images to what each of them knows."""
+"""The teachers of a run as one callable."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from tutelage.structures import Knowledge
+from tutelage.structures import Batch, Knowledge
 from tutelage.teachers.teacher import Teacher
+from tutelage.teachers.timer import ForwardTimer
 
 
 class Teachers:
-    """One or several teachers that are shown the same images.
+    """One or several teachers that are given the same batches.
 
     Args:
         teachers: The teachers, in the order of the run.
         predictions: Per teacher, whether its predictions are needed; otherwise it may stop at its
             last tap.
+        timer: Times the forward passes, for :meth:`take_cost`.
     """
 
-    def __init__(self, teachers: Sequence[Teacher], predictions: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        teachers: Sequence[Teacher],
+        predictions: Sequence[bool],
+        timer: ForwardTimer | None = None,
+    ) -> None:
         self.teachers = tuple(teachers)
-        self._predictions = tuple(predictions)
+        self._predictions, self._timer = tuple(predictions), timer
         if len(self.teachers) != len(self._predictions):
             raise ValueError(f"{len(self.teachers)} teachers, {len(self._predictions)} needs")
+
+    def timed(self) -> Teachers:
+        """Return the same teachers with a timer of their own."""
+        return Teachers(self.teachers, self._predictions, ForwardTimer())
 
     @property
     def stride(self) -> int:
@@ -33,20 +45,35 @@ class Teachers:
         return math.lcm(*(teacher.stride for teacher in self.teachers))
 
     def __call__(
-        self, images: Tensor, asked: Mapping[int, bool] | None = None
+        self, batch: Batch, wanted: Mapping[int, bool] | None = None
     ) -> tuple[Knowledge, ...]:
-        """Return what each teacher knows about images.
+        """Return the knowledge of each teacher about a batch.
 
         Args:
-            images: ``(b, 3, h, w)``.
-            asked: The numbers of the teachers to ask, and whether for predictions; the others rest
-                and know nothing. None: all, for what is needed.
+            batch: A floating-point batch.
+            wanted: The teachers to run by number, and whether predictions are needed; the others
+                return empty knowledge. None: run all, with predictions where they are needed.
         """
-        wanted = dict(enumerate(self._predictions)) if asked is None else asked
-        return tuple(
-            teacher(images, predictions=wanted[number]) if number in wanted else Knowledge(())
-            for number, teacher in enumerate(self.teachers)
-        )
+        images = batch.images
+        if wanted is None:
+            wanted = dict(enumerate(self._predictions))
+        with self._timer.measure(images.device) if self._timer else nullcontext():
+            return tuple(
+                teacher(images, predictions=wanted[number]) if number in wanted else Knowledge(())
+                for number, teacher in enumerate(self.teachers)
+            )
+
+    def take_cost(self) -> dict[str, float]:
+        """Return the cost since the last call; empty without a timed pass.
+
+        Returns:
+            ``teacher_gib`` of weights, and what :meth:`ForwardTimer.take` returns.
+        """
+        cost = self._timer.take() if self._timer else {}
+        if not cost:
+            return {}
+        size = sum(tensor.numel() * tensor.element_size() for _, tensor in self.state())
+        return {**cost, "teacher_gib": round(size / 2**30, 4)}
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         """Yield all parameters and buffers of all teachers by name."""
@@ -55,6 +82,6 @@ class Teachers:
                 yield f"{number}.{name}", tensor
 
     def size(self, number: int) -> int:
-        """Count the floating-point numbers that a teacher holds."""
+        """Return the number of floating-point values that a teacher holds."""
         state = self.teachers[number].state()
         return sum(tensor.numel() for _, tensor in state if torch.is_floating_point(tensor))

@@ -20,9 +20,9 @@ from tutelage.teachers.torchvision_heads import decoder
 from tutelage.weights import identity, load_best, require_finite
 from tutelage.weights.file_type import existing_file
 
-SSD_PROBE_HW = (384, 512)  # its last convolutions have no padding: smaller images vanish
+SSD_PROBE_HW = (384, 512)  # its last convolutions have no padding: smaller maps would be empty
 COCO_CLASSES = 91
-NO_CLASS = ("__background__", "no person", "N/A")  # columns that stand for nothing
+NO_CLASS = ("__background__", "no person", "N/A")  # columns without a class
 
 
 def load_torchvision(name: str, device: torch.device, dtype: torch.dtype) -> ForeignTeacher:  # noqa: ARG001
@@ -70,21 +70,21 @@ def torchvision_teacher(
     Args:
         model: Faster R-CNN (or Mask or Keypoint R-CNN), RetinaNet, FCOS or SSD. It is frozen.
         labels: A name per column of its scores; ``__background__`` and ``N/A`` are no classes.
-        title: What it is called.
-        record: What identifies its weights.
+        title: Its name in messages.
+        record: Identifies its weights.
         device: Where it runs.
     """
     columns = [number for number, label in enumerate(labels) if label not in NO_CLASS]
     decode = decoder(model)
 
-    def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+    def forward(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
         features = model.backbone(images)
-        found = decode(model, images, features, columns) if predictions else None
-        return list(features.values()), found
+        decoded = decode(model, images, features, columns) if predictions else None
+        return list(features.values()), decoded
 
     return ForeignTeacher(
         model,
-        look,
+        forward,
         title=title,
         names=[labels[number] for number in columns],
         mean=model.transform.image_mean,
@@ -96,7 +96,7 @@ def torchvision_teacher(
 
 
 def _released(name: str) -> Path:
-    """Return the file of the library's own weights, which is never downloaded here."""
+    """Return the file of the library's own weights; nothing is downloaded."""
     url = str(get_model_weights(name).DEFAULT.url)  # type: ignore[attr-defined]
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not path.is_file():
@@ -106,12 +106,12 @@ def _released(name: str) -> Path:
             fix=f"Put {url} there, or give a state dict: --teacher-weights torchvision:{name}@FILE",
             code="T23",
         )
-    _read(path)  # the library would unpickle whatever is in it
+    _read(path)  # checked first: the library would unpickle anything
     return path
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return a state dict and the header of its file. No code is run."""
+    """Return a state dict and the header of its file, without running code from it."""
     if path.suffix == ".safetensors":
         state, header = load_best(path)
     else:

@@ -14,10 +14,10 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import clip_boxes_to_image
 
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, level_index, log_odds
 
-CANDIDATES = 1000  # of a two-stage detector per image, the best ones
+CANDIDATES = 1000  # best pairs of proposal and class per image of a two-stage detector
 Decoder = Callable[[Any, Tensor, Mapping[str, Tensor], Sequence[int]], Predictions]
 
 
@@ -35,7 +35,7 @@ def one_stage(
         features: Its pyramid.
         columns: The columns of its scores that are classes.
     """
-    maps, size = list(features.values()), (images.shape[-2], images.shape[-1])
+    maps, size = list(features.values()), height_width(images)
     out = model.head(maps)
     anchors = model.anchor_generator(ImageList(images, [size] * len(images)), maps)
     coder = model.box_coder
@@ -50,7 +50,7 @@ def one_stage(
     else:
         logits = log_odds(raw.softmax(-1))
     counts = model.anchor_generator.num_anchors_per_location()
-    grids = tuple((int(f.shape[-2]), int(f.shape[-1])) for f in maps)
+    grids = tuple(height_width(feature) for feature in maps)
     order = _anchors_first(grids, counts).to(logits.device)
     return Predictions(
         clip_boxes_to_image(boxes, size)[:, order],
@@ -62,9 +62,9 @@ def one_stage(
 
 
 def _anchors_first(grids: Sequence[tuple[int, int]], counts: Sequence[int]) -> Tensor:
-    """Return where the candidates ordered by level, anchor, row, column stand in the library's.
+    """Return the permutation from the library's order to level, anchor, row, column.
 
-    It orders by level, row, column, anchor.
+    The library orders by level, row, column, anchor.
     """
     order: list[Tensor] = []
     start = 0
@@ -79,10 +79,10 @@ def two_stage(
 ) -> Predictions:
     """Decode the best pairs of proposal and class; arguments as in :func:`one_stage`.
 
-    Every class has a box of its own here, so a candidate is of one class; its other logits, and all
-    of those that fill up an image with fewer proposals, are as low as can be.
+    Every class has its own box, so a candidate has one class; its other logits, and all logits of
+    candidates that pad an image with fewer proposals, are ``ABSENT``.
     """
-    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    batch, size = len(images), height_width(images)
     sizes = [size] * batch
     proposals, _ = model.rpn(ImageList(images, sizes), features)
     heads = model.roi_heads
@@ -90,13 +90,13 @@ def two_stage(
     raw, regression = heads.box_predictor(pooled)
     counts = [len(boxes) for boxes in proposals]
     boxes = clip_boxes_to_image(heads.box_coder.decode(regression, proposals), size)
-    odds, placed = raw.softmax(-1)[:, columns], boxes[:, columns]
+    odds, boxes = raw.softmax(-1)[:, columns], boxes[:, columns]
     scores = pad_sequence(list(odds.split(counts)), batch_first=True).flatten(1)
-    places = pad_sequence(list(placed.split(counts)), batch_first=True).flatten(1, 2)
-    best, chosen = F.pad(scores, (0, CANDIDATES)).topk(CANDIDATES, 1)
-    xyxy = F.pad(places, (0, 0, 0, CANDIDATES)).gather(1, chosen[..., None].expand(-1, -1, 4))
+    places = pad_sequence(list(boxes.split(counts)), batch_first=True).flatten(1, 2)
+    best, index = F.pad(scores, (0, CANDIDATES)).topk(CANDIDATES, 1)
+    xyxy = F.pad(places, (0, 0, 0, CANDIDATES)).gather(1, index[..., None].expand(-1, -1, 4))
     logits = images.new_full((batch, CANDIDATES, len(columns)), ABSENT)
-    logits.scatter_(2, (chosen % len(columns))[..., None], log_odds(best)[..., None])
+    logits.scatter_(2, (index % len(columns))[..., None], log_odds(best)[..., None])
     return Predictions(xyxy, logits, None, level_index([CANDIDATES]))
 
 
@@ -109,5 +109,5 @@ DECODERS: Mapping[type[nn.Module], Decoder] = {
 
 
 def decoder(model: nn.Module) -> Decoder:
-    """Return what makes predictions of a detector's pyramid."""
+    """Return the function that decodes a detector's predictions from its pyramid."""
     return next(decode for kind, decode in DECODERS.items() if isinstance(model, kind))

@@ -1,7 +1,7 @@
 """Detectors of the ultralytics package as teachers: ``ultralytics:FILE.pt``.
 
-The package is AGPL-3.0. It is no dependency: only who has installed it can name such a teacher, and
-only its public interface is used.
+The package is AGPL-3.0 and no dependency: such a teacher works only where it is installed, and only
+its public interface is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError
-from tutelage.structures import Predictions
+from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.weights import identity
@@ -63,21 +63,21 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
     keys = [f"model.{number}" for number in inputs]
     recorder = TapRecorder(network, keys)
 
-    def look(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
-        found, out = recorder(lambda: network(images), stop=not predictions)
-        maps = [found[key] for key in keys]
+    def forward(images: Tensor, predictions: bool) -> tuple[list[Tensor], Predictions | None]:
+        outputs, out = recorder(lambda: network(images), stop=not predictions)
+        maps = [outputs[key] for key in keys]
         return maps, _predictions(out, maps, len(names)) if predictions else None
 
     title = str(getattr(network, "yaml", {}).get("yaml_file", file)).removesuffix(".yaml")
-    return ForeignTeacher(network, look, title=title, names=names, record=record, device=device)
+    return ForeignTeacher(network, forward, title=title, names=names, record=record, device=device)
 
 
 def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
-    """Return dense boxes ``(b, 4 + classes, n)``, or the few that a head without NMS has chosen."""
+    """Convert dense ``(b, 4 + classes, n)`` output, or the ``(b, n, 6)`` of a head without NMS."""
     raw = out if isinstance(out, Tensor) else out[0]
     if raw.shape[1] == 4 + classes:
         xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
-        grids = tuple((int(feature.shape[-2]), int(feature.shape[-1])) for feature in maps)
+        grids = tuple(height_width(feature) for feature in maps)
         level = level_index([h * w for h, w in grids])
         xyxy = box_convert(xywh, "cxcywh", "xyxy")
         return Predictions(xyxy, log_odds(scores), None, level, grids=grids)

@@ -1,4 +1,4 @@
-"""Training: the task, the loop, the plan, and one run from settings to files."""
+"""Training: the task, the loop, the schedule, the optimizer, the EMA."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the parts when they are first used: some modules here need no torch."""
+    """Import the parts on first use."""
     if name in _PARTS:
         return getattr(import_module(f"tutelage.train.{_PARTS[name]}"), name)
     raise AttributeError(f"module 'tutelage.train' has no attribute {name!r}")

@@ -12,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 def make_ema(student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0) -> AveragedModel:
     """Return an averaged copy whose decay rises as ``decay · (1 − exp(−updates / ramp))``.
 
-    Early on the average follows the student closely, so that short runs are not dominated by
-    their random start. Integer tensors (batch counters) are copied.
+    The low decay at the start keeps the random initialisation out of the average of short runs.
+    Integer tensors (batch counters) are copied.
     """
 
     @torch.no_grad()

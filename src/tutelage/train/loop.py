@@ -1,22 +1,35 @@
-"""The training loop, all of it."""
+"""The training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
 
 from tutelage.structures import Batch, Losses
 from tutelage.train.schedule import Position, Schedule
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
+
+
+class TrainingLoader(Protocol):
+    """A loader of training batches that is shuffled by the epoch, as Accelerate prepares it."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next iteration."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the epoch."""
+        ...
 
 
 class BatchDone(NamedTuple):
@@ -36,58 +49,51 @@ class EpochEnded(NamedTuple):
 
 def fit(
     accelerator: Accelerator,
-    task: Any,
-    guide: Callable[..., SupervisedBatch] | None,
+    task: nn.Module,
+    supervision: Callable[[Batch, Sequence[str]], SupervisedBatch] | None,
     optimizer: Optimizer,
     ema: AveragedModel,
-    loader: Any,
-    plan: Schedule,
+    loader: TrainingLoader,
+    schedule: Schedule,
     at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
     resize: Callable[[Batch, int], Batch] | None = None,
 ) -> Iterator[BatchDone | EpochEnded]:
     """Train, yielding after every batch and every epoch.
 
-    Whoever consumes the events decides what to show, save or stop: there are no callbacks.
+    The consumer of the events decides what to show, save or stop: there are no callbacks.
 
     Args:
         accelerator: Devices, precision, processes.
-        task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator``.
-        guide: What the teachers add to a batch; None for plain training
-            (:class:`~tutelage.train.supervision.TeacherSupervision`).
+        task: A :class:`~tutelage.train.task.Task`, prepared by ``accelerator`` (wrapped by DDP).
+        supervision: From a batch and the active methods to what the teachers add
+            (:class:`~tutelage.train.supervision.TeacherSupervision`); None for plain training.
         optimizer: Over the task's parameters, prepared.
         ema: Average of the bare student.
-        loader: Yields :class:`~tutelage.structures.Batch`, prepared.
-        plan: Learning rate, accumulation and KD weight as functions of the step.
+        loader: The training batches, prepared.
+        schedule: Learning rate, accumulation and KD weights as functions of the step.
         at: Where to start.
         resize: Changes a batch's image size by the step (multi-scale), or None.
     """
     bare: Task = accelerator.unwrap_model(task)
     start = at.batch
-    for epoch in range(at.epoch, plan.epochs):
+    for epoch in range(at.epoch, schedule.epochs):
         loader.set_epoch(epoch)
         task.train()
         accelerator.step = start  # the same accumulation phase after a resume
-        batches = _from(accelerator, loader, start, plan.steps)
+        batches = _from(accelerator, loader, start, schedule.steps)
         for step, raw in enumerate(batches, start):
-            set_seed(plan.seed_at(epoch, step), device_specific=True)
-            plan.apply(optimizer, accelerator, epoch, step)
+            set_seed(schedule.seed_at(epoch, step), device_specific=True)
+            schedule.apply(optimizer, accelerator, epoch, step)
             batch = raw.floating()
             if resize is not None:
-                batch = resize(batch, plan.step_at(epoch, step))
-            active = plan.active(bare.methods, epoch, step)
-            taught = SupervisedBatch(batch) if guide is None else guide(batch, active)
-            batch = taught.batch
+                batch = resize(batch, schedule.step_at(epoch, step))
+            active = schedule.active(bare.methods, epoch, step)
+            supervised = supervision(batch, active) if supervision else SupervisedBatch(batch)
             with accelerator.accumulate(task):
-                losses = task(
-                    batch,
-                    taught.knowledge,
-                    active=active,
-                    chosen=taught.chosen,
-                    detected=taught.detected,
-                )
-                accelerator.backward(plan.objective(losses, batch, accelerator, epoch, step))
-                if accelerator.sync_gradients and plan.max_norm:
-                    accelerator.clip_grad_norm_(task.parameters(), plan.max_norm)
+                losses: Losses = task(supervised)
+                accelerator.backward(schedule.objective(losses, batch, accelerator, epoch, step))
+                if accelerator.sync_gradients and schedule.max_norm:
+                    accelerator.clip_grad_norm_(task.parameters(), schedule.max_norm)
                 optimizer.step()
                 optimizer.zero_grad()
             if accelerator.sync_gradients:
@@ -115,8 +121,8 @@ def enlarged(batch: Batch, image_size: int, stride: int) -> Batch:
 
 
 def _resized(batch: Batch, side: int, stride: int) -> Batch:
-    """Bring the longer side of a batch to ``side``, a multiple of ``stride``."""
-    old_h, old_w = batch.images.shape[-2:]
+    """Resize the longer side of a batch to ``side``, both sides to multiples of ``stride``."""
+    old_h, old_w = batch.image_size
     factor = side / max(old_h, old_w)
     h, w = (max(-(-round(x * factor) // stride), 1) * stride for x in (old_h, old_w))
     if (h, w) == (old_h, old_w):
@@ -127,11 +133,15 @@ def _resized(batch: Batch, side: int, stride: int) -> Batch:
     return batch._replace(images=images, targets=targets)
 
 
-def _from(accelerator: Accelerator, loader: Any, start: int, steps: int) -> Any:
-    """Return the batches of an epoch from a position on; none are left where only its end is."""
+def _from(
+    accelerator: Accelerator, loader: TrainingLoader, start: int, steps: int
+) -> Iterable[Batch]:
+    """Return the batches of an epoch from number ``start`` on; none at its end."""
     if start == 0:
         return loader
-    return () if start >= steps else accelerator.skip_first_batches(loader, start)
+    if start >= steps:
+        return ()
+    return accelerator.skip_first_batches(cast("DataLoader[Batch]", loader), start)
 
 
 def _detached(losses: Losses) -> Losses:

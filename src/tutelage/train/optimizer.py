@@ -18,8 +18,8 @@ def kind_of(name: str, parameter: nn.Parameter) -> Kind:
     """Return the group of a parameter of a task.
 
     ``weight`` (decayed): convolution and linear weights. ``plain`` (no decay): normalisation and
-    implicit parameters. ``bias`` (no decay, own warm-up). The methods' own parameters have groups
-    of their own, without the bias warm-up: 0.1 is far too fast for a connector.
+    implicit parameters. ``bias`` (no decay, own warm-up). The methods' parameters have groups of
+    their own, without the bias warm-up: a learning rate of 0.1 is too high for a connector.
     """
     plain = parameter.ndim <= 1 or name.endswith(("implicit", ".bias"))
     if name.startswith("methods."):
@@ -72,13 +72,13 @@ def make_optimizer(
 def freeze_rows(student: GraphDetector, rows: tuple[int, ...]) -> int:
     """Freeze rows of a graph model: one number N means rows 0..N-1, several exactly those.
 
-    The BatchNorm statistics of frozen rows go on adapting to the data, as in YOLOv5 and YOLOv7.
+    The BatchNorm statistics of frozen rows are still updated, as in YOLOv5 and YOLOv7.
 
     Returns:
         The number of frozen parameters.
 
     Raises:
-        ConfigError: A row does not exist, or nothing would be left to train.
+        ConfigError: A row does not exist, or all rows would be frozen.
     """
     chosen = set(range(rows[0]) if len(rows) == 1 else rows)
     last = len(student.model) - 1

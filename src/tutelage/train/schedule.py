@@ -1,8 +1,8 @@
-"""Learning rate, momentum, accumulation and KD weight as pure functions of the step.
+"""Learning rate, momentum, accumulation and KD weights as pure functions of the step.
 
-Nothing here has state, so nothing needs to be saved. Facts: the reference schedule of YOLOv7/v5,
-with two deliberate changes: the learning rate is on time (the reference is one epoch late), and
-small data sets do not drown in warm-up or accumulation.
+Nothing here has state, so nothing needs to be saved. It is the schedule of YOLOv7/v5 with two
+deliberate changes: the learning rate is not one epoch late, and warm-up and accumulation are
+shorter on small data sets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -22,7 +22,7 @@ SMALL_DATA_SET = 1000  # training images under which gradients accumulate to 16 
 
 
 class Position(NamedTuple):
-    """Where a run is: epochs finished, and batches finished in the current one."""
+    """Progress of a run: epochs finished, and batches finished in the current one."""
 
     epoch: int = 0
     batch: int = 0
@@ -33,15 +33,15 @@ class Position(NamedTuple):
 
 
 class WeightSchedule(NamedTuple):
-    """How the weight of a method moves over the run.
+    """The weight of a method over the run, as a factor.
 
     Attributes:
-        schedule: Shape of the decay.
+        shape: Shape of the decay.
         warmup_steps: Steps over which it rises from 0.
         stop_epoch: First epoch without the method.
     """
 
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    shape: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = 0
     stop_epoch: int | None = None
 
@@ -53,9 +53,9 @@ class WeightSchedule(NamedTuple):
         at = epoch * steps + step
         rise = min((at + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
         done = at / (end * steps)
-        if self.schedule == "linear":
+        if self.shape == "linear":
             return rise * (1 - done)
-        if self.schedule == "cosine":
+        if self.shape == "cosine":
             return rise * (1 + math.cos(math.pi * done)) / 2
         return rise
 
@@ -70,13 +70,13 @@ class Schedule(NamedTuple):
         nominal_batch: Gradients accumulate to this many images.
         warmup_steps: Steps of warm-up.
         lrf: Final learning rate as a fraction of the first.
-        schedule: Shape of the decay of the learning rate.
+        lr_shape: Shape of the decay of the learning rate.
         momentum: SGD momentum (or Adam's beta1) after warm-up.
         warmup_momentum: Momentum at step 0.
         warmup_bias_lr: Learning rate of the student's biases at step 0 (others start from 0).
         max_norm: Gradient clipping (0: off).
         seed: Seed of masks and dropout.
-        fades: How the weight of each method moves; a method that is not named stays at 1.
+        weight_schedules: The weight schedule of each method; by default the weight is constant.
     """
 
     epochs: int
@@ -85,13 +85,13 @@ class Schedule(NamedTuple):
     nominal_batch: int = 64
     warmup_steps: int = 0
     lrf: float = 0.1
-    schedule: Literal["cosine", "linear"] = "cosine"
+    lr_shape: Literal["cosine", "linear"] = "cosine"
     momentum: float = 0.937
     warmup_momentum: float = 0.8
     warmup_bias_lr: float = 0.1
     max_norm: float = 10.0
     seed: int = 0
-    fades: Mapping[str, WeightSchedule] = MappingProxyType({})
+    weight_schedules: Mapping[str, WeightSchedule] = MappingProxyType({})
 
     @property
     def accumulation(self) -> int:
@@ -109,7 +109,7 @@ class Schedule(NamedTuple):
 
     def lr_factor(self, epoch: int) -> float:
         """Return the learning rate of an epoch as a fraction of the first."""
-        if self.schedule == "cosine":
+        if self.lr_shape == "cosine":
             return (1 - math.cos(math.pi * epoch / self.epochs)) / 2 * (self.lrf - 1) + 1
         return (1 - epoch / self.epochs) * (1 - self.lrf) + self.lrf
 
@@ -138,13 +138,14 @@ class Schedule(NamedTuple):
             else:
                 group["momentum"] = momentum
 
-    def kd(self, method: str, epoch: int, step: int) -> float:
+    def kd_factor(self, method: str, epoch: int, step: int) -> float:
         """Return the factor of a method's terms at a step."""
-        return self.fades.get(method, WeightSchedule()).at(epoch, step, self.epochs, self.steps)
+        schedule = self.weight_schedules.get(method, WeightSchedule())
+        return schedule.at(epoch, step, self.epochs, self.steps)
 
     def active(self, methods: Iterable[str], epoch: int, step: int) -> tuple[str, ...]:
-        """Return the methods that speak at a step."""
-        return tuple(name for name in methods if self.kd(name, epoch, step) > 0)
+        """Return the methods with a non-zero weight at a step."""
+        return tuple(name for name in methods if self.kd_factor(name, epoch, step) > 0)
 
     def objective(
         self, losses: Losses, batch: Batch, accelerator: Accelerator, epoch: int, step: int
@@ -153,13 +154,12 @@ class Schedule(NamedTuple):
 
         (Σ detection + Σ kd · distillation) × images × processes × accumulation: exactly YOLOv7's
         loss scale, since DDP averages over ranks and Accelerate divides by the accumulation.
-        Terms of distillation are named ``method/term``; each method fades by itself.
         """
-        scale = len(batch.images) * accelerator.num_processes
-        total = sum(losses.detection.values(), start=losses.detection["obj"].new_zeros(()))
+        terms = list(losses.detection.values())
         for name, value in losses.distillation.items():
-            total = total + self.kd(name.partition("/")[0], epoch, step) * value
-        return total * (scale * accelerator.gradient_accumulation_steps)
+            terms.append(self.kd_factor(name.partition("/")[0], epoch, step) * value)
+        images = len(batch.images) * accelerator.num_processes
+        return cast("Tensor", sum(terms)) * (images * accelerator.gradient_accumulation_steps)
 
     def seed_at(self, epoch: int, step: int) -> int:
         """Return the seed of a step's random masks, so that they repeat after a resume."""
@@ -169,7 +169,7 @@ class Schedule(NamedTuple):
 def warmup_steps(epochs: int, steps: int, warmup_epochs: float) -> int:
     """Return min(max(warmup_epochs × steps, 100), a third of all steps); 0 switches it off.
 
-    The reference warms up for at least 1,000 steps, which small data sets never leave.
+    YOLOv7 warms up for at least 1,000 steps, which is too long for small data sets.
     """
     if warmup_epochs == 0:
         return 0

@@ -1,140 +1,145 @@
-"""What the teachers add to a batch: knowledge, boxes where nobody drew any, who teaches what."""
+"""Adds to a batch what the teachers provide: their knowledge, pseudo-boxes, a teacher per image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
-from tutelage.distill import best_teacher
+from tutelage.distill import best_teacher_per_image
 from tutelage.distill.scores import class_scores
+from tutelage.models.suppression import suppress_overlaps
 from tutelage.structures import Batch, Knowledge, Predictions, Targets
-from tutelage.teachers.clock import Clocked
+from tutelage.teachers import Teachers
 
-DUPLICATE = 0.6  # IoU from which two boxes of a class are the same object
+DUPLICATE_IOU = 0.6  # boxes of one class that overlap this much are one object
 
 
 class SupervisedBatch(NamedTuple):
-    """A batch and what the teachers say of it.
+    """A batch and all that its losses are computed from.
 
     Attributes:
-        batch: The batch, with pseudo-boxes on images without labels.
-        knowledge: What each teacher knows; None while no method speaks.
-        chosen: ``(b,)`` the teacher that each image is left to; None: all teach all.
-        detected: So many images, from the first on, have boxes to be found; None: all.
+        batch: Floating-point images and boxes, with pseudo-boxes on images without labels.
+        knowledge: The knowledge of each teacher; None: no distillation terms.
+        active: The methods with a non-zero weight at this step; None: all.
+        teacher_of_image: ``(b,)`` number of the only teacher of each image; None: all teach all.
+        labelled_count: The detection loss covers so many images, from the first on; None: all.
     """
 
     batch: Batch
-    knowledge: tuple[Knowledge, ...] | None = None
-    chosen: Tensor | None = None
-    detected: int | None = None
+    knowledge: Sequence[Knowledge] | None = None
+    active: Sequence[str] | None = None
+    teacher_of_image: Tensor | None = None
+    labelled_count: int | None = None
 
 
 class TeacherSupervision:
-    """Asks the teachers once per batch.
+    """Makes supervised batches; runs the teachers at most once per batch.
 
     Args:
-        panel: Maps images to what each teacher knows, and takes its time.
-        columns: Per teacher, the column of each class of the data; -1: it does not know it.
-        pick: Leave each image to the teacher that finds its boxes best.
-        labelled: Images with an id from this on have no labels; None: all have.
-        pseudo_label: Score from which detections count as boxes there; 1: never, so that these
-            images take no part in the detection loss.
-        listens: Per method, the teacher to which it listens, and whether it needs predictions.
-            Teachers to which no active method listens rest. None: all are always asked.
+        teachers: The teachers.
+        columns: Per teacher, the column of each class of the data; -1: the teacher lacks it.
+        pick: Assign each image to the teacher that detects its boxes best.
+        first_unlabelled: Images with an id from this on have no labels; None: all have.
+        pseudo_label: Minimum score of pseudo-boxes on these images; 1: none, and the images take no
+            part in the detection loss.
+        needs: Per method, the number of its teacher, and whether it needs predictions. Teachers
+            without an active method are not run. None: all are always run.
 
     Attributes:
-        panel: The teachers.
+        teachers: The teachers.
     """
 
     def __init__(
         self,
-        panel: Clocked,
+        teachers: Teachers,
         columns: Sequence[Sequence[int]],
         *,
         pick: bool = False,
-        labelled: int | None = None,
+        first_unlabelled: int | None = None,
         pseudo_label: float = 1.0,
-        listens: Mapping[str, tuple[int, bool]] | None = None,
+        needs: Mapping[str, tuple[int, bool]] | None = None,
     ) -> None:
-        self.panel, self._columns, self._pick = panel, columns, pick
-        self._labelled, self._score = labelled, pseudo_label
-        self._listens = listens
+        self.teachers, self._columns, self._pick = teachers, columns, pick
+        self._first_unlabelled, self._min_score = first_unlabelled, pseudo_label
+        self._needs = needs
 
     def __call__(self, batch: Batch, active: Sequence[str] | None = None) -> SupervisedBatch:
-        """Return a floating-point batch with what the teachers say of it.
+        """Return a floating-point batch with what the teachers add to it.
 
         Args:
-            batch: The labelled images stand before the others.
-            active: The methods that speak at this step; None: all.
+            batch: The labelled images precede the others.
+            active: The methods with a non-zero weight at this step; None: all.
         """
-        speak = active is None or bool(active)
-        known = len(batch.ids)
-        if self._labelled is not None:
-            known = int((batch.ids < self._labelled).sum())
-        boxes = known < len(batch.ids) and self._score < 1
-        asked = None if boxes or self._pick or active is None else self._asked(active)
-        knowledge = self.panel(batch.images, asked) if speak or boxes else None
-        if boxes and knowledge is not None:
-            seen = [one.predictions for one in knowledge if one.predictions is not None]
-            found = pseudo_boxes(seen, self._columns, self._score)
-            new = found.image >= known
-            batch = batch._replace(
-                targets=Targets(
-                    *(
-                        torch.cat((old, more[new].to(old)))
-                        for old, more in zip(batch.targets, found, strict=True)
-                    )
-                )
-            )
-        chosen = None
-        if self._pick and knowledge is not None:
-            seen = [one.predictions for one in knowledge if one.predictions is not None]
-            chosen = best_teacher(seen, self._columns, batch.targets)
-        detected = None if boxes or known == len(batch.ids) else known
-        return SupervisedBatch(batch, knowledge if speak else None, chosen, detected)
+        distils = active is None or bool(active)
+        labelled = len(batch.ids)
+        if self._first_unlabelled is not None:
+            labelled = int((batch.ids < self._first_unlabelled).sum())
+        pseudo = labelled < len(batch.ids) and self._min_score < 1
+        knowledge, teacher_of_image = None, None
+        if distils or pseudo:
+            knowledge = self.teachers(batch, None if pseudo else self._wanted(active))
+            predictions = [one.predictions for one in knowledge if one.predictions is not None]
+            if pseudo:
+                boxes = pseudo_boxes(predictions, self._columns, self._min_score)
+                batch = batch._replace(targets=_added(batch.targets, boxes, labelled))
+            if self._pick:
+                teacher_of_image = best_teacher_per_image(predictions, self._columns, batch.targets)
+        return SupervisedBatch(
+            batch,
+            knowledge if distils else None,
+            active,
+            teacher_of_image,
+            None if pseudo or labelled == len(batch.ids) else labelled,
+        )
 
-    def _asked(self, active: Iterable[str]) -> dict[int, bool] | None:
-        """Return the teachers to which some method listens, and whether for predictions."""
-        if self._listens is None:
+    def _wanted(self, active: Sequence[str] | None) -> dict[int, bool] | None:
+        """Return the teachers of active methods, and whether they must predict; None: all."""
+        if self._pick or self._needs is None or active is None:
             return None
-        asked: dict[int, bool] = {}
+        wanted: dict[int, bool] = {}
         for name in active:
-            teacher, predictions = self._listens[name]
-            asked[teacher] = asked.get(teacher, False) or predictions
-        return asked
+            teacher, predictions = self._needs[name]
+            wanted[teacher] = wanted.get(teacher, False) or predictions
+        return wanted
+
+
+def _added(targets: Targets, boxes: Targets, first: int) -> Targets:
+    """Return targets with the boxes of the images from ``first`` on added."""
+    new = boxes.image >= first
+    pairs = zip(targets, boxes, strict=True)
+    return Targets(*(torch.cat((old, more[new].to(old))) for old, more in pairs))
 
 
 @torch.no_grad()
 def pseudo_boxes(
-    predictions: Sequence[Predictions], columns: Sequence[Sequence[int]], score: float
+    predictions: Sequence[Predictions], columns: Sequence[Sequence[int]], min_score: float
 ) -> Targets:
-    """Return what the teachers are sure of as boxes of a batch, duplicates removed.
+    """Return the teachers' confident predictions as boxes of a batch, duplicates removed.
 
     Args:
-        predictions: What each teacher sees.
-        columns: Per teacher, the column of each class of the data; -1: it does not know it.
-        score: From which a candidate counts.
+        predictions: The predictions of each teacher.
+        columns: Per teacher, the column of each class of the data; -1: the teacher lacks it.
+        min_score: Candidates with a higher score become boxes.
     """
     images, labels, boxes, scores = [], [], [], []
-    for seen, own in zip(predictions, columns, strict=True):
-        known = [(label, column) for label, column in enumerate(own) if column >= 0]
-        if not known:
+    for prediction, own in zip(predictions, columns, strict=True):
+        shared = [(label, column) for label, column in enumerate(own) if column >= 0]
+        if not shared:
             continue
-        index = torch.tensor(known, device=seen.logits.device)
-        best, which = class_scores(seen).index_select(-1, index[:, 1]).max(-1)
-        image, candidate = torch.where(best > score)
+        index = torch.tensor(shared, device=prediction.logits.device)
+        best, which = class_scores(prediction).index_select(-1, index[:, 1]).max(-1)
+        image, candidate = torch.where(best > min_score)
         images.append(image)
         labels.append(index[which[image, candidate], 0])
-        boxes.append(seen.xyxy[image, candidate].float())
+        boxes.append(prediction.xyxy[image, candidate].float())
         scores.append(best[image, candidate])
     if not images:
         none = torch.zeros(0, dtype=torch.int64)
         return Targets(none, none, torch.zeros(0, 4))
     image, label, xyxy = torch.cat(images), torch.cat(labels), torch.cat(boxes)
     group = image * (max(map(len, columns)) + 1) + label
-    kept = batched_nms(xyxy, torch.cat(scores), group, DUPLICATE)
+    kept = suppress_overlaps(xyxy, torch.cat(scores), group, DUPLICATE_IOU)
     return Targets(image[kept], label[kept], xyxy[kept])

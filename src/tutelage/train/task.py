@@ -1,4 +1,4 @@
-"""All that is trained, in one module: what DDP, the optimizer, AMP and the checkpoint see."""
+"""The module that is trained: student, detection loss and distillation methods."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.distill.class_mapping import Columns
-from tutelage.distill.method import Method, Need, pairwise
-from tutelage.distill.response import ResponseMethod, comparable
-from tutelage.distill.teacher_selection import only
+from tutelage.distill.method import Method, Need, as_level_method
+from tutelage.distill.response import ResponseMethod, comparable_predictions
+from tutelage.distill.teacher_selection import select_images
 from tutelage.distill.view import View
 from tutelage.losses.criterion import Criterion
 from tutelage.models.detector import Detector
-from tutelage.structures import Batch, Knowledge, Losses, Output, Predictions, Tap, Targets
+from tutelage.structures import Knowledge, Losses, Output, Predictions, Tap, Targets
+from tutelage.train.supervision import SupervisedBatch
 
-# What the response methods compare, by teacher and columns: those of one teacher share it.
-Matches = dict[tuple[int, Columns | None], tuple[Predictions, Predictions]]
+# Comparable predictions of student and teacher, by teacher and columns, shared by the methods.
+MatchedPredictions = dict[tuple[int, Columns | None], tuple[Predictions, Predictions]]
 
 
 class Task(nn.Module):
     """A student, its detection loss, and the methods that compare it with teachers.
 
-    The teachers stay outside, so that they cannot get into DDP, EMA, the optimizer or a checkpoint;
-    connectors and other trainable parts of the methods are inside, so that all of these see them.
+    DDP, the optimizer, AMP and checkpoints cover this module: connectors and other trainable parts
+    of the methods are inside, the teachers outside.
 
     Args:
         student: The detector to train.
         criterion: Its detection loss.
         methods: Distillation methods by name; empty for plain training.
         weights: One factor per method; may be changed between steps.
-        taps: Layers of the student that the methods look at, or their keys.
-        views: What each method sees; without an entry, all of the first teacher.
+        taps: Layers of the student that the methods compare, or their keys.
+        views: Teacher, maps and classes of each method; by default all of the first teacher.
     """
 
     def __init__(
@@ -55,133 +56,109 @@ class Task(nn.Module):
         self.taps = tuple(tap.key if isinstance(tap, Tap) else tap for tap in taps)
         self.needs_predictions = any(Need.PREDICTIONS in m.needs for m in (methods or {}).values())
 
-    def forward(
-        self,
-        batch: Batch,
-        teachers: Sequence[Knowledge] | None = None,
-        *,
-        active: Sequence[str] | None = None,
-        chosen: Tensor | None = None,
-        detected: int | None = None,
-    ) -> Losses:
-        """Return all loss terms of a floating-point batch; see :meth:`losses`."""
-        out = self.student(batch.images, self.taps)
-        return self.losses(out, batch, teachers, active=active, chosen=chosen, detected=detected)
+    def forward(self, supervised: SupervisedBatch) -> Losses:
+        """Return all loss terms of a batch."""
+        output = self.student(supervised.batch.images, self.taps)
+        return self.losses(output, supervised)
 
-    def losses(
-        self,
-        out: Output,
-        batch: Batch,
-        teachers: Sequence[Knowledge] | None,
-        *,
-        active: Sequence[str] | None = None,
-        chosen: Tensor | None = None,
-        detected: int | None = None,
-    ) -> Losses:
-        """Return all loss terms, given what the student returned for ``batch``.
+    def losses(self, output: Output, supervised: SupervisedBatch) -> Losses:
+        """Return all loss terms, given the student's output for the batch.
 
-        Args:
-            out: The student's raw outputs and taps.
-            batch: Floating-point images and their boxes.
-            teachers: What each teacher knows about the batch; None: no KD terms.
-            active: Methods that speak; None: all.
-            chosen: ``(b,)`` the teacher that each image is left to; None: all teach all images.
-            detected: The detection loss sees so many images, from the first on; None: all.
+        Parameters of methods without a term get a zero gradient through the detection terms: DDP
+        expects one for each parameter.
 
         Raises:
             ValueError: The student's head was not run.
         """
-        if out.raw is None:
-            raise ValueError("expected raw predictions, but the student stopped before its head")
-        size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
-        raw, targets = out.raw, batch.targets
-        if detected is not None:
-            raw = tuple(level[:detected] for level in raw)
-            targets = Targets(*(field[targets.image < detected] for field in targets))
-        detection = self.criterion(raw, targets, size)
-        if detected is not None:  # the objective multiplies by all images: these add nothing
-            share = detected / len(batch.images)
-            detection = {name: share * value for name, value in detection.items()}
+        detection = self._detection(output, supervised)
         distillation: dict[str, Tensor] = {}
-        silent: list[nn.Parameter] = []
-        student = None if teachers is None else self.knowledge(out, size)
-        matches: Matches = {}
+        unused: list[nn.Parameter] = []
+        student = None
+        if supervised.knowledge:
+            student = self.knowledge(output, supervised.batch.image_size)
+        matched: MatchedPredictions = {}
         for name, method in self.methods.items():
             terms = None
-            if student is not None and teachers and (active is None or name in active):
-                terms = self._terms(name, student, teachers, batch.targets, size, chosen, matches)
+            active = supervised.active is None or name in supervised.active
+            if student is not None and active:
+                terms = self._terms(name, student, supervised, matched)
             if terms is None:
-                silent += method.parameters()
+                unused += method.parameters()
                 continue
             for term, value in terms.items():
                 distillation[f"{name}/{term}"] = self.weights[name] * value
-        if len(self.methods) and (silent or not distillation):  # parameters stay in DDP's graph
-            idle = sum(p.sum() for p in silent)
-            distillation["off"] = 0.0 * idle + 0.0 * detection["obj"]
+        if unused:
+            first = next(iter(detection))
+            detection[first] = detection[first] + 0.0 * sum(p.sum() for p in unused)
         return Losses(detection, distillation)
 
-    def balance(self) -> dict[str, list[float]]:
-        """Return the weights of the pairs of maps, for methods that sum over them."""
-        parts = {name: pairwise(method) for name, method in self.methods.items()}
-        return {name: part.balance.tolist() for name, part in parts.items() if part is not None}
-
-    def rebalance(self, balance: Mapping[str, Sequence[float]]) -> None:
-        """Set the weights of the pairs of maps."""
-        for name, values in balance.items():
-            part = pairwise(self.methods[name])
-            if part is not None:
-                part.balance.copy_(torch.tensor(values))
-
-    def compared(
-        self,
-        name: str,
-        student: Knowledge,
-        teachers: Sequence[Knowledge],
-        targets: Targets,
-        image_size: tuple[int, int],
+    def method_terms(
+        self, name: str, student: Knowledge, supervised: SupervisedBatch
     ) -> dict[str, Tensor]:
         """Return the terms of one method, its weight not applied.
 
         Raises:
             ValueError: It cannot compare these two networks.
         """
-        terms = self._terms(name, student, teachers, targets, image_size, None, {})
-        return terms if terms is not None else {}
+        return self._terms(name, student, supervised, {}) or {}
 
-    def knowledge(self, out: Output, image_size: tuple[int, int]) -> Knowledge:
-        """Return what the methods see of the student."""
-        if out.raw is None or not self.needs_predictions:
-            return Knowledge(out.taps)
+    def knowledge(self, output: Output, image_size: tuple[int, int]) -> Knowledge:
+        """Return what the methods compare of the student."""
+        if output.raw is None or not self.needs_predictions:
+            return Knowledge(output.taps)
         return Knowledge(
-            out.taps,
-            self.student.decode(out.raw, image_size),
-            answers=partial(self.criterion.answers, out.raw),
+            output.taps,
+            self.student.decode(output.raw, image_size),
+            answers=partial(self.criterion.answers, output.raw),
         )
+
+    def balance(self) -> dict[str, list[float]]:
+        """Return the weights of the pairs of maps, for methods that sum over them."""
+        parts = {name: as_level_method(method) for name, method in self.methods.items()}
+        return {name: part.balance.tolist() for name, part in parts.items() if part is not None}
+
+    def rebalance(self, balance: Mapping[str, Sequence[float]]) -> None:
+        """Set the weights of the pairs of maps."""
+        for name, values in balance.items():
+            part = as_level_method(self.methods[name])
+            if part is not None:
+                part.balance.copy_(torch.tensor(values))
+
+    def _detection(self, output: Output, supervised: SupervisedBatch) -> dict[str, Tensor]:
+        if output.raw is None:
+            raise ValueError("expected raw predictions, but the student stopped before its head")
+        batch, labelled = supervised.batch, supervised.labelled_count
+        if labelled is None:
+            return dict(self.criterion(output.raw, batch.targets, batch.image_size))
+        raw = tuple(level[:labelled] for level in output.raw)
+        targets = Targets(*(field[batch.targets.image < labelled] for field in batch.targets))
+        terms = self.criterion(raw, targets, batch.image_size)
+        share = labelled / len(batch.images)  # the objective multiplies by all images
+        return {name: share * value for name, value in terms.items()}
 
     def _terms(
         self,
         name: str,
         student: Knowledge,
-        teachers: Sequence[Knowledge],
-        targets: Targets,
-        size: tuple[int, int],
-        chosen: Tensor | None,
-        matches: Matches,
+        supervised: SupervisedBatch,
+        matched: MatchedPredictions,
     ) -> dict[str, Tensor] | None:
+        """Return the terms of one method; None: no image is assigned to its teacher."""
         view, method = self.views[name], cast("Method", self.methods[name])
-        s, t = view.of_student(student), view.of_teacher(teachers)
-        boxes, share = view.of_targets(targets), 1.0
-        if chosen is not None:
-            images = torch.where(chosen == view.teacher)[0]
+        batch, teacher_of_image = supervised.batch, supervised.teacher_of_image
+        s, t = view.of_student(student), view.of_teacher(supervised.knowledge or ())
+        targets, share = view.of_targets(batch.targets), 1.0
+        if teacher_of_image is not None:
+            images = torch.where(teacher_of_image == view.teacher)[0]
             if not len(images):
                 return None
-            share = len(images) / len(chosen)
-            s, t, boxes = only(images, s, t, boxes)
+            share = len(images) / len(teacher_of_image)
+            s, t, targets = select_images(images, s, t, targets)
         if isinstance(method, ResponseMethod):
             key = view.teacher, view.columns
-            if key not in matches:
-                matches[key] = comparable(s, t)
-            ours, theirs = matches[key]
+            if key not in matched:
+                matched[key] = comparable_predictions(s, t)
+            ours, theirs = matched[key]
             s, t = s._replace(predictions=ours), t._replace(predictions=theirs)
-        terms = method(s, t, boxes, size)
-        return terms if chosen is None else {term: share * v for term, v in terms.items()}
+        terms = method(s, t, targets, batch.image_size)
+        return terms if share == 1 else {term: share * v for term, v in terms.items()}

@@ -7,7 +7,7 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.run.preflight.wiring import preflight
 from tutelage.structures import Knowledge
 from tutelage.teachers import fingerprint
-from tutelage.train.gradient_ratio import measure
+from tutelage.train.gradient_ratio import measure_weights
 
 BATCH = make_batch()
 
@@ -28,7 +28,7 @@ def test_a_sound_task_passes_and_is_left_alone():
 def test_every_method_fits_a_pair_of_anchor_heads_and_finds_a_weight(name):
     task, teacher = make_task(name)
     check(task, teacher)
-    found = measure(task, teacher, [BATCH], {name: 1.5})
+    found = measure_weights(task, teacher, [BATCH], {name: 1.5})
     assert found.weights[name] * found.ratios[name][0] == pytest.approx(1.5)
 
 
@@ -111,8 +111,8 @@ def test_the_message_stays_readable():
 def test_a_teacher_that_says_nothing(spoil, message):
     task, teacher = make_task()
 
-    def spoilt(images):
-        return (Knowledge(tuple(spoil(f) for f in teacher(images)[0].features)),)
+    def spoilt(batch):
+        return (Knowledge(tuple(spoil(f) for f in teacher(batch)[0].features)),)
 
     with pytest.raises(TeacherError, match=message):
         check(task, spoilt)
@@ -121,8 +121,8 @@ def test_a_teacher_that_says_nothing(spoil, message):
 def test_the_cure_is_for_what_is_broken():
     task, teacher = make_task()
 
-    def broken(images):
-        return (Knowledge(tuple(f * float("nan") for f in teacher(images)[0].features)),)
+    def broken(batch):
+        return (Knowledge(tuple(f * float("nan") for f in teacher(batch)[0].features)),)
 
     with pytest.raises(TeacherError, match="Mend the teacher"):
         check(task, broken)
@@ -142,7 +142,7 @@ def test_it_is_judged_in_full_precision():
     """Half precision without a gradient scaler would lose the gradients of a small term."""
     task, teacher = make_task(alpha=1e-12)
 
-    def halved(batch, knowledge):
+    def halved(supervised):
         raise AssertionError("the task's forward is under autocast")
 
     task.forward = halved
@@ -152,18 +152,18 @@ def test_it_is_judged_in_full_precision():
 def test_a_teacher_too_large_for_half_precision():
     task, teacher = make_task()
 
-    def overflowing(images):
-        return (Knowledge(tuple(f.half() * torch.inf for f in teacher(images)[0].features)),)
+    def overflowing(batch):
+        return (Knowledge(tuple(f.half() * torch.inf for f in teacher(batch)[0].features)),)
 
     with pytest.raises(TeacherError, match=r"not finite in half precision \(--precision fp32"):
         check(task, overflowing)
 
 
 def test_a_teacher_whose_classes_are_not_in_the_batch_is_no_fault():
-    task, panel = make_task("fgd")
+    task, teachers = make_task("fgd")
     task.views["fgd"] = task.views["fgd"]._replace(labels=(7,))
-    check(task, panel)
+    check(task, teachers)
     task.views["fgd"] = task.views["fgd"]._replace(labels=(0, 1, 2))
     replaced(task.methods["fgd"], lambda terms: terms | {"foreground": 0 * terms["foreground"]})
     with pytest.raises(TeacherError, match="fgd/foreground is 0"):
-        check(task, panel)
+        check(task, teachers)

@@ -1,7 +1,6 @@
 """All codes of errors and warnings: what they mean, how they come about, the cure.
 
-The letter is the family, and with it the exit status: C command line and settings, D data,
-T teaching, W weights and models, E export and optional packages, R a run, F a fault of ours.
+``python -m tutelage.cli.codes`` prints them as docs/errors.md.
 """
 
 from collections.abc import Mapping
@@ -15,5 +14,14 @@ from tutelage.cli.codes.teaching import TEACHING
 from tutelage.cli.codes.weights import WEIGHTS
 
 CODES: Mapping[str, ErrorCode] = {**SETTINGS, **DATA, **TEACHING, **WEIGHTS, **RUNS}
+FAMILIES: Mapping[str, str] = {  # by the first letter of a code
+    "C": "Command line and settings",
+    "D": "Data",
+    "T": "Teachers, layers and methods",
+    "W": "Weights and models",
+    "E": "Export and optional packages",
+    "R": "Runs",
+    "F": "Unexpected errors",
+}
 
-__all__ = ["CODES", "FINDINGS", "ErrorCode"]
+__all__ = ["CODES", "FAMILIES", "FINDINGS", "ErrorCode"]

@@ -15,9 +15,10 @@ DATA: Mapping[str, ErrorCode] = {
     "D01": ErrorCode(
         "bad data yaml",
         3,
-        "The data yaml is no valid yaml, lacks something, or names what is not there.",
-        "No names, an nc that is not their number, numbers with a gap, a name that yaml reads as "
-        "true or false, a path that does not exist.",
+        "The data yaml is not valid yaml, lacks a required key, or names a path that does not "
+        "exist.",
+        "No names, an nc that differs from their count, class numbers with a gap, a name that "
+        "yaml reads as true or false, a path that does not exist.",
         (
             "A data yaml needs:",
             "  train: images/train   # folders or lists, as seen from the yaml",
@@ -29,8 +30,8 @@ DATA: Mapping[str, ErrorCode] = {
     "D02": ErrorCode(
         "labels missing",
         3,
-        "Images have no label file. If none has one it is an error; if some have, a warning: those "
-        "without count as background.",
+        "Images have no label file. If none has one it is an error; if some have, a warning: "
+        "those without count as background.",
         "Labels of another format, in another place, or not exported. images/x/a.jpg has "
         "labels/x/a.txt; without a folder named images, a.txt lies beside it.",
         (
@@ -44,9 +45,9 @@ DATA: Mapping[str, ErrorCode] = {
     "D03": ErrorCode(
         "label lines that cannot be used",
         3,
-        "Lines of label files are not  class x y w h  with numbers from 0 to 1, or not a polygon.",
-        "Coordinates in pixels, corners instead of centre and size, commas or text in the line, an "
-        "encoding such as UTF-16, a cut-off file.",
+        "Lines of label files are neither  class x y w h  with numbers from 0 to 1, nor a polygon.",
+        "Coordinates in pixels, corners instead of centre and size, commas or text in the line, "
+        "an encoding such as UTF-16, a cut-off file.",
         (
             "List all of them, by kind:",
             "$ tutelage check data.yaml",
@@ -57,11 +58,12 @@ DATA: Mapping[str, ErrorCode] = {
     "D04": ErrorCode(
         "classes that do not fit the names",
         3,
-        "A label has a class that the data set does not name, or its splits name other classes.",
+        "A label has a class that the data set does not name, or the splits have different class "
+        "names.",
         "Classes counted from 1 instead of 0, a name left out of the yaml, labels of another "
         "project, or two exports with another order of classes.",
         (
-            "Mend the labels, or name all classes in the data yaml in one order:",
+            "Correct the labels, or name all classes in the data yaml in one order:",
             "  names: [cat, dog, bird]",
             "$ tutelage check data.yaml",
         ),
@@ -69,8 +71,8 @@ DATA: Mapping[str, ErrorCode] = {
     "D22": ErrorCode(
         "no such data set",
         3,
-        "The path is not there, cannot be read, or is nothing that is known as a data set.",
-        "A typing error, a path as seen from another folder, or a file of another kind.",
+        "The path does not exist, cannot be read, or is not a known kind of data set.",
+        "A typing error, a path relative to another folder, or a file of another kind.",
         (
             "A data set is a data yaml, a COCO json, a folder of COCO or Pascal VOC, or digits:",
             "$ tutelage check data.yaml",
@@ -79,30 +81,30 @@ DATA: Mapping[str, ErrorCode] = {
     "D23": ErrorCode(
         "split missing",
         3,
-        "The data set has no train, val or test part, and this command needs it.",
+        "The data set has no train, val or test split, and this command needs it.",
         "The data yaml does not name it, or the folder or json has no sibling of that name.",
         (
-            "Name the parts in a data yaml:",
+            "Name the splits in a data yaml:",
             "  train: images/train",
             "  val: images/val",
-            "Evaluate on another part:",
+            "Evaluate on another split:",
             "$ tutelage val runs/distilled --split val",
         ),
     ),
     "D24": ErrorCode(
         "no usable images",
         3,
-        "A folder or list holds no image, or none that can be opened.",
-        "A wrong folder, an unusual ending, files that were not copied to the end, or entries of a "
-        "list that lead out of the data set.",
-        ("See each with its reason:", "$ tutelage check data.yaml"),
+        "A folder or list contains no image, or none that can be opened.",
+        "A wrong folder, an unknown suffix, incomplete copies, or list entries that point outside "
+        "of the data set.",
+        ("List each image with its reason:", "$ tutelage check data.yaml"),
     ),
     "D25": ErrorCode(
         "COCO json that cannot be used",
         3,
-        "The json is damaged, is not of the form of COCO, or does not fit the others.",
-        "A cut-off download, another format of json, categories that differ between splits, or "
-        "several jsons that could be meant.",
+        "The json is damaged, is not in COCO format, or contradicts the json of another split.",
+        "A truncated download, another json format, categories that differ between splits, or "
+        "more than one candidate file.",
         (
             "It needs the lists images, annotations and categories; name the files in a data yaml:",
             "  train: annotations/instances_train.json",
@@ -111,64 +113,65 @@ DATA: Mapping[str, ErrorCode] = {
         ),
     ),
     "D26": ErrorCode(
-        "no box to learn from",
+        "no training boxes",
         3,
-        "There is not one box in the training images.",
-        "Empty label files, labels of another part, or objects that are all marked difficult, "
+        "The training images have no boxes.",
+        "Empty label files, labels of another split, or objects that are all marked difficult, "
         "crowd or ignored.",
         ("$ tutelage check data.yaml",),
     ),
     "D27": ErrorCode(
-        "images that cannot be read any more",
+        "images that can no longer be read",
         3,
-        "Images that were sound when the data set was scanned cannot be read now, or have another "
-        "size. A few are told and replaced by others (a warning); too many end the run.",
-        "Files that were changed or removed during a run, or a disk or network share that fails.",
+        "Images that could be read when the data set was scanned cannot be read now, or have "
+        "another size. A few are reported and replaced by other images (a warning); too many end "
+        "the run.",
+        "Files changed or removed during the run, or a failing disk or network share.",
         (
-            "Put the images back, then go on from the last save:",
+            "Restore the images, then continue from the last save:",
             "$ tutelage train --resume runs/distilled",
         ),
     ),
     "D33": ErrorCode(
-        "data of a resumed run have changed",
+        "data of a resumed run changed",
         3,
-        "A run goes on with the images and boxes with which it began, wherever they lie: order, "
-        "schedule and best epoch hold for these.",
-        "Images or labels that were added, removed, renamed or edited; other data in the same "
-        "place.",
+        "A resumed run needs the images and boxes it began with, in whatever folder: batch order, "
+        "schedule and best epoch depend on them.",
+        "Images or labels were added, removed, renamed or edited, or the folder contains other "
+        "data.",
         (
-            "Put the data back as they were, then:",
+            "Restore the data, then:",
             "$ tutelage train --resume runs/distilled",
-            "They lie elsewhere now:",
+            "If they were moved:",
             "$ tutelage train --resume runs/distilled --data new/place/data.yaml",
-            "Or begin with the new data, from the weights so far:",
+            "Or start a new run on the new data, from the weights so far:",
             "$ tutelage train --data data.yaml --weights runs/distilled/best.safetensors",
         ),
     ),
     "D28": ErrorCode(
         "nothing to predict on",
         3,
-        "What was given is no image, no video, no folder and no pattern of these, or none of it "
+        "The source is not an image, a video, a folder or a glob pattern of these, or none of it "
         "can be read.",
-        "A typing error, an address (nothing is fetched), or a damaged file.",
+        "A typing error, a URL (nothing is downloaded), or a damaged file.",
         ("$ tutelage predict runs/distilled photos/ --save out/",),
     ),
     "D29": ErrorCode(
-        "built-in data set that cannot be made",
+        "built-in data set that cannot be written",
         3,
         "The images of the built-in digits cannot be written.",
-        "A full or read-only folder of caches.",
+        "The cache folder is full or read-only.",
         ("$ tutelage train --data digits", "$ tutelage train --data digits:easy"),
     ),
     "D34": ErrorCode(
         "held-out images among the unlabelled",
         None,
-        "Images of the validation or test split are among those without labels that the student "
-        "learns from, so that its scores on that split will flatter.",
+        "Images of the validation or test split are among the unlabelled training images, so that "
+        "the scores on that split will be too high.",
         "A folder of all images given as distill.images. The findings are unlabelled-val and "
         "unlabelled-test.",
         (
-            "Take them out of the folder, or give one without them:",
+            "Remove them from the folder, or give a folder without them:",
             "$ tutelage train --set distill.images=unlabelled/",
         ),
     ),

@@ -1,4 +1,4 @@
-"""What is told about a code."""
+"""An entry of the catalogue of codes."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ class ErrorCode(NamedTuple):
     meaning: str
     cause: str
     cure: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """How a command ends with this code: ``exit status 3`` or ``warning``."""
+        return "warning" if self.exit_code is None else f"exit status {self.exit_code}"

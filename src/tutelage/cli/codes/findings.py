@@ -3,138 +3,48 @@
 from collections.abc import Mapping
 
 FINDINGS: Mapping[str, tuple[str, str]] = {
-    "split-unusable": (
-        "error",
-        "a split that cannot be opened at all",
-    ),
+    "split-unusable": ("error", "a split that cannot be opened at all"),
     "image-unusable": (
         "warning",
         "no image, empty, cut off, under 10 pixels, missing; an error if all are",
     ),
-    "image-damaged": (
-        "warning",
-        "a sound header, but the pixels cannot be decoded",
-    ),
-    "image-suffix": (
-        "warning",
-        "the content is of another format than the name says",
-    ),
-    "image-rotated": (
-        "info",
-        "EXIF turns or mirrors it; boxes must belong to the upright image",
-    ),
-    "image-repeated": (
-        "warning",
-        "named more than once in a split",
-    ),
-    "image-duplicate": (
-        "warning",
-        "the same file twice in a split",
-    ),
-    "image-duplicate-near": (
-        "info",
-        "two images of a split that look the same",
-    ),
-    "image-background": (
-        "info",
-        "images without a box; a warning if they are more than half",
-    ),
-    "image-outside": (
-        "error",
-        "a COCO `file_name` that leads out of the data set",
-    ),
-    "split-leak": (
-        "error",
-        "the same file in two splits",
-    ),
-    "split-leak-near": (
-        "warning",
-        "images of two splits that look the same",
-    ),
-    "labels-missing": (
-        "warning",
-        "images without a label file; an error if none has one",
-    ),
-    "labels-empty": (
-        "error",
-        "no box in any label file",
-    ),
-    "label-orphan": (
-        "warning",
-        "a label file, or an annotation, without an image",
-    ),
+    "image-damaged": ("warning", "a sound header, but the pixels cannot be decoded"),
+    "image-suffix": ("warning", "the content is of another format than the name says"),
+    "image-rotated": ("info", "EXIF turns or mirrors it; boxes must belong to the upright image"),
+    "image-repeated": ("warning", "named more than once in a split"),
+    "image-duplicate": ("warning", "the same file twice in a split"),
+    "image-duplicate-near": ("info", "two images of a split that look the same"),
+    "image-background": ("info", "images without a box; a warning if they are more than half"),
+    "image-outside": ("error", "a COCO `file_name` that leads out of the data set"),
+    "split-leak": ("error", "the same file in two splits"),
+    "split-leak-near": ("warning", "images of two splits that look the same"),
+    "labels-missing": ("warning", "images without a label file; an error if none has one"),
+    "labels-empty": ("error", "no box in any label file"),
+    "label-orphan": ("warning", "a label file, or an annotation, without an image"),
     "label-malformed": (
         "error",
         "a line, XML or annotation that does not say what is expected, or cannot be read",
     ),
-    "label-not-a-number": (
-        "error",
-        "text, NaN or infinity where a number belongs",
-    ),
-    "label-class-number": (
-        "error",
-        "a class that is no whole number from 0 on, or no category",
-    ),
-    "label-class": (
-        "error",
-        "a class that is not among the names",
-    ),
-    "label-range": (
-        "error",
-        "coordinates outside of 0…1, or a box outside of the image",
-    ),
-    "label-pixels": (
-        "error",
-        "coordinates in pixels where 0…1 is expected",
-    ),
-    "label-duplicate": (
-        "warning",
-        "the same box twice",
-    ),
-    "label-no-area": (
-        "warning",
-        "a box without area",
-    ),
-    "label-size": (
-        "warning",
-        "COCO or VOC tells another image size than the image has",
-    ),
-    "label-ignored": (
-        "info",
-        "crowds, ignored and difficult objects",
-    ),
+    "label-not-a-number": ("error", "text, NaN or infinity where a number belongs"),
+    "label-class-number": ("error", "a class that is no whole number from 0 on, or no category"),
+    "label-class": ("error", "a class that is not among the names"),
+    "label-range": ("error", "coordinates outside of 0…1, or a box outside of the image"),
+    "label-pixels": ("error", "coordinates in pixels where 0…1 is expected"),
+    "label-duplicate": ("warning", "the same box twice"),
+    "label-no-area": ("warning", "a box without area"),
+    "label-size": ("warning", "COCO or VOC tells another image size than the image has"),
+    "label-ignored": ("info", "crowds, ignored and difficult objects"),
     "label-encoding": (
         "error",
         "UTF-16; a warning for other bytes that are no UTF-8, info for a byte order mark",
     ),
-    "label-separator": (
-        "error",
-        "commas or semicolons; info for tabs and Windows line ends",
-    ),
-    "box-clipped": (
-        "warning",
-        "a box that reaches over the edge by more than a pixel",
-    ),
-    "box-tiny": (
-        "warning",
-        "a side under 2 pixels at `--img-size`",
-    ),
-    "class-empty": (
-        "warning",
-        "a class without a box",
-    ),
-    "class-imbalance": (
-        "info",
-        "the commonest class has 10 times the boxes of the rarest",
-    ),
-    "names-differ": (
-        "error",
-        "the splits name other classes; a warning if a `classes.txt` does",
-    ),
-    "link-loop": (
-        "warning",
-        "a link that leads back to a folder above, or nowhere",
-    ),
+    "label-separator": ("error", "commas or semicolons; info for tabs and Windows line ends"),
+    "box-clipped": ("warning", "a box that reaches over the edge by more than a pixel"),
+    "box-tiny": ("warning", "a side under 2 pixels at `--img-size`"),
+    "class-empty": ("warning", "a class without a box"),
+    "class-imbalance": ("info", "the commonest class has 10 times the boxes of the rarest"),
+    "names-differ": ("error", "the splits name other classes; a warning if a `classes.txt` does"),
+    "link-loop": ("warning", "a link that leads back to a folder above, or nowhere"),
     "unlabelled-val": (
         "warning",
         "validation images among those of `distill.images`, found by `tutelage train`",

@@ -8,47 +8,47 @@ SETTINGS: Mapping[str, ErrorCode] = {
     "C00": ErrorCode(
         "settings that cannot be used",
         2,
-        "A setting, or several at once, cannot be used. Nothing was started.",
-        "The message names each setting and what set it: a flag, --set, a run file, a hyp file. "
-        "Several faults are told together, each with its own code.",
+        "One or more settings cannot be used. Nothing was started.",
+        "The message names each setting and its origin: a flag, --set, a run file, a hyp file. "
+        "Several errors are reported together, each with its own code.",
         (
             "Explain the code in front of each line, e.g.",
             "$ tutelage explain C05",
-            "See what the settings come to, and from where:",
+            "Show the resolved settings with their origins:",
             "$ tutelage config run.yaml --hyp hyp.yaml",
         ),
     ),
     "C05": ErrorCode(
         "unknown setting",
         2,
-        "There is no setting, or no option of a method, of that name.",
+        "There is no setting or method option of that name.",
         "A typing error, a key of another program, or a setting of another section. Unknown names "
-        "are refused, because a setting that is silently ignored trains another model than meant.",
+        "are refused because silently ignoring a setting would train a different model.",
         (
-            "Take the name that the message suggests, or look it up:",
+            "Use the name that the message suggests, or look it up:",
             "$ tutelage config --all",
             "$ tutelage methods",
         ),
     ),
     "C17": ErrorCode(
-        "image size off the grid",
+        "image size that is not a multiple of the stride",
         2,
         "The image size must be a multiple of the model's largest stride.",
-        "The network halves the image at each of its levels: 5 times (32) in most models, 6 times "
-        "(64) in those for large images. A size is never rounded silently.",
-        ("Take the nearest size that the message names:", "$ tutelage train --img-size 640"),
+        "The largest stride is 32 in most models, 64 in those for large images. A size is never "
+        "rounded silently.",
+        ("Use the nearest size that the message names:", "$ tutelage train --img-size 640"),
     ),
     "C18": ErrorCode(
-        "device absent",
+        "device not available",
         2,
-        "The device is no device, or this machine does not have it. As a warning: no GPU was "
-        "found, and the run trains on the CPU.",
-        "A number of another machine, a driver that torch does not find, a torch without CUDA, or "
-        "CUDA_VISIBLE_DEVICES that hides the GPU.",
+        "The device name is not valid, or this machine does not have the device. As a warning: no "
+        "GPU was found, and the run trains on the CPU.",
+        "A device number of another machine, a driver that torch does not find, a torch build "
+        "without CUDA, or CUDA_VISIBLE_DEVICES hiding the GPU.",
         (
-            "See what torch finds:",
+            "Check what torch finds:",
             '$ python -c "import torch; print(torch.cuda.is_available())"',
-            "Train on what is there:",
+            "Train on the best device available:",
             "$ tutelage train --device auto",
         ),
     ),
@@ -57,15 +57,15 @@ SETTINGS: Mapping[str, ErrorCode] = {
         2,
         "There is no such command or option, or it has too few or too many values.",
         "A typing error, or an option of another command.",
-        ("Ask for the options of the command:", "$ tutelage train --help"),
+        ("Show the options of the command:", "$ tutelage train --help"),
     ),
     "C23": ErrorCode(
-        "flag of YOLOv7 or YOLOv5 without equal here",
+        "flag of YOLOv7 or YOLOv5 that is not supported",
         2,
-        "The flag belongs to the scripts of YOLOv7 or YOLOv5 and would change the result; nothing "
-        "here does the same.",
-        "Most of their flags work as they are. Those that would be ignored are refused instead, "
-        "and the message says what to use.",
+        "The flag belongs to the scripts of YOLOv7 or YOLOv5 and would change the result; there "
+        "is no equivalent.",
+        "Most of their flags work unchanged. Flags that cannot be honoured are refused, and the "
+        "message says what to use.",
         ("The table of all their flags is in docs/from-yolov7.md.", "$ tutelage train --help"),
     ),
     "C24": ErrorCode(
@@ -73,84 +73,83 @@ SETTINGS: Mapping[str, ErrorCode] = {
         2,
         "A run file (--config), a hyp file (--hyp) or the settings of a stored run cannot be read "
         "as 'name: value' lines of yaml.",
-        "A wrong path, a file that is no text, a tab instead of spaces, a missing colon, a key "
-        "that stands twice.",
+        "A wrong path, a binary file, a tab instead of spaces, a missing colon, a duplicate key.",
         (
-            "Mend the line that the message names; see what the file comes to:",
+            "Correct the line that the message names, then check the file:",
             "$ tutelage config run.yaml",
         ),
     ),
     "C25": ErrorCode(
         "value that cannot be used",
         2,
-        "A setting has a value of the wrong kind or out of its range.",
-        "Text where a number belongs, a number out of range, a name that is none of the choices.",
+        "A setting has a value of the wrong type or out of range.",
+        "Text instead of a number, a number out of range, a name that is not one of the choices.",
         (
-            "The message says what is expected; all settings and their kinds:",
+            "The message says what is expected; all settings and their types:",
             "$ tutelage config --all",
         ),
     ),
     "C26": ErrorCode(
-        "something needed is not given",
+        "required argument missing",
         2,
-        "The command needs a data set, a model or a teacher that was not named.",
-        "A flag was left out, or a variable of the shell was empty.",
-        ("Name it:", "$ tutelage train --data data.yaml --teacher-weights runs/teacher"),
+        "The command needs a data set, a model or a teacher that was not given.",
+        "A flag was omitted, or a shell variable was empty.",
+        ("Add it:", "$ tutelage train --data data.yaml --teacher-weights runs/teacher"),
     ),
     "C27": ErrorCode(
         "unknown model",
         2,
-        "The name is no architecture, no yaml, no weight file and no run folder.",
-        "A typing error, a file that is not there, or a width after @ that is none.",
+        "The name is not an architecture, a yaml, a weight file or a run folder.",
+        "A typing error, a missing file, or an invalid width after @.",
         (
-            "Known architectures are in the README; the layers of one:",
+            "The README lists the architectures; the layers of one:",
             "$ tutelage layers yolov7-tiny",
-            "Weights are given apart from the architecture:",
+            "Weights and architecture are separate flags:",
             "$ tutelage train --cfg yolov7-tiny --weights yolov7-tiny.pt",
         ),
     ),
     "C28": ErrorCode(
         "model yaml that cannot be built",
         2,
-        "The yaml of a model is not valid, names blocks that are not known, or its rows do not "
-        "fit.",
-        "An edited yaml, or one of a fork with blocks of its own.",
+        "The yaml of a model is not valid, names unknown blocks, or has rows that do not fit "
+        "together.",
+        "An edited yaml, or one of a fork with custom blocks.",
         (
-            "Mend the row that the message names, then look at the result:",
+            "Correct the row that the message names, then check the result:",
             "$ tutelage layers model.yaml",
-            "A block of your own is one file and one line: docs/architecture.md.",
+            "How to add a block: docs/architecture.md.",
         ),
     ),
     "C29": ErrorCode(
         "output that cannot be written",
         2,
-        "A result cannot be written where it was asked for, or would overwrite something.",
-        "A folder that does not exist or may not be written, a file that exists, a wrong ending, "
-        "or an output inside the data it is made from.",
+        "An output path cannot be written, or would overwrite a file.",
+        "A folder that does not exist or is read-only, an existing file, a wrong suffix, or an "
+        "output inside its own input data.",
         (
-            "Name another place, or with tutelage weights allow it:",
+            "Give another path, or with tutelage weights allow overwriting:",
             "$ tutelage weights FILE --to x.safetensors --force",
         ),
     ),
     "C30": ErrorCode(
-        "choices that exclude each other",
+        "settings that exclude each other",
         2,
-        "Two settings cannot go together, or one is not possible on this machine.",
+        "Two settings cannot be combined, or one is not possible on this machine.",
         "For example fp16 on the CPU, a batch of one image at a size where BatchNorm sees one "
-        "value, --half with --int8 in an export, or a measure that an exported file cannot take.",
-        ("Leave one of them out, as the message says.",),
+        "value, --half with --int8 in an export, or --augment with an exported file.",
+        ("Omit one of them, as the message says.",),
     ),
     "C31": ErrorCode(
-        "a comparison that cannot be planned",
+        "comparison that cannot be planned",
         2,
-        "tutelage compare cannot make runs of these arms, seeds or settings, or the folder holds "
-        "another comparison.",
-        "An arm given twice, seeds or ratios that are no numbers, or settings that differ from "
-        "those with which the comparison in this folder was begun.",
+        "tutelage compare cannot plan runs of these arms, seeds or settings, or the folder "
+        "contains another comparison.",
+        "An arm given twice, seeds or ratios that are not numbers, or settings that differ from "
+        "those of the comparison in this folder.",
         (
             "List the runs without training any:",
             "$ tutelage compare --data data.yaml --teacher-weights T --dry-run",
-            "Begin another one beside it:",
+            "Start another comparison beside it:",
             "$ tutelage compare --data data.yaml --teacher-weights T --name other",
         ),
     ),

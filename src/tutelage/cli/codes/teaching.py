@@ -6,10 +6,10 @@ from tutelage.cli.codes.entry import ErrorCode
 
 TEACHING: Mapping[str, ErrorCode] = {
     "T00": ErrorCode(
-        "teacher that cannot teach",
+        "teacher that cannot be used",
         4,
-        "The teacher cannot teach this student on this data.",
-        "The message says what was found.",
+        "The teacher cannot be used with this student and data.",
+        "The message gives the reason.",
         (
             "Examine teacher, student and data without training:",
             "$ tutelage doctor --teacher T --student S --data data.yaml",
@@ -18,8 +18,9 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T06": ErrorCode(
         "layers that do not exist",
         2,
-        "The student or the teacher has no layer of that number, or the layer has no features.",
-        "Numbers of another network, student and teacher exchanged, or a layer named twice.",
+        "The student or the teacher has no layer of that number, or the layer outputs no feature "
+        "map.",
+        "Numbers of another network, student and teacher swapped, or a duplicate layer.",
         (
             "List the layers of both, with the pairs that fit:",
             "$ tutelage layers yolov7-tiny --teacher yolov7.pt",
@@ -29,35 +30,36 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T07": ErrorCode(
         "unequal numbers of layers",
         2,
-        "Student and teacher layers are paired in the order in which they are given, and there are "
-        "more of one than of the other.",
-        "A layer was left out of one of the lists.",
+        "Student and teacher layers are paired in the given order, and one list is longer.",
+        "A layer is missing in one of the lists.",
         (
-            "Add the partner that the message names, or leave one list out: it is found by stride.",
+            "Add the layer that the message names, or omit one list: layers are then paired by "
+            "stride.",
             "$ tutelage layers yolov7-tiny --teacher yolov7.pt",
         ),
     ),
     "T08": ErrorCode(
         "layers whose strides differ",
         2,
-        "The maps of a pair have another number of cells, so that their places do not agree.",
+        "The feature maps of a pair have different sizes, so that their cells do not align.",
         "Layers of different depth were paired, or one network has no level of that stride.",
         (
             "Pair layers of equal stride:",
             "$ tutelage layers yolov7-tiny --teacher yolov7.pt",
-            "Or let the student's map be resized:",
+            "Or resize the student's map:",
             "$ tutelage train --set distill.resize=true",
         ),
     ),
     "T09": ErrorCode(
-        "classes that do not fit",
+        "classes of teacher and student differ",
         2,
-        "A method compares class scores, but teacher and student know other classes.",
-        "A teacher trained on another data set (e.g. the 80 classes of COCO), or another spelling.",
+        "A method compares class scores, but teacher and student have different classes.",
+        "A teacher trained on another data set (e.g. the 80 classes of COCO), or another spelling "
+        "of the names.",
         (
             "Compare features instead:",
             "$ tutelage train --method fgd",
-            "Or say which classes mean the same (the student's: the teacher's):",
+            "Or map the classes (student's: teacher's):",
             "$ tutelage train --set distill.classes=by-name",
             "$ tutelage train --set 'distill.classes={RBC: red cell}'",
         ),
@@ -65,9 +67,9 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T21": ErrorCode(
         "teacher worse than the student",
         None,
-        "On your val split the teacher scores less than the student does before its first step.",
-        "A teacher that was trained on other data, beside a student that starts from good weights. "
-        "Distillation would pull the student down to it.",
+        "On your val split the teacher's AP is below that of the student before its first step.",
+        "A teacher trained on other data, and a student that starts from good weights. "
+        "Distillation would make the student worse.",
         (
             "Train the teacher on this data first:",
             "$ tutelage train --weights yolov7.pt --data data.yaml --name teacher",
@@ -77,7 +79,7 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T22": ErrorCode(
         "no such distillation method",
         2,
-        "The text is no method, no class that can be imported, or not of the form "
+        "The text is neither a method nor an importable class, or not of the form "
         "name:option=value.",
         "A typing error, an option given twice, or a module that Python does not find.",
         (
@@ -89,111 +91,109 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T23": ErrorCode(
         "teacher of another library that cannot be opened",
         4,
-        "The network of torchvision, transformers or Ultralytics is not known, not on this "
-        "machine, or not whole. Where the name alone is wrong, the exit status is 2.",
-        "A typing error, weights that were never downloaded (nothing is fetched unless a hub id is "
-        "named), or a network for another task.",
-        ("The sources and their names are in docs/teachers.md.",),
+        "The network of torchvision, transformers or Ultralytics is unknown, not on this machine, "
+        "or incomplete. If only the name is wrong, the exit status is 2.",
+        "A typing error, weights that were never downloaded (only a hub id is downloaded), or a "
+        "network for another task.",
+        ("Sources and their names: docs/teachers.md.",),
     ),
     "T24": ErrorCode(
-        "distillation would not reach the student",
+        "distillation gradients do not reach the student",
         4,
-        "On the first training batch a term of distillation was 0 or not finite, a part had no "
-        "gradient, was in no optimizer, or the teacher changed.",
-        "A method or teacher of your own, frozen layers, or weights that were not loaded.",
+        "On the first training batch a distillation term was 0 or not finite, parameters had no "
+        "gradient or were in no optimizer, or the teacher changed.",
+        "A custom method or teacher, frozen layers, or weights that were not loaded.",
         (
-            "Examine the wiring layer by layer:",
+            "Check the gradients layer by layer:",
             "$ tutelage doctor --teacher T --student S --data data.yaml",
-            "The pitfalls and how each is found are in docs/pitfalls.md.",
+            "Pitfalls and how each is detected: docs/pitfalls.md.",
         ),
     ),
     "T25": ErrorCode(
-        "teacher that finds nothing",
+        "teacher without detections",
         4,
-        "The teacher's AP50 on your val split is next to 0: it has nothing to teach here.",
+        "The teacher's AP50 on your val split is close to 0.",
         "A teacher trained on other classes or other images, another order of classes, or images "
         "in BGR.",
         (
             "Train it on this data first:",
             "$ tutelage train --weights yolov7.pt --data data.yaml --name teacher",
-            "Or go on all the same (feature methods may still help):",
+            "Or continue anyway (feature methods may still help):",
             "$ tutelage train --set distill.accept_teacher=true",
         ),
     ),
     "T26": ErrorCode(
-        "teacher or method of your own that fails",
+        "custom teacher or method that fails",
         4,
-        "Your own code raised an error, returned something else than agreed, or has no usable "
-        "layer. Where it cannot be imported at all, the exit status is 2.",
+        "Your code raised an error, returned an unexpected type or shape, or has no usable layer. "
+        "If it cannot be imported, the exit status is 2.",
         "The message quotes the error.",
         (
-            "See the traceback:",
+            "Show the traceback:",
             "$ tutelage train --debug",
-            "What a teacher must return is in docs/teachers.md.",
+            "What a teacher must return: docs/teachers.md.",
         ),
     ),
     "T27": ErrorCode(
-        "weight of a method out of proportion",
+        "weight of a method too small or too large",
         1,
-        "A method's part of the loss is next to nothing or everything, or its gradient cannot be "
-        "measured. As a warning: the share is unusual, or the measured weight has moved.",
-        "A weight taken from a paper, where another reduction, width or image size made it fit; or "
-        "layers that are frozen.",
+        "A method's gradient is negligible or dominant, or cannot be measured. As a warning: its "
+        "share is unusual, or the measured weight has changed.",
+        "A weight taken from a paper with another reduction, width or image size; or frozen "
+        "layers.",
         (
-            "Let the weight be measured:",
+            "Use the measured weight (the default):",
             "$ tutelage train --method fgd",
-            "See what it would be, level by level:",
+            "Show it level by level:",
             "$ tutelage doctor --teacher T --student S --data data.yaml",
         ),
     ),
     "T28": ErrorCode(
-        "teaching that does not fit the run",
+        "distillation settings that do not fit the run",
         2,
-        "A method would stop after the end or rise until it, or methods and teachers do not match.",
-        "stop_epoch, warmup_epochs or teacher numbers of another run.",
+        "A method would stop or still warm up after the last epoch, or methods and teachers do "
+        "not match.",
+        "stop_epoch, warmup_epochs or teacher numbers taken from another run.",
         (
-            "Teach to the end: leave stop_epoch out, or",
+            "Distil until the last epoch: omit stop_epoch, or",
             "$ tutelage train --set distill.stop_epoch=none",
         ),
     ),
     "T29": ErrorCode(
         "method that cannot be used with these networks",
         2,
-        "The method needs something that the student or the teacher does not give.",
-        "For example a distribution of box edges, or layers from which the head can be run.",
-        ("See what each method needs:", "$ tutelage methods"),
+        "The method needs an output that the student or the teacher does not have.",
+        "For example a distribution over box edges, or features from which the head can be run.",
+        ("List what each method needs:", "$ tutelage methods"),
     ),
     "T30": ErrorCode(
-        "teaching that no longer helps",
+        "distillation that no longer helps",
         None,
-        "A term of distillation has not moved for three epochs, or the student has become better "
+        "A distillation term has not changed for three epochs, or the student has become better "
         "than its teacher.",
-        "Nothing trains behind the term, the teacher says the same of every image, or the teacher "
-        "has taught what it knows.",
+        "No trained parameters affect the term, the teacher's outputs are the same for every "
+        "image, or the student has caught up.",
         (
-            "Next time stop teaching at that epoch, or take a better teacher:",
+            "Next time stop distillation at that epoch, or use a better teacher:",
             "$ tutelage train --set distill.stop_epoch=60",
         ),
     ),
     "T31": ErrorCode(
         "teacher changed since the run began",
         4,
-        "The teacher's file is not the one with which the run began (its hash differs).",
+        "The teacher's file is not the one the run began with (its hash differs).",
         "The file was overwritten, e.g. by a longer training of the teacher.",
         (
-            "Put the file back, or start a new run from the student's weights:",
+            "Restore the file, or start a new run from the student's weights:",
             "$ tutelage train --weights runs/distilled/best.safetensors --teacher-weights T",
         ),
     ),
     "T32": ErrorCode(
-        "something odd in the first batch",
+        "suspicious first batch",
         None,
-        "A tapped layer is constant, the teacher is sure of nothing, seems to expect BGR images, "
-        "or a method has too few images to compare.",
-        "A layer of dead channels, a teacher of other images, or a small batch.",
-        (
-            "Examine it before the run:",
-            "$ tutelage doctor --teacher T --student S --data data.yaml",
-        ),
+        "A tapped layer is constant, the teacher has no confident prediction or seems to expect "
+        "BGR images, or a method has too few images to compare.",
+        "A layer of dead channels, a teacher trained on other images, or a small batch.",
+        ("Check it before the run:", "$ tutelage doctor --teacher T --student S --data data.yaml"),
     ),
 }

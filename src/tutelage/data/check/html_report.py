@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.check.report import DataReport
+from tutelage.data.draw_boxes import GREY, colour_of, draw_boxes
 from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fit_wh, resize
@@ -21,7 +22,6 @@ from tutelage.plain import printable
 SEVERITIES = ("error", "warning", "info")
 COLOURED = 2  # columns: severity and code
 _PICTURES, _PER_CLASS, _SIDE, _QUALITY = 600, 8, 224, 75
-_THIS, _OTHERS = (230, 30, 60), (150, 150, 150)
 _SIZES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, np.inf)
 _RATIOS = (0, 1 / 8, 1 / 4, 1 / 2, 1 / 1.4, 1.4, 2, 4, 8, np.inf)
 _PER_IMAGE = (0, 1, 2, 3, 5, 9, 17, 33, 65, np.inf)
@@ -159,13 +159,10 @@ def _figure(index: DatasetIndex, position: int, label: int) -> str:
     except DataError:
         return ""
     new_wh = fit_wh(item.size_wh, _SIDE)
-    drawn = resize(image, new_wh, smooth=True).copy()
-    corners = np.rint(item.xyxy * np.tile(np.divide(new_wh, item.size_wh), 2)).astype(int)
-    order = np.argsort(item.label == label, kind="stable")  # this class on top
-    for (left, top, right, bottom), own in zip(
-        corners[order].tolist(), item.label[order] == label, strict=True
-    ):
-        cv2.rectangle(drawn, (left, top), (right, bottom), _THIS if own else _OTHERS, 1)
+    corners = item.xyxy * np.tile(np.divide(new_wh, item.size_wh), 2)
+    order = np.argsort(item.label != label, kind="stable")  # this class on top
+    colours = [colour_of(label) if own else GREY for own in item.label[order] == label]
+    drawn = draw_boxes(resize(image, new_wh, smooth=True), corners[order], colours)
     _, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     source = base64.b64encode(data.tobytes()).decode()
     caption = _escape(f"{Path(index.name(position)).name} ({index.split})")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -33,19 +33,12 @@ class AttentionTransfer(LevelMethod):
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
         """Compare as they are: the sum over channels needs no equal number of them."""
-        del student, teacher
         return nn.Identity()
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del module, targets, image_size
         ours, theirs = (F.normalize(x.square().sum(1).flatten(1)) for x in (s, t))
         squares = (ours - theirs).square().sum(1)
         if self.form == "mean":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.config.schema import NonNegative
 from tutelage.distill.iou_loss import overlap_loss
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod
 from tutelage.distill.scores import class_scores, classes_trained
 from tutelage.structures import Predictions, Targets
@@ -58,14 +58,9 @@ class BCKD(ResponseMethod):
         self.beta, self.classes, self.box = beta, classes, box
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms."""
-        del targets, image_size
         theirs = class_scores(teacher)
         scores = theirs.amax(-1)
         factor = scores.sum().clamp(min=len(scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.distill.iou_loss import Overlap, overlap_loss
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod
 from tutelage.distill.scores import candidate_scores, weighted_mean
 from tutelage.structures import Predictions, Targets
@@ -31,13 +31,8 @@ class BoxKD(ResponseMethod):
         self.overlap: Overlap = overlap
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term."""
-        del targets, image_size
         losses = overlap_loss(student.xyxy, teacher.xyxy, self.overlap)
         return {"box": weighted_mean(losses, candidate_scores(teacher))}

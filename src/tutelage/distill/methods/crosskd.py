@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
-from tutelage.distill.method import Channels, Method, Need, at_least_float32
+from tutelage.distill.method import Channels, HeightWidth, Method, Need, at_least_float32
 from tutelage.distill.methods.bckd import box_loss, class_loss
 from tutelage.distill.methods.pkd import standardised
 from tutelage.distill.scores import candidate_scores, classes_trained
@@ -50,14 +50,13 @@ class CrossKD(Method):
         self.connectors = nn.ModuleList(Connector(s, t) for s, t in channels)
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare what the teacher's head says of both networks' features.
 
         Raises:
             ValueError: The teacher has no predictions, or no head that follows from its features.
         """
-        del targets, image_size
         if teacher.predictions is None or teacher.head is None:
             what = "predictions" if teacher.predictions is None else "head that can be run alone"
             raise ValueError(f"the teacher has no {what}")

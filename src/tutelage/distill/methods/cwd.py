@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import Positive
 from tutelage.distill.connector import Connector
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -39,15 +39,9 @@ class CWD(LevelMethod):
         return Connector(student, teacher, bias=False)
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del module, targets, image_size
         if self.normalise:
             s, t = (F.batch_norm(x, None, None, training=True) for x in (s, t))
         ours, theirs = (F.log_softmax(x.flatten(2) / self.temperature, 2) for x in (s, t))

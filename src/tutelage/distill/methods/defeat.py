@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels, LevelMethod, at_least_float32
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod, at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 CANONICAL_LEVEL = 4
@@ -60,15 +60,9 @@ class DeFeat(LevelMethod):
         return connector
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms of one pair; the last channel of ``t`` is the foreground."""
-        del module, targets, image_size
         inside = t[:, -1:]
         errors = (s - t[:, :-1]).square().mean(1, keepdim=True) / (2 * len(self.levels))
         terms = {
@@ -82,7 +76,7 @@ class DeFeat(LevelMethod):
         }
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is a mean over them."""
         levels = [round(math.log2(image_size[0] / t.shape[-2])) for t in teacher.features]

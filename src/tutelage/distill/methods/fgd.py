@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.attention import attention
 from tutelage.distill.masks import object_masks
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -38,7 +38,7 @@ class FGD(LevelMethod):
 
     paper = "Yang et al., CVPR 2022, arXiv:2111.11837"
     ratio = 2.0
-    still = frozenset({"student.mask.bias", "teacher.mask.bias"})  # softmax ignores a constant
+    untrained = frozenset({"student.mask.bias", "teacher.mask.bias"})  # softmax ignores a constant
 
     def __init__(
         self,
@@ -65,12 +65,7 @@ class FGD(LevelMethod):
         )
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms of one pair."""
         b, _, h, w = s.shape

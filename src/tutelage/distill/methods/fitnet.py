@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -34,15 +34,9 @@ class FitNet(LevelMethod):
         self.form: Literal["mean", "image", "normalised"] = form
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del module, targets, image_size
         if self.form == "normalised":
             s, t = (F.normalize(x.flatten(1)) for x in (s, t))
         error = F.mse_loss(s, t)

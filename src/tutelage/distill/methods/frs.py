@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels, Need
-from tutelage.distill.response import comparable
+from tutelage.distill.method import Channels, HeightWidth, Need
+from tutelage.distill.response import comparable_predictions
 from tutelage.distill.scores import (
     ScoredMethod,
     candidate_scores,
@@ -46,19 +46,19 @@ class FRS(ScoredMethod):
         """Make a 3×3 convolution, also between equal widths."""
         return nn.Conv2d(student, teacher, 3, padding=1)
 
-    def scored(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
+    def compare_maps(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
         """Compare one pair of maps."""
         return self.feature * weighted_mean((s - t).square().sum(1, keepdim=True), score)
 
     def forward(
-        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: tuple[int, int]
+        self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs of maps and all candidates.
 
         Raises:
             ValueError: Maps, candidates or classes do not fit.
         """
-        s, t = comparable(student, teacher)
+        s, t = comparable_predictions(student, teacher)
         terms = super().forward(student, teacher, targets, image_size)
         if not self.classes or not classes_trained(s):
             return terms

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.ops import box_iou, distance_box_iou
 
 from tutelage.config.schema import Positive
-from tutelage.distill.method import Channels
-from tutelage.distill.response import ResponseMethod, both
+from tutelage.distill.method import Channels, HeightWidth
+from tutelage.distill.response import ResponseMethod, require_both
 from tutelage.distill.scores import candidate_scores, weighted_mean
 from tutelage.structures import Predictions, Targets
 
@@ -36,23 +36,18 @@ class LD(ResponseMethod):
         self.temperature = temperature
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term.
 
         Raises:
             ValueError: A head predicts no distributions, or over other bins.
         """
-        del targets, image_size
         reason = (
             "predicts one value per side of a box, as anchor heads (YOLOv5, YOLOv7) do, "
             "not a distribution over bins"
         )
-        s, t = both(student.bins, teacher.bins, reason)
+        s, t = require_both(student.bins, teacher.bins, reason)
         if s.shape[-1] != t.shape[-1]:
             raise ValueError(f"the student has {s.shape[-1]} bins, the teacher {t.shape[-1]}")
         sides = softmax_divergence(s, t, self.temperature)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.config.schema import Positive
-from tutelage.distill.method import Channels
+from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod
 from tutelage.distill.scores import candidate_scores, classes_trained, weighted_mean
 from tutelage.structures import Predictions, Targets
@@ -49,11 +49,7 @@ class ClassLogits(ResponseMethod):
         self.form: Literal["sigmoid", "softmax"] = form
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term.
 
@@ -61,7 +57,6 @@ class ClassLogits(ResponseMethod):
             ValueError: There is one class, which these heads tell by objectness, or of which a
                 softmax says nothing.
         """
-        del targets, image_size
         if not classes_trained(student):
             raise ValueError("there is one class, and of one class objectness alone is compared")
         s, t = student.logits / self.temperature, teacher.logits / self.temperature

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tutelage.config.schema import Positive
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -50,15 +50,9 @@ class MGD(LevelMethod):
         )
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del targets, image_size
         b, c, h, w = s.shape
         keep = self.kept((b, c, 1, 1) if self.channelwise else (b, 1, h, w), s)
         error = F.mse_loss(module(s * keep), t, reduction="sum")

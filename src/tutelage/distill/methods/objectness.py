@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.config.schema import NonNegative
-from tutelage.distill.method import Channels
-from tutelage.distill.response import ResponseMethod, both
+from tutelage.distill.method import Channels, HeightWidth
+from tutelage.distill.response import ResponseMethod, require_both
 from tutelage.distill.scores import classes_trained
 from tutelage.structures import Predictions, Targets
 
@@ -48,11 +48,7 @@ class ObjectnessScaled(ResponseMethod):
         self.weights = {"objectness": objectness, "class": classes, "box": box}
 
     def compare(
-        self,
-        student: Predictions,
-        teacher: Predictions,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms.
 
@@ -60,15 +56,14 @@ class ObjectnessScaled(ResponseMethod):
             ValueError: The student has no objectness, one of them no raw box outputs, or there is
                 one class and nothing but classes is to be compared.
         """
-        del targets, image_size
         best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
-        s_seen, t_seen = both(student.objectness, best, "has no objectness")
+        s_seen, t_seen = require_both(student.objectness, best, "has no objectness")
         scale = t_seen.sigmoid()[..., None]
         terms = {"objectness": (s_seen - t_seen).square().mean()}
         if classes_trained(student):
             terms["class"] = (scale * (student.logits - teacher.logits).square()).mean()
         if self.weights["box"]:
-            s_box, t_box = both(student.box_raw, teacher.box_raw, "has no raw box outputs")
+            s_box, t_box = require_both(student.box_raw, teacher.box_raw, "has no raw box outputs")
             terms["box"] = (scale * (s_box - t_box).square()).mean()
         terms = {name: self.weights[name] * terms[name] for name in terms if self.weights[name]}
         if not terms:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.distill.connector import Connector
-from tutelage.distill.method import LevelMethod
+from tutelage.distill.method import HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 EPS = 1e-6
@@ -34,15 +34,9 @@ class PKD(LevelMethod):
         return Connector(student, teacher, bias=False)
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del module, targets, image_size
         return {"correlation": 0.5 * (standardised(s) - standardised(t)).square().mean()}
 
 

@@ -34,6 +34,6 @@ class ScoreWeightedL2(ScoredMethod):
             nn.Conv2d(student, teacher, 1), nn.ReLU(), nn.Conv2d(teacher, teacher, 1)
         )
 
-    def scored(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
+    def compare_maps(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:
         """Compare one pair of maps."""
         return self.scale * weighted_mean((s - t).square().mean(1, keepdim=True), score)

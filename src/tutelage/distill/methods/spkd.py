@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tutelage.distill.method import Channels, LevelMethod
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
 
@@ -29,19 +29,12 @@ class SPKD(LevelMethod):
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
         """Compare as they are: products of images need no equal number of channels."""
-        del student, teacher
         return nn.Identity()
 
     def level(
-        self,
-        module: nn.Module,
-        s: Tensor,
-        t: Tensor,
-        targets: Targets,
-        image_size: tuple[int, int],
+        self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        del module, targets, image_size
         ours, theirs = (self._similar(x) for x in (s, t))
         return {"similarity": F.mse_loss(ours, theirs)}
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from tutelage.models.heads.anchor import Anchors, Detect, Family
+from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
-from tutelage.models.heads.decode import decode, decode_rows
+from tutelage.models.heads.head import AnchorSearch, Family, Head
 from tutelage.models.heads.implicit import IDetect
 
-HEADS: Mapping[str, type[Detect]] = {
+HEADS: dict[str, type[Head]] = {
     "Detect": Detect,
     "IDetect": IDetect,
     "IAuxDetect": IAuxDetect,
 }
 
-__all__ = ["HEADS", "Anchors", "Detect", "Family", "IAuxDetect", "IDetect", "decode", "decode_rows"]
+__all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Family", "Head", "IAuxDetect", "IDetect"]

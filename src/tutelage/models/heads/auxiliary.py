@@ -11,7 +11,11 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from tutelage.models.heads.anchor import Anchors, Family
+from tutelage.config.schema import LossConfig
+from tutelage.errors import ConfigError
+from tutelage.losses import AnchorCriterion, AuxiliaryCriterion
+from tutelage.models.heads.anchor import Anchors
+from tutelage.models.heads.head import Family
 from tutelage.models.heads.implicit import IDetect
 
 
@@ -30,6 +34,7 @@ class IAuxDetect(IDetect):
     """
 
     maps_per_level = 2
+    criterion_type = AuxiliaryCriterion
 
     def __init__(
         self,
@@ -47,6 +52,21 @@ class IAuxDetect(IDetect):
         for name in ("ia", "im"):  # follow m2 in the official order of the state
             self.add_module(name, self._modules.pop(name))
         self._start_biases([cast("nn.Conv2d", conv) for conv in self.m2])
+
+    def criterion(self, config: LossConfig, *, image_size: int) -> AnchorCriterion:
+        """Return the loss of lead and auxiliary levels.
+
+        Raises:
+            ConfigError: ``assigner: anchor`` knows no auxiliary levels.
+        """
+        if self.assigner(config) != "ota":
+            raise ConfigError(
+                "The model has auxiliary levels, which only OTA assigns, but loss.assigner is "
+                "anchor.",
+                fix="Drop  loss.assigner  (loss_ota: 0 in a hyp file).",
+                code="C30",
+            )
+        return super().criterion(config, image_size=image_size)
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         """As :meth:`Detect.forward`: lead levels, then auxiliary ones if their maps are given."""

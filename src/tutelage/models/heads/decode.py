@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tutelage.losses.boxes import corners, decode_cell
 from tutelage.structures import Predictions
 
 
 def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Predictions:
     """Decode the raw outputs of all levels, differentiably and at least in float32.
-
-    With ``s = sigmoid(raw)`` the centre is ``(2 s - 0.5 + cell) * stride`` and the size is
-    ``(2 s)^2 * anchor``: an object may lie half a cell outside its cell and be up to four times
-    as large as its anchor.
 
     Args:
         raw: Logits ``(b, a, ny, nx, 5 + c)`` per level; channels x, y, w, h, objectness, classes.
@@ -27,7 +24,7 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Pr
     """
     wide = [_at_least_float32(level) for level in raw]
     boxes = [
-        _corners(_centres(level[..., :4], anchors[i], strides[i])).flatten(1, 3)
+        corners(_centres(level[..., :4], anchors[i], strides[i])).flatten(1, 3)
         for i, level in enumerate(wide)
     ]
     values = torch.cat([level.flatten(1, 3) for level in wide], 1)
@@ -74,15 +71,8 @@ def _centres(box: Tensor, anchors: Tensor, stride: int) -> Tensor:
         indexing="ij",
     )
     cells = torch.stack((columns, rows), -1)
-    doubled = box.sigmoid() * 2
-    centre = (doubled[..., :2] - 0.5 + cells) * stride
-    size = doubled[..., 2:].square() * anchors.to(box.dtype).view(1, -1, 1, 1, 2)
-    return torch.cat((centre, size), -1)
-
-
-def _corners(box: Tensor) -> Tensor:
-    half = box[..., 2:] / 2
-    return torch.cat((box[..., :2] - half, box[..., :2] + half), -1)
+    centre, size = decode_cell(box, anchors.to(box.dtype).view(1, -1, 1, 1, 2)).split(2, -1)
+    return torch.cat(((centre + cells) * stride, size), -1)
 
 
 def _levels(raw: Sequence[Tensor]) -> Tensor:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.models.blocks.fold import Foldable, biased_convolution
-from tutelage.models.heads.anchor import Anchors, Detect, Family
+from tutelage.models.heads.anchor import Anchors, Detect
+from tutelage.models.heads.head import Family
 
 
 class Implicit(nn.Module):

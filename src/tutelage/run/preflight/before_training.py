@@ -17,7 +17,7 @@ from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import worth
 from tutelage.run.preflight.wiring import preflight
 from tutelage.setup.build import RunParts
-from tutelage.structures import Batch, Predictions
+from tutelage.structures import Batch, Predictions, height_width
 from tutelage.teachers import fingerprint
 from tutelage.train.schedule import Position
 
@@ -101,7 +101,7 @@ def scores_on_val(parts: RunParts, network: Any, batches: Iterable[Batch] | None
 
     def predict(images: torch.Tensor) -> Predictions:
         raw = cast("tuple[torch.Tensor, ...]", fused(images).raw)  # the head was run
-        return fused.decode(raw, (int(images.shape[-2]), int(images.shape[-1])))
+        return fused.decode(raw, height_width(images))
 
     found = collect(
         predict,

@@ -19,7 +19,8 @@ from tutelage.data.array_cache import cache_root
 from tutelage.distill import shared_columns
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
-from tutelage.setup.distillation import DistillationSetup, column_of
+from tutelage.evaluation.nms import EVALUATION_IOU
+from tutelage.setup.distillation import DistillationSetup, teacher_columns
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
 from tutelage.weights.store import atomic_write_text
@@ -39,7 +40,7 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
     """
     if config.train.single_cls:
         return dict.fromkeys(range(len(teacher)), 0)
-    columns = column_of(shared_columns(config.distill.classes, data, teacher), len(data))
+    columns = teacher_columns(shared_columns(config.distill.classes, data, teacher), len(data))
     found = {theirs: ours for ours, theirs in enumerate(columns) if theirs >= 0}
     return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
 
@@ -66,7 +67,7 @@ def worth(
     size = config.train.image_size
     scores, cache = None, None
     if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
-        told = f"{sorted(classes.items())} {record.get('images')}"
+        told = f"{sorted(classes.items())} {record.get('images')} {EVALUATION_IOU}"
         known = hashlib.sha256(told.encode()).hexdigest()[:8]
         key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
         cache = cache_root() / "teachers" / f"{key}.json"

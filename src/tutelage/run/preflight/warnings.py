@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.distill.method import Method, Need
 from tutelage.distill.methods import SPKD
 from tutelage.distill.scores import candidate_scores
-from tutelage.distill.teacher_selection import worth_per_image
+from tutelage.distill.teacher_selection import detection_quality
 from tutelage.run.events import Notice
 from tutelage.run.monitors.watch import check_ranks
 from tutelage.setup.build import RunParts
@@ -81,7 +81,7 @@ def _seen(parts: RunParts, batches: Sequence[Batch]) -> Iterator[str]:
     teachers = parts.teaching.panel.teachers
     for teacher, columns in zip(teachers, parts.teaching.columns, strict=True):
         yield from _exchanged(teacher, columns, batch)
-    for number, known in enumerate(parts.teaching.panel(batch.images)):
+    for number, known in enumerate(parts.teaching.panel(batch)):
         yield from _dead("teacher", teachers[number].taps, known.features)
         listening = [
             name
@@ -103,7 +103,7 @@ def _exchanged(teacher: Teacher, columns: Sequence[int], batch: Batch) -> Iterat
     if max(columns, default=-1) < 0:  # no class in common: it may not even predict
         return
     straight, exchanged = (
-        worth_per_image(cast("Predictions", known.predictions), columns, batch.targets)
+        detection_quality(cast("Predictions", known.predictions), columns, batch.targets)
         .mean()
         .item()
         for known in (

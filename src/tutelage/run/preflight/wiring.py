@@ -18,6 +18,7 @@ from tutelage.distill.method import Method
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.train.gradient_ratio import buffers_restored
+from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
 TOLD = 6  # faults in a message
@@ -28,7 +29,7 @@ PROBE_STEPS = 3  # some parameters are zero-initialised and get their first grad
 
 def preflight(
     task: Task,
-    teacher: Callable[[Tensor], Sequence[Knowledge]],
+    teachers: Callable[[Batch], Sequence[Knowledge]],
     teacher_state: Callable[[], str],
     batch: Batch,
 ) -> None:
@@ -36,7 +37,7 @@ def preflight(
 
     Args:
         task: The bare task; left bit-identical.
-        teacher: Maps floating-point images to what each teacher knows.
+        teachers: From a floating-point batch to the knowledge of each teacher.
         teacher_state: Returns a hash of everything the teacher holds.
         batch: A batch with at least one box, on the task's device.
 
@@ -47,14 +48,15 @@ def preflight(
     """
     before = teacher_state()
     batch = batch.floating()
-    knowledge = teacher(batch.images)
-    _check_fit(task, batch, knowledge)
+    knowledge = teachers(batch)
+    supervised = SupervisedBatch(batch, knowledge)
+    _check_fit(task, supervised)
     faults = [
         *_box_faults(batch),
         *_hidden_faults(task),
         *_teacher_faults(knowledge),
-        *_term_faults(task, batch, knowledge),
-        *_still_faults(task, batch, knowledge),
+        *_term_faults(task, supervised),
+        *_still_faults(task, supervised),
     ]
     if teacher_state() != before:
         faults.append("the teacher changed during the check: it must be frozen and in eval mode")
@@ -69,13 +71,14 @@ def preflight(
 
 
 @torch.no_grad()
-def _check_fit(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> None:
-    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+def _check_fit(task: Task, supervised: SupervisedBatch) -> None:
+    batch = supervised.batch
     with buffers_restored(task):
-        student = task.train().knowledge(task.student(batch.images, task.taps), size)
+        output = task.train().student(batch.images, task.taps)
+        student = task.knowledge(output, batch.image_size)
         for name in task.methods:
             try:
-                task.compared(name, student, knowledge, batch.targets, size)
+                task.method_terms(name, student, supervised)
             except ValueError as error:
                 raise ConfigError(
                     f"Method '{name}' cannot compare this student with this teacher: {error}",
@@ -98,7 +101,7 @@ def _cure(task: Task, faults: Sequence[str]) -> str:
 def _box_faults(batch: Batch) -> Iterable[str]:
     """Tell boxes outside the image: masks would be drawn, and objects sought, in wrong places."""
     xyxy = batch.targets.xyxy
-    h, w = batch.images.shape[-2:]
+    h, w = batch.image_size
     limit = xyxy.new_tensor([w, h, w, h])
     outside = ((xyxy < -EDGE * limit) | (xyxy > (1 + EDGE) * limit)).any(1)
     if outside.any():
@@ -152,13 +155,13 @@ def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:
             yield f"the teacher's feature {number} carries a gradient"
 
 
-def _term_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
+def _term_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
     task.train()
     student = [p for p in task.student.parameters() if p.requires_grad]
     with buffers_restored(task):  # until the gradients are read: they need the buffers' values
-        for name, value in _losses(task, batch, knowledge).distillation.items():
+        for name, value in _losses(task, supervised).distillation.items():
             number = float(value.detach())
-            boxes = task.views[name.partition("/")[0]].of_targets(batch.targets)
+            boxes = task.views[name.partition("/")[0]].of_targets(supervised.batch.targets)
             if number == 0 and not len(boxes.label):
                 continue  # of several teachers, none of the classes that this one knows
             if not 0 < number < float("inf"):
@@ -171,16 +174,16 @@ def _term_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> It
                 yield f"the gradient of {name} {UNREACHED}"
 
 
-def _losses(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Losses:
+def _losses(task: Task, supervised: SupervisedBatch) -> Losses:
     """Return the losses in the precision of the weights.
 
     Accelerate's autocast is around the task's ``forward``. Without a gradient scaler the small
     gradients of a KD term would vanish in float16 although nothing is wrong.
     """
-    return task.losses(task.student(batch.images, task.taps), batch, knowledge)
+    return task.losses(task.student(supervised.batch.images, task.taps), supervised)
 
 
-def _still_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> Iterable[str]:
+def _still_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
     """Take three steps on a copy and name own parameters of methods that did not move."""
     probe = copy.deepcopy(task).train()
     # Adam without its epsilon: a step's size does not depend on the scale of the gradient
@@ -188,12 +191,12 @@ def _still_faults(task: Task, batch: Batch, knowledge: Sequence[Knowledge]) -> I
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
-        for own, parameter in cast("Method", method).moving().items()
+        for own, parameter in cast("Method", method).trained_parameters().items()
     }
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
         optimizer.zero_grad()
-        losses = _losses(probe, batch, knowledge)
+        losses = _losses(probe, supervised)
         total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
         total.backward()
         optimizer.step()

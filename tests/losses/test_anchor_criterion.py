@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.losses.cases import ANCHORS, criterion, random_raw, random_targets, targets_of
 from tutelage.config.schema import LossConfig
-from tutelage.losses import Criterion
+from tutelage.losses import AnchorCriterion
 from tutelage.structures import Targets
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses"
@@ -336,7 +336,7 @@ def test_a_head_of_another_shape_is_refused():
 
 def test_anchors_that_do_not_fit_the_strides_are_refused():
     with pytest.raises(ValueError, match="for 2 strides"):
-        Criterion(
+        AnchorCriterion(
             anchors=torch.ones(3, 3, 2),
             strides=(8, 16),
             classes=3,

@@ -1,0 +1,25 @@
+"""Non-maximum suppression of boxes by group (class, image or both)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+
+def suppress_overlaps(xyxy: Tensor, score: Tensor, group: Tensor, iou: float) -> Tensor:
+    """Return the indices of the boxes that NMS keeps, best score first.
+
+    Boxes may lie anywhere, also outside the canvas; those that are not finite are dropped.
+
+    Args:
+        xyxy: ``(n, 4)`` corners.
+        score: ``(n,)``.
+        group: ``(n,)`` int64; only boxes of one group suppress each other.
+        iou: A box that overlaps a better one of its group by more than this is dropped.
+    """
+    finite = xyxy.isfinite().all(1).nonzero()[:, 0]
+    if not len(finite):
+        return finite
+    xyxy = xyxy[finite]
+    # batched_nms shifts each group to a place of its own, which is correct for coordinates >= 0.
+    return finite[batched_nms(xyxy - xyxy.amin(), score[finite], group[finite], iou)]
