@@ -1,0 +1,19 @@
+"""The warnings that a run gives before its first step."""
+
+from types import SimpleNamespace
+
+from tests.setup.parts import make_batch
+from tutelage.config.schema import TrainConfig
+from tutelage.run.preflight.warnings import at_outset
+
+
+def warnings_before_training(task, teacher, columns=((-1, -1, -1),), batch=None):
+    """Return the warnings about a task and its teachers before the first step of a run."""
+    parts = SimpleNamespace(
+        bare=task,
+        student=task.student,
+        teaching=SimpleNamespace(panel=teacher, columns=columns),
+        accelerator=SimpleNamespace(num_processes=1),
+        config=SimpleNamespace(train=TrainConfig(batch=16)),
+    )
+    return [notice.text for notice in at_outset(parts, [make_batch() if batch is None else batch])]
