@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, boxes, knowledge
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, boxes, knowledge
 from tests.distill.test_masks import by_loop
 from tutelage.distill.methods import FGD
 from tutelage.distill.methods.fgd import GlobalContext

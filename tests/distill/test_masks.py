@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.distill.fakes import boxes
+from tests.distill.fake_networks import boxes
 from tutelage.distill import masks
 from tutelage.distill.masks import object_masks
 from tutelage.structures import Targets

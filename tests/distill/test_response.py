@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.distill.describing import assert_described
-from tests.distill.fakes import CHANNELS, GRIDS, NO_BOXES, SIZE, SOME_BOXES, knowledge
+from tests.distill.fake_networks import CHANNELS, GRIDS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill.method import Method, Need, Resized
 from tutelage.distill.methods import METHODS
 from tutelage.distill.methods.bckd import BCKD

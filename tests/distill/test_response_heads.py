@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from tests.distill.fakes import NO_BOXES, SIZE
+from tests.distill.fake_networks import NO_BOXES, SIZE
 from tests.distill.test_response import CHANNELS, KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.objectness import ObjectnessScaled

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.losses.cases import (
+from tests.losses.loss_cases import (
     ANCHORS,
     BOXES,
     SIZE,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.losses.cases import (
+from tests.losses.loss_cases import (
     BOXES,
     SIZE,
     TERMS,

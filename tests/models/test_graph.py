@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import fill_normal
 from tests.models.forward_passes import rows_run
+from tests.models.repeatable_weights import fill_normal
 from tutelage.errors import ConfigError
 from tutelage.models import GraphDetector, build
 from tutelage.structures import Output, Tap

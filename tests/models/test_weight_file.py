@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import fill_normal
 from tests.models.forward_passes import assert_same_outputs
 from tests.models.graphs import MENAGERIE, changed
+from tests.models.repeatable_weights import fill_normal
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build
 from tutelage.models.catalog import named

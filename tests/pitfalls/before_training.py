@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from tests.setup.parts import make_batch
+from tests.setup.small_tasks import make_batch
 from tutelage.config.schema import TrainConfig
 from tutelage.run.preflight.warnings import at_outset
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.run.small_runs import told
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.cli.demo import outcome_lines
 from tutelage.compare import side_by_side
 from tutelage.compare.side_by_side import starts

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.run.small_runs import last, run, settings
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.cli.app import run as command
 from tutelage.data import digits

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.pitfalls.before_training import warnings_before_training
 from tests.run.small_runs import CHECKPOINT, settings
-from tests.setup.parts import make_task
+from tests.setup.small_tasks import make_task
 from tutelage.run.events import EpochDone, StepDone
 from tutelage.run.monitors.watch import SkippedStepMonitor
 from tutelage.run.preflight.warnings import dead_channels

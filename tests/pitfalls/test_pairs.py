@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from tests.pitfalls.before_training import warnings_before_training
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config.schema import MethodConfig
 from tutelage.distill import build_methods
 from tutelage.run.preflight.warnings import best_score, few_images

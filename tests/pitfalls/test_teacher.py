@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.pitfalls.before_training import warnings_before_training
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.run.events import Evaluated
 from tutelage.run.monitors.watch import TeacherPassedMonitor

@@ -8,7 +8,7 @@ import torch
 
 from tests.data.write_dataset import NAMES, make_scenes
 from tests.run.small_runs import last, make_data, make_teacher, run, settings, told
-from tests.setup.parts import make_setup
+from tests.setup.small_tasks import make_setup
 from tutelage.errors import ConfigError
 from tutelage.run.events import Finished, Planned, StepDone
 
