@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests is no installed package
-from tests.run.killing import KINDS, distilled, kill_often
+from tests.run.killed_processes import KINDS, distilled, kill_often
 
 EPOCHS = 12
 EACH = 6  # kills of a run at most

@@ -22,8 +22,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.losses.cases import criterion
-from tests.losses.loops import loop_simota
+from tests.losses.loop_assigners import loop_simota
+from tests.losses.loss_cases import criterion
 
 from tutelage.losses import AnchorCriterion
 from tutelage.structures import Targets

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tests.teachers.foreign import hugging_face_detector
+from tests.teachers.library_networks import hugging_face_detector
 from tutelage.config import load_config
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.models.filling import fill_normal
+from tests.models.repeatable_weights import fill_normal
 from tests.weights.foreign import Writer, archive, call, model, tensor
 from tests.weights.foreign import save as save_pickled
 from tests.weights.publishing import Wardrobe, publish, published

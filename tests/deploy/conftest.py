@@ -13,7 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from tests.cli.conftest import cli  # noqa: F401  (a fixture)
-from tests.models.filling import fill_normal
+from tests.models.repeatable_weights import fill_normal
 from tutelage.deploy.network import DeployedNetwork, trace
 from tutelage.models import GraphDetector, build
 from tutelage.weights.store import save_best

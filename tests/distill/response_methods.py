@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tests.distill.fakes import CHANNELS, GRIDS, knowledge
+from tests.distill.fake_networks import CHANNELS, GRIDS, knowledge
 from tutelage.distill.method import Method
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.box import BoxKD

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distill.fakes import CHANNELS
+from tests.distill.fake_networks import CHANNELS
 from tutelage.config.schema import MethodConfig
 from tutelage.distill import METHODS, build_methods, describe_methods
 from tutelage.distill.build import find_method, options_model

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.distill.describing import assert_described
-from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill.method import Method, Need
 from tutelage.distill.methods import METHODS
 from tutelage.structures import Knowledge, Targets

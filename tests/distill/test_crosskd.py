@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.distill.golden import load
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.methods import METHODS
 from tutelage.distill.methods.bckd import class_loss
 from tutelage.distill.methods.crosskd import CrossKD, match_statistics

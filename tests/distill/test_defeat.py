@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.distill.fakes import CHANNELS, GRIDS, NO_BOXES, SIZE, SOME_BOXES, boxes, knowledge
+from tests.distill.fake_networks import (
+    CHANNELS,
+    GRIDS,
+    NO_BOXES,
+    SIZE,
+    SOME_BOXES,
+    boxes,
+    knowledge,
+)
 from tutelage.distill.methods.defeat import DeFeat, assign_levels
 from tutelage.structures import Knowledge, Targets
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.distill.fakes import NO_BOXES, SIZE
+from tests.distill.fake_networks import NO_BOXES, SIZE
 from tutelage.distill.method import LevelMethod, Method, Resized
 from tutelage.distill.methods import METHODS, MGD
 from tutelage.structures import Knowledge

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.distill.fakes import (
+from tests.distill.fake_networks import (
     CHANNELS,
     NO_BOXES,
     SIZE,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.distill.fakes import boxes, masks_by_loop
+from tests.distill.fake_networks import boxes, masks_by_loop
 from tutelage.distill import masks
 from tutelage.distill.masks import object_masks
 from tutelage.structures import Targets

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, knowledge
 from tutelage.distill import Connector, LevelMethod, Need
 from tutelage.distill.method import Resized
 from tutelage.distill.methods import FGD, METHODS

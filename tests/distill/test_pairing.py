@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.distill.fakes import FakeDetector
+from tests.distill.fake_networks import FakeDetector
 from tutelage.distill import Pairs, pair
 from tutelage.errors import ConfigError
 from tutelage.models.build import load

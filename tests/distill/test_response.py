@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.distill.describing import assert_described
-from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE, SOME_BOXES
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE, SOME_BOXES
 from tests.distill.response_methods import (
     BOX,
     CLASSES,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.distill.fakes import NO_BOXES, SIZE
+from tests.distill.fake_networks import NO_BOXES, SIZE
 from tests.distill.golden import load, same, same_gradients
 from tutelage.distill.iou_loss import overlap_loss
 from tutelage.distill.methods.bckd import box_loss, class_loss, disagreement

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from tests.distill.fakes import CHANNELS, NO_BOXES, SIZE
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE
 from tests.distill.response_methods import KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.objectness import ObjectnessScaled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.distill.fakes import NO_BOXES, SIZE
+from tests.distill.fake_networks import NO_BOXES, SIZE
 from tutelage.distill.methods.ld import softmax_divergence
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.structures import Knowledge, Predictions

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
-from tests.setup.parts import make_batch
+from tests.setup.small_tasks import make_batch
 from tutelage.distill import METHODS
 from tutelage.doctor import examine as module
 from tutelage.doctor.advice import AdviceInput, suggestions

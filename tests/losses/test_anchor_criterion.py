@@ -12,21 +12,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.losses.cases import ANCHORS, criterion, random_raw, random_targets, targets_of
+from tests.losses.loss_cases import (
+    ANCHORS,
+    BOXES,
+    SIZE,
+    TERMS,
+    assert_terms,
+    criterion,
+    random_raw,
+    random_targets,
+    targets_of,
+)
 from tutelage.config.schema import LossConfig
 from tutelage.losses import AnchorCriterion
 from tutelage.structures import Targets
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses"
-TERMS = ("box", "obj", "cls")
-BOXES = (
-    (0, 1, 0.5, 0.5, 0.3, 0.4),
-    (0, 0, 0.2, 0.3, 0.1, 0.15),
-    (0, 2, 0.22, 0.31, 0.12, 0.14),
-    (1, 2, 0.85, 0.1, 0.25, 0.18),
-    (1, 1, 0.999, 0.999, 0.05, 0.05),
-)
-SIZE = (64, 96)
 
 
 def wave(levels: int, size: int, classes: int) -> list[torch.Tensor]:
@@ -159,11 +160,6 @@ def batch(seed: int, images: int = 3, boxes: int = 12, dtype: torch.dtype = torc
     return random_raw(generator, images, SIZE, dtype=dtype), random_targets(
         generator, images, boxes, SIZE
     )
-
-
-def assert_terms(found, expected, names=TERMS):
-    for name in names:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
 @settings(max_examples=30, deadline=None)

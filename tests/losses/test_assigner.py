@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.losses.cases import ANCHORS, criterion, random_raw, random_targets, targets_of
-from tests.losses.loops import loop_candidates, loop_simota
+from tests.losses.loop_assigners import loop_candidates, loop_simota
+from tests.losses.loss_cases import ANCHORS, criterion, random_raw, random_targets, targets_of
 from tutelage.losses.assigner import AROUND, NEAREST, Matches, anchor_candidates, simota
 from tutelage.losses.boxes import centre_size
 from tutelage.structures import Targets

@@ -8,8 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.losses.cases import criterion, random_raw, random_targets, targets_of
-from tests.losses.test_anchor_criterion import BOXES, SIZE, TERMS, assert_terms
+from tests.losses.loss_cases import (
+    BOXES,
+    SIZE,
+    TERMS,
+    assert_terms,
+    criterion,
+    random_raw,
+    random_targets,
+    targets_of,
+)
 from tutelage.losses import AnchorCriterion, AuxiliaryCriterion, auxiliary
 from tutelage.losses.assigner import AROUND, NEAREST
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.filling import fill_normal
 from tests.models.graphs import changed
+from tests.models.repeatable_weights import fill_normal
 from tutelage.errors import ConfigError
 from tutelage.models import GraphDetector, build, transfer
 from tutelage.models.catalog import named

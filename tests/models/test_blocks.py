@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.models.filling import fill_normal
 from tests.models.graphs import MENAGERIE
+from tests.models.repeatable_weights import fill_normal
 from tutelage.models import build
 from tutelage.models.blocks import BLOCKS
 from tutelage.models.blocks.activation import SiLU

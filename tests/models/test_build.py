@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from tests.models.filling import GOLDEN
 from tests.models.graphs import MENAGERIE, YOLOV5N6, changed
+from tests.models.repeatable_weights import GOLDEN
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models import GraphDetector, build, load, load_weights, transfer
 from tutelage.models.catalog import named

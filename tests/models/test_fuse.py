@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.filling import fill_normal
+from tests.models.repeatable_weights import fill_normal
 from tutelage.models import ARCHITECTURES, GraphDetector, build
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.heads import Detect

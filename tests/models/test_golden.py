@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import (
+from tests.models.repeatable_weights import (
     fill_hashed,
     fill_normal,
     golden,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import fill_normal
+from tests.models.forward_passes import rows_run
+from tests.models.repeatable_weights import fill_normal
 from tutelage.errors import ConfigError
 from tutelage.models import GraphDetector, build
 from tutelage.structures import Output, Tap
@@ -25,19 +24,6 @@ def filled(request: pytest.FixtureRequest) -> GraphDetector:
     detector = build(request.param, ["a", "b"])
     fill_normal(detector)
     return detector.eval()
-
-
-@contextmanager
-def rows_run(detector: GraphDetector) -> Iterator[list[int]]:
-    """The rows that are run inside the block, in order."""
-    run: list[int] = []
-    handles = [
-        layer.register_forward_pre_hook(lambda *_, row=row: run.append(row))
-        for row, layer in enumerate(detector.model)
-    ]
-    yield run
-    for handle in handles:
-        handle.remove()
 
 
 def every_row(detector: GraphDetector) -> list[str]:

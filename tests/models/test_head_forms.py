@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import fill_normal
+from tests.models.forward_passes import assert_same_outputs
 from tests.models.graphs import MENAGERIE
+from tests.models.repeatable_weights import fill_normal
 from tests.weights.publishing import publish
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build, load, load_weights
@@ -28,12 +29,6 @@ def filled(arch: Any, names: int = 2) -> GraphDetector:
     detector = build(arch, [f"c{number}" for number in range(names)])
     fill_normal(detector)
     return detector.eval()
-
-
-@torch.no_grad()
-def assert_same_outputs(first: GraphDetector, second: GraphDetector, rtol: float = 1e-4) -> None:
-    for a, b in zip(first.eval()(IMAGES).raw, second.eval()(IMAGES).raw, strict=True):
-        torch.testing.assert_close(a, b, rtol=rtol, atol=rtol)
 
 
 def save(state: dict[str, Tensor], path: Path, **beside: Any) -> Path:

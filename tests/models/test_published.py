@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.filling import fill_normal
+from tests.models.forward_passes import assert_same_outputs
 from tests.models.graphs import MENAGERIE
-from tests.models.test_head_forms import assert_same_outputs
+from tests.models.repeatable_weights import fill_normal
 from tests.weights.publishing import Wardrobe, publish, published
 from tutelage.errors import WeightsError
 from tutelage.models import GraphDetector, build, load

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.filling import fill_normal
-from tests.models.test_graph import rows_run
+from tests.models.forward_passes import rows_run
+from tests.models.repeatable_weights import fill_normal
 from tutelage.models import GraphDetector, build, cost
 from tutelage.models.profile import LayerCost
 from tutelage.models.tta import augmented

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.masks import object_masks
 from tutelage.errors import TeacherError
 from tutelage.run.preflight.wiring import check_wiring

@@ -1,15 +1,16 @@
 """KD-57 to KD-60: what a comparison may claim."""
 
+import pytest
 import torch
 
 from tests.run.small_runs import told
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.cli.demo import result_lines
 from tutelage.demo import DemoResult, starts
 from tutelage.evaluation import Difference
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.teacher import DistillationEndMonitor
-from tutelage.train.schedule import Schedule
+from tutelage.train.schedule import Schedule, WeightSchedule
 from tutelage.weights.store import load_header
 
 
@@ -18,11 +19,13 @@ def test_kd58_the_end_of_distillation_is_told(distilled):
     assert told(distilled.events).count(text) == 1
 
 
-def test_kd58_the_end_of_the_run_is_no_end_of_distillation():
-    plan = Schedule(epochs=3, steps=4, batch=2)
-    assert not any(
-        DistillationEndMonitor(plan, ["fgd"]).check(EpochDone(e, {}, 1.0, 0.01)) for e in range(3)
-    )
+@pytest.mark.parametrize(("stop", "epoch"), [(None, None), (3, None), (2, 1)])
+def test_kd58_the_end_of_the_run_is_no_end_of_distillation(stop, epoch):
+    weights = {"fgd": WeightSchedule(stop_epoch=stop)}
+    schedule = Schedule(epochs=3, steps=4, batch=2, weight_schedules=weights)
+    monitor = DistillationEndMonitor(schedule, ["fgd"])
+    ends = [e for e in range(3) if monitor.check(EpochDone(e, {}, 1.0, 0.01))]
+    assert ends == ([] if epoch is None else [epoch])
 
 
 def test_kd59_the_teachers_cost_is_logged_while_it_works(distilled):

@@ -8,12 +8,12 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
+from tests.pitfalls.before_training import warnings_before_training
 from tests.run.small_runs import CHECKPOINT, settings
-from tests.setup.parts import make_batch, make_task
-from tutelage.config.schema import TrainConfig
+from tests.setup.small_tasks import make_task
 from tutelage.run.events import EpochDone, StepDone
 from tutelage.run.monitors.skipped_steps import SkippedStepMonitor
-from tutelage.run.preflight.warnings import check_setup, dead_channels
+from tutelage.run.preflight.warnings import dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import assemble, make_accelerator
 from tutelage.structures import Losses
@@ -60,30 +60,16 @@ def test_kd39_constant_channels_are_counted():
     assert dead_channels(map_) == 2
 
 
-def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
-    """Return what is told of a run of these parts before its first step."""
-    parts = SimpleNamespace(
-        unwrapped_task=task,
-        student=task.student,
-        teaching=SimpleNamespace(panel=teacher, columns=columns),
-        accelerator=SimpleNamespace(num_processes=1),
-        config=SimpleNamespace(train=TrainConfig(batch=16)),
-    )
-    return [
-        notice.text for notice in check_setup(parts, [make_batch() if batch is None else batch])
-    ]
-
-
 def test_kd39_dead_channels_at_a_tap_are_told():
     task, teacher = make_task()
     before = {key: value.clone() for key, value in task.state_dict().items()}
-    assert outset(task, teacher) == []
+    assert warnings_before_training(task, teacher) == []
     assert all(torch.equal(value, before[key]) for key, value in task.state_dict().items())
     row = teacher.teachers[0].network.model[65]
     with torch.no_grad():
         row.conv.weight[:8] = 0
     channels = teacher.teachers[0].taps[1].channels
-    [text] = outset(task, teacher)
+    [text] = warnings_before_training(task, teacher)
     assert f"8 of {channels} channels of the teacher's layer 65 are constant" in text
     assert "--teacher-kd-layers" in text
 

@@ -3,8 +3,8 @@
 import pytest
 from torch import nn
 
-from tests.pitfalls.test_numerics import outset
-from tests.setup.parts import make_batch, make_task
+from tests.pitfalls.before_training import warnings_before_training
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config.schema import MethodConfig
 from tutelage.distill import build_methods
 from tutelage.run.preflight.warnings import best_score, few_images
@@ -28,7 +28,7 @@ def test_kd49_also_behind_a_resize_and_no_others():
 @pytest.mark.parametrize(("method", "warned"), [("sl2", True), ("bckd", True), ("fgd", False)])
 def test_kd45_a_teacher_that_is_sure_of_nothing_is_told(method, warned):
     task, teacher = make_task(method)
-    said = outset(task, teacher)
+    said = warnings_before_training(task, teacher)
     assert len(said) == warned
     if warned:
         assert "yolov7-tiny@0.25 is hardly sure of anything in these images" in said[0]
@@ -45,7 +45,7 @@ def test_kd45_a_sure_teacher_is_not_told():
         scores[:, 0], known.predictions.logits[:, 0] = 9.0, 9.0
         return known._replace(predictions=known.predictions._replace(objectness=scores))
 
-    assert not outset(task, Sure(teacher, sure))
+    assert not warnings_before_training(task, Sure(teacher, sure))
     boxless = make_batch()._replace(targets=make_batch(boxes=0).targets)
     known = sharing(boxless.floating().images, predictions=True)
     assert best_score(known, boxless.targets) is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
 from tutelage.run.checkpoint import RunCheckpoint, restore

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.pitfalls.test_numerics import outset
-from tests.setup.parts import make_batch, make_task
+from tests.pitfalls.before_training import warnings_before_training
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.run.events import Evaluated
 from tutelage.run.monitors.teacher import TeacherPassedMonitor
@@ -97,13 +97,14 @@ def test_kd16_a_teacher_that_was_trained_on_bgr_images_is_told():
     teachers = {"rgb": reddish(0, batch), "bgr": reddish(2, batch)}
     teachers["wrongly declared"] = reddish(0, batch, bgr=True)
     teachers["declared"] = reddish(2, batch, bgr=True)
+    columns = [(0, 1, 2)]
     said = {
         name: [
             text
-            for text in outset(task, Teachers([teacher], [False]), [(0, 1, 2)], batch)
+            for text in warnings_before_training(task, Teachers([one], [False]), columns, batch)
             if "red and blue" in text
         ]
-        for name, teacher in teachers.items()
+        for name, one in teachers.items()
     }
     assert not said["rgb"]
     assert not said["declared"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.distill.fakes import NO_BOXES, SIZE
-from tests.setup.parts import make_batch, make_task
+from tests.distill.fake_networks import NO_BOXES, SIZE
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone

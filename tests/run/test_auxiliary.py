@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.run.small_runs import CHECKPOINT, last, make_data, run, settings
-from tests.setup.parts import NAMES, make_batch
+from tests.setup.small_tasks import NAMES, make_batch
 from tutelage.config import load_config
 from tutelage.config.schema import Config
 from tutelage.distill import pair

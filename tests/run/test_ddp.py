@@ -12,7 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.run.small_runs import interrupted, make_data, make_teacher, run, settings
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config import load_config
 from tutelage.distill.view import View
 from tutelage.errors import TeacherError

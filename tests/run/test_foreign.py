@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from tests.data.write_dataset import NAMES
 from tests.run.small_runs import last, make_data, run, settings
-from tests.teachers.foreign import hugging_face_detector, torchvision_detector
+from tests.teachers.library_networks import hugging_face_detector, torchvision_detector
 from tutelage.demo import shipped_teacher
 from tutelage.run.events import Evaluated, Planned, StepDone
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.killing import differences
+from tests.run.killed_processes import differences
 from tests.run.small_runs import interrupted, last, make_data, make_teacher, run, settings
 from tutelage.errors import DataError, TrainingError
 from tutelage.run.checkpoint import load_checkpoint

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.run.small_runs import CHECKPOINT, make_data, settings
-from tests.setup.parts import make_batch
+from tests.setup.small_tasks import make_batch
 from tutelage.run import kd_weights as module
 from tutelage.run.kd_weights import (
     SHOWN,

@@ -2,7 +2,7 @@
 
 import random
 
-from tests.run.killing import distilled, kill_often
+from tests.run.killed_processes import distilled, kill_often
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
-from tests.setup.parts import storages
+from tests.setup.small_tasks import storages
 from tutelage.config.schema import Config, TrainConfig
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load

@@ -7,7 +7,7 @@ import torch
 
 from tests.data.write_dataset import NAMES
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings, told
-from tests.setup.parts import make_setup
+from tests.setup.small_tasks import make_setup
 from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import open_dataset
 from tutelage.errors import TeacherError, WeightsError

@@ -8,7 +8,7 @@ import torch
 
 from tests.data.write_dataset import NAMES, make_scenes
 from tests.run.small_runs import last, make_data, make_teacher, run, settings, told
-from tests.setup.parts import make_setup
+from tests.setup.small_tasks import make_setup
 from tutelage.errors import ConfigError
 from tutelage.run.events import Finished, Planned, StepDone
 
@@ -30,6 +30,7 @@ def steps(events):
     return [event for event in events if isinstance(event, StepDone)]
 
 
+@pytest.mark.slow
 def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     methods = [
         {"name": "fgd", "weight": 0.5, "stop_epoch": 1},
@@ -50,6 +51,7 @@ def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     assert any(text.startswith("bckd × auto") and text.endswith("linear") for text in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combine", ["average", "pick"])
 def test_two_teachers(data, tmp_path, combine):
     paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
@@ -70,6 +72,7 @@ def test_two_teachers(data, tmp_path, combine):
     assert {"teacher 1", "teacher 2"} <= set(labels)
 
 
+@pytest.mark.slow
 def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
     one = make_teacher(tmp_path / "a.safetensors", [NAMES[1], "cow"])
     two = make_teacher(tmp_path / "b.safetensors", [NAMES[0]])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.teachers.foreign import teacher as make
+from tests.teachers.library_networks import teacher as make
 from tutelage.errors import ConfigError
 from tutelage.teachers import Teacher, fingerprint
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.teachers.foreign import Net
+from tests.teachers.library_networks import Net
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, load_teacher

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers as hf
 
-from tests.teachers.foreign import hugging_face_detector
+from tests.teachers.library_networks import hugging_face_detector
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.nms import nms
 from tutelage.teachers import fingerprint, load_teacher

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.teachers.foreign import Net
+from tests.teachers.library_networks import Net
 from tutelage.errors import ConfigError
 from tutelage.teachers.recorder import TapRecorder
 

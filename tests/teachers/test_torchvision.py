@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.teachers.foreign import LABELS, torchvision_detector
-from tests.teachers.foreign import images as blurred
+from tests.teachers.library_networks import LABELS, torchvision_detector
+from tests.teachers.library_networks import images as blurred
 from tutelage.distill.scores import candidate_scores, score_maps
 from tutelage.errors import WeightsError
 from tutelage.evaluation.nms import nms

@@ -3,7 +3,7 @@
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config.schema import OptimConfig
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import make_optimizer

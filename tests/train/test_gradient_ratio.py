@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.errors import TrainingError
 from tutelage.train.gradient_ratio import (
     FLOOR,

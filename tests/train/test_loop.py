@@ -3,7 +3,7 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.config.schema import OptimConfig
 from tutelage.structures import Batch, Targets

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.setup.parts import make_task
+from tests.setup.small_tasks import make_task
 from tutelage.config.schema import OptimConfig
 from tutelage.errors import ConfigError
 from tutelage.models.build import load

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.structures import Knowledge, Predictions
 from tutelage.teachers import Teachers
 from tutelage.train.supervision import SupervisedBatch, TeacherSupervision, pseudo_boxes

@@ -1,6 +1,6 @@
 import torch
 
-from tests.setup.parts import make_batch, make_task, storages
+from tests.setup.small_tasks import make_batch, make_task, storages
 from tutelage.distill import View, response
 from tutelage.distill.candidate_matching import BACKGROUND_LOGIT, match_candidates
 from tutelage.models import GraphDetector

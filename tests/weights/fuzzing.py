@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from tests.models.filling import fill_normal
 from tests.models.graphs import MENAGERIE
+from tests.models.repeatable_weights import fill_normal
 from tests.weights.publishing import Wardrobe, publish, published
 from tutelage.config import default_preset
 from tutelage.errors import WeightsError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.models.filling import fill_normal
+from tests.models.repeatable_weights import fill_normal
 from tutelage.errors import WeightsError
 from tutelage.evaluation.predictor import DEFAULT_SIZE, trained_size
 from tutelage.models import build, load, read_checkpoint

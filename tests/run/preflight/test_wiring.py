@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.setup.parts import make_batch, make_task
+from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.run.preflight.wiring import check_wiring

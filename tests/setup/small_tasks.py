@@ -1,4 +1,4 @@
-"""Small real parts for the tests of the training code."""
+"""Small real tasks, teachers and batches for the tests of the training code."""
 
 import torch
 

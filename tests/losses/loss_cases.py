@@ -1,4 +1,4 @@
-"""Inputs shared by the loss tests."""
+"""Criteria, inputs and comparisons shared by the loss tests."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ ANCHORS = {
     ),
 }
 ANCHORS["yolov5s"] = ANCHORS["yolov7-tiny"]
+TERMS = ("box", "obj", "cls")
+BOXES = (
+    (0, 1, 0.5, 0.5, 0.3, 0.4),
+    (0, 0, 0.2, 0.3, 0.1, 0.15),
+    (0, 2, 0.22, 0.31, 0.12, 0.14),
+    (1, 2, 0.85, 0.1, 0.25, 0.18),
+    (1, 1, 0.999, 0.999, 0.05, 0.05),
+)
+SIZE = (64, 96)
 
 
 def criterion(
@@ -101,3 +110,8 @@ def random_targets(
         torch.randint(classes, (boxes,), generator=generator),
         torch.cat((centre - size / 2, centre + size / 2), dim=1),
     )
+
+
+def assert_terms(found, expected, names=TERMS):
+    for name in names:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12, msg=name)
