@@ -8,7 +8,7 @@ from tutelage.cli.demo import outcome_lines
 from tutelage.compare import side_by_side
 from tutelage.compare.side_by_side import starts
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.teacher import DistillationEndMonitor
+from tutelage.run.monitors.teacher import distillation_end
 from tutelage.teachers.clock import Clocked
 from tutelage.train.schedule import Schedule
 from tutelage.weights.store import load_header
@@ -21,9 +21,7 @@ def test_kd58_the_end_of_distillation_is_told(distilled):
 
 def test_kd58_the_end_of_the_run_is_no_end_of_distillation():
     plan = Schedule(epochs=3, steps=4, batch=2)
-    assert not any(
-        DistillationEndMonitor(plan, ["fgd"]).check(EpochDone(e, {}, 1.0, 0.01)) for e in range(3)
-    )
+    assert not any(distillation_end(EpochDone(e, {}, 1.0, 0.01), plan, ["fgd"]) for e in range(3))
 
 
 def test_kd59_the_teachers_cost_is_logged_while_it_works(distilled):

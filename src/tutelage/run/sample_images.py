@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import DatasetIndex
-from tutelage.structures import Batch
+from tutelage.structures import Batch, Targets
 
 COLOURS = (
     (61, 139, 240),
@@ -22,6 +22,7 @@ COLOURS = (
     (200, 200, 60),
 )
 TILES = 16
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_boxes(
@@ -35,37 +36,22 @@ def draw_boxes(
     for box, label, text in zip(xyxy.round().astype(int).tolist(), labels, texts, strict=True):
         colour = COLOURS[label % len(COLOURS)]
         cv2.rectangle(canvas, box[:2], box[2:], colour, 1, cv2.LINE_AA)
-        cv2.putText(
-            canvas,
-            text,
-            (box[0], max(box[1] - 2, 8)),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.35,
-            colour,
-            1,
-            cv2.LINE_AA,
-        )
+        place = (box[0], max(box[1] - 2, 8))
+        cv2.putText(canvas, text, place, FONT, 0.35, colour, 1, cv2.LINE_AA)
     return canvas
 
 
 def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
     """Write up to 16 images of a batch with their targets as one picture."""
-    images = batch.images[:TILES].cpu()
-    pixels = (
-        (images * 255 if images.is_floating_point() else images).byte().permute(0, 2, 3, 1).numpy()
-    )
+    images, targets = batch.images[:TILES].cpu(), Targets(*(x.cpu() for x in batch.targets))
+    pixels = (images * 255 if images.is_floating_point() else images).byte()
     tiles = []
-    for number, image in enumerate(pixels):
-        own = (batch.targets.image == number).cpu()
-        labels: list[int] = batch.targets.label.cpu()[own].tolist()
-        tiles.append(
-            draw_boxes(
-                np.ascontiguousarray(image[..., ::-1]),
-                batch.targets.xyxy.cpu()[own].numpy(),
-                labels,
-                [str(names[label]) for label in labels],
-            )
-        )
+    for number, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+        own = targets.image == number
+        labels: list[int] = targets.label[own].tolist()
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        texts = [str(names[label]) for label in labels]
+        tiles.append(draw_boxes(bgr, targets.xyxy[own].numpy(), labels, texts))
     save_grid(path, tiles)
 
 
