@@ -9,7 +9,7 @@ from tutelage.cli.demo import result_lines
 from tutelage.demo import DemoResult, starts
 from tutelage.evaluation import Difference
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.teacher import DistillationEndMonitor
+from tutelage.run.monitors.teacher import distillation_end
 from tutelage.train.schedule import Schedule, WeightSchedule
 from tutelage.weights.store import load_header
 
@@ -23,8 +23,8 @@ def test_kd58_the_end_of_distillation_is_told(distilled):
 def test_kd58_the_end_of_the_run_is_no_end_of_distillation(stop, epoch):
     weights = {"fgd": WeightSchedule(stop_epoch=stop)}
     schedule = Schedule(epochs=3, steps=4, batch=2, weight_schedules=weights)
-    monitor = DistillationEndMonitor(schedule, ["fgd"])
-    ends = [e for e in range(3) if monitor.check(EpochDone(e, {}, 1.0, 0.01))]
+    events = [EpochDone(epoch, {}, 1.0, 0.01) for epoch in range(3)]
+    ends = [event.epoch for event in events if distillation_end(event, schedule, ["fgd"])]
     assert ends == ([] if epoch is None else [epoch])
 
 

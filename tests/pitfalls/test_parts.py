@@ -10,8 +10,7 @@ from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
 from tutelage.run.checkpoint import RunCheckpoint, restore
-from tutelage.run.events import EpochDone
-from tutelage.run.monitors.rank_checksums import RankMonitor
+from tutelage.run.monitors.rank_checksums import check_ranks
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
@@ -64,10 +63,10 @@ def ranks(*others):
 
 def test_kd22_processes_that_drifted_apart_are_stopped():
     methods = make_task()[0].methods
-    done = EpochDone(2, {}, 1.0, 0.01)
-    assert RankMonitor(ranks(0, 0), methods).check(done) is None
+    when = "after epoch 3"
+    assert check_ranks(ranks(0, 0), methods, when) is None
     with pytest.raises(TrainingError, match="differ between processes after epoch 3"):
-        RankMonitor(ranks(0, 1), methods).check(done)
+        check_ranks(ranks(0, 1), methods, when)
 
 
 def test_kd22_the_checksum_sees_one_parameter():
@@ -78,7 +77,7 @@ def test_kd22_the_checksum_sees_one_parameter():
     for change in (0.0, 0.0, 1e-6):
         with torch.no_grad():
             next(methods.parameters()).flatten()[0] += change
-        RankMonitor(noting, methods).check(EpochDone(0, {}, 1.0, 0.01))
+        check_ranks(noting, methods, "now")
     assert sums[0] == sums[1] != sums[2]
 
 
@@ -111,10 +110,12 @@ def test_kd24_a_checkpoint_without_the_methods_is_refused():
         },
         "config": "",
     }  # fmt: skip
-    parts = {"accelerator": accelerator, "task": task, "optimizer": optimizer, "ema": ema}
+    parts = SimpleNamespace(
+        accelerator=accelerator, unwrapped_task=task, optimizer=optimizer, ema=ema
+    )
     with pytest.raises(WeightsError, match=r"does not fit the config\.yaml beside it"):
-        restore(RunCheckpoint(**state), **parts)
-    assert restore(RunCheckpoint(**state | {"task": whole}), **parts) == (1, 0)
+        restore(RunCheckpoint(**state), parts)
+    assert restore(RunCheckpoint(**state | {"task": whole}), parts) == (1, 0)
     assert task.balance() == {"fgd": [1.0, 0.5, 0.25]}
 
 

@@ -5,23 +5,19 @@ Also the metadata of ``best.safetensors``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config
 from tutelage.errors import WeightsError
-from tutelage.models.graph import GraphDetector
+from tutelage.setup.build import RunParts
 from tutelage.setup.student import StudentOrigin
 from tutelage.train.schedule import Position
-from tutelage.train.task import Task
 from tutelage.weights.store import load_last, save_last
 
 FORMAT = "tutelage-last-2"
@@ -54,39 +50,20 @@ class SplitIdentity(_Strict):
 
 
 class RunProgress(_Strict):
-    """State of a run beside its tensors; fields with a default are missing in old files.
+    """State of a run beside its tensors; old files lack the fields with a default."""
 
-    Attributes:
-        best: The best AP; -1 before the first evaluation.
-        best_epoch: Its epoch; -1 before the first evaluation.
-        best_scores: All scores of that epoch.
-        readings: Measurements of the method weights
-            (:class:`~tutelage.run.kd_weights.WeightMeasurements`).
-        threads: CPU threads.
-        teachers: The identity of each teacher.
-        data: The identity of each split.
-        means: Losses of the epoch that was interrupted.
-        seconds: Time spent on that epoch.
-        processes: Their number.
-        head: The training state of the student's head, e.g. anchors.
-        anchors: The anchors of the student: old files, in place of ``head``.
-        arch: The architecture of the student.
-        arch_name: Its name.
-        start: Where the first weights of the student came from, in words.
-    """
-
-    best: _Number
+    best: _Number  # AP, -1 before the first evaluation
     best_epoch: Annotated[int, Field(ge=-1, lt=2**31)]
     best_scores: dict[str, _Number]
-    readings: list[dict[str, Any]]
+    readings: list[dict[str, Any]]  # history of the method weights
     threads: Annotated[int, Field(ge=1, le=4096)]
-    teachers: list[str] = []
+    teachers: list[str] = []  # identity of each
     data: dict[Literal["train", "val", "distill.images"], SplitIdentity] | None = None
-    means: LossSums | None = None
-    seconds: _Number = 0.0
+    means: LossSums | None = None  # of the current epoch
+    seconds: _Number = 0.0  # spent on the current epoch
     processes: _Count = 1
-    head: dict[str, Any] = {}
-    anchors: list[Any] | tuple[Any, ...] = ()
+    anchors: list[Any] | tuple[Any, ...] = ()  # in old files, in place of head
+    head: dict[str, Any] = {}  # these four: see StudentOrigin
     arch: dict[Any, Any] | None = None
     arch_name: str = ""
     start: str = ""
@@ -118,37 +95,26 @@ class RunCheckpoint(_Strict):
 
 
 def save_checkpoint(
-    path: Path,
-    *,
-    accelerator: Accelerator,
-    task: Any,
-    optimizer: Optimizer,
-    ema: AveragedModel,
-    position: Position,
-    progress: RunProgress,
-    config: str,
+    path: Path, parts: RunParts, position: Position, progress: RunProgress, config: str
 ) -> None:
     """Write ``last.pt`` atomically.
 
     Args:
         path: The file.
-        accelerator: Holds the gradient scaler.
-        task: The (wrapped) task; its method weights and balances are stored, too.
-        optimizer: Its optimizer.
-        ema: The average of the student.
+        parts: Task, optimizer, EMA and gradient scaler are stored.
         position: Where the run continues.
         progress: Best scores, measured weights, ….
         config: The complete settings as yaml.
     """
-    unwrapped: Task = accelerator.unwrap_model(task)
+    task, scaler = parts.unwrapped_task, parts.accelerator.scaler
     content = {
         "format": FORMAT,
-        "task": unwrapped.state_dict(),
-        "ema": ema.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
-        "weights": dict(unwrapped.weights),
-        "balance": unwrapped.balance(),
+        "task": task.state_dict(),
+        "ema": parts.ema.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else None,
+        "weights": dict(task.weights),
+        "balance": task.balance(),
         "position": list(position),
         "progress": progress.model_dump(),
         "config": config,
@@ -178,37 +144,26 @@ def load_checkpoint(path: str | Path) -> RunCheckpoint:
         ) from error
 
 
-def restore(
-    checkpoint: RunCheckpoint,
-    *,
-    accelerator: Accelerator,
-    task: Any,
-    optimizer: Optimizer,
-    ema: AveragedModel,
-    path: Path = Path("last.pt"),
-) -> Position:
-    """Load a checkpoint into freshly built parts and return where the run continues.
+def restore(checkpoint: RunCheckpoint, parts: RunParts, path: Path = Path("last.pt")) -> Position:
+    """Load a checkpoint into new parts and return where the run continues.
 
     Args:
         checkpoint: What :func:`load_checkpoint` returned.
-        accelerator: Its gradient scaler is restored.
-        task: The (wrapped) task.
-        optimizer: Its optimizer.
-        ema: The average of the student.
+        parts: Task, optimizer, EMA and gradient scaler are restored.
         path: The file that was read, for messages.
 
     Raises:
         WeightsError: It belongs to other settings.
     """
-    unwrapped: Task = accelerator.unwrap_model(task)
+    task, scaler = parts.unwrapped_task, parts.accelerator.scaler
     try:
-        unwrapped.load_state_dict(checkpoint.task)
-        ema.load_state_dict(checkpoint.ema)
-        load_optimizer(optimizer, dict(checkpoint.optimizer))
-        unwrapped.weights.update(checkpoint.weights)
-        unwrapped.rebalance(checkpoint.balance)
-        if accelerator.scaler is not None and checkpoint.scaler is not None:
-            accelerator.scaler.load_state_dict(checkpoint.scaler)
+        task.load_state_dict(checkpoint.task)
+        parts.ema.load_state_dict(checkpoint.ema)
+        load_optimizer(parts.optimizer, dict(checkpoint.optimizer))
+        task.weights.update(checkpoint.weights)
+        task.rebalance(checkpoint.balance)
+        if scaler is not None and checkpoint.scaler is not None:
+            scaler.load_state_dict(checkpoint.scaler)
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise foreign_settings(path) from error
     return Position(*checkpoint.position)
@@ -270,23 +225,14 @@ def _fill_momenta(optimizer: Optimizer, parameters: list[Tensor]) -> None:
                 optimizer.state[each][_MOMENTUM] = torch.zeros_like(each)
 
 
-def best_metadata(
-    student: GraphDetector,
-    config: Config,
-    scores: Mapping[str, float],
-    teachers: Sequence[Mapping[str, Any]],
-    start: str,
-) -> dict[str, object]:
+def best_metadata(parts: RunParts, scores: Mapping[str, float]) -> dict[str, object]:
     """Return the metadata of ``best.safetensors``.
 
     Args:
-        student: The network.
-        config: All settings.
-        scores: Its scores on val.
-        teachers: The records of its teachers.
-        start: Where its first weights came from, in words.
+        parts: The parts of the run.
+        scores: The scores of the student on val.
     """
-    train = config.train
+    student, config, train = parts.student, parts.config, parts.config.train
     return {
         "format": "tutelage-1",
         "arch": student.arch,
@@ -297,12 +243,12 @@ def best_metadata(
         "scores": scores,
         "teacher": [
             {key: record[key] for key in ("source", "sha256") if key in record}
-            for record in teachers
+            for record in parts.teacher_records
         ],
         "training": {
             "data": config.data,
             "epochs": train.epochs,
             "seed": train.seed,
-            "start": start,
+            "start": parts.start,
         },
     }

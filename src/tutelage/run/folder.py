@@ -49,16 +49,14 @@ def make_run_folder(
     Raises:
         ConfigError: The folder cannot be written.
     """
-    number = 1
+    number = 0
     while True:
-        if name is None:
-            folder = project / f"{default}-{number:02d}"
-        else:
-            folder = project / (name if number == 1 else f"{name}-{number:02d}")
+        number += 1
+        suffix = "" if name is not None and number == 1 else f"-{number:02d}"
+        folder = project / f"{default if name is None else name}{suffix}"
         try:
             folder.mkdir(parents=True, exist_ok=exist_ok and name is not None)
         except FileExistsError:
-            number += 1
             continue
         except OSError as error:
             raise ConfigError(

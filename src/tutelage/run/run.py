@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
@@ -16,7 +16,6 @@ from tutelage.config.load import dump
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
-from tutelage.models.graph import GraphDetector
 from tutelage.run.auto_batch import fit_batch
 from tutelage.run.checkpoint import (
     LossSums,
@@ -122,16 +121,9 @@ def _events(
     yield from (Notice("info", text) for text in parts.notices)
     position = Position()
     if resume and checkpoint and progress:
-        check_teachers(progress, _teacher_records(parts), resume)
+        check_teachers(progress, parts.teacher_records, resume)
         check_data(progress, parts, resume)
-        position = restore(
-            checkpoint,
-            accelerator=parts.accelerator,
-            task=parts.task,
-            optimizer=parts.optimizer,
-            ema=parts.ema,
-            path=Path(resume) / "last.pt",
-        )
+        position = restore(checkpoint, parts, Path(resume) / "last.pt")
         checkpoint = None  # frees as much memory as the run itself takes
         texts = describe_resume(progress, position, parts.accelerator.num_processes)
         yield from (Notice("info", text) for text in texts)
@@ -149,10 +141,6 @@ def _events(
         yield from islice(events, 1) if dry_run else events
 
 
-def _teacher_records(parts: RunParts) -> tuple[dict[str, Any], ...]:
-    return parts.teaching.records if parts.teaching else ()
-
-
 class _TrainingRun:
     """The parts of one run, its progress and its files."""
 
@@ -167,7 +155,6 @@ class _TrainingRun:
     ) -> None:
         self.parts, self.config = parts, parts.config
         self.folder, self.weights, self.start = folder, weights, position
-        self.teachers = _teacher_records(parts)
         self.config_text = dump(self.config, origins)
         self.best = EarlyStopping(self.config.train.patience, progress)
         self.means = LossMeans()
@@ -200,9 +187,8 @@ class _TrainingRun:
             for number, batch in enumerate(self.weights.batches[:SHOWN]):
                 path = self.folder / "samples" / f"train_batch{number}.jpg"
                 save_batch(path, batch, self.parts.train.names)
-            if self.teachers:
-                several = {"teachers": [*self.teachers]}
-                content = self.teachers[0] if len(self.teachers) == 1 else several
+            if records := self.parts.teacher_records:
+                content = records[0] if len(records) == 1 else {"teachers": [*records]}
                 write_json(self.folder / "teacher.json", content)
 
     # --- training --------------------------------------------------------------------------
@@ -333,14 +319,14 @@ class _TrainingRun:
     # --- files -----------------------------------------------------------------------------
 
     def _save_best(self, result: Scores, scores: dict[str, float]) -> None:
-        student = cast("GraphDetector", self.parts.ema.module)
-        if not self.parts.accelerator.is_main_process:
+        parts = self.parts
+        if not parts.accelerator.is_main_process:
             return
-        metadata = best_metadata(student, self.config, scores, self.teachers, self.parts.start)
-        save_best(self.folder / "best.safetensors", student.state_dict(), metadata)
+        tensors = parts.ema.module.state_dict()
+        save_best(self.folder / "best.safetensors", tensors, best_metadata(parts, scores))
         write_json(self.folder / "scores.json", result.to_dict())
         write_json(self.folder / "predictions.json", result.detections)
-        save_detections(self.folder / "samples", self.parts.val, result.detections)
+        save_detections(self.folder / "samples", parts.val, result.detections)
 
     def _save_last(self, position: Position, sums: LossSums | None = None) -> None:
         """Write ``last.pt``.
@@ -360,7 +346,7 @@ class _TrainingRun:
                 best_scores=self.best.scores,
                 readings=self.weights.history,
                 threads=torch.get_num_threads(),
-                teachers=[teacher_identity(record) for record in self.teachers],
+                teachers=[teacher_identity(record) for record in parts.teacher_records],
                 means=sums,
                 seconds=time.monotonic() - self.epoch_started,
                 data=data_identity(parts),
@@ -368,16 +354,8 @@ class _TrainingRun:
                 **StudentOrigin.of(parts.student, parts.start)._asdict(),
             )
             with self._write_errors():
-                save_checkpoint(
-                    self.folder / "last.pt",
-                    accelerator=accelerator,
-                    task=parts.task,
-                    optimizer=parts.optimizer,
-                    ema=parts.ema,
-                    position=position,
-                    progress=progress,
-                    config=self.config_text,
-                )
+                path = self.folder / "last.pt"
+                save_checkpoint(path, parts, position, progress, self.config_text)
         self.guard.saved = position
         self.save_timer.restart()
 

@@ -73,6 +73,11 @@ class RunParts:
     precision: str
     notices: tuple[str, ...]
 
+    @property
+    def teacher_records(self) -> tuple[dict[str, Any], ...]:
+        """Identity and scores of each teacher."""
+        return self.teaching.records if self.teaching else ()
+
 
 def assemble(
     config: Config,

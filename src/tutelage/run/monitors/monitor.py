@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
-from tutelage.run.events import Event, Notice
+from tutelage.run.events import EpochDone, Event, Notice
 from tutelage.run.monitors.kd_losses import ConstantTermMonitor, LossShareMonitor
 from tutelage.run.monitors.lost_images import LostImageMonitor
 from tutelage.run.monitors.pace import PaceMonitor
-from tutelage.run.monitors.rank_checksums import RankMonitor
+from tutelage.run.monitors.rank_checksums import check_ranks
 from tutelage.run.monitors.skipped_steps import SkippedStepMonitor
-from tutelage.run.monitors.teacher import DistillationEndMonitor, TeacherPassedMonitor
+from tutelage.run.monitors.teacher import TeacherPassedMonitor, distillation_end
 from tutelage.setup.build import RunParts
-
-
-class Monitor(Protocol):
-    """Checks every event of a run."""
-
-    def check(self, event: Event) -> Notice | None:
-        """Return what there is to report after an event."""
 
 
 def monitor_events(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
@@ -32,21 +24,22 @@ def monitor_events(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
     Raises:
         TrainingError: A method does nothing, or the processes have drifted apart.
     """
-    monitors: list[Monitor] = [
-        SkippedStepMonitor(parts),
-        LostImageMonitor(parts.loader.dataset),
-        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.plan.steps),
+    checks: list[Callable[[Event], Notice | None]] = [
+        SkippedStepMonitor(parts).check,
+        LostImageMonitor(parts.loader.dataset).check,
+        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.plan.steps).check,
     ]
+    task = parts.unwrapped_task
     if parts.teaching is not None:
-        task = parts.unwrapped_task
         fixed = set(task.methods) - set(parts.teaching.shares)
-        monitors += [
-            ConstantTermMonitor(task.weights),
-            LossShareMonitor(task.weights, fixed, parts.plan),
-            TeacherPassedMonitor(parts.teaching.records, len(parts.val)),
-            DistillationEndMonitor(parts.plan, task.methods),
-            RankMonitor(parts.accelerator, task.methods),
+        checks += [
+            ConstantTermMonitor(task.weights).check,
+            LossShareMonitor(task.weights, fixed, parts.plan).check,
+            TeacherPassedMonitor(parts.teaching.records, len(parts.val)).check,
+            lambda event: distillation_end(event, parts.plan, task.methods),
         ]
     for event in events:
         yield event
-        yield from (notice for m in monitors if (notice := m.check(event)) is not None)
+        yield from (notice for check in checks if (notice := check(event)) is not None)
+        if parts.teaching is not None and isinstance(event, EpochDone):
+            check_ranks(parts.accelerator, task.methods, f"after epoch {event.epoch + 1}")

@@ -7,29 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from tutelage.errors import TrainingError
-from tutelage.run.events import EpochDone, Event
 from tutelage.teachers import fingerprint
-
-
-class RankMonitor:
-    """Checks the method parameters after every epoch.
-
-    Args:
-        accelerator: Of the run.
-        methods: The methods.
-    """
-
-    def __init__(self, accelerator: Accelerator, methods: nn.Module) -> None:
-        self._accelerator, self._methods = accelerator, methods
-
-    def check(self, event: Event) -> None:
-        """Check them.
-
-        Raises:
-            TrainingError: They differ between processes.
-        """
-        if isinstance(event, EpochDone):
-            check_ranks(self._accelerator, self._methods, f"after epoch {event.epoch + 1}")
 
 
 def check_ranks(accelerator: Accelerator, methods: nn.Module, when: str) -> None:

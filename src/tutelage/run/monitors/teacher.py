@@ -40,25 +40,12 @@ class TeacherPassedMonitor:
         )
 
 
-class DistillationEndMonitor:
-    """Reports when distillation ends before the run does.
-
-    Args:
-        plan: The schedule.
-        methods: The names of the methods.
-    """
-
-    def __init__(self, plan: Schedule, methods: Iterable[str]) -> None:
-        self._plan, self._methods = plan, tuple(methods)
-
-    def check(self, event: Event) -> Notice | None:
-        """Compare the methods of this epoch with those of the next."""
-        if not isinstance(event, EpochDone) or event.epoch + 1 >= self._plan.epochs:
-            return None
-        now, then = (
-            self._plan.active(self._methods, epoch, 0) for epoch in (event.epoch, event.epoch + 1)
-        )
-        if not now or then:
-            return None
-        text = f"Distillation ends after epoch {event.epoch + 1}: the teacher rests from here on."
-        return Notice("info", text)
+def distillation_end(event: Event, plan: Schedule, methods: Iterable[str]) -> Notice | None:
+    """Report that distillation ends with the epoch of an event, before the run does."""
+    if not isinstance(event, EpochDone) or event.epoch + 1 >= plan.epochs:
+        return None
+    epoch, methods = event.epoch, tuple(methods)
+    if not plan.active(methods, epoch, 0) or plan.active(methods, epoch + 1, 0):
+        return None
+    text = f"Distillation ends after epoch {epoch + 1}: the teacher rests from here on."
+    return Notice("info", text)
