@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import say
-from tutelage.cli.val import Split
+from tutelage.cli.val import SplitOption
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check(
         str, typer.Argument(metavar="DATA", help="Data yaml, COCO json, COCO or VOC folder, digits")
     ],
     split: Annotated[
-        list[Split] | None,
+        list[SplitOption] | None,
         typer.Option("--split", "--task", help="Only these images (repeatable)"),
     ] = None,
     img_size: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tutelage.evaluation import Scores
 
 
-class Split(StrEnum):
+class SplitOption(StrEnum):
     """A split of a data set."""
 
     train = "train"
@@ -36,8 +36,8 @@ def val(
     weights: Annotated[str | None, typer.Option("--weights", hidden=True)] = None,
     data: o.Data = None,
     split: Annotated[
-        Split, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
-    ] = Split.val,
+        SplitOption, typer.Option("--split", "--task", help="Which images", rich_help_panel=o.WHAT)
+    ] = SplitOption.val,
     single_cls: o.SingleClass = False,
     img_size: o.Size = None,
     batch_size: Annotated[

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-Family = Literal["yolov7", "yolov5"]
+from tutelage.weights.convert import Family
+
 Anchors = Sequence[Sequence[tuple[float, float]]]
 """Per level, the (width, height) of each anchor in pixels."""
 
