@@ -20,7 +20,7 @@ import numpy as np
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import DetectionDataset, open_dataset
 from tutelage.data.image_cache import ImageCache
-from tutelage.data.sampler import Key
+from tutelage.data.sampler import SampleKey
 
 ARMS = {
     "mosaic of 4": {"mosaic9": 0.0},
@@ -51,7 +51,7 @@ def make_images(folder: Path, count: int, boxes: int) -> Path:
 
 def measure(dataset: DetectionDataset, samples: int) -> tuple[float, float]:
     """Return samples per second, and the share of the time spent inside OpenCV functions."""
-    keys = [Key(number, number % len(dataset)) for number in range(samples)]
+    keys = [SampleKey(number, number % len(dataset)) for number in range(samples)]
     for key in keys[:10]:
         dataset[key]
     started = time.perf_counter()

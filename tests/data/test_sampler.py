@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tutelage.data.letterbox import letterbox_geometry
-from tutelage.data.sampler import EpochBatches, EpochSampler, Key, rect_plan, sample_rng
+from tutelage.data.sampler import EpochBatches, EpochSampler, SampleKey, rect_plan, sample_rng
 
 
 def indices(sampler: EpochSampler, epoch: int) -> list[int]:
@@ -32,7 +32,7 @@ def test_unshuffled_orders() -> None:
 
 def test_samples_have_generators_of_their_own() -> None:
     def first(seed: int, epoch: int, index: int) -> float:
-        return float(sample_rng(seed, Key(epoch, index)).random())
+        return float(sample_rng(seed, SampleKey(epoch, index)).random())
 
     draws = {first(s, e, i) for s in (-1, 0, 1, 2**40) for e in (0, 1) for i in (0, 1, 2)}
     assert len(draws) == 24
@@ -42,7 +42,7 @@ def test_samples_have_generators_of_their_own() -> None:
 def test_the_order_is_independent_of_the_first_sample() -> None:
     """(seed, epoch) and (seed, epoch, 0) seed numpy alike: the order needs a stream of its own."""
     same_seed = np.random.default_rng((3, 0)).permutation(50).tolist()
-    assert same_seed == sample_rng(3, Key(0, 0)).permutation(50).tolist()
+    assert same_seed == sample_rng(3, SampleKey(0, 0)).permutation(50).tolist()
     assert indices(EpochSampler(50, seed=3), 0) != same_seed
 
 

@@ -15,7 +15,7 @@ from tutelage.weights import read_foreign
 from tutelage.weights.convert import (
     WeightsForm,
     block_names,
-    form,
+    infer_form,
     normalise_names,
     plain_mapping,
 )
@@ -112,7 +112,7 @@ def yaml(*blocks: str) -> dict[str, Any]:
 def test_form(
     found: dict[str, Tensor], graph: dict[str, Any], head: str, expected: tuple[Any, ...]
 ) -> None:
-    made = form(found, graph, head)
+    made = infer_form(found, graph, head)
     assert (
         made.family,
         made.implicit,
@@ -126,8 +126,8 @@ def test_form(
 
 def test_levels_come_from_the_buffer_not_from_the_yaml() -> None:
     searched = {"model.3.anchors": torch.ones(4, 5, 2)}
-    assert form(searched, {"anchors": 3}).levels == 4
-    assert form(searched, {"anchors": 3}).anchors_per_level == 5
+    assert infer_form(searched, {"anchors": 3}).levels == 4
+    assert infer_form(searched, {"anchors": 3}).anchors_per_level == 5
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_levels_come_from_the_buffer_not_from_the_yaml() -> None:
 )
 def test_no_anchor_head(bad: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match=r"no anchor-based detection head .*DualDDetect"):
-        form(bad, {}, "DualDDetect")
+        infer_form(bad, {}, "DualDDetect")
 
 
 def test_published_checkpoint() -> None:
     found = read_foreign(GOLDEN / "yolov7-tiny-w025-stripped.pt")
-    made = form(found.state, found.yaml, found.head)
+    made = infer_form(found.state, found.yaml, found.head)
     assert made == WeightsForm(
         "yolov7", "77", 3, 3, 3, implicit=True, auxiliary=False, fused=False, reparameterised=False
     )
@@ -151,7 +151,7 @@ def test_published_checkpoint() -> None:
 @needs_shared
 def test_yolov5_of_2022() -> None:
     found = read_foreign(SHARED / "real-yolov5n-ppe.pt")
-    made = form(found.state, found.yaml, found.head)
+    made = infer_form(found.state, found.yaml, found.head)
     assert (made.family, made.head_key, made.levels, made.deploy) == ("yolov5", "24", 3, False)
 
 

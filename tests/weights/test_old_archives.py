@@ -77,7 +77,7 @@ def test_storages_that_do_not_agree(tmp_path: Path) -> None:
             read_foreign(path)
 
     count = (2).to_bytes(8, "little")
-    refused(one(2), ["7"], count + bytes(8), "holds a Storage, not a model")
+    refused(one(2), ["7"], count + bytes(8), "holds a StorageEntry, not a model")
     refused(one(2), ["7"], count + bytes(7), "storages are missing at its end")
     refused(one(2), ["7"], (3).to_bytes(8, "little") + bytes(12), "storage 7 is damaged")
     refused(one(2), ["8"], count + bytes(8), "storage 8 is damaged")

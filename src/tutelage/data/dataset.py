@@ -1,4 +1,4 @@
-"""Torch data sets: augmented training samples, and evaluation images, by :class:`Key`."""
+"""Torch data sets: augmented training samples, and evaluation images, by :class:`SampleKey`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutelage.data.image import read_image
 from tutelage.data.image_cache import ImageCache, read_training_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY, Letterbox, Sample, letterbox_geometry, resize
-from tutelage.data.sampler import Key, RectPlan, sample_rng
+from tutelage.data.sampler import RectPlan, SampleKey, sample_rng
 from tutelage.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class DetectionDataset(_IndexedDataset):
         self.config, self.seed, self.close_from, self.cache = config, seed, close_from, cache
         self._allowed_share = unreadable
 
-    def __getitem__(self, key: Key) -> LoadedSample:
+    def __getitem__(self, key: SampleKey) -> LoadedSample:
         rng = sample_rng(self.seed, key)
         position, first = self._read(key.index)
         canvas_hw = self._canvas(key.index)
@@ -165,7 +165,7 @@ class EvaluationDataset(_IndexedDataset):
     ) -> None:
         super().__init__(index, image_size, rect)
 
-    def __getitem__(self, key: Key) -> LoadedSample:
+    def __getitem__(self, key: SampleKey) -> LoadedSample:
         item = self.index.item(key.index)
         canvas_hw = self._canvas(key.index)
         geometry = self.letterbox(key.index, canvas_hw)

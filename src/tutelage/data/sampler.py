@@ -16,7 +16,7 @@ _ORDER_STREAM = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SampleKey:
     """The key of a sample: it depends on nothing else but the run's seed.
 
     The epoch is part of the key because persistent workers would otherwise use a stale one.
@@ -38,7 +38,7 @@ class RectPlan(NamedTuple):
     canvas_hw: NDArray[np.int64]
 
 
-class EpochSampler(Sampler[Key]):
+class EpochSampler(Sampler[SampleKey]):
     """Every image once per epoch, in an order that depends on seed and epoch only.
 
     Args:
@@ -67,15 +67,15 @@ class EpochSampler(Sampler[Key]):
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[SampleKey]:
         order = self.order
         if self.shuffle:
             order = _order_rng(self.seed, self.epoch).permutation(order)
         epoch = self.epoch
-        return (Key(epoch, index) for index in order.tolist())
+        return (SampleKey(epoch, index) for index in order.tolist())
 
 
-class EpochBatches(Sampler[list[Key]]):
+class EpochBatches(Sampler[list[SampleKey]]):
     """The batches of an epoch; every process gets its part of each batch.
 
     Content and number of the global batches do not depend on the number of processes.
@@ -98,13 +98,13 @@ class EpochBatches(Sampler[list[Key]]):
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch)
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         keys = iter(self.sampler)
         while batch := list(islice(keys, self.batch)):
             yield shard(batch, self.share) or [batch[self.share[0] % len(batch)]]
 
 
-def shard(keys: Sequence[Key], share: tuple[int, int]) -> list[Key]:
+def shard(keys: Sequence[SampleKey], share: tuple[int, int]) -> list[SampleKey]:
     """Return one process's contiguous part of a batch; sizes differ by at most one.
 
     Args:
@@ -117,7 +117,7 @@ def shard(keys: Sequence[Key], share: tuple[int, int]) -> list[Key]:
     return list(keys[count * rank // processes : count * (rank + 1) // processes])
 
 
-def sample_rng(seed: int, key: Key) -> np.random.Generator:
+def sample_rng(seed: int, key: SampleKey) -> np.random.Generator:
     """Return the random generator of one sample."""
     return np.random.default_rng((_unsigned(seed), key.epoch, key.index))
 

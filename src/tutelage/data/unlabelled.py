@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from tutelage.data.dataset import DetectionDataset, LoadedSample
-from tutelage.data.sampler import EpochBatches, EpochSampler, Key, shard
+from tutelage.data.sampler import EpochBatches, EpochSampler, SampleKey, shard
 
 
 class MixedDataset(Dataset[LoadedSample]):
@@ -27,11 +27,11 @@ class MixedDataset(Dataset[LoadedSample]):
     def __len__(self) -> int:
         return len(self.labelled) + len(self.unlabelled)
 
-    def __getitem__(self, key: Key) -> LoadedSample:
+    def __getitem__(self, key: SampleKey) -> LoadedSample:
         first = len(self.labelled)
         if key.index < first:
             return self.labelled[key]
-        loaded = self.unlabelled[Key(key.epoch, key.index - first)]
+        loaded = self.unlabelled[SampleKey(key.epoch, key.index - first)]
         return loaded._replace(position=loaded.position + first)
 
     @property
@@ -40,7 +40,7 @@ class MixedDataset(Dataset[LoadedSample]):
         return self.labelled.unreadable + self.unlabelled.unreadable
 
 
-class MixedBatches(Sampler[list[Key]]):
+class MixedBatches(Sampler[list[SampleKey]]):
     """Batches of labelled images followed by unlabelled ones.
 
     Every labelled image occurs once per epoch. The unlabelled ones are repeated as often as
@@ -78,13 +78,13 @@ class MixedBatches(Sampler[list[Key]]):
     def __len__(self) -> int:
         return len(self._labelled)
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         self._labelled.set_epoch(self.epoch)
         unlabelled = self._unlabelled_keys()
         for labelled in self._labelled:
             yield labelled + shard(list(islice(unlabelled, self._extra)), self._share)
 
-    def _unlabelled_keys(self) -> Iterator[Key]:
+    def _unlabelled_keys(self) -> Iterator[SampleKey]:
         """Yield the unlabelled images again and again, each round shuffled anew."""
         first, count = self._count, len(self._unlabelled)
         rounds = -(-self._extra * first // (self._labelled.batch * count)) + 1
@@ -92,4 +92,4 @@ class MixedBatches(Sampler[list[Key]]):
             self._unlabelled.set_epoch(number)
             # The key's epoch is the round, so that a repeated image is augmented differently.
             for key in self._unlabelled:
-                yield Key(number, first + key.index)
+                yield SampleKey(number, first + key.index)

@@ -16,7 +16,8 @@ from tutelage.models.blocks.activation import (
     looks_like_activation,
     parse_activation,
 )
-from tutelage.models.heads import HEADS, Detect, Family, Head
+from tutelage.models.heads import HEADS, Detect, Head
+from tutelage.weights.convert import Family
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
 MAX_MULTIPLE = 100.0  # of depth and width; the largest known has 1.33

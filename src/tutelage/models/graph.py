@@ -12,9 +12,10 @@ from tutelage.errors import ConfigError, nearest
 from tutelage.models.architecture import IMAGE, Architecture
 from tutelage.models.construct import LayerInfo, construct, default_levels
 from tutelage.models.fuse import fuse
-from tutelage.models.heads import AnchorSearch, Family, Head
+from tutelage.models.heads import AnchorSearch, Head
 from tutelage.models.yolov7_interface import Call, Key, YOLOv7Interface
 from tutelage.structures import Output, Predictions, Tap
+from tutelage.weights.convert import Family
 
 
 class _Step(NamedTuple):

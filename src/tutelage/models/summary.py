@@ -16,7 +16,7 @@ from tutelage.models.catalog import recognise
 from tutelage.models.heads import HEADS
 from tutelage.models.identify import identify
 from tutelage.models.weight_file import read_checkpoint, require_usable, weight_file
-from tutelage.weights.convert import block_names, form, normalise_names, official_keys
+from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
 _LONGEST = 200  # letters of a text in a header
@@ -135,7 +135,7 @@ def _summary(
 def _form(state: Mapping[str, Tensor], arch: Mapping[str, Any], head: str) -> tuple[str, int]:
     """The family and form in words, and the number of classes of the head."""
     try:
-        found = form(state, arch, head)
+        found = infer_form(state, arch, head)
     except WeightsError:
         return f"no anchor head{f': {head}' if head else ''}", 0
     words = [found.family]

@@ -20,7 +20,7 @@ from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_h
 from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, compare_states, transfer
-from tutelage.weights.convert import block_names, form, normalise_names, official_keys
+from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -108,7 +108,7 @@ def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Che
     """A state dict that another program put into a ``.safetensors``."""
     state = official_keys(state)
     try:
-        found = form(state, {})
+        found = infer_form(state, {})
     except WeightsError as error:
         raise WeightsError(
             f"{path} has no architecture and class names in its header, and its tensors are of no "

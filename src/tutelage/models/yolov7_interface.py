@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from tutelage.models.construct import LayerInfo
 from tutelage.models.detector import Detector
-from tutelage.models.heads import Family, Head
+from tutelage.models.heads import Head
 from tutelage.models.profile import LayerCost, Profiler
 from tutelage.models.tta import augmented
 from tutelage.structures import Output
+from tutelage.weights.convert import Family
 
 Key = str | int
 Call = Callable[[LayerInfo, nn.Module, Sequence[Tensor]], Any]

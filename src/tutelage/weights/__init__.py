@@ -1,4 +1,4 @@
-"""Weight files: our own, and foreign ones read without running them."""
+"""Weight files: our own, and foreign ones read without executing them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The names that a checkpoint may use, and what they mean here: nothing is looked up by them.
+"""The names that a checkpoint may use; none of them is ever imported or called.
 
-Names of models become inert records; those of torch and NumPy are interpreted by our own rules.
-Everything else is refused.
+Names of models become inert records; names of torch and NumPy are interpreted by rules of our own.
+All others are refused.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tutelage import plain
 from tutelage.weights.pickle_parser import DamagedError, PickledObject, RefusedError, is_scalar
 
 
 class StorageEntry(NamedTuple):
-    """The elements of one or more tensors."""
+    """A storage: the elements of one or more tensors."""
 
     key: str
     dtype: torch.dtype
@@ -25,7 +26,7 @@ class StorageEntry(NamedTuple):
 
 
 class UnreadTensor(NamedTuple):
-    """A tensor that is not read yet."""
+    """A tensor whose values are not read yet."""
 
     storage: StorageEntry
     offset: int
@@ -47,11 +48,11 @@ STORAGES: Mapping[str, torch.dtype] = {
     "torch.storage.UntypedStorage": torch.uint8,
 }
 _CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_PASSIVE = frozenset(  # known, and kept as records
+_PASSIVE = frozenset(  # kept as records
     {"numpy.ndarray", "_codecs.encode", "argparse.Namespace", *STORAGES}
     | {f"{core}.{name}" for core in _CORES for name in ("_reconstruct", "scalar")}
     | {f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")}  # pickle protocol 5
-    | {  # what DistributedDataParallel is made of
+    | {  # parts of DistributedDataParallel
         "torch.distributed.algorithms.join._JoinConfig",
         "torch.nn.parallel.distributed._BucketCapacityConfig",
         "torch.nn.parallel.distributed._MixedPrecision",
@@ -67,11 +68,11 @@ _NUMERIC = re.compile(r"b1|[iu][1248]|f[248]")
 _HUGE = 1 << 48  # far beyond any storage, far below an overflow
 
 
-def admit(module: str, name: str) -> None:
+def check_name(module: str, name: str) -> None:
     """Check a name of the stream.
 
     Raises:
-        RefusedError: No model needs it.
+        RefusedError: It is not allowed.
     """
     path = f"{module}.{name}"
     known = path in _PASSIVE or path in _RULES
@@ -81,33 +82,32 @@ def admit(module: str, name: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return text from a file in a form that is safe to show."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:120])
+    """Return the start of a text from a file without control characters."""
+    return plain.printable(text[:120])
 
 
-def shown(value: object) -> str:
-    """Return a value from a file in a form that is safe and short; a container by its type."""
+def printable_value(value: object) -> str:
+    """Return a value from a file as short, printable text; containers as their type."""
     if isinstance(value, str):
         return printable(value)
-    plain = isinstance(value, float | bool) or value is None
-    small = isinstance(value, int) and abs(value) < _HUGE
-    return str(value) if plain or small else type(value).__name__
+    short = isinstance(value, int) and abs(value) < _HUGE
+    short = short or isinstance(value, float | bool) or value is None
+    return str(value) if short else type(value).__name__
 
 
 class AllowedCall:
-    """Gives the value of a call in the stream by our own rules.
+    """Evaluates the calls in a stream by rules of our own.
 
     Args:
-        budget: Entries and letters that may be copied in all. What a stream builds is written in
-            it, so that its own length is enough; without a limit, a few calls with the same large
-            argument would fill the memory.
+        budget: Total of entries and characters that calls may copy. The length of the stream is
+            enough; without a limit, a few calls with the same large argument would exhaust memory.
     """
 
     def __init__(self, budget: int) -> None:
         self.left = budget
 
     def __call__(self, path: str, args: tuple[Any, ...]) -> Any:
-        """Return what stands for ``path(*args)``, usually a record."""
+        """Return the value of ``path(*args)``, usually a record."""
         rule = _RULES.get(path)
         return PickledObject(path, args) if rule is None else rule(self, args)
 
@@ -118,35 +118,30 @@ class AllowedCall:
             raise DamagedError("its objects are unreasonably large")
 
 
-def _dictionary(maker: AllowedCall, args: tuple[Any, ...]) -> dict[Any, Any]:
+def _make_dict(call: AllowedCall, args: tuple[Any, ...]) -> dict[Any, Any]:
     if not args:
         return {}
     pairs = args[0]
     if not isinstance(pairs, dict | list):
         raise DamagedError("a dict made of something that is no pairs")
-    maker.spend(len(pairs))
-    if isinstance(pairs, dict):
-        return dict(pairs)
-    if not all(
-        isinstance(pair, list | tuple) and len(pair) == 2 and is_scalar(pair[0]) for pair in pairs
-    ):
-        raise DamagedError("a dict made of something that is no pairs")
-    return {pair[0]: pair[1] for pair in pairs}
+    call.spend(len(pairs))
+    for pair in [] if isinstance(pairs, dict) else pairs:
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and is_scalar(pair[0])):
+            raise DamagedError("a dict made of something that is no pairs")
+    return dict(pairs)
 
 
-def _set(maker: AllowedCall, args: tuple[Any, ...]) -> set[Any]:
+def _make_set(call: AllowedCall, args: tuple[Any, ...]) -> set[Any]:
     members = args[0] if args else ()
-    if not isinstance(members, list | tuple | set):
+    if not isinstance(members, list | tuple | set) or not all(map(is_scalar, members)):
         raise DamagedError("a set of something that is no plain value")
-    maker.spend(len(members))
-    if not all(is_scalar(each) for each in members):
-        raise DamagedError("a set of something that is no plain value")
+    call.spend(len(members))
     return set(members)
 
 
-def _layout(maker: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
-    """Check that a tensor lies within its storage and needs no more elements than it has."""
-    del maker
+def _rebuild_tensor(call: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
+    """Return a tensor after checking that it lies within its storage."""
+    del call
     if len(args) < 4 or not isinstance(args[0], StorageEntry):
         raise DamagedError("a tensor without a storage")
     storage, offset, size, stride = args[:4]
@@ -166,54 +161,54 @@ def _layout(maker: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     return UnreadTensor(storage, offset, size, stride)
 
 
-def _parameter(maker: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
-    del maker
+def _rebuild_parameter(call: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
+    del call
     if not args or not isinstance(args[0], UnreadTensor):
         raise DamagedError("a parameter without a tensor")
     return args[0]
 
 
-def _size(maker: AllowedCall, args: tuple[Any, ...]) -> Any:
-    del maker
+def _size(call: AllowedCall, args: tuple[Any, ...]) -> Any:
+    del call
     return args[0] if args and isinstance(args[0], tuple | list) else ()
 
 
-def _joined(separator: str) -> Callable[[AllowedCall, tuple[Any, ...]], str]:
-    def join(maker: AllowedCall, args: tuple[Any, ...]) -> str:
+def _join(separator: str) -> Callable[[AllowedCall, tuple[Any, ...]], str]:
+    def join(call: AllowedCall, args: tuple[Any, ...]) -> str:
         text = separator.join(str(part) for part in args if isinstance(part, str | int))
-        maker.spend(len(text))
+        call.spend(len(text))
         return text
 
     return join
 
 
-def _number_type(maker: AllowedCall, args: tuple[Any, ...]) -> PickledObject:
-    del maker
+def _numpy_dtype(call: AllowedCall, args: tuple[Any, ...]) -> PickledObject:
+    del call
     kind = args[0] if args else ""
     if not isinstance(kind, str) or not _NUMERIC.fullmatch(kind.lstrip("<=|")):
-        raise RefusedError(f"numpy.dtype({shown(kind)!r})")
+        raise RefusedError(f"numpy.dtype({printable_value(kind)!r})")
     return PickledObject("numpy.dtype", args)
 
 
 _RULES: Mapping[str, Callable[[AllowedCall, tuple[Any, ...]], Any]] = {
-    **dict.fromkeys(("collections.OrderedDict", "builtins.dict", "__builtin__.dict"), _dictionary),
-    **dict.fromkeys(("builtins.set", "__builtin__.set"), _set),
+    **dict.fromkeys(("collections.OrderedDict", "builtins.dict", "__builtin__.dict"), _make_dict),
+    **dict.fromkeys(("builtins.set", "__builtin__.set"), _make_set),
     **{
         f"torch._utils._rebuild_{name}": rule
         for name, rule in (
-            ("tensor", _layout),
-            ("tensor_v2", _layout),
-            ("parameter", _parameter),
-            ("parameter_with_state", _parameter),
+            ("tensor", _rebuild_tensor),
+            ("tensor_v2", _rebuild_tensor),
+            ("parameter", _rebuild_parameter),
+            ("parameter_with_state", _rebuild_parameter),
         )
     },
     **{
-        f"{home}.{kind}{flavour}Path": _joined("/")
+        f"{home}.{kind}{flavour}Path": _join("/")
         for home in ("pathlib", "pathlib._local")  # the second is Python 3.13's
         for kind in ("", "Pure")
         for flavour in ("", "Posix", "Windows")
     },
     "torch.Size": _size,
-    "torch.device": _joined(":"),
-    "numpy.dtype": _number_type,
+    "torch.device": _join(":"),
+    "numpy.dtype": _numpy_dtype,
 }

@@ -1,4 +1,4 @@
-"""The container of ``torch.save``, read as data: one pickle and one zip entry per storage."""
+"""Reads the zip files of ``torch.save`` as data: one pickle, and one entry per storage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tutelage.weights.allowlist import (
     AllowedCall,
     StorageEntry,
     UnreadTensor,
-    admit,
+    check_name,
     printable,
 )
 from tutelage.weights.file_type import human_size
@@ -35,12 +35,12 @@ _WEIGHTS = (".pt", ".pth", ".safetensors")
 class Container(ABC):
     """A file with one pickle and the storages that it names.
 
-    The file is mapped privately: what is read of it is copied only when it has to be, which is
-    twice as fast, and whoever writes to a tensor leaves the file as it is.
+    The file is mapped privately (copy on write): tensors are views of it where possible, which is
+    twice as fast, and writing to a tensor does not change the file.
 
     Attributes:
         path: The file.
-        mapped: Its bytes: no sum of tensors can be larger.
+        mapped: Its bytes.
 
     Raises:
         DamagedError: The file cannot be read.
@@ -60,42 +60,42 @@ class Container(ABC):
         """Return the pickle as a tree of plain values and records.
 
         Raises:
-            DamagedError: The file is not as ``torch.save`` writes it.
-            RefusedError: The pickle names something that no model needs.
+            DamagedError: ``torch.save`` does not write such files.
+            RefusedError: The pickle names something that is not allowed.
         """
 
     @abstractmethod
-    def place(self, storage: StorageEntry) -> tuple[int, int | None]:
-        """Return where the bytes of a storage begin, and their CRC-32 if the file has one."""
+    def locate(self, storage: StorageEntry) -> tuple[int, int | None]:
+        """Return the offset of a storage in the file, and its CRC-32 if there is one."""
 
     def tensors(self, layouts: Mapping[str, UnreadTensor]) -> dict[str, Tensor]:
-        """Read tensors: dense, none sharing memory with another, in the stored precision.
+        """Read tensors: contiguous, without shared memory, in the stored precision.
 
         Raises:
             DamagedError: The file ends early, or a checksum is wrong.
         """
         uses = Counter(layout.storage.key for layout in layouts.values())
         return {
-            key: self.tensor(layout, alone=uses[layout.storage.key] == 1)
+            key: self.tensor(layout, unshared=uses[layout.storage.key] == 1)
             for key, layout in layouts.items()
         }
 
-    def tensor(self, layout: UnreadTensor, *, alone: bool = False) -> Tensor:
-        """Read a tensor; ``alone`` says that no other one has the same storage."""
+    def tensor(self, layout: UnreadTensor, *, unshared: bool = False) -> Tensor:
+        """Read a tensor; ``unshared``: no other tensor has the same storage."""
         storage, elements = layout.storage, prod(layout.size)
         if not elements:
             return torch.empty(layout.size, dtype=storage.dtype)
         raw = self._shared.get(storage.key)
         if raw is None:
             raw = self._shared[storage.key] = self._raw(storage)
-        found = raw.view(storage.dtype).as_strided(layout.size, layout.stride, layout.offset)
-        if alone and elements == storage.numel and found.is_contiguous():
-            return found
-        return found.clone(memory_format=torch.contiguous_format)
+        tensor = raw.view(storage.dtype).as_strided(layout.size, layout.stride, layout.offset)
+        if unshared and elements == storage.numel and tensor.is_contiguous():
+            return tensor
+        return tensor.clone(memory_format=torch.contiguous_format)
 
     def _raw(self, storage: StorageEntry) -> Tensor:
-        """The bytes of a storage, aligned for its type."""
-        start, checksum = self.place(storage)
+        """Return the bytes of a storage, aligned for its type."""
+        start, checksum = self.locate(storage)
         view = self.mapped[start : start + storage.numel * storage.dtype.itemsize]
         if len(view) < storage.numel * storage.dtype.itemsize:
             raise DamagedError(f"storage {storage.key} ends early")
@@ -106,7 +106,7 @@ class Container(ABC):
 
 
 class Archive(Container):
-    """A zip, as torch writes it since 1.6."""
+    """A zip, as written by torch since 1.6."""
 
     def content(self) -> Any:
         """As :meth:`Container.content`; also raises :class:`WeightsError` for other archives."""
@@ -122,10 +122,10 @@ class Archive(Container):
                 raise DamagedError("it was written on a big-endian machine")
             stream = _bytes(file, self.entries[pickles[0]], MAX_STREAM)
         make = AllowedCall(len(stream))
-        return parse(stream, admit=admit, make=make, persistent=self.storage)[0]
+        return parse(stream, check_name=check_name, make=make, persistent=self.storage)[0]
 
-    def place(self, storage: StorageEntry) -> tuple[int, int]:
-        """As :meth:`Container.place`."""
+    def locate(self, storage: StorageEntry) -> tuple[int, int]:
+        """As :meth:`Container.locate`."""
         entry = self.entries[f"{self.root}data/{storage.key}"]
         header = self.mapped[entry.header_offset : entry.header_offset + 30]
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
@@ -134,12 +134,12 @@ class Archive(Container):
         return entry.header_offset + 30 + name + extra, entry.CRC
 
     def storage(self, identifier: object) -> StorageEntry:
-        """Check a persistent id against the entry that it names.
+        """Return the storage of a persistent id after checking it against its zip entry.
 
         Raises:
-            DamagedError: They do not agree.
+            DamagedError: They do not match.
         """
-        storage = described(identifier, 5)
+        storage = parse_storage_id(identifier, 5)
         expected = storage.numel * storage.dtype.itemsize
         if storage.numel:
             entry = self.entries.get(f"{self.root}data/{storage.key}")
@@ -198,17 +198,17 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], path: Path, size: int) -> 
 
 
 def _bytes(file: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
-    """The bytes of an entry; their checksum is checked."""
+    """Return the bytes of an entry; zipfile checks their checksum."""
     if entry.file_size > limit:
         raise DamagedError(f"its {entry.filename.rpartition('/')[2]} is unreasonably large")
     return file.read(entry)
 
 
-def described(identifier: object, length: int) -> StorageEntry:
-    """Read a persistent id: ``("storage", class, key, location, elements, …)``.
+def parse_storage_id(identifier: object, length: int) -> StorageEntry:
+    """Parse a persistent id: ``("storage", class, key, location, elements, …)``.
 
     Raises:
-        DamagedError: It is another one.
+        DamagedError: It has another form.
     """
     match identifier:
         case ("storage", PickledName(path), str(key), _, int(numel), *rest) if (
@@ -221,7 +221,7 @@ def described(identifier: object, length: int) -> StorageEntry:
 
 @contextlib.contextmanager
 def _zip_errors() -> Iterator[None]:
-    """``zipfile`` meets damage with a variety of exceptions."""
+    """Turn the exceptions of ``zipfile`` for damaged files into :class:`DamagedError`."""
     try:
         yield
     except (

@@ -1,8 +1,8 @@
-"""What the tensors and the yaml of a checkpoint say about the model. Pure functions.
+"""Infers the form of a model from the tensors and the yaml of a checkpoint.
 
 The families differ in the buffers of their head: YOLOv7 (and YOLOv5 up to 5.0) keeps ``anchors`` in
-grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. After a search for
-anchors the true ones are in the buffers alone, so the yaml's are never trusted.
+grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. The anchors of the
+yaml are never used, since a search for anchors changes the buffers only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 _V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
 COUNTERS = ("total_ops", "total_params")
-"""Buffers that a program for counting operations leaves in every module."""
+"""Buffers that FLOP counters add to every module."""
 
 _PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.anchors")
 _ACTIVATION = re.compile(r"nn\.\w+\(.*\)")
@@ -31,17 +31,17 @@ _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
 
 @dataclass(frozen=True, slots=True)
 class WeightsForm:
-    """What kind of weights a state dict holds.
+    """The form of the weights in a state dict.
 
     Attributes:
         family: ``yolov7`` or ``yolov5``.
         head_key: Graph row of the head, for example ``"77"``.
         levels: Number of pyramid levels, from the anchor buffer.
         anchors_per_level: Anchors of each level, from the anchor buffer.
-        classes: Number of classes, from the outputs of the head; 0 if they do not say.
-        implicit: The head has its implicit parameters (IDetect, IAuxDetect), not yet folded.
+        classes: Number of classes, from the outputs of the head; 0 if unknown.
+        implicit: The head has implicit parameters (IDetect, IAuxDetect) that are not folded.
         auxiliary: The head has auxiliary convolutions.
-        fused: BatchNorm is folded into the convolutions, somewhere or everywhere.
+        fused: BatchNorm is folded into at least one convolution.
         reparameterised: RepConv is in its single-convolution form.
     """
 
@@ -61,8 +61,8 @@ class WeightsForm:
         return self.family == "yolov7" and not self.implicit
 
 
-def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -> WeightsForm:
-    """Tell the form of a checkpoint from its keys, shapes and yaml.
+def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -> WeightsForm:
+    """Return the form of a state dict, from its keys, shapes and yaml.
 
     Args:
         state: State dict under its official keys.
@@ -79,26 +79,22 @@ def form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str = "") -
         raise WeightsError(f"The weights hold no anchor-based detection head{kind}.", code="W22")
     row = keys[-1]
     parts = [key.split(".") for key in state]
-    own = {
-        key.removeprefix(f"model.{row}.").split(".")[0]
-        for key in state
-        if key.startswith(f"model.{row}.")
-    }
+    head_parts = {part[2] for part in parts if part[:2] == ["model", row] and len(part) > 2}
     return WeightsForm(
-        family=_family(own, yaml, head),
+        family=_family(head_parts, yaml, head),
         head_key=row,
         levels=shape[0],
         anchors_per_level=shape[1],
         classes=_classes(state.get(f"model.{row}.m.0.weight"), shape[1]),
-        implicit="ia" in own or "im" in own,
-        auxiliary="m2" in own,
+        implicit=not head_parts.isdisjoint(("ia", "im")),
+        auxiliary="m2" in head_parts,
         fused=any(name[-2:] == ["conv", "bias"] for name in parts),
         reparameterised=any("rbr_reparam" in name for name in parts),
     )
 
 
 def _classes(kernel: Tensor | None, anchors: int) -> int:
-    """How many classes the first convolution of a head has outputs for."""
+    """Return the number of classes from the outputs of a head's first convolution."""
     outputs, rest = divmod(len(kernel), anchors) if kernel is not None and kernel.dim() else (0, 0)
     return max(outputs - 5, 0) if not rest else 0
 
@@ -112,20 +108,19 @@ def _family(head_parts: set[str], yaml: Mapping[str, Any], head: str) -> Family:
 
 
 def official_keys(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Return a state dict under ``model.<row>.<...>``, whatever stands before the rows in it.
+    """Return a state dict with keys ``model.<row>.<...>``, whatever their prefix.
 
-    Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``), and the
-    state of the rows alone has none. Known by the anchors of the head; what has another prefix
-    belongs to something else and is left out.
+    Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``). The prefix
+    is that of the head's anchors; keys with another prefix are left out.
     """
-    found = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
-    if not found:
+    prefixes = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
+    if not prefixes:
         return dict(state)
-    own = {key.removeprefix(found[-1]): key for key in state if key.startswith(found[-1])}
+    start = len(prefixes[-1])
     return {
-        f"model.{key}": state[source]
-        for key, source in own.items()
-        if _ROW.match(key) and not key.endswith(COUNTERS)
+        f"model.{key[start:]}": value
+        for key, value in state.items()
+        if key.startswith(prefixes[-1]) and _ROW.match(key, start) and not key.endswith(COUNTERS)
     }
 
 
@@ -141,27 +136,27 @@ def rows_of(yaml: Mapping[str, Any]) -> list[list[Any]]:
     return [row for row in rows if isinstance(row, list) and len(row) == 4]
 
 
-def with_activation(yaml: Mapping[str, Any], found: Sequence[str]) -> dict[str, Any]:
+def with_activation(yaml: Mapping[str, Any], activations: Sequence[str]) -> dict[str, Any]:
     """Return a model yaml that names its activation.
 
-    A yaml leaves it out where it was the program's default, and that was another one in older
-    releases: what the model object has decides.
+    Yamls omit the default activation, which has changed between releases; the modules of the model
+    tell which one was used.
 
     Args:
         yaml: The yaml stored with the model; empty stays empty.
-        found: The different activations of the model, as a yaml spells them.
+        activations: The different activations of the model, as a yaml spells them.
     """
     arguments = [arg for row in rows_of(yaml) if isinstance(row[3], list) for arg in row[3]]
-    told = "activation" in yaml or any(_ACTIVATION.fullmatch(str(arg)) for arg in arguments)
-    if not yaml or told or list(found) in ([], ["nn.SiLU()"]) or len(found) > 1:
+    named = "activation" in yaml or any(_ACTIVATION.fullmatch(str(arg)) for arg in arguments)
+    if not yaml or named or len(activations) != 1 or activations[0] == "nn.SiLU()":
         return dict(yaml)
-    return {**yaml, "activation": found[0]}
+    return {**yaml, "activation": activations[0]}
 
 
 def normalise_names(names: object, nc: int) -> tuple[str, ...]:
     """Return ``nc`` class names from a list (YOLOv7, older YOLOv5) or a dict (YOLOv5 from 7.0 on).
 
-    Missing, or of another length: the class numbers.
+    If they are missing or of another length: the class numbers.
     """
     if isinstance(names, Mapping):
         by_number = {str(key): value for key, value in names.items()}

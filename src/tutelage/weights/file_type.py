@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes, so that a bad download gets a sentence of its own."""
+"""Detects the type of a weight file from its first bytes, to explain files that are none."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Literal
 
 from tutelage.errors import WeightsError, nearest
 
-Kind = Literal["zip", "legacy", "safetensors"]
+FileType = Literal["zip", "legacy", "safetensors"]
 
-LISTED = 5  # files that a message names at most
+LISTED = 5  # most files that a message names
 _HEAD = 512
 _TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before 1.6 begins with this number
 _SAFETENSORS_HEADER_LIMIT = 100 << 20
 
 
 def human_size(count: int) -> str:
-    """Return a byte count for people: ``38 KB``, ``74.8 MB``."""
+    """Return a readable byte count: ``38 KB``, ``74.8 MB``."""
     if count < 1000:
         return f"{count} bytes"
-    for unit in ("KB", "MB"):
-        count_in_unit = count / (1e3 if unit == "KB" else 1e6)
-        if count_in_unit < 1000:
-            return f"{count_in_unit:.3g} {unit}"
+    for unit, size in (("KB", 1e3), ("MB", 1e6)):
+        if count / size < 1000:
+            return f"{count / size:.3g} {unit}"
     return f"{count / 1e9:.3g} GB"
 
 
@@ -31,7 +30,7 @@ def existing_file(path: str | Path) -> Path:
     """Return ``path`` if it is a file.
 
     Raises:
-        WeightsError: There is no such file; the nearest names in the folder are offered.
+        WeightsError: There is no such file; the message suggests similar names in the folder.
     """
     path = Path(path)
     if path.is_file():
@@ -58,16 +57,16 @@ def existing_file(path: str | Path) -> Path:
     raise WeightsError(f"{path} does not exist.", fix=hint, code="W10")
 
 
-def sniff(path: str | Path) -> Kind:
-    """Return the container of a weight file.
+def sniff(path: str | Path) -> FileType:
+    """Return the type of a weight file, by its content.
 
     Returns:
-        ``"zip"`` for what ``torch.save`` writes, ``"legacy"`` for what it wrote before 1.6,
-        ``"safetensors"``; by content and not by suffix.
+        ``"zip"`` for files of ``torch.save``, ``"legacy"`` for those before torch 1.6, or
+        ``"safetensors"``.
 
     Raises:
         WeightsError: The file is missing, empty, an HTML page, a Git LFS pointer, a bare pickle, a
-            tar, or anything else that is no checkpoint.
+            tar, or another file that is no checkpoint.
     """
     path = existing_file(path)
     size = path.stat().st_size

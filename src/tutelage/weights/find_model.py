@@ -1,36 +1,38 @@
-"""Finding the model in what a checkpoint holds: its tensors by name, and what it says of itself."""
+"""Finds the model in the content of a checkpoint: its tensors by name, and its attributes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tutelage.errors import WeightsError
-from tutelage.weights.allowlist import UnreadTensor, printable, shown
+from tutelage.weights.allowlist import UnreadTensor, printable, printable_value
 from tutelage.weights.convert import COUNTERS, official_keys
 from tutelage.weights.metadata import MAX_DEPTH
 from tutelage.weights.pickle_parser import DamagedError, PickledObject
 
 _MAX_MODULES = 100_000
-_MAX_KEY = 200  # letters; the longest known has 60
+_MAX_KEY = 200  # characters; the longest known key has 60
 _PART = re.compile(r"[A-Za-z0-9_]+")
-_HUB = ("AutoShape", "autoShape", "DetectMultiBackend")  # what YOLOv5's torch.hub returns
+_HUB = ("AutoShape", "autoShape", "DetectMultiBackend")  # wrappers of YOLOv5's torch.hub
 _MAX_WRAPPERS = 4
 _CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.weight")
+_EXPECTED = "Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside."
 _STATES = ("ema", "model", "state_dict", "model_state_dict")
 
 
 class FoundModel(NamedTuple):
-    """A model as a file holds it.
+    """The model of a checkpoint.
 
     Attributes:
         layouts: Its tensors by their official keys, in the order of ``state_dict``.
         fields: The attributes of the model object, or those beside a bare state dict.
         source: Whether the weights are the file's EMA or its model.
         head: Class name of the head, empty for a bare state dict.
-        note: What kind of file it is, for a person.
+        note: The kind of file, for messages.
         activations: The different activations of its convolutions, as a yaml spells them; empty for
             a bare state dict.
     """
@@ -43,42 +45,39 @@ class FoundModel(NamedTuple):
     activations: tuple[str, ...] = ()
 
 
-def find(content: Any, path: Path, *, resumable: bool = False) -> FoundModel:
+def find_model(content: Any, path: Path, *, resumable: bool = False) -> FoundModel:
     """Find the model: the EMA if there is one, else the model, else a state dict.
 
     Args:
-        content: What the file holds.
+        content: The parsed content of the file.
         path: The file, for messages.
-        resumable: Take the training state of a run of ours too.
+        resumable: Accept the training state (``last.pt``) of a Tutelage run, too.
 
     Raises:
-        WeightsError: There is none, or another kind of network.
-        DamagedError: It is nested without end.
+        WeightsError: There is none, or it is no detector.
+        DamagedError: It is nested too deeply.
     """
     if isinstance(content, PickledObject):
         return _of_model(content, path, "model", "a bare model")
     if not isinstance(content, dict):
         what = "tensor" if isinstance(content, UnreadTensor) else type(content).__name__
-        raise WeightsError(f"{path} holds a {what}, not a model.", code="W22")
+        raise _no_model(path, f"holds a {what}, not a model.")
     for source in ("ema", "model"):
-        found = content.get(source)
-        if isinstance(found, tuple) and found:  # some releases wrote (ema, updates)
-            found = found[0]
-        if isinstance(found, PickledObject):
+        model = content.get(source)
+        if isinstance(model, tuple) and model:  # some releases wrote (ema, updates)
+            model = model[0]
+        if isinstance(model, PickledObject):
             stripped = content.get("optimizer") is None
-            epoch = shown(content.get("epoch"))
+            epoch = printable_value(content.get("epoch"))
             note = "stripped" if stripped else f"training checkpoint of epoch {epoch}"
-            return _of_model(found, path, source, note)
+            return _of_model(model, path, source, note)
     if _is_training_state(content):
         average = content.get("ema")
         if resumable and isinstance(average, dict):
-            inside = {key: value for key, value in average.items() if key != "n_averaged"}
-            return FoundModel(_of_state(inside), {}, "ema", "", "the training state of a run")
-        raise WeightsError(
-            f"{path} is the training state of a run, to be continued with --resume.",
-            fix=f"Its weights are beside it: {path.with_name('best.safetensors')}",
-            code="W22",
-        )
+            state = {key: value for key, value in average.items() if key != "n_averaged"}
+            return FoundModel(_of_state(state), {}, "ema", "", "the training state of a run")
+        fix = f"Its weights are beside it: {path.with_name('best.safetensors')}"
+        raise _no_model(path, "is the training state of a run, to be continued with --resume.", fix)
     for source, state in (("model", content), *((key, content.get(key)) for key in _STATES)):
         layouts = _of_state(state) if isinstance(state, dict) else {}
         if layouts:
@@ -86,16 +85,16 @@ def find(content: Any, path: Path, *, resumable: bool = False) -> FoundModel:
             fields = {} if state is content else content
             kind: Literal["ema", "model"] = "ema" if source == "ema" else "model"
             return FoundModel(layouts, fields, kind, "", "a bare state dict")
-    keys = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
-    raise WeightsError(
-        f"{path} holds no model (found: {keys}).",
-        fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
-        code="W22",
-    )
+    keys = ", ".join(printable_value(key) for key in list(content)[:5]) or "nothing"
+    raise _no_model(path, f"holds no model (found: {keys}).", _EXPECTED)
+
+
+def _no_model(path: Path, what: str, fix: str = "") -> WeightsError:
+    return WeightsError(f"{path} {what}", fix=fix, code="W22")
 
 
 def _is_training_state(content: Any) -> bool:
-    """Whether this is a ``last.pt`` of a run of ours."""
+    """Return whether this is a ``last.pt`` of Tutelage."""
     kind = content.get("format") if isinstance(content, dict) else None
     return isinstance(kind, str) and kind.startswith("tutelage")
 
@@ -106,30 +105,24 @@ def _of_model(
     model = _unwrapped(model)
     fields, head = model.state, _head(model)
     if not isinstance(fields, dict) or "_modules" not in fields:
-        raise WeightsError(
-            f"{path} holds a {printable(model.path)}, which is no model.", code="W22"
-        )
+        raise _no_model(path, f"holds a {printable(model.path)}, which is no model.")
     if _class(model) == "Ensemble":
         count = len(_parts(model, "_modules"))
-        raise WeightsError(
-            f"{path} is an ensemble of {count} networks; only single ones are read.",
-            fix="Give one of the files that it was made of.",
-            code="W22",
-        )
+        what = f"is an ensemble of {count} networks; only single ones are read."
+        raise _no_model(path, what, "Give one of the files that it was made of.")
     if head == "Classify" or model.path.endswith("ClassificationModel"):
-        raise WeightsError(
-            f"{path} is a classifier ({printable(model.path)}): it finds no objects.",
-            fix="Expected a YOLOv7/YOLOv5 detector.",
-            code="W22",
-        )
-    layouts = dict(_limited(_tensors(model)))
+        what = f"is a classifier ({printable(model.path)}): it finds no objects."
+        raise _no_model(path, what, "Expected a YOLOv7/YOLOv5 detector.")
+    layouts = dict(islice(_tensors(model), _MAX_MODULES + 2))
     if not layouts:
-        raise WeightsError(f"{path} holds a model without weights.", code="W22")
+        raise _no_model(path, "holds a model without weights.")
+    if len(layouts) > _MAX_MODULES:
+        raise DamagedError("the model has more tensors than any")
     return FoundModel(layouts, fields, source, head, note, _activations(model))
 
 
 def _unwrapped(model: PickledObject) -> PickledObject:
-    """The network itself: without data-parallel, hub and EMA objects around it."""
+    """Return the network inside data-parallel, hub and EMA wrappers."""
     for _ in range(_MAX_WRAPPERS):
         children, name = _parts(model, "_modules"), _class(model)
         inner: object = None
@@ -152,7 +145,7 @@ def _class(model: PickledObject) -> str:
 
 
 def _of_state(state: dict[Any, Any]) -> dict[str, UnreadTensor]:
-    """The tensors of a state dict, under their official names."""
+    """Return the tensors of a state dict under their official names."""
     layouts = {
         key: value
         for key, value in state.items()
@@ -164,47 +157,36 @@ def _of_state(state: dict[Any, Any]) -> dict[str, UnreadTensor]:
 
 
 def _require_detector(layouts: Mapping[str, UnreadTensor], path: Path) -> None:
-    """Refuse tensors of another kind of network; a head is known by its anchors."""
+    """Refuse the tensors of other networks, which have no anchors."""
     if any(re.fullmatch(r"model\.\d+\.anchors", key) for key in layouts):
         return
     last = next((key for key in layouts if _CLASSIFIERS.fullmatch(key)), None)
     first = ", ".join(printable(key) for key in list(layouts)[:3])
     what = f"the tensors of a classifier ({last})" if last else f"bare tensors (found: {first})"
-    raise WeightsError(
-        f"{path} holds {what}, no YOLOv7/YOLOv5 detector.",
-        fix="Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside.",
-        code="W22",
-    )
-
-
-def _limited(tensors: Iterator[tuple[str, UnreadTensor]]) -> Iterator[tuple[str, UnreadTensor]]:
-    for count, pair in enumerate(tensors):
-        if count > _MAX_MODULES:
-            raise DamagedError("the model has more tensors than any")
-        yield pair
+    raise _no_model(path, f"holds {what}, no YOLOv7/YOLOv5 detector.", _EXPECTED)
 
 
 def _parts(module: PickledObject, group: str) -> dict[Any, Any]:
-    """One of the dicts (``_parameters``, ``_buffers``, ``_modules``) of a module's state."""
-    found = module.state.get(group) if isinstance(module.state, dict) else None
-    return found if isinstance(found, dict) else {}
+    """Return ``_parameters``, ``_buffers`` or ``_modules`` of a module's state."""
+    parts = module.state.get(group) if isinstance(module.state, dict) else None
+    return parts if isinstance(parts, dict) else {}
 
 
 def _tensors(module: PickledObject) -> Iterator[tuple[str, UnreadTensor]]:
     """Yield a module's tensors in the order of ``state_dict``."""
-    for prefix, each in _modules(module):
-        fields: Any = each.state if isinstance(each.state, dict) else {}
+    for prefix, child in _modules(module):
+        fields: Any = child.state if isinstance(child.state, dict) else {}
         volatile = fields.get("_non_persistent_buffers_set")
         skipped: Any = volatile if isinstance(volatile, set) else set()
         for group in ("_parameters", "_buffers"):
-            for name, value in _parts(each, group).items():
+            for name, value in _parts(child, group).items():
                 kept = group == "_parameters" or name not in (*skipped, *COUNTERS)
                 if kept and isinstance(value, UnreadTensor):
-                    yield _joined(prefix, name), value
+                    yield _join(prefix, name), value
 
 
 def _modules(module: PickledObject) -> Iterator[tuple[str, PickledObject]]:
-    """Yield a module and all below it, each with the prefix of its tensors."""
+    """Yield a module and all its descendants, each with the prefix of its tensors."""
     pending = [("", module, 0)]
     for _ in range(_MAX_MODULES):
         if not pending:
@@ -215,52 +197,50 @@ def _modules(module: PickledObject) -> Iterator[tuple[str, PickledObject]]:
         if depth > MAX_DEPTH or len(pending) + len(children) > _MAX_MODULES:
             break
         pending += [
-            (f"{_joined(prefix, name)}.", child, depth + 1)
+            (f"{_join(prefix, name)}.", child, depth + 1)
             for name, child in reversed(children.items())
             if isinstance(child, PickledObject)
         ]
     raise DamagedError("its modules are nested without end")
 
 
-def _joined(prefix: str, name: object) -> str:
+def _join(prefix: str, name: object) -> str:
     if not isinstance(name, str) or not _PART.fullmatch(name) or len(prefix + name) > _MAX_KEY:
-        raise DamagedError(f"a part of the model has the name {shown(name)!r}")
+        raise DamagedError(f"a part of the model has the name {printable_value(name)!r}")
     return prefix + name
 
 
 def _head(model: PickledObject) -> str:
-    """Class name of the last row of the graph."""
+    """Return the class name of the last row of the graph."""
     rows = _parts(model, "_modules").get("model")
     last = list(_parts(rows, "_modules").values())[-1:] if isinstance(rows, PickledObject) else []
-    name = last[0].path.rpartition(".")[2] if last and isinstance(last[0], PickledObject) else ""
-    return printable(name)
+    return printable(_class(last[0])) if last and isinstance(last[0], PickledObject) else ""
 
 
 def _activations(model: PickledObject) -> tuple[str, ...]:
-    """The different activations of a model, as a yaml spells them.
-
-    A yaml names them only where they are not the program's default, which has changed.
-    """
-    found: dict[str, None] = {}
+    """Return the different activations of a model, as a yaml spells them."""
+    activations: dict[str, None] = {}
     for _, module in _modules(model):
         act = _parts(module, "_modules").get("act")
         if isinstance(act, PickledObject):
             slope = act.state.get("negative_slope") if isinstance(act.state, dict) else None
-            inside = shown(slope) if isinstance(slope, float) else ""
-            found[f"nn.{printable(_class(act))}({inside})"] = None
-    return tuple(text for text in found if text != "nn.Identity()")[:MAX_DEPTH]
+            argument = printable_value(slope) if isinstance(slope, float) else ""
+            activations[f"nn.{printable(_class(act))}({argument})"] = None
+    return tuple(text for text in activations if text != "nn.Identity()")[:MAX_DEPTH]
 
 
-def entries(content: Any, plain: Callable[[Any], Any]) -> dict[str, str]:
-    """Say in a few words what each entry of a checkpoint's dict is; None is left out."""
+def describe_entries(content: Any, plain: Callable[[Any], Any]) -> dict[str, str]:
+    """Describe each entry of a checkpoint's dict in a few words, except those that are None."""
     if not isinstance(content, dict):
         return {}
     return {
-        shown(key): _in_words(value, plain) for key, value in content.items() if value is not None
+        printable_value(key): _describe(value, plain)
+        for key, value in content.items()
+        if value is not None
     }
 
 
-def _in_words(value: Any, plain: Callable[[Any], Any]) -> str:
+def _describe(value: Any, plain: Callable[[Any], Any]) -> str:
     match value:
         case str() if len(value) > 60:
             return f"text of {len(value)} letters"
@@ -275,8 +255,10 @@ def _in_words(value: Any, plain: Callable[[Any], Any]) -> str:
             return f"list of {len(value)}"
         case PickledObject() if value.path.startswith("numpy."):
             number = plain(value)
-            return shown(number[0] if isinstance(number, list) and len(number) == 1 else number)
+            return printable_value(
+                number[0] if isinstance(number, list) and len(number) == 1 else number
+            )
         case PickledObject():
             return printable(value.path)
         case _:
-            return shown(value).strip()
+            return printable_value(value).strip()

@@ -1,4 +1,4 @@
-"""Metadata of a checkpoint as Python values, within a budget: a small file can describe much."""
+"""Converts metadata of a checkpoint to Python values, within a budget."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tutelage.plain import printable
 from tutelage.weights.allowlist import UnreadTensor
 from tutelage.weights.pickle_parser import DamagedError, PickledObject, is_scalar
 
@@ -19,7 +20,7 @@ _MAX_INTEGER = 1 << 63
 
 
 class MetadataReader:
-    """Turns parts of the tree into scalars, lists and dicts.
+    """Converts parts of the tree to scalars, lists and dicts.
 
     Args:
         read: Reads a small tensor.
@@ -29,12 +30,12 @@ class MetadataReader:
         self.read, self.left = read, _BUDGET
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
-        """Return the plain form; what has none is left out (None in a list).
+        """Return the plain form; values without one are left out (None in a list).
 
-        Letters that cannot be shown become question marks: they could steer a terminal.
+        Control characters, which could affect a terminal, become question marks.
 
         Raises:
-            DamagedError: There is more than any checkpoint holds.
+            DamagedError: There is more metadata than in any checkpoint.
         """
         self._spend(1)
         if depth > MAX_DEPTH:
@@ -44,7 +45,7 @@ class MetadataReader:
             empty = {self._scalar(key) for key, item in value.items() if item is None}
             return {key: item for key, item in plain.items() if item is not None or key in empty}
         if isinstance(value, UnreadTensor):
-            self._spend(_lists(value.size))
+            self._spend(_entry_count(value.size))
             return self.read(value).tolist()
         if isinstance(value, list | tuple):
             return [self(item, depth + 1) for item in value]
@@ -61,13 +62,13 @@ class MetadataReader:
         if isinstance(value, str):
             if len(value) > _MAX_TEXT:
                 raise DamagedError("its metadata holds a text of unreasonable length")
-            return value if value.isprintable() else "".join(map(_shown, value))
+            return printable(value)
         if isinstance(value, int) and abs(value) >= _MAX_INTEGER:
             raise DamagedError("its metadata holds an unreasonably large number")
         return value
 
     def _numpy(self, record: PickledObject) -> Any:
-        """The number or nested list of a NumPy scalar or array."""
+        """Return the number or nested list of a NumPy scalar or array."""
         if record.path.endswith(".scalar"):
             dtype, data = (*record.args, None, None)[:2]
             values = self._numbers(dtype, data)
@@ -78,7 +79,7 @@ class MetadataReader:
             ):
                 values = self._numbers(dtype, data)
                 if values is not None and len(values) == prod(shape) and len(shape) <= 8:
-                    self._spend(_lists(shape))
+                    self._spend(_entry_count(shape))
                     return values.reshape(shape, order="F" if fortran else "C").tolist()
         return None
 
@@ -101,10 +102,6 @@ class MetadataReader:
         return np.frombuffer(data, kind) if len(data) % kind.itemsize == 0 else None
 
 
-def _lists(shape: tuple[int, ...]) -> int:
-    """At least the number of values or of lists of an array: (9, 0) has nine empty ones."""
+def _entry_count(shape: tuple[int, ...]) -> int:
+    """Return at least the number of values or lists of an array: (9, 0) has nine empty lists."""
     return prod(max(length, 1) for length in shape)
-
-
-def _shown(letter: str) -> str:
-    return letter if letter.isprintable() else "?"

@@ -1,9 +1,9 @@
-"""A pickle read as data: the stream becomes a tree of plain values and named records.
+"""Parses a pickle without executing it: the result is a tree of plain values and records.
 
-The opcodes only build lists, dicts, tuples and :class:`PickledObject` objects; a name in the stream
-is a string and is never imported, looked up or called. The caller decides what an object means.
-Python's own unpickler would be faster, but a stream can crash it (a deep tuple as a key) or have it
-reserve gigabytes (a large number of a memo).
+The opcodes only build lists, dicts, tuples and :class:`PickledObject` records; a name in the stream
+stays a string and is never imported or called. The caller decides what a record means. Python's own
+unpickler would be faster, but a stream can crash it (a deep tuple as a key) or make it allocate
+gigabytes (a large memo index).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 
 
 class DamagedError(ValueError):
-    """The stream or the archive around it breaks the rules of its format."""
+    """The stream or its archive is malformed."""
 
 
 class RefusedError(ValueError):
-    """The stream names something that no model checkpoint needs."""
+    """The stream names a class or function that is not allowed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,19 +29,19 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PickledName:
-    """A class or function that the stream names; only its path."""
+    """The path of a class or function in the stream."""
 
     path: str
 
 
 @dataclass(slots=True, eq=False)
 class PickledObject:
-    """An object that a real unpickler would have built.
+    """A record of an object that an unpickler would build.
 
     Attributes:
         path: Dotted path of its class or function.
-        args: What it would have been called with.
-        state: What its ``__setstate__`` or ``__dict__`` would have received.
+        args: The arguments of the call.
+        state: The argument of ``__setstate__`` or the update of ``__dict__``.
     """
 
     path: str
@@ -52,7 +52,7 @@ class PickledObject:
 Make = Callable[[str, tuple[Any, ...]], Any]
 
 MAX_STREAM = 4 << 20
-"""Bytes of a pickle: four times the largest known; objects take up to 200 times as much memory."""
+"""Limit in bytes: four times the largest known pickle; objects take up to 200 times the memory."""
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -60,7 +60,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 def parse(
     stream: bytes,
     *,
-    admit: Callable[[str, str], object],
+    check_name: Callable[[str, str], object],
     make: Make,
     persistent: Callable[[Any], Any],
     start: int = 0,
@@ -69,20 +69,19 @@ def parse(
 
     Args:
         stream: Bytes with a pickle in them, of any binary protocol.
-        admit: Called with every module and name in the stream; raises :class:`RefusedError` to
-            stop.
-        make: ``(path, args)`` → the value to put in the place of that call, usually a record.
-        persistent: Persistent id → the value to put in its place.
-        start: Where the pickle begins.
+        check_name: Called with every module and name; raises :class:`RefusedError`.
+        make: ``(path, args)`` → the value of that call, usually a record.
+        persistent: Persistent id → its value.
+        start: Offset of the pickle.
 
     Returns:
-        The value, and where the pickle ends.
+        The value, and the offset of the end.
 
     Raises:
-        RefusedError: ``admit`` or ``make`` refused a name.
-        DamagedError: The stream is no well-formed pickle, or has an opcode that no checkpoint has.
+        RefusedError: ``check_name`` or ``make`` refused a name.
+        DamagedError: The stream is malformed, or has an opcode that checkpoints never have.
     """
-    machine = _PickleMachine(stream, start, admit, make, persistent)
+    machine = _PickleMachine(stream, start, check_name, make, persistent)
     try:
         return machine.run()
     except (RefusedError, DamagedError):
@@ -96,18 +95,18 @@ def parse(
 
 
 class _PickleMachine:
-    """The stack and the memo. Each mark begins a stack of its own, so no value is taken beyond."""
+    """The stack and the memo. Each mark starts a new stack, so that no opcode reads below it."""
 
     def __init__(
         self,
         stream: bytes,
         start: int,
-        admit: Callable[[str, str], object],
+        check_name: Callable[[str, str], object],
         make: Make,
         persistent: Callable[[Any], Any],
     ) -> None:
         self.stream, self.at = stream, start
-        self.admit, self.make, self.persistent = admit, make, persistent
+        self.check_name, self.make, self.persistent = check_name, make, persistent
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -116,7 +115,7 @@ class _PickleMachine:
         stream, steps, memo, at = self.stream, _STEPS, self.memo, self.at
         while True:
             opcode = stream[at]
-            if opcode == _GET:  # half of a stream are the first three: spelt out, twice as fast
+            if opcode == _GET:  # the three commonest opcodes inline: twice as fast
                 self.stack.append(memo[stream[at + 1]])
                 at += 2
             elif opcode == _PUT:
@@ -154,7 +153,7 @@ class _PickleMachine:
         values, self.stack = self.stack, self.marked.pop()
         return values
 
-    # --- the opcodes that take more than a line -------------------------------------------------
+    # --- opcodes that need more than one line -------------------------------------------------
 
     def mark(self) -> None:
         self.marked.append(self.stack)
@@ -206,7 +205,7 @@ class _PickleMachine:
     def name(self, module: object, name: object) -> PickledName:
         if not isinstance(module, str) or not isinstance(name, str):
             raise DamagedError("a name is not text")
-        self.admit(module, name)
+        self.check_name(module, name)
         return PickledName(f"{module}.{name}")
 
     def call(self) -> None:
@@ -226,7 +225,7 @@ class _PickleMachine:
             if target.state is not None:
                 raise DamagedError("an object is given its state twice")
             target.state = state
-        elif not isinstance(target, dict):  # the attributes of an OrderedDict are not needed
+        elif not isinstance(target, dict):  # the attributes of an OrderedDict are dropped
             raise DamagedError("state for something that has none")
 
     def persistent_id(self) -> None:
@@ -238,7 +237,7 @@ def _append(target: object, values: list[Any]) -> None:
         target.extend(values)
     elif isinstance(target, set):
         target.update(_scalar(value) for value in values)
-    elif not isinstance(target, PickledObject):  # what a record would collect is not needed
+    elif not isinstance(target, PickledObject):  # the items of a record are dropped
         raise DamagedError("appending to something that is no list")
 
 
@@ -255,12 +254,12 @@ def _set_items(target: object, flat: list[Any]) -> None:
 
 
 def is_scalar(value: object) -> bool:
-    """Whether a value is text, a number, a truth value or None."""
+    """Return whether a value is text, a number, a bool or None."""
     return type(value) in _SCALARS
 
 
 def _scalar(key: object) -> Any:
-    """Only scalars may be keys: hashing a deeply nested tuple could exhaust the C stack."""
+    """Return a scalar key; hashing others, e.g. nested tuples, could exhaust the C stack."""
     if is_scalar(key):
         return key
     raise DamagedError(f"a key of type {type(key).__name__}")

@@ -1,9 +1,8 @@
-"""Foreign ``.pt`` checkpoints, read without running them.
+"""Reads foreign ``.pt`` checkpoints without executing them.
 
-A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling runs whatever
-the file asks for. Here the stream is only parsed (:mod:`tutelage.weights.pickle_parser`), every
-name in it must be on a list, and the state dict is gathered from the records. No foreign package
-is needed or imported.
+A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling executes code of
+the file. Here the stream is only parsed (:mod:`tutelage.weights.pickle_parser`), every name in it
+must be on an allowlist, and the state dict is built from the records. No foreign package is needed.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.weights.allowlist import UnreadTensor, printable
 from tutelage.weights.archive import Archive, Container
-from tutelage.weights.convert import form, normalise_names, plain_mapping, with_activation
+from tutelage.weights.convert import infer_form, normalise_names, plain_mapping, with_activation
 from tutelage.weights.file_type import human_size, sniff
-from tutelage.weights.find_model import FoundModel, entries, find
+from tutelage.weights.find_model import FoundModel, describe_entries, find_model
 from tutelage.weights.metadata import MetadataReader
 from tutelage.weights.old_archives import OldArchive
 from tutelage.weights.pickle_parser import DamagedError, RefusedError
@@ -30,11 +29,11 @@ from tutelage.weights.pickle_parser import DamagedError, RefusedError
 
 @dataclass(frozen=True, slots=True)
 class ForeignCheckpoint:
-    """What a YOLOv7 or YOLOv5 checkpoint holds, as plain data.
+    """The content of a YOLOv7 or YOLOv5 checkpoint, as plain data.
 
     Attributes:
         state: The state dict under its original keys, in its original order and precision. Tensors
-            may be parts of the mapped file: copy what is to outlive it.
+            may be views of the mapped file: copy those that must outlive it.
         yaml: The graph description stored with the model; empty for a bare state dict.
         names: Class names.
         strides: Stride of each level in pixels, as stored (empty if absent).
@@ -42,9 +41,9 @@ class ForeignCheckpoint:
         hyp: Hyper-parameters of the training, as far as they are plain values.
         source: Whether the weights are the file's EMA or its model.
         head: Class name of the head, for example ``IDetect``.
-        note: What kind of file it is, for a person.
+        note: The kind of file, for messages.
         holds: The entries of the file, each in a few words.
-        date: When it was written, as stored (YOLOv5), or empty.
+        date: The stored date of writing (YOLOv5), or empty.
         epoch: The last finished epoch, -1 after stripping, or None.
     """
 
@@ -89,15 +88,15 @@ _FAMILIES: Mapping[str, tuple[str, str]] = {
 
 
 def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
-    """Read a YOLOv7 or YOLOv5 ``.pt`` file. Nothing in it is executed, whatever it holds.
+    """Read a YOLOv7 or YOLOv5 ``.pt`` file; nothing in it is executed.
 
     The EMA is taken if the file has one, else the model. A bare pickled model, also inside a
     (distributed) data-parallel wrapper, and a bare state dict are accepted.
 
     Args:
         path: The file.
-        values: With False the tensors are not read: they are on the meta device. The training
-            state of a run of ours can be looked at too.
+        values: If False, the tensors are on the meta device, without values; the training state
+            of a Tutelage run is accepted, too.
 
     Raises:
         WeightsError: The file is missing, damaged, of another kind, names anything but model parts,
@@ -158,7 +157,7 @@ def _refuse(path: Path, name: str) -> NoReturn:
 
 def _interpret(container: Container, path: Path, *, values: bool) -> ForeignCheckpoint:
     content = container.content()
-    found = find(content, path, resumable=not values)
+    found = find_model(content, path, resumable=not values)
     plain = MetadataReader(container.tensor)
     fields = {key: plain(found.fields.get(key)) for key in ("yaml", "nc", "names", "stride", "hyp")}
     yaml = plain_mapping(fields["yaml"]) if isinstance(fields["yaml"], dict) else {}
@@ -179,7 +178,7 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
         source=found.source,
         head=found.head,
         note=found.note,
-        holds=entries(content, plain),
+        holds=describe_entries(content, plain),
         date=printable(date) if isinstance(date, str) else "",
         epoch=epoch if type(epoch) is int and abs(epoch) < 1 << 31 else None,
     )
@@ -188,11 +187,11 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
 def _classes(
     stored: Any, yaml: Mapping[str, Any], found: FoundModel, state: Mapping[str, Tensor], path: Path
 ) -> int:
-    """The number of classes: as the model says, else what its head has outputs for."""
+    """Return the number of classes: as stored, else from the outputs of the head."""
     nc = yaml.get("nc") if stored is None else stored
     if nc is None:
         try:
-            nc = form(state, yaml, found.head).classes
+            nc = infer_form(state, yaml, found.head).classes
         except WeightsError as error:
             kind = f"a {found.head} head" if found.head else "no head that is known"
             raise WeightsError(
@@ -226,7 +225,7 @@ def _state(
 
 
 def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse the weights of a training that diverged.
+    """Refuse weights of a diverged training.
 
     Raises:
         WeightsError: A tensor holds NaN or infinity, or a variance is negative; it is named.
@@ -248,7 +247,7 @@ def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _finite(value: Tensor) -> bool:
-    """NaN and infinity are among the extremes; thirty times faster than ``isfinite().all()``."""
+    """Return whether all values are finite: min and max are 30 times faster than ``isfinite``."""
     if not value.is_floating_point() or not value.numel():
         return True
     return bool(torch.stack(value.aminmax()).isfinite().all())

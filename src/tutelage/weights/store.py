@@ -1,7 +1,6 @@
-"""Our own files: ``best.safetensors`` to use, ``last.pt`` to resume. Neither holds code.
+"""Tutelage's files: ``best.safetensors`` for use, ``last.pt`` for resuming. Neither holds code.
 
-Every write goes to a temporary file in the same folder and replaces the target in one step, so that
-an interrupted run leaves the last good file.
+Files are written atomically: an interrupted run leaves the last good file.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _DTYPES = {
 
 
 class FileIdentity(TypedDict):
-    """Which file was used."""
+    """Path, size and SHA-256 of a file."""
 
     path: str
     bytes: int
@@ -63,7 +62,7 @@ def identity(path: str | Path) -> FileIdentity:
 
 
 def atomic_write(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replace ``path`` by what ``write`` puts into the binary file that it is given.
+    """Replace ``path`` by a file that ``write`` fills, given the open binary file.
 
     The old file stays untouched until the new one is complete and on disk.
 
@@ -101,7 +100,7 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
         TypeError: A header value is no JSON value.
     """
     header = {key: json.dumps(plain(value), allow_nan=False) for key, value in meta.items()}
-    # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
+    # The format has no strides and no shared memory: every tensor is copied.
     tensors = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()
     }
@@ -112,13 +111,13 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a ``.safetensors`` file.
 
     Returns:
-        The tensors by name, on the CPU and in the dtype they were stored in, and the header. A
-        header value that is not JSON (another program's file) comes as its string.
+        The tensors by name, on the CPU and in the stored dtype, and the header. A header value that
+        is not JSON (another program's file) stays text.
 
     Raises:
-        WeightsError: The file is missing, damaged or something else.
+        WeightsError: The file is missing, damaged or of another type.
     """
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         return {key: file.get_tensor(key) for key in file.keys()}, _header(file)  # noqa: SIM118
 
 
@@ -129,9 +128,9 @@ def load_outline(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         The tensors on the meta device, and the header; see :func:`load_best`.
 
     Raises:
-        WeightsError: The file is missing, damaged or something else.
+        WeightsError: The file is missing, damaged or of another type.
     """
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         outline: dict[str, Tensor] = {}
         for key in file.keys():  # noqa: SIM118
             part = file.get_slice(key)
@@ -144,23 +143,23 @@ def load_header(path: str | Path) -> dict[str, Any]:
     """Read only the header of a ``.safetensors`` file; see :func:`load_best`.
 
     Raises:
-        WeightsError: The file is missing, damaged or something else.
+        WeightsError: The file is missing, damaged or of another type.
     """
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         return _header(file)
 
 
 def save_last(path: str | Path, mapping: Mapping[str, object]) -> None:
     """Write tensors and plain values to a file that ``torch.load(weights_only=True)`` reads.
 
-    Mappings become dicts, sequences lists or tuples, parameters tensors; whatever else is refused,
-    so that no class name ever enters the file.
+    Mappings become dicts, sequences lists or tuples, parameters tensors; other values are refused,
+    so that the file holds no class names.
 
     Raises:
         TypeError: A value is neither a tensor nor plain; its key path is named.
     """
-    plain = _plain(mapping, "")
-    atomic_write(path, lambda file: torch.save(plain, file))
+    values = _plain(mapping, "")
+    atomic_write(path, lambda file: torch.save(values, file))
 
 
 def load_last(path: str | Path) -> dict[str, Any]:
@@ -186,7 +185,7 @@ def load_last(path: str | Path) -> dict[str, Any]:
             f"{path} is {what}; it holds no training state to resume.", fix=instead, code="W25"
         )
     try:
-        check_zip(path)  # torch unpacks whatever it is given
+        check_zip(path)  # torch would unpack zip bombs
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
@@ -208,7 +207,7 @@ def _plain(value: object, where: str) -> object:
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if isinstance(value, Tensor):
-        return _own(value.detach().as_subclass(Tensor))
+        return _own_storage(value.detach().as_subclass(Tensor))
     if isinstance(value, Mapping):
         for key in value:
             if type(key) not in (str, int):
@@ -226,7 +225,7 @@ def _plain(value: object, where: str) -> object:
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def _open_safetensors(path: str | Path) -> Iterator[Any]:
     path = existing_file(path)
     if sniff(path) != "safetensors":
         raise WeightsError(f"{path} is a torch.save file, not .safetensors.", code="W22")
@@ -245,27 +244,27 @@ def _header(file: Any) -> dict[str, Any]:
     return {key: _decode(value) for key, value in (file.metadata() or {}).items()}
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """Drop the rest of a larger storage, which torch.save would write along with a view."""
+def _own_storage(tensor: Tensor) -> Tensor:
+    """Copy a view of a larger storage, which torch.save would write as a whole."""
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def _decode(value: str) -> object:
     try:
-        return _harmless(json.loads(value))
+        return _without_controls(json.loads(value))
     except (ValueError, RecursionError):
-        return _harmless(value)
+        return _without_controls(value)
 
 
-def _harmless(value: Any) -> Any:
-    """Replace the letters that could steer a terminal, wherever they are."""
+def _without_controls(value: Any) -> Any:
+    """Replace control characters in nested values, for terminals."""
     match value:
         case str():
             return _CONTROL.sub("?", value)
         case dict():
-            return {_harmless(key): _harmless(item) for key, item in value.items()}
+            return {_without_controls(key): _without_controls(item) for key, item in value.items()}
         case list():
-            return [_harmless(item) for item in value]
+            return [_without_controls(item) for item in value]
         case _:
             return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
-from tutelage.models.heads.head import AnchorSearch, Family, Head
+from tutelage.models.heads.head import AnchorSearch, Head
 from tutelage.models.heads.implicit import IDetect
 
 HEADS: dict[str, type[Head]] = {
@@ -13,4 +13,4 @@ HEADS: dict[str, type[Head]] = {
     "IAuxDetect": IAuxDetect,
 }
 
-__all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Family", "Head", "IAuxDetect", "IDetect"]
+__all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Head", "IAuxDetect", "IDetect"]

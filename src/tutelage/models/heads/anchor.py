@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from tutelage.config.schema import LossConfig
 from tutelage.losses import AnchorCriterion
 from tutelage.models.heads.decode import decode, decode_rows
-from tutelage.models.heads.head import AnchorSearch, Family, Head
+from tutelage.models.heads.head import AnchorSearch, Head
 from tutelage.structures import Predictions
+from tutelage.weights.convert import Family
 
 MAX_ANCHORS, MAX_ANCHOR = 100, 1e6  # per level; pixels
 

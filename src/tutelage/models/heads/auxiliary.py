@@ -15,8 +15,8 @@ from tutelage.config.schema import LossConfig
 from tutelage.errors import ConfigError
 from tutelage.losses import AnchorCriterion, AuxiliaryCriterion
 from tutelage.models.heads.anchor import Anchors
-from tutelage.models.heads.head import Family
 from tutelage.models.heads.implicit import IDetect
+from tutelage.weights.convert import Family
 
 
 class IAuxDetect(IDetect):

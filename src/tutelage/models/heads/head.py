@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from tutelage.config.schema import LossConfig
 from tutelage.losses.criterion import Criterion
 from tutelage.structures import Predictions
 
-Family = Literal["yolov7", "yolov5"]
 AnchorSearch = Callable[[Tensor, Sequence[int]], tuple[Tensor | None, str]]
 """From ``(levels, a, 2)`` anchors in pixels and strides to better anchors or None, and a report."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.models.blocks.fold import Foldable, biased_convolution
 from tutelage.models.heads.anchor import Anchors, Detect
-from tutelage.models.heads.head import Family
+from tutelage.weights.convert import Family
 
 
 class Implicit(nn.Module):
