@@ -12,7 +12,7 @@ def warnings_before_training(task, teacher, columns=((-1, -1, -1),), batch=None)
     parts = SimpleNamespace(
         unwrapped_task=task,
         student=task.student,
-        teaching=SimpleNamespace(panel=teacher, columns=columns),
+        distillation=SimpleNamespace(teachers=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),
         config=SimpleNamespace(train=TrainConfig(batch=16)),
     )

@@ -161,7 +161,7 @@ def test_everything_trains_but_the_teacher(tmp_path):
     parts = assemble(config)
     trained = storages(p for group in parts.optimizer.param_groups for p in group["params"])
     assert trained == storages(parts.unwrapped_task.parameters())
-    teacher = storages(tensor for _, tensor in parts.teaching.panel.state())
+    teacher = storages(tensor for _, tensor in parts.distillation.teachers.state())
     assert teacher
     assert not teacher & storages(
         (*parts.unwrapped_task.parameters(), *parts.unwrapped_task.buffers())

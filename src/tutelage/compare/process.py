@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from tutelage.compare.arms import ArmRun
 from tutelage.compare.cost import peak_mib, write_cost
@@ -43,10 +43,10 @@ _MASKS = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 class _Stopped(NamedTuple):
-    """The run was stopped by a signal; ``at`` is where it continues if it was saved for that."""
+    """The run was stopped by a signal; ``position``: where it continues, if it was saved."""
 
     by: signal.Signals
-    at: Position | None
+    position: Position | None
 
 
 def train_in_process(
@@ -71,7 +71,7 @@ def train_in_process(
         UserError: The run failed. The traceback of a bug is in its ``crash.txt``.
         RunKilled: It was stopped by Ctrl-C or SIGTERM.
     """
-    ours, theirs = _SPAWN.Pipe()
+    ours, theirs = cast("tuple[Connection, Connection]", _SPAWN.Pipe())
     call = {"origins": origins, "command_line": command_line}
     call["resume"] = str(run.folder) if resume else None
     level = logging.getLogger("tutelage").getEffectiveLevel()
@@ -83,10 +83,10 @@ def train_in_process(
                 match answer:
                     case UserError():
                         raise answer
-                    case _Stopped(by, None):
+                    case _Stopped(by, Position() as position):
+                        raise RunInterrupted(position, by)
+                    case _Stopped(by):
                         raise RunKilled(by)
-                    case _Stopped(by, at):
-                        raise RunInterrupted(at, by)
                 yield answer
                 ours.send(None)
         except (EOFError, OSError):
@@ -155,7 +155,7 @@ def _serve(pipe: Connection, run: ArmRun, call: Mapping[str, Any], level: int) -
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         _train(pipe, run, call)
     except RunKilled as stop:
-        answer = _Stopped(stop.by, stop.at if isinstance(stop, RunInterrupted) else None)
+        answer = _Stopped(stop.by, stop.position if isinstance(stop, RunInterrupted) else None)
     except UserError as error:
         answer = error
     except Exception as error:

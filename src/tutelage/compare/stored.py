@@ -134,9 +134,9 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
 def _prove(parts: RunParts) -> None:
     """Run the pre-flight on a few images."""
     batch = next(batches_with_boxes(parts, 1), None)
-    if parts.teaching is None or batch is None:
+    if parts.distillation is None or batch is None:
         return
-    check_wiring(parts.unwrapped_task, parts.teaching.panel, first_images(batch))
+    check_wiring(parts.unwrapped_task, parts.distillation.teachers, first_images(batch))
 
 
 def state_of(run: ArmRun) -> str:

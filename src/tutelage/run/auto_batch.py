@@ -83,7 +83,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
     processes = parts.accelerator.num_processes
     batches = [
         batch
-        for batch in candidate_batches(parts.plan.nominal_batch, processes, len(parts.train))
+        for batch in candidate_batches(parts.schedule.nominal_batch, processes, len(parts.train))
         if _is_trainable(config, parts, batch)
     ]
     largest = 0
@@ -91,7 +91,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
         largest = count
     fitting = min(gather_object([largest])) * processes
     larger = [batch for batch in batches if batch > fitting]
-    return parts.plan.nominal_batch, fitting, larger[0] if larger else fitting
+    return parts.schedule.nominal_batch, fitting, larger[0] if larger else fitting
 
 
 def _is_trainable(config: Config, parts: RunParts, batch: int) -> bool:
@@ -166,8 +166,8 @@ def run_steps(parts: RunParts, count: int) -> None:
     task = parts.unwrapped_task.train()
     for _ in range(STEPS):
         supervised = SupervisedBatch(batch)
-        if parts.guide is not None:
-            supervised = parts.guide(batch, tuple(task.methods))
+        if parts.supervision is not None:
+            supervised = parts.supervision(batch, tuple(task.methods))
         losses = task(supervised)
         terms = [value for group in losses for value in group.values()]
         parts.accelerator.backward(torch.stack(terms).sum())

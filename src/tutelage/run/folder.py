@@ -78,7 +78,7 @@ def new_run_folder(parts: RunParts, *, reuse: bool) -> Path:
         ConfigError: It cannot be made; raised on all processes.
     """
     run, data = parts.config.run, Path(str(parts.config.data)).stem.replace(":", "-")
-    methods = "-".join(parts.unwrapped_task.methods) if parts.teaching else ""
+    methods = "-".join(parts.unwrapped_task.methods) if parts.distillation else ""
     words = (data, parts.student.arch_name.replace("@", "-"), methods)
     default = "-".join(word for word in words if word)
     return from_main_process(

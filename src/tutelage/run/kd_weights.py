@@ -50,21 +50,21 @@ class WeightMeasurements:
     ) -> None:
         self._parts = parts
         self.history = list(history)
-        new, start = position == Position(), parts.plan.step_at(*position)
-        automatic = parts.teaching is not None and bool(parts.teaching.shares)
-        later = tuple(step for step in due_steps(parts.plan) if step > start)
+        new, start = position == Position(), parts.schedule.step_at(*position)
+        automatic = parts.distillation is not None and bool(parts.distillation.shares)
+        later = tuple(step for step in due_steps(parts.schedule) if step > start)
         self._due = later if automatic else ()
-        needed = new or parts.teaching is not None
+        needed = new or parts.distillation is not None
         self.batches = list(batches_with_boxes(parts, SHOWN)) if needed else []
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
-        plan, teaching = self._parts.plan, self._parts.teaching
-        active = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
-        return plan.step_at(epoch, step) in self._due and bool(active)
+        schedule, distillation = self._parts.schedule, self._parts.distillation
+        active = distillation is not None and schedule.active(distillation.shares, epoch, step - 1)
+        return schedule.step_at(epoch, step) in self._due and bool(active)
 
     def measure(
-        self, teaching: DistillationSetup, position: Position, when: str
+        self, distillation: DistillationSetup, position: Position, when: str
     ) -> Iterator[Notice]:
         """Measure, set the weights and report them; all processes must call this."""
         parts, accelerator = self._parts, self._parts.accelerator
@@ -77,9 +77,9 @@ class WeightMeasurements:
         batches = -(-IMAGES // accelerator.num_processes // measurement_batch(parts))
         reading = measure_weights(
             task,
-            teaching.panel,
+            distillation.teachers,
             batches_with_boxes(parts, batches, 1 + len(self.history)),
-            teaching.shares,
+            distillation.shares,
             mean,
             self._settle,
         )
@@ -145,9 +145,9 @@ def combine(measured: float, past: Mapping[str, Any] | None) -> tuple[float, int
     return math.exp((count * math.log(weight) + math.log(measured)) / (count + 1)), count + 1
 
 
-def due_steps(plan: Schedule) -> tuple[int, ...]:
+def due_steps(schedule: Schedule) -> tuple[int, ...]:
     """Return the global steps after which to measure: end of warm-up, then to mid-run."""
-    total, warm = plan.epochs * plan.steps, plan.warmup_steps
+    total, warm = schedule.epochs * schedule.steps, schedule.warmup_steps
     later = (int(total * share) for share in LATER)
     return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
 

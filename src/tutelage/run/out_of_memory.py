@@ -74,7 +74,7 @@ def out_of_memory_error(context: MemoryContext) -> TrainingError:
     if position is not None and parts is not None:
         epoch, step = position
         where = f"at step {step + 1}" + (f" of epoch {epoch + 1}" if epoch else "")
-        if step >= parts.plan.steps:
+        if step >= parts.schedule.steps:
             where = f"in the evaluation after epoch {epoch + 1}"
     batch = config.train.batch
     advice = [_smaller_batch(parts, batch), f"--img-size below {config.train.image_size}"]
@@ -98,7 +98,7 @@ def _smaller_batch(parts: RunParts | None, batch: int | str) -> str:
     half = batch // 2 - (batch // 2) % processes
     if parts is None:
         return f"--batch-size {half}"
-    return f"--batch-size {half} (gradients still accumulate to {parts.plan.nominal_batch})"
+    return f"--batch-size {half} (gradients still accumulate to {parts.schedule.nominal_batch})"
 
 
 def _describe_memory(parts: RunParts | None, device: torch.device) -> str:
@@ -108,8 +108,8 @@ def _describe_memory(parts: RunParts | None, device: torch.device) -> str:
     copies = 3 if parts.config.optim.name == "sgd" else 4  # weights, gradients, momentum(s)
     student = copies * count_bytes(task.parameters()) + count_bytes(task.student.buffers())
     words = [f"student {student / GIB:.1f}"]
-    if parts.teaching is not None:
-        teachers = count_bytes(tensor for _, tensor in parts.teaching.panel.state())
+    if parts.distillation is not None:
+        teachers = count_bytes(tensor for _, tensor in parts.distillation.teachers.state())
         words.append(f"teacher {teachers / GIB:.1f}")
     words.append("activations the rest")
     used, total = memory_of(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -72,7 +72,7 @@ def run_training(
     dry_run: bool = False,
     notices: Sequence[str] = (),
     command_line: str = "",
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train as ``config`` says and write the run folder.
 
     Args:
@@ -135,7 +135,7 @@ def _events(
         run.write_first_files(command_line, resumed=bool(resume))
         context.position = position
         rows = plan_rows(parts, origins, str(folder))
-        yield Planned(rows, str(folder), config.train.epochs, parts.plan.steps)
+        yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps)
         yield from check_setup(parts, weights.batches)
         events = monitor_events(run.train(started), parts)
         yield from islice(events, 1) if dry_run else events
@@ -213,13 +213,13 @@ class _TrainingRun:
         for event in fit(
             parts.accelerator,
             parts.task,
-            parts.guide,
+            parts.supervision,
             parts.optimizer,
             parts.ema,
             parts.loader,
-            parts.plan,
+            parts.schedule,
             self.start,
-            multi_scale(train.image_size, parts.stride, parts.plan.seed)
+            multi_scale(train.image_size, parts.stride, parts.schedule.seed)
             if train.multi_scale
             else None,
         ):
@@ -238,12 +238,14 @@ class _TrainingRun:
         self.guard.add(losses, epoch + 1, step, ids)
         self.means.add(losses)
         share = None
-        if parts.teaching:
-            share = self.means.kd_share(lambda name: parts.plan.kd_factor(name, epoch, step - 1))
+        if parts.distillation:
+            share = self.means.kd_share(
+                lambda name: parts.schedule.kd_factor(name, epoch, step - 1)
+            )
         yield StepDone(epoch, step, losses, self._lr(), share)
-        if parts.teaching and self.weights.due(epoch, step):
+        if parts.distillation and self.weights.due(epoch, step):
             when = f"at epoch {epoch + 1} step {step}"
-            yield from self.weights.measure(parts.teaching, position, when)
+            yield from self.weights.measure(parts.distillation, position, when)
         if parts.accelerator.sync_gradients:  # accumulated gradients are not saved
             decision = interrupt.decide(self.save_timer.due())
             if decision.save:
@@ -265,7 +267,7 @@ class _TrainingRun:
         yield EpochDone(epoch, means, seconds, self._lr())
         scores = {}
         if self._evaluates(epoch):
-            result = self._evaluate(Position(epoch, parts.plan.steps), sums, interrupt)
+            result = self._evaluate(Position(epoch, parts.schedule.steps), sums, interrupt)
             # The networks of the processes differ in BatchNorm statistics; all must agree on the
             # best epoch and on when to stop.
             shared = [{name: float(getattr(result, name)) for name in HEADLINE}]
@@ -278,11 +280,11 @@ class _TrainingRun:
             yield Evaluated(epoch, scores, improved)
         timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
         kd: dict[str, Any] = {}
-        if parts.guide:
+        if parts.supervision:
             methods = parts.unwrapped_task.methods
-            kd = parts.guide.teachers.take_cost()
+            kd = parts.supervision.teachers.take_cost()
             kd["kd_weights"] = dict(parts.unwrapped_task.weights)
-            kd["kd"] = {name: parts.plan.kd_factor(name, epoch, 0) for name in methods}
+            kd["kd"] = {name: parts.schedule.kd_factor(name, epoch, 0) for name in methods}
         if metrics is not None:
             with self._write_errors():
                 metrics.append({"epoch": epoch, **means, **scores, **timing, **kd})
@@ -307,7 +309,7 @@ class _TrainingRun:
         self.guard.check_weights(modules, epoch + 1)
 
     def _is_last(self, epoch: int) -> bool:
-        return epoch + 1 == self.parts.plan.epochs
+        return epoch + 1 == self.parts.schedule.epochs
 
     def _evaluates(self, epoch: int) -> bool:
         train = self.config.train

@@ -59,15 +59,15 @@ class RunParts:
     student: GraphDetector
     start: str
     anchors: str
-    teaching: DistillationSetup | None
-    guide: TeacherSupervision | None
+    distillation: DistillationSetup | None
+    supervision: TeacherSupervision | None
     task: nn.Module
     unwrapped_task: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
     val_loader: Any
-    plan: Schedule
+    schedule: Schedule
     stride: int
     workers: int
     precision: str
@@ -76,7 +76,7 @@ class RunParts:
     @property
     def teacher_records(self) -> tuple[dict[str, Any], ...]:
         """Identity and scores of each teacher."""
-        return self.teaching.records if self.teaching else ()
+        return self.distillation.records if self.distillation else ()
 
 
 def assemble(
@@ -124,12 +124,14 @@ def assemble(
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
-    teaching, stride = None, max(student.strides)
+    distillation, stride = None, max(student.strides)
     if config.distill.teacher:
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
-        teaching = bind_methods(config.distill, student, teachers, origins)
-        stride = math.lcm(stride, teaching.panel.stride)  # teacher and student get the same images
+        distillation = bind_methods(config.distill, student, teachers, origins)
+        stride = math.lcm(
+            stride, distillation.teachers.stride
+        )  # teacher and student get the same images
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and began is None and not keep_threads:
@@ -148,18 +150,18 @@ def assemble(
     task = Task(
         student.to(memory_format=torch.channels_last),
         student.head.criterion(config.loss, image_size=config.train.image_size),
-        teaching.methods if teaching else None,
-        teaching.weights if teaching else None,
-        teaching.taps if teaching else (),
-        teaching.views if teaching else None,
+        distillation.methods if distillation else None,
+        distillation.weights if distillation else None,
+        distillation.taps if distillation else (),
+        distillation.views if distillation else None,
     )
-    plan = make_schedule(
+    schedule = make_schedule(
         config,
         images=len(train),
         steps=len(loader),
-        bindings=teaching.lessons if teaching else {},
+        bindings=distillation.bindings if distillation else {},
     )
-    optimizer = make_optimizer(task, config.optim, plan.decay_scale)
+    optimizer = make_optimizer(task, config.optim, schedule.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
@@ -175,9 +177,11 @@ def assemble(
         student=student,
         start=start,
         anchors=settled,
-        teaching=teaching,
-        guide=make_supervision(config.distill, teaching, len(train) if unlabelled else None)
-        if teaching
+        distillation=distillation,
+        supervision=make_supervision(
+            config.distill, distillation, len(train) if unlabelled else None
+        )
+        if distillation
         else None,
         task=prepared,
         unwrapped_task=task,
@@ -195,7 +199,7 @@ def assemble(
             stride=stride,
             share=share,
         ),
-        plan=plan,
+        schedule=schedule,
         stride=stride,
         workers=workers,
         precision=precision,
@@ -262,24 +266,24 @@ def make_training_loader(
 
 
 def make_supervision(
-    config: DistillConfig, teaching: DistillationSetup, first_unlabelled: int | None
+    config: DistillConfig, distillation: DistillationSetup, first_unlabelled: int | None
 ) -> TeacherSupervision:
     """Return the supervision by the teachers.
 
     Args:
         config: The settings of distillation.
-        teaching: Teachers and methods.
+        distillation: Teachers and methods.
         first_unlabelled: Images with an id from this on have no labels; None: all have.
     """
     return TeacherSupervision(
-        teaching.panel.timed(),
-        teaching.columns,
-        pick=config.combine == "pick" and len(teaching.panel.teachers) > 1,
+        distillation.teachers.timed(),
+        distillation.columns,
+        pick=config.combine == "pick" and len(distillation.teachers.teachers) > 1,
         first_unlabelled=first_unlabelled,
         pseudo_label=config.pseudo_label,
         needs={
-            name: (binding.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
-            for name, binding in teaching.lessons.items()
+            name: (binding.teacher, Need.PREDICTIONS in distillation.methods[name].needs)
+            for name, binding in distillation.bindings.items()
         },
     )
 

@@ -135,11 +135,11 @@ def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
             annotations_of.setdefault(_key(entry.get("id")), annotations)
     orphans: list[str] = []
     for number, annotation in enumerate(_entries(path, document, "annotations", needed=False)):
-        annotations = annotations_of.get(_key(annotation.get("image_id")))
-        if annotations is None:
+        own = annotations_of.get(_key(annotation.get("image_id")))
+        if own is None:
             orphans.append(f"{path.name} annotations[{number}]")
         else:
-            annotations.append((number, annotation))
+            own.append((number, annotation))
     return CocoJson(path, categories, images, [p for p in paths if p], orphans, outside)
 
 

@@ -63,12 +63,12 @@ class LossShareMonitor:
     Args:
         weights: The current weight per method.
         fixed: Methods whose weight is a number.
-        plan: The schedule.
+        schedule: The schedule.
     """
 
-    def __init__(self, weights: Mapping[str, float], fixed: set[str], plan: Schedule) -> None:
-        self._weights, self._fixed, self._plan = weights, fixed, plan
-        self._frozen = max(plan.warmup_steps, *due_steps(plan), 0)
+    def __init__(self, weights: Mapping[str, float], fixed: set[str], schedule: Schedule) -> None:
+        self._weights, self._fixed, self._schedule = weights, fixed, schedule
+        self._frozen = max(schedule.warmup_steps, *due_steps(schedule), 0)
         self._reported: set[str] = set()
 
     def check(self, event: Event) -> Notice | None:
@@ -79,7 +79,7 @@ class LossShareMonitor:
         """
         if not isinstance(event, EpochDone):
             return None
-        first_step = self._plan.step_at(event.epoch, 0)
+        first_step = self._schedule.step_at(event.epoch, 0)
         detection = sum(value for name, value in event.losses.items() if "/" not in name)
         sums: dict[str, float] = {}
         for _, method, value in _kd_terms(event):
@@ -87,13 +87,13 @@ class LossShareMonitor:
         unusual: list[str] = []
         for method, value in sums.items():
             fixed, share = method in self._fixed, value / max(detection, 1e-30)
-            if first_step < (self._plan.warmup_steps if fixed else self._frozen):
+            if first_step < (self._schedule.warmup_steps if fixed else self._frozen):
                 continue
             what = (
                 f"{method} adds {share:.2g} times the detection loss "
                 f"(weight {self._weights[method]:.4g})"
             )
-            late = first_step + self._plan.steps >= HOPELESS_STEPS
+            late = first_step + self._schedule.steps >= HOPELESS_STEPS
             if fixed and late and not HOPELESS[0] <= share <= HOPELESS[1]:
                 raise TrainingError(
                     f"{what}: {'it teaches nothing' if share < 1 else 'nothing else counts'}.",

@@ -27,19 +27,21 @@ def monitor_events(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
     checks: list[Callable[[Event], Notice | None]] = [
         SkippedStepMonitor(parts).check,
         LostImageMonitor(parts.loader.dataset).check,
-        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.plan.steps).check,
+        PaceMonitor(
+            parts.config.train.device, parts.accelerator.device, parts.schedule.steps
+        ).check,
     ]
     task = parts.unwrapped_task
-    if parts.teaching is not None:
-        fixed = set(task.methods) - set(parts.teaching.shares)
+    if parts.distillation is not None:
+        fixed = set(task.methods) - set(parts.distillation.shares)
         checks += [
             ConstantTermMonitor(task.weights).check,
-            LossShareMonitor(task.weights, fixed, parts.plan).check,
-            TeacherPassedMonitor(parts.teaching.records, len(parts.val)).check,
-            lambda event: distillation_end(event, parts.plan, task.methods),
+            LossShareMonitor(task.weights, fixed, parts.schedule).check,
+            TeacherPassedMonitor(parts.distillation.records, len(parts.val)).check,
+            lambda event: distillation_end(event, parts.schedule, task.methods),
         ]
     for event in events:
         yield event
         yield from (notice for check in checks if (notice := check(event)) is not None)
-        if parts.teaching is not None and isinstance(event, EpochDone):
+        if parts.distillation is not None and isinstance(event, EpochDone):
             check_ranks(parts.accelerator, task.methods, f"after epoch {event.epoch + 1}")

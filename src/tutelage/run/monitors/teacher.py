@@ -40,12 +40,12 @@ class TeacherPassedMonitor:
         )
 
 
-def distillation_end(event: Event, plan: Schedule, methods: Iterable[str]) -> Notice | None:
+def distillation_end(event: Event, schedule: Schedule, methods: Iterable[str]) -> Notice | None:
     """Report that distillation ends with the epoch of an event, before the run does."""
-    if not isinstance(event, EpochDone) or event.epoch + 1 >= plan.epochs:
+    if not isinstance(event, EpochDone) or event.epoch + 1 >= schedule.epochs:
         return None
     epoch, methods = event.epoch, tuple(methods)
-    if not plan.active(methods, epoch, 0) or plan.active(methods, epoch + 1, 0):
+    if not schedule.active(methods, epoch, 0) or schedule.active(methods, epoch + 1, 0):
         return None
     text = f"Distillation ends after epoch {epoch + 1}: the teacher rests from here on."
     return Notice("info", text)

@@ -38,19 +38,19 @@ def check_distillation(
         DataError: No training batch has a box.
         TeacherError: A teacher finds nothing, or would not reach the student.
     """
-    teaching, accelerator = parts.teaching, parts.accelerator
-    if teaching is None:
+    distillation, accelerator = parts.distillation, parts.accelerator
+    if distillation is None:
         return
     if not weights.batches:
         raise DataError(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
     teacher_ap: dict[str, float] = {}
-    for number, record in enumerate(teaching.records):
+    for number, record in enumerate(distillation.records):
         scores = from_main_process(
             accelerator,
             lambda n=number: evaluate_teacher(
-                teaching, n, parts.val, parts.config, accelerator.device
+                distillation, n, parts.val, parts.config, accelerator.device
             ),
         )
         record["scores"] = scores
@@ -62,9 +62,9 @@ def check_distillation(
     if position == Position():
         yield from (Notice("warning", text, "T21") for text in weaker_teachers(parts, teacher_ap))
     with raise_on_all():
-        check_wiring(parts.unwrapped_task, teaching.panel, weights.batches[0])
-    if position == Position() and teaching.shares:
-        yield from weights.measure(teaching, position, "before the first step")
+        check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
+    if position == Position() and distillation.shares:
+        yield from weights.measure(distillation, position, "before the first step")
 
 
 def weaker_teachers(parts: RunParts, teacher_ap: Mapping[str, float]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
 
 
 def evaluate_teacher(
-    teaching: DistillationSetup,
+    distillation: DistillationSetup,
     number: int,
     index: DatasetIndex,
     config: Config,
@@ -63,7 +63,7 @@ def evaluate_teacher(
     The images are prepared as for the student. Cached by weights, data and size.
 
     Args:
-        teaching: The teachers.
+        distillation: The teachers.
         number: The number of the teacher.
         index: The val split.
         config: All settings.
@@ -72,7 +72,7 @@ def evaluate_teacher(
     Raises:
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
-    teacher, record = teaching.panel.teachers[number], teaching.records[number]
+    teacher, record = distillation.teachers.teachers[number], distillation.records[number]
     classes = class_map(config, teacher.names, index.names)
     if not classes:
         return None

@@ -36,7 +36,7 @@ def check_setup(parts: RunParts, batches: Sequence[Batch]) -> Iterator[Notice]:
     Raises:
         TrainingError: The processes hold different methods.
     """
-    if parts.teaching is None:
+    if parts.distillation is None:
         return
     methods = parts.unwrapped_task.methods
     check_ranks(parts.accelerator, methods, "before the first step")
@@ -73,16 +73,16 @@ def best_score(knowledge: Knowledge, targets: Targets) -> float | None:
 @torch.no_grad()
 def _check_outputs(parts: RunParts, batches: Sequence[Batch]) -> Iterator[str]:
     """Yield warnings about the outputs of all networks for the first batch."""
-    if parts.teaching is None or not batches:
+    if parts.distillation is None or not batches:
         return
     batch, task = batches[0].floating(), parts.unwrapped_task
     with buffers_restored(task):
         features = task.train().student(batch.images, task.taps).taps
     yield from _check_channels("student", parts.student.tap(task.taps), features)
-    teachers = parts.teaching.panel.teachers
-    for teacher, columns in zip(teachers, parts.teaching.columns, strict=True):
+    teachers = parts.distillation.teachers.teachers
+    for teacher, columns in zip(teachers, parts.distillation.columns, strict=True):
         yield from _check_colours(teacher, columns, batch)
-    for number, knowledge in enumerate(parts.teaching.panel(batch)):
+    for number, knowledge in enumerate(parts.distillation.teachers(batch)):
         yield from _check_channels("teacher", teachers[number].taps, knowledge.features)
         methods = [
             name
