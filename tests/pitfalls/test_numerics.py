@@ -65,7 +65,7 @@ def outset(task, teacher, columns=((-1, -1, -1),), batch=None):
     parts = SimpleNamespace(
         bare=task,
         student=task.student,
-        teaching=SimpleNamespace(panel=teacher, columns=columns),
+        distillation=SimpleNamespace(teachers=teacher, columns=columns),
         accelerator=SimpleNamespace(num_processes=1),
         config=SimpleNamespace(train=TrainConfig(batch=16)),
     )
@@ -97,6 +97,6 @@ def test_kd40_a_teacher_changes_no_precision(distilled, tmp_path, precision, tau
     seen = []
     parts.student.model[0].conv.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
     batch = next(iter(parts.loader)).floating()
-    losses = parts.task(parts.guide(batch) if taught else SupervisedBatch(batch))
+    losses = parts.task(parts.supervision(batch) if taught else SupervisedBatch(batch))
     assert bool(losses.distillation) == taught
     assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]

@@ -92,12 +92,12 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
     monkeypatch.setattr(module, "IMAGES", 2 * parts.config.train.batch)
     readings = WeightMeasurements(parts)
     assert len(readings.batches) == SHOWN
-    steps = parts.plan.steps
+    steps = parts.schedule.steps
     due = [(e, s) for e in range(10) for s in range(1, steps + 1) if readings.due(e, s)]
-    assert [e * steps + s for e, s in due] == list(due_steps(parts.plan))
+    assert [e * steps + s for e, s in due] == list(due_steps(parts.schedule))
     levels = []
     for epoch, step in ((0, 0), (3, 1), (4, 1), (5, 1)):
-        levels += [n.level for n in readings.take(parts.teaching, Position(epoch, step), "now")]
+        levels += [n.level for n in readings.take(parts.distillation, Position(epoch, step), "now")]
     assert levels == ["info", "info", "warning", "info"]  # 3 to 0.5 is more than twofold
     assert parts.bare.weights["fgd"] == pytest.approx(0.6)
     weights = [entry["fgd"]["weight"] for entry in readings.history]
@@ -110,8 +110,8 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
 def test_a_resumed_run_measures_what_is_left(parts):
     readings = WeightMeasurements(parts, [{"epoch": 0}], Position(3, 0))
     assert len(readings.batches) == SHOWN  # for the pre-flight
-    assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.plan.steps + 1))
-    assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.plan.steps + 1))
+    assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.schedule.steps + 1))
+    assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.schedule.steps + 1))
     assert not WeightMeasurements(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
 
 

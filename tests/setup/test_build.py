@@ -160,7 +160,7 @@ def test_everything_trains_but_the_teacher(tmp_path):
     parts = assemble(config)
     held = {id(p) for group in parts.optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in parts.bare.parameters()}
-    assert not held & {id(t) for _, t in parts.teaching.panel.state()}
+    assert not held & {id(t) for _, t in parts.distillation.teachers.state()}
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())
     weight = parts.student.model[0].conv.weight

@@ -37,32 +37,32 @@ def taught(data, tmp_path, names, *, accept=False):
 
 
 def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path):
-    teaching, index, config = taught(data, tmp_path, ["dog", "cat", "cow"])
+    distillation, index, config = taught(data, tmp_path, ["dog", "cat", "cow"])
     with pytest.raises(
         TeacherError, match=r"finds nothing .* AP50 0\.00\d on 8 val images"
     ) as caught:
-        worth(teaching, 0, index, config, CPU)
+        worth(distillation, 0, index, config, CPU)
     assert caught.value.exit_code == 4
     assert "distill.accept_teacher=true" in caught.value.fix
     _, _, config = taught(data, tmp_path, ["dog", "cat", "cow"], accept=True)
-    assert worth(teaching, 0, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
+    assert worth(distillation, 0, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
 
 
 def test_it_is_evaluated_once_for_the_same_weights_data_and_size(data, tmp_path):
-    teaching, index, config = taught(data, tmp_path, ["cat", "dog"], accept=True)
-    calls, network = [], teaching.panel.teachers[0].network
+    distillation, index, config = taught(data, tmp_path, ["cat", "dog"], accept=True)
+    calls, network = [], distillation.teachers.teachers[0].network
     network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
-    first = worth(teaching, 0, index, config, CPU)
+    first = worth(distillation, 0, index, config, CPU)
     assert sum(calls) == 8
-    assert worth(teaching, 0, index, config, CPU) == first
+    assert worth(distillation, 0, index, config, CPU) == first
     assert sum(calls) == 8
-    worth(teaching, 0, index.subset([0, 1, 2]), config, CPU)
+    worth(distillation, 0, index.subset([0, 1, 2]), config, CPU)
     assert sum(calls) == 11
 
 
 def test_without_a_common_class_it_is_not_evaluated(data, tmp_path):
-    teaching, index, config = taught(data, tmp_path, ["cow", "sheep"])
-    assert worth(teaching, 0, index, config, CPU) is None
+    distillation, index, config = taught(data, tmp_path, ["cow", "sheep"])
+    assert worth(distillation, 0, index, config, CPU) is None
 
 
 def test_classes_are_shared_by_name():
@@ -102,7 +102,7 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
     monkeypatch.setattr(prepare_module, "scores_on_val", lambda *_: SimpleNamespace(AP=start))
     readings = WeightMeasurements(parts)
     events = list(prepare(parts, readings, Position()))
-    assert parts.teaching.records[0]["scores"]["AP"] == 0.29
+    assert parts.distillation.records[0]["scores"]["AP"] == 0.29
     text = f"The teacher {path} scores AP 0.290 on your val split, the student starts at 0.330."
     assert (text in told(events)) == warned
     assert "weights measured before the first step: bckd × " in told(events)
@@ -118,13 +118,13 @@ def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp
     config = DistillConfig.model_validate(
         {"teacher": make_teacher(tmp_path / "t.safetensors"), "methods": methods, "ratio": ratio}
     )
-    teaching = make_setup(config, NAMES)
-    assert teaching.shares == shares
+    distillation = make_setup(config, NAMES)
+    assert distillation.shares == shares
 
 
 def test_predictions_that_are_not_finite_are_told(data, tmp_path):
-    teaching, index, config = taught(data, tmp_path, list(NAMES))
-    [teacher] = teaching.panel.teachers
+    distillation, index, config = taught(data, tmp_path, list(NAMES))
+    [teacher] = distillation.teachers.teachers
 
     def broken(images, *, predictions=False):
         known = teacher(images, predictions=predictions)
@@ -133,7 +133,7 @@ def test_predictions_that_are_not_finite_are_told(data, tmp_path):
         )
 
     broken.names, broken.title = teacher.names, "mine"
-    teaching.panel.teachers = (broken,)
-    teaching.records[0].pop("sha256", None)
+    distillation.teachers.teachers = (broken,)
+    distillation.records[0].pop("sha256", None)
     with pytest.raises(TeacherError, match="predictions of mine are not finite"):
-        worth(teaching, 0, index, config, CPU)
+        worth(distillation, 0, index, config, CPU)

@@ -71,11 +71,11 @@ def test_teachers_of_different_classes_each_teach_their_own(data, tmp_path):
     two = make_teacher(tmp_path / "b.safetensors", [NAMES[0]])
     methods = [{"name": "bckd"}, {"name": "fgd"}]
     given = config(data, tmp_path, (one, two), methods=methods, classes="by-name")
-    teaching = make_setup(given.distill, NAMES)
-    assert teaching.views["bckd@1"].columns == ((1,), (0,))
-    assert teaching.views["bckd@2"].columns == ((0,), (0,))
-    assert teaching.views["fgd@1"].columns is None
-    assert (teaching.views["fgd@1"].labels, teaching.views["fgd@2"].labels) == ((1,), (0,))
+    distillation = make_setup(given.distill, NAMES)
+    assert distillation.views["bckd@1"].columns == ((1,), (0,))
+    assert distillation.views["bckd@2"].columns == ((0,), (0,))
+    assert distillation.views["fgd@1"].columns is None
+    assert (distillation.views["fgd@1"].labels, distillation.views["fgd@2"].labels) == ((1,), (0,))
     assert steps(run(given))
 
 
@@ -155,7 +155,7 @@ def test_pseudo_boxes_need_common_classes(data, tmp_path):
 def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_path):
     paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
 
-    def teaching(combine):
+    def distillation(combine):
         methods = [
             {"name": "fgd", "weight": 3.0},
             {"name": "pkd", "weight": 3.0, "teacher": 2},
@@ -165,7 +165,7 @@ def test_a_weight_is_split_between_the_teachers_that_an_image_hears(data, tmp_pa
         given = config(data, tmp_path, paths, methods=methods, combine=combine, ratio=6.0)
         return make_setup(given.distill, NAMES)
 
-    average, pick = teaching("average"), teaching("pick")
+    average, pick = distillation("average"), distillation("pick")
     fixed = ("fgd@1", "fgd@2", "pkd@2")
     assert [average.weights[name] for name in fixed] == [1.5, 1.5, 3.0]
     assert [pick.weights[name] for name in fixed] == [3.0, 3.0, 3.0]

@@ -134,10 +134,10 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
 def _prove(parts: RunParts) -> None:
     """Run the pre-flight on a few images."""
     batch = next(batches_with_boxes(parts, 1), None)
-    if parts.teaching is None or batch is None:
+    if parts.distillation is None or batch is None:
         return
-    panel = parts.teaching.panel
-    preflight(parts.bare, panel, lambda: fingerprint(panel.state()), few(batch))
+    teachers = parts.distillation.teachers
+    preflight(parts.bare, teachers, lambda: fingerprint(teachers.state()), few(batch))
 
 
 def state_of(run: ArmRun) -> str:

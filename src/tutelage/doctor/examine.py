@@ -74,7 +74,7 @@ def examine(
     """
     yield ExaminationStage(STAGES[0], 0)
     parts = assemble(config, origins)
-    if parts.teaching is None:
+    if parts.distillation is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
     count = max(-(-IMAGES // reading_batch(parts)), 2)
     batches = [b.floating() for b in batches_with_boxes(parts, count)]
@@ -83,12 +83,12 @@ def examine(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
     yield ExaminationStage(STAGES[1], 1)
-    judged = list(_judged(parts, parts.teaching))
+    judged = list(_judged(parts, parts.distillation))
     yield from judged
     yield ExaminationStage(STAGES[2], 2)
     fitting: list[Candidate] = []
     first = few(batches[0])
-    for found in _wired(parts, parts.teaching, first, all_methods=all_methods):
+    for found in _wired(parts, parts.distillation, first, all_methods=all_methods):
         if isinstance(found, DoctorFinding):
             yield found
         else:
@@ -98,16 +98,16 @@ def examine(
     if config.model.weights is None:
         yield DoctorFinding("info", "The student is untrained: a CKA near 0 is what to expect.")
     yield ExaminationStage(STAGES[3], 3)
-    teaching, methods = parts.teaching, {}
+    distillation, methods = parts.distillation, {}
     if fitting:  # in the order in which several teachers are joined
         fitting.sort(key=lambda candidate: candidate.config.teacher or 0)
         found = [candidate.config for candidate in fitting]
-        teaching = _joined(parts, found, teaching.panel.teachers)
-        methods = dict(zip(teaching.methods, fitting, strict=True))
-    task = _task(parts, teaching, list(methods))
+        distillation = _joined(parts, found, distillation.teachers.teachers)
+        methods = dict(zip(distillation.methods, fitting, strict=True))
+    task = _task(parts, distillation, list(methods))
     device = parts.accelerator.device
-    teacher = CachedTeachers(teaching.panel)
-    levels = list(_levels(task, teaching, teacher, batches))
+    teacher = CachedTeachers(distillation.teachers)
+    levels = list(_levels(task, distillation, teacher, batches))
     yield from levels
     yield ExaminationStage(STAGES[4], 4)
     shares = {name: candidate.share for name, candidate in methods.items()}
@@ -126,7 +126,7 @@ def examine(
     measured = [
         _measured(
             name,
-            teaching.lessons[name],
+            distillation.bindings[name],
             reading,
             _added(task, name, teacher, batches[0], device),
         )
@@ -134,18 +134,18 @@ def examine(
     ]
     yield from measured
     own = [found for found in measured if methods[found.name].own]
-    yield from suggestions(_case(parts, teaching, first, judged, levels, own))
+    yield from suggestions(_case(parts, distillation, first, judged, levels, own))
 
 
 def _judged(
-    parts: RunParts, teaching: DistillationSetup
+    parts: RunParts, distillation: DistillationSetup
 ) -> Iterator[TeacherScores | DoctorFinding]:
     """Yield what each teacher is worth on val, and whether a trained student is better already."""
     known: dict[str, float] = {}
-    for number, record in enumerate(teaching.records):
+    for number, record in enumerate(distillation.records):
         source = str(record["source"])
         try:
-            scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+            scores = worth(distillation, number, parts.val, parts.config, parts.accelerator.device)
         except TeacherError as error:
             yield DoctorFinding("error", error.what, error.fix)
             continue
@@ -158,20 +158,22 @@ def _judged(
 
 
 def _wired(
-    parts: RunParts, teaching: DistillationSetup, batch: Batch, *, all_methods: bool
+    parts: RunParts, distillation: DistillationSetup, batch: Batch, *, all_methods: bool
 ) -> Iterator[Candidate | DoctorFinding]:
     """Yield every method that passes the pre-flight, and what is wrong with the others."""
-    teachers = teaching.panel.teachers
+    teachers = distillation.teachers.teachers
     several = len(teachers) > 1
-    for name, method in teaching.methods.items():
-        lesson = teaching.lessons[name]
-        number = lesson.teacher + 1 if several else None
-        config = lesson.config.model_copy(update={"teacher": number})
-        if name not in teaching.shares:
-            config = config.model_copy(update={"weight": teaching.weights[name]})
-        share = teaching.shares.get(name, _wanted(parts, method))
-        yield _fault(parts, teaching, name, batch, "error") or Candidate(config, share, own=True)
-    own = {lesson.config.name for lesson in teaching.lessons.values()}
+    for name, method in distillation.methods.items():
+        binding = distillation.bindings[name]
+        number = binding.teacher + 1 if several else None
+        config = binding.config.model_copy(update={"teacher": number})
+        if name not in distillation.shares:
+            config = config.model_copy(update={"weight": distillation.weights[name]})
+        share = distillation.shares.get(name, _wanted(parts, method))
+        yield _fault(parts, distillation, name, batch, "error") or Candidate(
+            config, share, own=True
+        )
+    own = {binding.config.name for binding in distillation.bindings.values()}
     for number, teacher in enumerate(teachers, 1):
         for name in METHODS if all_methods else ():
             if name in own:
@@ -200,26 +202,26 @@ def _joined(
     return bind_methods(config, parts.student, teachers)
 
 
-def _task(parts: RunParts, teaching: DistillationSetup, names: Sequence[str]) -> Task:
+def _task(parts: RunParts, distillation: DistillationSetup, names: Sequence[str]) -> Task:
     """Return a task of some methods, their weights not applied."""
-    methods = {name: teaching.methods[name] for name in names}
-    views = {name: teaching.views[name] for name in names}
-    task = Task(parts.student, parts.bare.criterion, methods, None, teaching.taps, views)
+    methods = {name: distillation.methods[name] for name in names}
+    views = {name: distillation.views[name] for name in names}
+    task = Task(parts.student, parts.bare.criterion, methods, None, distillation.taps, views)
     return task.to(parts.accelerator.device)
 
 
 def _fault(
     parts: RunParts,
-    teaching: DistillationSetup,
+    distillation: DistillationSetup,
     name: str,
     batch: Batch,
     level: Literal["error", "info"],
 ) -> DoctorFinding | None:
     try:
         preflight(
-            _task(parts, teaching, [name]),
-            teaching.panel,
-            lambda: fingerprint(teaching.panel.state()),
+            _task(parts, distillation, [name]),
+            distillation.teachers,
+            lambda: fingerprint(distillation.teachers.state()),
             batch,
         )
     except UserError as error:
@@ -229,26 +231,26 @@ def _fault(
 
 @torch.no_grad()
 def _levels(
-    task: Task, teaching: DistillationSetup, teacher: CachedTeachers, batches: Sequence[Batch]
+    task: Task, distillation: DistillationSetup, teacher: CachedTeachers, batches: Sequence[Batch]
 ) -> Iterator[LayerPairReport]:
     with buffers_restored(task):
         task.train()
-        ours = [task.student(b.images, teaching.taps, head=False).taps for b in batches]
+        ours = [task.student(b.images, distillation.taps, head=False).taps for b in batches]
     theirs = [teacher(b) for b in batches]
     done: set[tuple[int, Tap, Tap]] = set()
-    for name, lesson in teaching.lessons.items():
-        view = teaching.views[name]
-        for number, (mine, other) in enumerate(zip(*lesson.pairs, strict=True)):
-            if (lesson.teacher, mine, other) in done:
+    for name, binding in distillation.bindings.items():
+        view = distillation.views[name]
+        for number, (mine, other) in enumerate(zip(*binding.pairs, strict=True)):
+            if (binding.teacher, mine, other) in done:
                 continue
-            done.add((lesson.teacher, mine, other))
+            done.add((binding.teacher, mine, other))
             here, there = view.places(number)
-            maps = [known[lesson.teacher].features[there] for known in theirs]
+            maps = [known[binding.teacher].features[there] for known in theirs]
             size = height_width(maps[0])
             values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
             known = [value for value in values if np.isfinite(value)]
             yield LayerPairReport(
-                mine, other, lesson.teacher + 1, size, float(np.mean(known)) if known else nan
+                mine, other, binding.teacher + 1, size, float(np.mean(known)) if known else nan
             )
 
 
@@ -291,9 +293,9 @@ def _added(
 
 
 def _measured(
-    name: str, lesson: MethodBinding, reading: WeightReading, milliseconds: float
+    name: str, binding: MethodBinding, reading: WeightReading, milliseconds: float
 ) -> MethodReport:
-    given = lesson.config.weight
+    given = binding.config.weight
     weight = reading.weights[name] if given == "auto" else float(given)
     low, middle, high = (
         weight * float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
@@ -301,14 +303,14 @@ def _measured(
     each = zip(*reading.levels[name], strict=True)
     levels = {
         tap.key: weight * median(values)
-        for tap, values in zip(lesson.pairs.student, each, strict=True)
+        for tap, values in zip(binding.pairs.student, each, strict=True)
     }
     return MethodReport(name, weight, given != "auto", (low, middle, high), levels, milliseconds)
 
 
 def _case(
     parts: RunParts,
-    teaching: DistillationSetup,
+    distillation: DistillationSetup,
     batch: Batch,
     judged: Sequence[TeacherScores | DoctorFinding],
     levels: Sequence[LayerPairReport],
@@ -330,7 +332,7 @@ def _case(
         ),
         predictions=predictions,
         fixed={
-            m.name: (m.quartiles[1], _wanted(parts, teaching.methods[m.name]))
+            m.name: (m.quartiles[1], _wanted(parts, distillation.methods[m.name]))
             for m in own
             if m.fixed
         },
@@ -341,7 +343,7 @@ def _case(
 
 def _comparable(parts: RunParts, batch: Batch) -> bool:
     """Whether the predictions of all teachers can be compared with the student's."""
-    teachers = parts.teaching.panel.teachers if parts.teaching else ()
+    teachers = parts.distillation.teachers.teachers if parts.distillation else ()
     try:
         joined = _joined(parts, [MethodConfig(name="bckd")], teachers)
     except UserError:

@@ -83,7 +83,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
     processes = parts.accelerator.num_processes
     allowed = [
         size
-        for size in sizes(parts.plan.nominal_batch, processes, len(parts.train))
+        for size in sizes(parts.schedule.nominal_batch, processes, len(parts.train))
         if _balanced(config, parts, size)
     ]
     mine = 0
@@ -91,7 +91,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
         mine = size
     found = min(gather_object([mine])) * processes
     above = [size for size in allowed if size > found]
-    return parts.plan.nominal_batch, found, above[0] if above else found
+    return parts.schedule.nominal_batch, found, above[0] if above else found
 
 
 def _balanced(config: Config, parts: RunParts, size: int) -> bool:
@@ -166,8 +166,8 @@ def steps(parts: RunParts, count: int) -> None:
     parts.bare.train()
     for _ in range(STEPS):
         supervised = SupervisedBatch(batch)
-        if parts.guide is not None:
-            supervised = parts.guide(batch, tuple(parts.bare.methods))
+        if parts.supervision is not None:
+            supervised = parts.supervision(batch, tuple(parts.bare.methods))
         losses = parts.bare(supervised)
         terms = [value for group in losses for value in group.values()]
         parts.accelerator.backward(torch.stack(terms).sum())

@@ -82,7 +82,7 @@ def new_folder(parts: RunParts, *, reuse: bool) -> Path:
     """
     config = parts.config
     data = Path(str(config.data)).stem.replace(":", "-")
-    method = "-".join(parts.bare.methods) if parts.teaching else ""
+    method = "-".join(parts.bare.methods) if parts.distillation else ""
     words = (data, parts.student.arch_name.replace("@", "-"), method)
     default = "-".join(word for word in words if word)
     run = config.run

@@ -51,20 +51,20 @@ class WeightMeasurements:
     ) -> None:
         self._parts = parts
         self.history = list(history)
-        fresh, start = at == Position(), parts.plan.step_at(*at)
-        automatic = parts.teaching is not None and bool(parts.teaching.shares)
-        later = tuple(step for step in due_steps(parts.plan) if step > start)
+        fresh, start = at == Position(), parts.schedule.step_at(*at)
+        automatic = parts.distillation is not None and bool(parts.distillation.shares)
+        later = tuple(step for step in due_steps(parts.schedule) if step > start)
         self._due = later if automatic else ()
-        needed = fresh or parts.teaching is not None
+        needed = fresh or parts.distillation is not None
         self.batches = list(batches_with_boxes(parts, SHOWN)) if needed else []
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
-        plan, teaching = self._parts.plan, self._parts.teaching
-        speak = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
-        return plan.step_at(epoch, step) in self._due and bool(speak)
+        schedule, distillation = self._parts.schedule, self._parts.distillation
+        active = distillation is not None and schedule.active(distillation.shares, epoch, step - 1)
+        return schedule.step_at(epoch, step) in self._due and bool(active)
 
-    def take(self, teaching: DistillationSetup, at: Position, when: str) -> Iterator[Notice]:
+    def take(self, distillation: DistillationSetup, at: Position, when: str) -> Iterator[Notice]:
         """Measure, set the weights, and tell."""
         p = self._parts
 
@@ -75,9 +75,9 @@ class WeightMeasurements:
         images = -(-IMAGES // p.accelerator.num_processes)
         reading = measure_weights(
             p.bare,
-            teaching.panel,
+            distillation.teachers,
             batches_with_boxes(p, -(-images // reading_batch(p)), 1 + len(self.history)),
-            teaching.shares,
+            distillation.shares,
             mean,
             self._settle,
         )
@@ -148,12 +148,12 @@ def _averaged(mean: float, new: float, count: int) -> float:
     return math.exp((count * math.log(mean) + math.log(new)) / (count + 1))
 
 
-def due_steps(plan: Schedule) -> tuple[int, ...]:
+def due_steps(schedule: Schedule) -> tuple[int, ...]:
     """Return the global steps after which the weights are measured again.
 
     At the end of warm-up, and a few times up to the middle of the run.
     """
-    total, warm = plan.epochs * plan.steps, plan.warmup_steps
+    total, warm = schedule.epochs * schedule.steps, schedule.warmup_steps
     later = (int(total * share) for share in LATER)
     return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
 

@@ -72,7 +72,7 @@ def ran_out(use: MemoryContext) -> TrainingError:
     place = "before the first step"
     if at is not None and parts is not None:
         place = f"at step {at.batch + 1}" + (f" of epoch {at.epoch + 1}" if at.epoch else "")
-        if at.batch >= parts.plan.steps:
+        if at.batch >= parts.schedule.steps:
             place = f"in the evaluation after epoch {at.epoch + 1}"
     batch = config.train.batch
     what = f"{who} ran out of memory {place} with batch {batch}{_shares(parts, device)}."
@@ -93,7 +93,7 @@ def _smaller(parts: RunParts | None, batch: int | str) -> str:
     half = batch // 2 - (batch // 2) % processes
     if parts is None:
         return f"--batch-size {half}"
-    return f"--batch-size {half} (gradients still accumulate to {parts.plan.nominal_batch})"
+    return f"--batch-size {half} (gradients still accumulate to {parts.schedule.nominal_batch})"
 
 
 def _shares(parts: RunParts | None, device: torch.device) -> str:
@@ -103,8 +103,8 @@ def _shares(parts: RunParts | None, device: torch.device) -> str:
     trained = 3 if parts.config.optim.name == "sgd" else 4  # itself, gradient, momentum(s)
     own = trained * size_of(parts.bare.parameters()) + size_of(student.buffers())
     words = [f"student {own / GIB:.1f}"]
-    if parts.teaching is not None:
-        teachers = size_of(tensor for _, tensor in parts.teaching.panel.state())
+    if parts.distillation is not None:
+        teachers = size_of(tensor for _, tensor in parts.distillation.teachers.state())
         words.append(f"teacher {teachers / GIB:.1f}")
     words.append("activations the rest")
     used, total = room(device)

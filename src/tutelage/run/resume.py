@@ -60,7 +60,7 @@ def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None
 
 def records(parts: RunParts) -> tuple[dict[str, Any], ...]:
     """Return what is known of each teacher."""
-    return parts.teaching.records if parts.teaching else ()
+    return parts.distillation.records if parts.distillation else ()
 
 
 def identity(record: Mapping[str, Any]) -> str:

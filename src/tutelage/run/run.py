@@ -199,7 +199,7 @@ class _Run:
     def planned(self) -> Planned:
         """Return the plan."""
         rows = plan_rows(self.parts, self.origins, str(self.folder))
-        return Planned(rows, str(self.folder), self.config.train.epochs, self.parts.plan.steps)
+        return Planned(rows, str(self.folder), self.config.train.epochs, self.parts.schedule.steps)
 
     # --- training --------------------------------------------------------------------------
 
@@ -223,11 +223,11 @@ class _Run:
         for event in fit(
             p.accelerator,
             p.task,
-            p.guide,
+            p.supervision,
             p.optimizer,
             p.ema,
             p.loader,
-            p.plan,
+            p.schedule,
             self.at,
             self._resize(),
         ):
@@ -235,11 +235,11 @@ class _Run:
                 epoch, step, losses, ids = event
                 self.guard.watch(losses, epoch + 1, step, ids)
                 means.add(losses)
-                share = means.kd_share(self._factor(epoch, step)) if p.teaching else None
+                share = means.kd_share(self._factor(epoch, step)) if p.distillation else None
                 yield StepDone(epoch, step, losses, self._lr(), share)
-                if p.teaching and self.readings.due(epoch, step):
+                if p.distillation and self.readings.due(epoch, step):
                     when = f"at epoch {epoch + 1} step {step}"
-                    yield from self.readings.take(p.teaching, Position(epoch, step), when)
+                    yield from self.readings.take(p.distillation, Position(epoch, step), when)
                 if p.accelerator.sync_gradients:  # gradients that still add up are not saved
                     self._save_between(Position(epoch, step), stop)
                 continue
@@ -251,7 +251,7 @@ class _Run:
             yield EpochDone(event.epoch, row, seconds, self._lr())
             scores = {}
             if self._evaluates(event.epoch):
-                found = self._judged(Position(event.epoch, p.plan.steps), before, stop)
+                found = self._judged(Position(event.epoch, p.schedule.steps), before, stop)
                 scores = self._agreed({name: float(getattr(found, name)) for name in HEADLINE})
                 improved = self.best.update(event.epoch, scores)
                 if improved or self._is_last(event.epoch, unsaved=True):
@@ -259,9 +259,11 @@ class _Run:
                         self._save_best(found, scores)
                     self.guard.best = event.epoch
                 yield Evaluated(event.epoch, scores, improved)
-            kd: dict[str, Any] = p.guide.teachers.take_cost() if p.guide else {}
-            if p.guide:
-                factors = {name: p.plan.kd_factor(name, event.epoch, 0) for name in p.bare.methods}
+            kd: dict[str, Any] = p.supervision.teachers.take_cost() if p.supervision else {}
+            if p.supervision:
+                factors = {
+                    name: p.schedule.kd_factor(name, event.epoch, 0) for name in p.bare.methods
+                }
                 kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
             timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
             if metrics is not None:
@@ -300,10 +302,10 @@ class _Run:
         if not self.config.train.multi_scale:
             return None
         parts = self.parts
-        return multi_scale(self.config.train.image_size, parts.stride, parts.plan.seed)
+        return multi_scale(self.config.train.image_size, parts.stride, parts.schedule.seed)
 
     def _is_last(self, epoch: int, *, unsaved: bool = False) -> bool:
-        return epoch + 1 == self.parts.plan.epochs and (not unsaved or self.best.epoch < 0)
+        return epoch + 1 == self.parts.schedule.epochs and (not unsaved or self.best.epoch < 0)
 
     def _evaluates(self, epoch: int) -> bool:
         train = self.config.train
@@ -326,7 +328,7 @@ class _Run:
     # --- files -----------------------------------------------------------------------------
 
     def _factor(self, epoch: int, step: int) -> Callable[[str], float]:
-        return lambda method: self.parts.plan.kd_factor(method, epoch, step - 1)
+        return lambda method: self.parts.schedule.kd_factor(method, epoch, step - 1)
 
     def _save_best(self, found: Scores, scores: dict[str, float]) -> None:
         student = cast("GraphDetector", self.parts.ema.module)

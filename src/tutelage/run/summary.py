@@ -39,10 +39,10 @@ def plan_rows(
         ("student", f"{_size(parts.student, size)}   {parts.start}"),
         ("anchors", parts.anchors),
     ]
-    if parts.teaching is not None:
-        rows += _teachers(parts.teaching, size)
-        rows += _pairs(parts.teaching)
-        rows += _methods(parts, parts.teaching)
+    if parts.distillation is not None:
+        rows += _teachers(parts.distillation, size)
+        rows += _pairs(parts.distillation)
+        rows += _methods(parts, parts.distillation)
         rows += _own(parts)
         rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
     warnings = len(data_warnings(parts))
@@ -83,12 +83,13 @@ def _unlabelled(parts: RunParts) -> str:
 
 
 def _schedule(parts: RunParts) -> str:
-    plan, optim = parts.plan, parts.config.optim
+    schedule, optim = parts.schedule, parts.config.optim
     return (
-        f"{plan.epochs} epochs × {plan.steps} steps, {parts.config.train.image_size} px, "
-        f"batch {plan.batch} × accumulate {plan.accumulation} (nominal {plan.nominal_batch}), "
-        f"{optim.name} {optim.lr:g}, {plan.lr_shape}, warm-up {plan.warmup_steps} steps, "
-        f"clip {plan.max_norm:g}, seed {plan.seed}, {parts.workers} workers"
+        f"{schedule.epochs} epochs × {schedule.steps} steps, {parts.config.train.image_size} px, "
+        f"batch {schedule.batch} × accumulate {schedule.accumulation} "
+        f"(nominal {schedule.nominal_batch}), "
+        f"{optim.name} {optim.lr:g}, {schedule.lr_shape}, warm-up {schedule.warmup_steps} steps, "
+        f"clip {schedule.max_norm:g}, seed {schedule.seed}, {parts.workers} workers"
     )
 
 
@@ -108,16 +109,16 @@ def _size(network: GraphDetector, image_size: int) -> str:
     return f"{network.arch_name:<12} {found.parameters / 1e6:.2f} M   {found.gflops:.2f} GFLOPs"
 
 
-def _teachers(teaching: DistillationSetup, image_size: int) -> list[tuple[str, str]]:
+def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[str, str]]:
     rows = []
     for number, (teacher, record) in enumerate(
-        zip(teaching.panel.teachers, teaching.records, strict=True)
+        zip(distillation.teachers.teachers, distillation.records, strict=True)
     ):
         if isinstance(teacher, NativeTeacher) and isinstance(teacher.network, GraphDetector):
             size = _size(teacher.network, image_size)
         else:
-            size = f"{teacher.title:<12} {teaching.panel.size(number) / 1e6:.2f} M"
-        label = "teacher" if len(teaching.records) == 1 else f"teacher {number + 1}"
+            size = f"{teacher.title:<12} {distillation.teachers.size(number) / 1e6:.2f} M"
+        label = "teacher" if len(distillation.records) == 1 else f"teacher {number + 1}"
         which = f" ({record['weights']})" if "weights" in record else ""
         rows.append((label, f"{size}   {record['source']}{which} · {_worth(record)}"))
     return rows
@@ -130,19 +131,19 @@ def _worth(record: Mapping[str, Any]) -> str:
     return f"AP {scores['AP']:.3f} on this val"
 
 
-def _pairs(teaching: DistillationSetup) -> list[tuple[str, str]]:
+def _pairs(distillation: DistillationSetup) -> list[tuple[str, str]]:
     """Return one line per pair; methods and teachers that share their pairs share the lines."""
     users: dict[tuple[Pairs, tuple[str, ...]], list[str]] = {}
-    for name, lesson in teaching.lessons.items():
-        connectors = _connectors(teaching.methods[name], len(lesson.pairs.student))
-        users.setdefault((lesson.pairs, connectors), []).append(name)
+    for name, binding in distillation.bindings.items():
+        connectors = _connectors(distillation.methods[name], len(binding.pairs.student))
+        users.setdefault((binding.pairs, connectors), []).append(name)
     rows = []
     for (pairs, connectors), names in users.items():
         whose = "" if len(users) == 1 else f" of {', '.join(names)}"
         for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
             stride = f"{s.stride}"
             if s.stride != t.stride:
-                side = getattr(teaching.methods[names[0]], "side", "")
+                side = getattr(distillation.methods[names[0]], "side", "")
                 stride = f"{s.stride} → /{t.stride} {side} resized"
             text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{stride:<3}"
             rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
@@ -161,25 +162,25 @@ def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
     return tuple(f" connector {' '.join(each)}" if each else "" for each in sizes)
 
 
-def _methods(parts: RunParts, teaching: DistillationSetup) -> list[tuple[str, str]]:
+def _methods(parts: RunParts, distillation: DistillationSetup) -> list[tuple[str, str]]:
     rows = []
-    for name, lesson in teaching.lessons.items():
-        options = "".join(f"  {key} {value}" for key, value in lesson.config.options.items())
+    for name, binding in distillation.bindings.items():
+        options = "".join(f"  {key} {value}" for key, value in binding.config.options.items())
         weight = f"{parts.bare.weights[name]:.3g}"
-        if name in teaching.shares:
-            share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
+        if name in distillation.shares:
+            share = f"KD gradient at the taps {distillation.shares[name]:.3g} × detection's"
             balance = describe_balance(parts.bare.balance().get(name, ()))
             weight = f"auto (now {weight}{balance}: {share})"
-        text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
+        text = f"{name} × {weight}{options} · {_describe_decay(parts.schedule, name)}"
         rows.append(("" if rows else "methods", text))
     return rows
 
 
-def _fade(plan: Schedule, name: str) -> str:
-    fade = plan.weight_schedules[name]
-    rise = f", rises over {fade.warmup_steps} steps" if fade.warmup_steps else ""
-    stop = f", stops at epoch {fade.stop_epoch}" if fade.stop_epoch else ""
-    return f"{fade.shape}{rise}{stop}"
+def _describe_decay(schedule: Schedule, name: str) -> str:
+    decay = schedule.weight_schedules[name]
+    rise = f", rises over {decay.warmup_steps} steps" if decay.warmup_steps else ""
+    stop = f", stops at epoch {decay.stop_epoch}" if decay.stop_epoch else ""
+    return f"{decay.shape}{rise}{stop}"
 
 
 def _own(parts: RunParts) -> list[tuple[str, str]]:

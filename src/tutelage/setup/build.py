@@ -61,15 +61,15 @@ class RunParts:
     student: GraphDetector
     start: str
     anchors: str
-    teaching: DistillationSetup | None
-    guide: TeacherSupervision | None
+    distillation: DistillationSetup | None
+    supervision: TeacherSupervision | None
     task: nn.Module
     bare: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
     val_loader: Any
-    plan: Schedule
+    schedule: Schedule
     stride: int
     workers: int
     precision: str
@@ -121,12 +121,12 @@ def assemble(
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
-    teaching, stride = None, max(student.strides)
+    distillation, stride = None, max(student.strides)
     if config.distill.teacher:
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
-        teaching = bind_methods(config.distill, student, teachers, origins)
-        stride = math.lcm(stride, teaching.panel.stride)  # teacher and student get the same images
+        distillation = bind_methods(config.distill, student, teachers, origins)
+        stride = math.lcm(stride, distillation.teachers.stride)  # both get the same images
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and began is None and not keep_threads:
@@ -145,18 +145,18 @@ def assemble(
     task = Task(
         student.to(memory_format=torch.channels_last),
         make_criterion(config, student),
-        teaching.methods if teaching else None,
-        teaching.weights if teaching else None,
-        teaching.taps if teaching else (),
-        teaching.views if teaching else None,
+        distillation.methods if distillation else None,
+        distillation.weights if distillation else None,
+        distillation.taps if distillation else (),
+        distillation.views if distillation else None,
     )
-    plan = make_schedule(
+    schedule = make_schedule(
         config,
         images=len(train),
         steps=len(loader),
-        bindings=teaching.lessons if teaching else {},
+        bindings=distillation.bindings if distillation else {},
     )
-    optimizer = make_optimizer(task, config.optim, plan.decay_scale)
+    optimizer = make_optimizer(task, config.optim, schedule.decay_scale)
     task.to(accelerator.device)
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
@@ -172,10 +172,10 @@ def assemble(
         student=student,
         start=start,
         anchors=settled,
-        teaching=teaching,
-        guide=make_supervision(config.distill, teaching, len(train) if unlabelled else None)
-        if teaching
-        else None,
+        distillation=distillation,
+        supervision=make_supervision(
+            config.distill, distillation, len(train) if unlabelled else None
+        ),
         task=prepared,
         bare=task,
         optimizer=optimizer,
@@ -192,7 +192,7 @@ def assemble(
             stride=stride,
             share=share,
         ),
-        plan=plan,
+        schedule=schedule,
         stride=stride,
         workers=workers,
         precision=precision,
@@ -286,24 +286,26 @@ def make_training_loader(
 
 
 def make_supervision(
-    config: DistillConfig, teaching: DistillationSetup, first_unlabelled: int | None
-) -> TeacherSupervision:
-    """Return the supervision by the teachers.
+    config: DistillConfig, distillation: DistillationSetup | None, first_unlabelled: int | None
+) -> TeacherSupervision | None:
+    """Return the supervision by the teachers; None without teachers.
 
     Args:
         config: The settings of distillation.
-        teaching: Teachers and methods.
+        distillation: Teachers and methods.
         first_unlabelled: Images with an id from this on have no labels; None: all have.
     """
+    if distillation is None:
+        return None
     return TeacherSupervision(
-        teaching.panel.timed(),
-        teaching.columns,
-        pick=config.combine == "pick" and len(teaching.panel.teachers) > 1,
+        distillation.teachers.timed(),
+        distillation.columns,
+        pick=config.combine == "pick" and len(distillation.teachers.teachers) > 1,
         first_unlabelled=first_unlabelled,
         pseudo_label=config.pseudo_label,
         needs={
-            name: (binding.teacher, Need.PREDICTIONS in teaching.methods[name].needs)
-            for name, binding in teaching.lessons.items()
+            name: (binding.teacher, Need.PREDICTIONS in distillation.methods[name].needs)
+            for name, binding in distillation.bindings.items()
         },
     )
 

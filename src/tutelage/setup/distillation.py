@@ -46,8 +46,8 @@ class DistillationSetup(NamedTuple):
     """The teachers of a run, and the methods that compare its student with them.
 
     Attributes:
-        panel: The teachers.
-        lessons: Teacher and layers of each method, by the method's name in the run.
+        teachers: The teachers.
+        bindings: Teacher and layers of each method, by the method's name in the run.
         methods: The methods by name; with several teachers, ``fgd@1``, ``fgd@2``.
         views: Maps and classes of each method.
         weights: The fixed weight per method; 1 for those that are measured.
@@ -57,8 +57,8 @@ class DistillationSetup(NamedTuple):
         records: Per teacher, its identity and scores.
     """
 
-    panel: Teachers
-    lessons: dict[str, MethodBinding]
+    teachers: Teachers
+    bindings: dict[str, MethodBinding]
     methods: dict[str, Method]
     views: dict[str, View]
     weights: dict[str, float]
@@ -158,11 +158,11 @@ def bind_methods(
         if Need.PREDICTIONS in methods[name].needs
     }
     return DistillationSetup(
-        panel=Teachers(
+        teachers=Teachers(
             [teacher.sharing(keys) for teacher, keys in zip(teachers, teacher_taps, strict=True)],
             [all_predict or number in predicting for number in range(len(teachers))],
         ),
-        lessons=bindings,
+        bindings=bindings,
         methods=methods,
         views={
             name: View(

@@ -56,15 +56,15 @@ def watched(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
     watchers: list[Monitor] = [
         SkippedStepMonitor(parts),
         LostImageMonitor(parts.loader.dataset),
-        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.plan.steps),
+        PaceMonitor(parts.config.train.device, parts.accelerator.device, parts.schedule.steps),
     ]
-    if parts.teaching is not None:
-        fixed = set(parts.bare.methods) - set(parts.teaching.shares)
+    if parts.distillation is not None:
+        fixed = set(parts.bare.methods) - set(parts.distillation.shares)
         watchers += [
             ConstantTermMonitor(parts.bare.weights),
-            LossShareMonitor(parts.bare.weights, fixed, parts.plan),
-            TeacherPassedMonitor(parts.teaching.records, len(parts.val)),
-            DistillationEndMonitor(parts.plan, parts.bare.methods),
+            LossShareMonitor(parts.bare.weights, fixed, parts.schedule),
+            TeacherPassedMonitor(parts.distillation.records, len(parts.val)),
+            DistillationEndMonitor(parts.schedule, parts.bare.methods),
             RankMonitor(parts.accelerator, parts.bare.methods),
         ]
     for event in events:
@@ -115,12 +115,12 @@ class LossShareMonitor:
     Args:
         weights: The weight per method, as it is at any time.
         fixed: Methods whose weight was given as a number.
-        plan: The schedule.
+        schedule: The schedule.
     """
 
-    def __init__(self, weights: Mapping[str, float], fixed: set[str], plan: Schedule) -> None:
-        self._weights, self._fixed, self._plan = weights, fixed, plan
-        self._frozen = max(plan.warmup_steps, *due_steps(plan), 0)
+    def __init__(self, weights: Mapping[str, float], fixed: set[str], schedule: Schedule) -> None:
+        self._weights, self._fixed, self._schedule = weights, fixed, schedule
+        self._frozen = max(schedule.warmup_steps, *due_steps(schedule), 0)
         self._told: set[str] = set()
 
     def see(self, event: Event) -> Notice | None:
@@ -131,7 +131,7 @@ class LossShareMonitor:
         """
         if not isinstance(event, EpochDone):
             return None
-        begun = self._plan.step_at(event.epoch, 0)
+        begun = self._schedule.step_at(event.epoch, 0)
         detection = sum(value for name, value in event.losses.items() if "/" not in name)
         sums: dict[str, float] = {}
         for method, value in _terms(event).values():
@@ -139,13 +139,13 @@ class LossShareMonitor:
         said: list[str] = []
         for method, value in sums.items():
             fixed, share = method in self._fixed, value / max(detection, 1e-30)
-            if begun < (self._plan.warmup_steps if fixed else self._frozen):
+            if begun < (self._schedule.warmup_steps if fixed else self._frozen):
                 continue
             what = (
                 f"{method} adds {share:.2g} times the detection loss "
                 f"(weight {self._weights[method]:.4g})"
             )
-            late = begun + self._plan.steps >= HOPELESS_STEPS
+            late = begun + self._schedule.steps >= HOPELESS_STEPS
             if fixed and late and not HOPELESS[0] <= share <= HOPELESS[1]:
                 raise TrainingError(
                     f"{what}: {'it teaches nothing' if share < 1 else 'nothing else counts'}.",
@@ -197,19 +197,20 @@ class DistillationEndMonitor:
     """Says when distillation ends before the run does.
 
     Args:
-        plan: The schedule.
+        schedule: The schedule.
         methods: The names of the methods.
     """
 
-    def __init__(self, plan: Schedule, methods: Iterable[str]) -> None:
-        self._plan, self._methods = plan, tuple(methods)
+    def __init__(self, schedule: Schedule, methods: Iterable[str]) -> None:
+        self._schedule, self._methods = schedule, tuple(methods)
 
     def see(self, event: Event) -> Notice | None:
         """Look whether the next epoch goes on with the teacher."""
-        if not isinstance(event, EpochDone) or event.epoch + 1 >= self._plan.epochs:
+        if not isinstance(event, EpochDone) or event.epoch + 1 >= self._schedule.epochs:
             return None
         now, then = (
-            self._plan.active(self._methods, epoch, 0) for epoch in (event.epoch, event.epoch + 1)
+            self._schedule.active(self._methods, epoch, 0)
+            for epoch in (event.epoch, event.epoch + 1)
         )
         if not now or then:
             return None

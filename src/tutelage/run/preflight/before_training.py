@@ -34,16 +34,16 @@ def prepare(parts: RunParts, readings: WeightMeasurements, at: Position) -> Iter
         DataError: No training batch holds a box.
         TeacherError: The teacher finds nothing, or would not reach the student.
     """
-    teaching = parts.teaching
-    if teaching is None:
+    distillation = parts.distillation
+    if distillation is None:
         return
     if not readings.batches:
         raise DataError(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
     known: dict[str, float] = {}
-    for number, record in enumerate(teaching.records):
-        scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+    for number, record in enumerate(distillation.records):
+        scores = worth(distillation, number, parts.val, parts.config, parts.accelerator.device)
         record["scores"] = scores
         if scores is None:
             text = f"The teacher {record['source']} shares no class with the data: not evaluated."
@@ -54,12 +54,12 @@ def prepare(parts: RunParts, readings: WeightMeasurements, at: Position) -> Iter
         yield from (Notice("warning", text, "T21") for text in outdone(parts, known))
     preflight(
         parts.bare,
-        teaching.panel,
-        lambda: fingerprint(teaching.panel.state()),
+        distillation.teachers,
+        lambda: fingerprint(distillation.teachers.state()),
         readings.batches[0],
     )
-    if at == Position() and teaching.shares:
-        yield from readings.take(teaching, at, "before the first step")
+    if at == Position() and distillation.shares:
+        yield from readings.take(distillation, at, "before the first step")
 
 
 def outdone(parts: RunParts, teachers: Mapping[str, float]) -> Iterator[str]:

@@ -45,7 +45,7 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
 
 
 def worth(
-    teaching: DistillationSetup,
+    distillation: DistillationSetup,
     number: int,
     index: DatasetIndex,
     config: Config,
@@ -59,7 +59,7 @@ def worth(
     Raises:
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
-    teacher, record = teaching.panel.teachers[number], teaching.records[number]
+    teacher, record = distillation.teachers.teachers[number], distillation.records[number]
     classes = class_map(config, teacher.names, index.names)
     if not classes:
         return None

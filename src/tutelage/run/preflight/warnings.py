@@ -36,7 +36,7 @@ def at_outset(parts: RunParts, batches: Sequence[Batch]) -> Iterator[Notice]:
     Raises:
         TrainingError: The processes hold different methods.
     """
-    if parts.teaching is None:
+    if parts.distillation is None:
         return
     check_ranks(parts.accelerator, parts.bare.methods, "before the first step")
     images = max(parts.config.train.images // parts.accelerator.num_processes, 1)
@@ -72,16 +72,16 @@ def best_score(known: Knowledge, targets: Targets) -> float | None:
 @torch.no_grad()
 def _seen(parts: RunParts, batches: Sequence[Batch]) -> Iterator[str]:
     """Show the first batch to all networks."""
-    if parts.teaching is None or not batches:
+    if parts.distillation is None or not batches:
         return
     batch, task = batches[0].floating(), parts.bare
     with buffers_restored(task):
         ours = task.train().student(batch.images, task.taps).taps
     yield from _dead("student", parts.student.tap(task.taps), ours)
-    teachers = parts.teaching.panel.teachers
-    for teacher, columns in zip(teachers, parts.teaching.columns, strict=True):
+    teachers = parts.distillation.teachers.teachers
+    for teacher, columns in zip(teachers, parts.distillation.columns, strict=True):
         yield from _exchanged(teacher, columns, batch)
-    for number, known in enumerate(parts.teaching.panel(batch)):
+    for number, known in enumerate(parts.distillation.teachers(batch)):
         yield from _dead("teacher", teachers[number].taps, known.features)
         listening = [
             name
