@@ -128,7 +128,7 @@ def test_images_that_judge_the_run_are_told_among_those_without_labels(data, tmp
 @pytest.mark.parametrize(
     ("distill", "message"),
     [
-        ({"methods": [{"name": "fgd", "teacher": 2}]}, "listens to teacher 2, but there is 1"),
+        ({"methods": [{"name": "fgd", "teacher": 2}]}, "is bound to teacher 2, but there is 1"),
         ({"stop_epoch": 300}, "would stop at epoch 300, but the run has 1 epochs"),
         ({"warmup_epochs": 1.0}, "would never have its full weight"),
         (
@@ -142,10 +142,10 @@ def test_contradictions(data, tmp_path, distill, message):
         run(config(data, tmp_path, **distill))
 
 
-def test_a_teacher_that_nobody_listens_to(data, tmp_path):
+def test_a_teacher_without_a_method(data, tmp_path):
     paths = (make_teacher(tmp_path / "a.safetensors"), make_teacher(tmp_path / "b.safetensors"))
     given = config(data, tmp_path, paths, methods=[{"name": "fgd", "teacher": 1}])
-    with pytest.raises(ConfigError, match="no method listens to teacher 2"):
+    with pytest.raises(ConfigError, match="no method is bound to teacher 2"):
         run(given)
 
 

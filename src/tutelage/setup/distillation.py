@@ -215,14 +215,14 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
     for place, method in enumerate(methods):
         if method.teacher is not None and method.teacher > teachers:
             raise ConfigError(
-                f"distill.methods.{place}: '{method.name}' listens to teacher {method.teacher}, "
+                f"distill.methods.{place}: '{method.name}' is bound to teacher {method.teacher}, "
                 f"but there {'is 1' if teachers == 1 else f'are {teachers}'}",
                 code="T28",
             )
     for number in range(1, teachers + 1):
         if methods and not any(method.teacher in (None, number) for method in methods):
             raise ConfigError(
-                f"no method listens to teacher {number}",
+                f"no method is bound to teacher {number}",
                 fix=f"Leave it out, or add  --method fgd:teacher={number}",
                 code="T28",
             )
