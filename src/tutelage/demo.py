@@ -1,4 +1,4 @@
-"""The main job on the built-in data: a small student, taught and untaught, in minutes."""
+"""A comparison on the built-in data: a small student with and without a teacher, in minutes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,69 @@ import time
 from collections.abc import Generator, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from tutelage.compare.side_by_side import Arm, Outcome, Stage, concluded, measured
+from tutelage.compare.arms import plan_comparison
+from tutelage.compare.run import ComparisonEvent, ComparisonFinished, run_comparison
+from tutelage.compare.stored import read_comparison
 from tutelage.config.load import ResolvedConfig, load_config
-from tutelage.errors import WeightsError
+from tutelage.errors import TrainingError, WeightsError
+from tutelage.evaluation import Difference, latency, sentence
+from tutelage.models.build import load
+from tutelage.models.cost import cost
+from tutelage.models.weight_file import weight_file
 from tutelage.run.events import Event, Finished
-from tutelage.run.folder import write_json
+from tutelage.run.folder import make_run_folder
 from tutelage.run.run import run_training
+from tutelage.weights.store import load_header
 
 DATA, SIZE = "digits", 128
 STUDENT, TEACHER = "yolov7-tiny@0.25", "yolov7-tiny@0.45"
 EPOCHS, TEACHER_EPOCHS = 16, 60
 HEAD_INPUTS = ["74", "75", "76"]  # wider than p3, p4, p5: a narrow student has more to learn with
 SHIPPED = "demo_teacher.safetensors"
+DRAWS = 1000  # of the bootstrap
+COMMAND = "tutelage demo"
+
+
+class DemoRow(NamedTuple):
+    """A detector of the demo: scores on the test split; size and speed fused, one image a batch."""
+
+    title: str
+    model: str
+    AP: float
+    AP50: float
+    parameters: int
+    gflops: float
+    milliseconds: float
+
+
+class DemoResult(NamedTuple):
+    """The end of the demo.
+
+    Attributes:
+        arms: Teacher, baseline, distilled.
+        difference: Distilled − baseline in AP with its interval over the test images.
+        verdict: The same in words.
+        gap_closed: Share of the gap between baseline and teacher that distillation closed.
+        starts: The initial weights of both students.
+        seconds: Duration of the whole demo.
+    """
+
+    arms: tuple[DemoRow, ...]
+    difference: Difference
+    verdict: str
+    gap_closed: float | None
+    starts: str
+    seconds: float
 
 
 def shipped_teacher() -> Path:
-    """Return the teacher inside the package; ``tutelage demo --train-teacher`` makes it anew."""
+    """Return the path of the teacher in the package.
+
+    Raises:
+        WeightsError: It is missing from this installation.
+    """
     path = Path(str(files("tutelage") / SHIPPED))
     if not path.exists():
         raise WeightsError(
@@ -43,7 +88,7 @@ def settings(
     seed: int = 0,
     teacher: str | None = None,
 ) -> ResolvedConfig:
-    """Return the settings of one arm; arms differ in name, teacher, size and budget alone.
+    """Return the settings of a training run of the demo.
 
     Digits must not be flipped, and scenes of 128 px need no mosaic. The gains undo YOLOv7's own
     scaling by image size and number of classes, which is made for 640 px and 80 classes.
@@ -77,70 +122,87 @@ def settings(
 
 def run_demo(
     *, project: str = "runs", epochs: int = EPOCHS, seed: int = 0, train_teacher: bool = False
-) -> Iterator[Event | Stage | Outcome]:
-    """Train the student without and with the teacher and compare all three on the test split.
+) -> Iterator[ComparisonEvent | DemoResult]:
+    """Compare the student with and without the teacher on the test split.
 
     Args:
-        project: Parent of the run folders.
+        project: Parent of the comparison's folder.
         epochs: Budget of each student.
         seed: Seed of both students.
         train_teacher: Train the teacher first instead of using the one in the package.
 
     Yields:
-        Stages, the events of each run, and the :class:`~tutelage.compare.side_by_side.Outcome`.
+        Events of the teacher's training and of the comparison, then the :class:`DemoResult`.
+
+    Raises:
+        TrainingError: One of the students could not be trained.
     """
     started = time.monotonic()
-    if train_teacher:
-        yield Stage(f"teacher: {TEACHER}, {TEACHER_EPOCHS} epochs")
-        taught = settings("demo-teacher", project=project, arch=TEACHER, epochs=TEACHER_EPOCHS)
-        teacher = yield from _folder(taught)
-    else:
-        teacher = str(shipped_teacher())
-    arms: list[Arm] = []
-    folders: list[str] = []
-    for title, who in (("baseline", None), ("distilled", teacher)):
-        yield Stage(
-            f"{title}: {STUDENT}, {epochs} epochs, seed {seed}"
-            + (", with the teacher" if who else "")
-        )
-        arm = settings(f"demo-{title}", project=project, epochs=epochs, seed=seed, teacher=who)
-        folders.append((yield from _folder(arm)))
-    yield Stage("evaluation of all three on the untouched test split")
-    for title, model in zip(("teacher", "baseline", "distilled"), (teacher, *folders), strict=True):
-        arms.append(measured(title, model, data=DATA, split="test", image_size=SIZE))
-    outcome = concluded(*arms, data=DATA, split="test")
-    write_json(Path(folders[-1]) / "comparison.json", summary(outcome, time.monotonic() - started))
-    yield outcome
+    teacher = (yield from _train_teacher(project)) if train_teacher else str(shipped_teacher())
+    folder = make_run_folder(Path(project), "demo", "")
+    resolved = settings(folder.name, project=project, epochs=epochs, teacher=teacher)
+    comparison = plan_comparison(resolved.config, seed_list=str(seed))
+    for event in run_comparison(
+        comparison, origins=resolved.origins, command_line=COMMAND, draws=DRAWS
+    ):
+        if not isinstance(event, ComparisonFinished):
+            yield event
+        elif event.failed:
+            raise TrainingError("\n".join(event.failed.values()), where=str(folder))
+        else:
+            students = [str(run.folder) for run in comparison.runs()]
+            yield _result(event, teacher, *students, seconds=time.monotonic() - started)
 
 
-def summary(outcome: Outcome, seconds: float) -> dict[str, Any]:
-    """Return the outcome as plain values."""
-    return {
-        "arms": [
-            {
-                "title": arm.title,
-                "model": arm.model,
-                "AP": arm.scores.AP,
-                "AP50": arm.scores.AP50,
-                "parameters": arm.parameters,
-                "gflops": arm.gflops,
-                "milliseconds": arm.milliseconds,
-            }
-            for arm in outcome.arms
-        ],
-        "difference": outcome.difference._asdict(),
-        "verdict": outcome.verdict,
-        "gap_closed": outcome.gap_closed,
-        "starts": outcome.starts,
-        "seconds": seconds,
-    }
-
-
-def _folder(arm: ResolvedConfig) -> Generator[Event, None, str]:
-    """Train an arm, pass its events on and return its run folder."""
+def _train_teacher(project: str) -> Generator[Event, None, str]:
+    """Train the teacher, pass its events on and return its run folder."""
     folder = ""
-    for event in run_training(arm.config, origins=arm.origins, command_line="tutelage demo"):
+    run = settings("demo-teacher", project=project, arch=TEACHER, epochs=TEACHER_EPOCHS)
+    for event in run_training(run.config, origins=run.origins, command_line=COMMAND):
         if isinstance(event, Finished):
             folder = event.folder
         yield event
     return folder
+
+
+def _result(
+    finished: ComparisonFinished, teacher: str, baseline: str, distilled: str, *, seconds: float
+) -> DemoResult:
+    base, row = finished.rows
+    difference = cast("Difference", row.difference)  # both runs are finished
+    scores = read_comparison(Path(finished.folder))["teachers"]["teacher"]
+    return DemoResult(
+        arms=(
+            _measured("teacher", teacher, scores["AP"], scores["AP50"]),
+            _measured("baseline", baseline, base.AP, base.AP50),
+            _measured("distilled", distilled, row.AP, row.AP50),
+        ),
+        difference=difference,
+        verdict=sentence(difference),
+        gap_closed=row.gap_closed[0] if row.gap_closed else None,
+        starts=starts(_start(baseline), _start(distilled)),
+        seconds=seconds,
+    )
+
+
+def _measured(title: str, model: str, ap: float, ap50: float) -> DemoRow:
+    fused = load(model).fused()
+    size, speed = cost(fused, SIZE), latency(fused, SIZE)
+    return DemoRow(title, model, ap, ap50, size.parameters, size.gflops, speed.p50_ms)
+
+
+def _start(model: str) -> str:
+    return str(load_header(weight_file(model))["training"]["start"])
+
+
+def starts(baseline: str, distilled: str) -> str:
+    """Return a sentence with the initial weights of both students."""
+    first, second = (
+        start if start.startswith("from ") else f"from {start}" for start in (baseline, distilled)
+    )
+    if first == second:
+        return f"Both students started {first}."
+    return (
+        f"The baseline started {first}, the distilled student {second}: "
+        "the difference is not due to the teacher alone."
+    )

@@ -139,7 +139,7 @@ def test_ctrl_c_says_how_to_go_on(cli, played, script) -> None:
     [
         (["--data", "d.yaml", "--seeds", "0"], "No teacher is given: there is nothing to compare"),
         ([*BASE, "--method", "fgdd"], "there is no method 'fgdd'"),
-        ([*BASE, "--method", "baseline"], "The baseline is trained always"),
+        ([*BASE, "--method", "baseline"], "The baseline is always trained"),
         ([*BASE, "--method", "fgd", "--method", "fgd"], "The arm fgd is given twice"),
         ([*BASE, "--seed", "3"], "--seeds or name them: --seed-list"),
         ([*BASE, "--resume"], "the same command again continues a comparison"),

@@ -1,26 +1,23 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tutelage.compare.side_by_side import Arm, Outcome, Stage
+from tutelage.compare.run import RunStarted
+from tutelage.demo import DemoResult, DemoRow
+from tutelage.evaluation import Difference
 
 
-def outcome() -> Outcome:
-    def arm(title: str, value: float) -> Arm:
-        return Arm(
-            title, f"runs/{title}", SimpleNamespace(AP=value, AP50=2 * value), 391_000, 0.0213, 4.25
-        )  # type: ignore[arg-type]
+def result() -> DemoResult:
+    def row(title: str, value: float) -> DemoRow:
+        return DemoRow(title, f"runs/{title}", value, 2 * value, 391_000, 0.0213, 4.25)
 
-    class Difference(SimpleNamespace):
-        def _asdict(self) -> dict[str, Any]:
-            return dict(vars(self))
-
-    arms = (arm("teacher", 0.4), arm("baseline", 0.2), arm("distilled", 0.25))
-    return Outcome(arms, Difference(delta=0.05), "Distillation raised AP by 5.0.", 0.25)  # type: ignore[arg-type]
+    rows = (row("teacher", 0.4), row("baseline", 0.2), row("distilled", 0.25))
+    difference = Difference(0.05, 0.04, 0.06, 0.01, images=300)
+    start = "Both students started from scratch."
+    return DemoResult(rows, difference, "Distillation raised AP by 5.0.", 0.25, start, 60.0)
 
 
 @pytest.fixture
@@ -29,25 +26,25 @@ def played(monkeypatch, script) -> dict[str, Any]:
 
     def run_demo(**options):
         call.update(options)
-        yield Stage("baseline: yolov7-tiny@0.25")
+        yield RunStarted(1, 2, "baseline", 3, "runs/demo/baseline-s3", "new")
         yield from script
-        yield Stage("distilled")
+        yield RunStarted(2, 2, "auto", 3, "runs/demo/auto-s3", "new")
         yield from script
-        yield outcome()
+        yield result()
 
     monkeypatch.setattr("tutelage.demo.run_demo", run_demo)
     return call
 
 
-def test_the_demo_shows_stages_runs_and_the_outcome(cli, played) -> None:
+def test_the_demo_shows_its_runs_and_the_result(cli, played) -> None:
     answer = cli("demo", "--epochs", "2", "--folder", "out", "--seed", "3")
     assert answer.code == 0, answer.err
     assert played == {"project": "out", "epochs": 2, "seed": 3, "train_teacher": False}
     lines = answer.out.splitlines()
-    assert "— baseline: yolov7-tiny@0.25" in lines
-    assert lines.index("— distilled") > lines.index("— baseline: yolov7-tiny@0.25")
+    headers = [line for line in lines if line.startswith("—")]
+    assert headers == ["— run 1 of 2: baseline, seed 3", "— run 2 of 2: auto, seed 3"]
     assert sum(line.startswith("epoch 2/2") for line in lines) == 2
-    assert lines[-7:] == [
+    assert lines[-8:] == [
         "             AP  AP50  parameters  GFLOPs  ms/image",
         "teacher    .400  .800      0.39 M    0.02       4.2",
         "baseline   .200  .400      0.39 M    0.02       4.2",
@@ -55,14 +52,16 @@ def test_the_demo_shows_stages_runs_and_the_outcome(cli, played) -> None:
         "",
         "Distillation raised AP by 5.0.",
         "Share of the gap to the teacher that distillation closed: 25 %",
+        "Both students started from scratch.",
     ]
 
 
 def test_json_and_quiet(cli, played) -> None:
     rows = [json.loads(line) for line in cli("demo", "--json").out.splitlines()]
-    assert rows[0] == {"event": "stage", "title": "baseline: yolov7-tiny@0.25"}
+    assert (rows[0]["event"], rows[0]["arm"]) == ("run", "baseline")
     assert rows[-1]["event"] == "outcome"
     assert [arm["AP"] for arm in rows[-1]["arms"]] == [0.4, 0.2, 0.25]
+    assert rows[-1]["difference"]["low"] == 0.04
     assert cli("demo", "--quiet").out == ""
 
 

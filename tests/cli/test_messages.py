@@ -184,7 +184,7 @@ def test_15_interrupted(train, monkeypatch, tmp_path) -> None:
     forward = Task.forward
 
     def stopped(self, *args, **kwargs):
-        if self.training and len(args[0].images) == 4:
+        if self.training and len(args[0].batch.images) == 4:
             signal.raise_signal(signal.SIGINT)
         return forward(self, *args, **kwargs)
 
@@ -242,16 +242,16 @@ def test_20_export_differs(cli, teacher, data, monkeypatch) -> None:
     monkeypatch.setattr("tutelage.deploy.export.LIMIT", -1.0)
     images = str(data.parent / "images")
     answer = cli("export", teacher[1], "--to", "onnx", "--images", images)
-    check(
-        answer, "E20", 5, "disagrees with the checkpoint: max |Δ|", ".rejected; please report it."
-    )
+    check(answer, "E20", 5, "differs from the checkpoint: max |Δ|", ".rejected; please report it.")
 
 
 def test_21_teacher_is_no_teacher(train, teacher, monkeypatch) -> None:
     scores = {"AP": 0.29, "AP50": 0.5, "AP75": 0.2}
-    monkeypatch.setattr("tutelage.run.preflight.before_training.worth", lambda *args: scores)
     monkeypatch.setattr(
-        "tutelage.run.preflight.before_training.scores_on_val",
+        "tutelage.run.preflight.before_training.evaluate_teacher", lambda *args: scores
+    )
+    monkeypatch.setattr(
+        "tutelage.run.preflight.before_training.evaluate_on_val",
         lambda *args: SimpleNamespace(AP=0.33),
     )
     answer = train(*teacher, "--cfg", "yolov7-tiny@0.25", "--weights", teacher[1], "--dry-run",

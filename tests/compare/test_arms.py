@@ -83,7 +83,7 @@ def test_all_faults_at_once(tmp_path):
         "No data set is given",
         "No teacher is given: there is nothing to compare",
         "there is no method 'fgdd' (--method fgdd). Did you mean 'fgd'?",
-        "The baseline is trained always; it is no method (--method baseline)",
+        "The baseline is always trained; it is not a method (--method baseline)",
         "The arm pkd is given twice",
         "has no option 'tau'",
         "'b' is not option=value",
@@ -99,7 +99,7 @@ def test_all_faults_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"seeds": "1", "seed_list": "1"}, "give one of them"),
+        ({"seeds": "1", "seed_list": "1"}, "names them: give one"),
         ({"seed_list": "1,1"}, "different whole numbers"),
         ({"seed_list": "1,x"}, "different whole numbers"),
         ({"seed_list": ""}, "different whole numbers"),

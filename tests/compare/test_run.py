@@ -6,8 +6,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tests.data.write_dataset import make_scenes, write_yaml
-from tests.run.small_runs import last, make_data, make_teacher, settings
+from tests.compare.small_comparisons import DRAWS, compare, plan
+from tests.data.write_dataset import make_scenes
+from tests.run.small_runs import last, make_data, make_teacher
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
 from tutelage.compare.run import (
@@ -21,36 +22,12 @@ from tutelage.errors import ConfigError
 from tutelage.evaluation.validate import validate
 from tutelage.run.events import Evaluated, Finished, StepDone
 
-DRAWS = 40
-
 
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUTELAGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Data with a test split of its own, and a teacher."""
-    folder = tmp_path_factory.mktemp("world")
-    make_data(folder)
-    test = make_data(folder / "more").removesuffix("/data.yaml")
-    splits = {"train": "images/train", "val": "images/train", "test": f"{test}/images/train"}
-    data = write_yaml(folder / "data.yaml", **splits, names=["cat", "dog"])
-    return str(data), make_teacher(folder / "teacher.safetensors")
-
-
-def plan(world, project, *, methods=("fgd:weight=1",), train=None, data=None, **asked):
-    distill = {"teacher": world[1], "accept_teacher": True}
-    config = settings(data or world[0], project, train=train or {}, distill=distill)
-    asked = {"seeds": "1"} | asked
-    return plan_comparison(config, methods=list(methods), **asked)
-
-
-def compare(comparison, **options):
-    return list(run_comparison(comparison, draws=DRAWS, **options))
 
 
 def begun(events):
@@ -146,6 +123,7 @@ def test_nothing_is_done_twice_and_failed_runs_are_tried_again(done, monkeypatch
     assert repr(again.rows) == repr(first.rows)
 
 
+@pytest.mark.slow
 def test_stopped_between_runs_and_within_one(world, tmp_path):
     comparison = plan(world, tmp_path, train={"epochs": 2})
     events = run_comparison(comparison, draws=DRAWS)
@@ -163,6 +141,7 @@ def test_stopped_between_runs_and_within_one(world, tmp_path):
     assert stored(comparison)["runs"]["fgd-weight1-s0"]["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_folder_counts_by_what_is_inside(world, tmp_path):
     """On data without a test split: val is used, and said."""
     comparison = plan(world, tmp_path / "runs", data=make_data(tmp_path / "d"))
@@ -234,6 +213,7 @@ def test_a_dry_run_writes_nothing(world, tmp_path):
     assert not comparison.folder.exists()
 
 
+@pytest.mark.slow
 def test_several_teachers_teach_and_the_gap_is_that_to_the_best(world, tmp_path):
     better = make_teacher(tmp_path / "better.safetensors")
     comparison = plan((world[0], [world[1], better]), tmp_path)

@@ -3,7 +3,6 @@
 import json
 import math
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,8 +122,8 @@ def test_costs(tmp_path):
 def engine(monkeypatch):
     """A comparison whose training and detections are made up."""
 
-    def train(config, **call):
-        folder = Path(config.run.project) / config.run.name
+    def train(run, **call):
+        config, folder = run.config, run.folder
         folder.mkdir(parents=True)
         if config.distill.methods[0].name == "pkd" and config.train.seed == 1:
             raise TrainingError("pkd became nan.")
@@ -133,6 +132,7 @@ def engine(monkeypatch):
         row = {"seconds": 1.0 + 2 * bool(config.distill.teacher)}
         (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
         (folder / "best.safetensors").touch()
+        write_cost(folder, compare_module.choose_device("cpu"), finished=True, peak=100.0)
         yield Finished(str(folder), {}, 0, 1.0)
 
     def table(folder, *_):
@@ -140,7 +140,7 @@ def engine(monkeypatch):
         return found(arm, int(seed))
 
     for name, fake in {
-        "run_training": train,
+        "train_in_process": train,
         "student_detections": table,
         "teacher_detections": lambda *_: TEACHER,
         "open_test_images": lambda *_: ("test", INDEX),

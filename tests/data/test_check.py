@@ -46,17 +46,17 @@ def make_sound(root: Path) -> Path:
 
 
 def found(data: Path, **options: int) -> dict[tuple[str, str], Finding]:
-    return {(split, one.code): one for split, one in examine(data, **options).noticed}
+    return {(split, one.code): one for split, one in examine(data, **options).findings}
 
 
 @pytest.mark.parametrize("make", [make_sound, make_coco, make_voc])
 def test_nothing_to_notice(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     seen: list[tuple[str, int, int]] = []
     report = examine(make(tmp_path / "set"), progress=lambda *values: seen.append(values))
-    assert report.noticed == ()
+    assert report.findings == ()
     assert report.errors == 0
-    assert [opened.listed.split for opened in report.splits] == ["train", "val"]
-    total = len(report.splits[0].listed.images)
+    assert [opened.listing.split for opened in report.splits] == ["train", "val"]
+    total = len(report.splits[0].listing.images)
     assert seen == [("train", total, total), ("val", total, total)]
 
 
@@ -250,10 +250,10 @@ def test_empty_and_flat_images_are_no_twins(tmp_path: Path) -> None:
 
 def test_other_images_differ_in_more_bits_than_near(tmp_path: Path) -> None:
     from tutelage.data.check.duplicates import NEAR, _near
-    from tutelage.data.check.image_stats import look
+    from tutelage.data.check.image_stats import read_image_stats
 
     images = [str(write_image(tmp_path / f"{n}.png", seed=n)) for n in range(30)]
-    seen = look(images, lambda _: None).hashes
+    seen = read_image_stats(images, lambda _: None).hashes
     bits = np.bitwise_count(seen[:, None] ^ seen[None]).sum(axis=2)
     assert bits[~np.eye(30, dtype=bool)].min() > 2 * NEAR
     rng = np.random.default_rng(0)
@@ -312,7 +312,7 @@ def test_the_docs_name_every_code() -> None:
     table = re.findall(r"^\| `([a-z-]+)` \| \w+ \|", (root / "docs/data.md").read_text(), re.M)
     source = "".join(p.read_text() for p in (root / "src/tutelage/data").rglob("*.py"))
     kinds = "image|labels?|box|split|class|names|link"
-    codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{mark}})?"', source))
+    codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{suffix}})?"', source))
     codes |= {f"{code}-near" for code in ("image-duplicate", "split-leak")}
     codes |= HELD_OUT.keys()  # found by a run
     assert len(table) == len(set(table))

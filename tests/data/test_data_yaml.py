@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.write_dataset import write_image, write_text, write_yaml
-from tutelage.data.formats.data_yaml import read_description
+from tutelage.data.formats.data_yaml import list_split, read_split
 from tutelage.errors import DataError
 
 
@@ -17,7 +17,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def stems(path: Path, split: str = "train") -> list[str]:
-    return [Path(image).stem for image in read_description(path, split).images]
+    return [Path(image).stem for image in images_of(path, split)]
+
+
+def images_of(path: Path, split: str) -> tuple[str, ...]:
+    return tuple(list_split(path, split, read_split(path, split)).images)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def stems(path: Path, split: str = "train") -> list[str]:
 )
 def test_names(root: Path, names: object, expected: tuple[str, ...]) -> None:
     path = write_yaml(root / "d.yaml", train="images/train", names=names, nc=2)
-    assert read_description(path, "train").names == expected
+    assert read_split(path, "train").names == expected
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_names(root: Path, names: object, expected: tuple[str, ...]) -> None:
 def test_bad_yaml(tmp_path: Path, keys: dict[str, object], message: str) -> None:
     path = write_yaml(tmp_path / "d.yaml", **keys)
     with pytest.raises(DataError) as caught:
-        read_description(path, "train")
+        images_of(path, "train")
     assert message in str(caught.value)
 
 
@@ -87,15 +91,15 @@ def test_not_a_data_yaml(tmp_path: Path, text: bytes, message: str) -> None:
     path = tmp_path / "d.yaml"
     path.write_bytes(text)
     with pytest.raises(DataError, match=message):
-        read_description(path, "train")
+        images_of(path, "train")
 
 
 def test_missing_yaml_names_the_nearest(tmp_path: Path) -> None:
     write_yaml(tmp_path / "bccd.yaml", names=["a"])
     with pytest.raises(DataError, match=r"does not exist\. Did you mean 'bccd\.yaml'\?"):
-        read_description(tmp_path / "bcdc.yaml", "train")
+        images_of(tmp_path / "bcdc.yaml", "train")
     with pytest.raises(DataError, match=r"is a folder.*Use  --data .*bccd\.yaml"):
-        read_description(tmp_path, "train")
+        images_of(tmp_path, "train")
 
 
 def test_path_is_relative_to_the_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +107,8 @@ def test_path_is_relative_to_the_yaml(root: Path, monkeypatch: pytest.MonkeyPatc
     path = write_yaml(
         root.parent / "conf" / "d.yaml", path="../set", train="images/train", names=["a"]
     )
-    described = read_description(path, "train")
-    assert described.root == root
-    assert described.images == (f"{root}/images/train/a.jpg", f"{root}/images/train/b.jpg")
+    assert read_split(path, "train").root == root
+    assert images_of(path, "train") == (f"{root}/images/train/a.jpg", f"{root}/images/train/b.jpg")
 
 
 def test_split_falls_back_to_the_yaml_then_the_working_directory(
@@ -125,20 +128,21 @@ def test_lists_and_several_sources(root: Path) -> None:
     path = write_yaml(
         root / "d.yaml", train=["images/train", "lists/some.txt", "more"], names=["a"]
     )
-    described = read_description(path, "train")
-    assert sorted(Path(image).name for image in described.images) == [
+    entry = read_split(path, "train")
+    listed = list_split(path, "train", entry)
+    assert sorted(Path(image).name for image in listed.images) == [
         "a.jpg",
         "b.jpg",
         "d.png",
         "e.jpg",
     ]
-    assert described.repeated == (f"{root}/images/train/b.jpg",)
+    assert listed.repeated == (f"{root}/images/train/b.jpg",)
 
 
 def test_dot_slash_is_relative_to_the_list_only(root: Path) -> None:
     write_text(root / "lists" / "l.txt", "./../images/val/c.jpg\n")
     path = write_yaml(root / "d.yaml", val="lists/l.txt", names=["a"])
-    assert read_description(path, "val").images == (f"{root}/images/val/c.jpg",)
+    assert images_of(path, "val") == (f"{root}/images/val/c.jpg",)
 
 
 def test_nested_folders_hidden_files_and_other_files(root: Path) -> None:
@@ -154,7 +158,7 @@ def test_linked_images_keep_their_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "linked" / "images").mkdir(parents=True)
     (tmp_path / "linked" / "images" / "t").symlink_to(root / "images" / "train")
     path = write_yaml(tmp_path / "linked" / "d.yaml", train="images/t", names=["a"])
-    assert read_description(path, "train").images[0] == f"{tmp_path}/linked/images/t/a.jpg"
+    assert images_of(path, "train")[0] == f"{tmp_path}/linked/images/t/a.jpg"
 
 
 def test_all_missing_paths_with_where_and_nearest(root: Path) -> None:
@@ -162,7 +166,7 @@ def test_all_missing_paths_with_where_and_nearest(root: Path) -> None:
         root / "d.yaml", train=["../set/images/trian", "images/train", "images/vall"], names=["a"]
     )
     with pytest.raises(DataError) as caught:
-        read_description(path, "train")
+        images_of(path, "train")
     message = str(caught.value)
     assert f"train: ../set/images/trian does not exist (looked in {root}, " in message
     assert "Nearest: images/train" in message
@@ -175,13 +179,13 @@ def test_no_images(root: Path) -> None:
     (root / "empty").mkdir()
     path = write_yaml(root / "d.yaml", train="empty", names=["a"])
     with pytest.raises(DataError, match="no images in"):
-        read_description(path, "train")
+        images_of(path, "train")
 
 
 def test_an_image_is_no_source(root: Path) -> None:
     path = write_yaml(root / "d.yaml", train="images/train/a.jpg", names=["a"])
     with pytest.raises(DataError, match="is an image; expected a folder or a text file"):
-        read_description(path, "train")
+        images_of(path, "train")
 
 
 def test_download_and_keypoints_are_ignored(root: Path) -> None:

@@ -85,7 +85,7 @@ def test_other_formats_become_yolo(tmp_path: Path, make, monkeypatch) -> None:
         assert len(new) == len(old) == 4
         np.testing.assert_allclose(new.boxes, old.boxes, atol=1e-3)
         assert new.labels.tolist() == old.labels.tolist()
-    assert examine(fixed.yaml).noticed == ()
+    assert examine(fixed.yaml).findings == ()
 
 
 def test_where_links_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

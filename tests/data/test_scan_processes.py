@@ -1,4 +1,4 @@
-"""Many files are read by processes: the same comes out, and how far they are is told."""
+"""Many files are read by processes: with the same result, and progress messages."""
 
 import logging
 
@@ -18,8 +18,8 @@ def test_processes_read_what_threads_read(tmp_path, monkeypatch, caplog):
     before = open_dataset(data, "train", strict=False)
     for cached in tmp_path.rglob("*.npz"):
         cached.unlink()
-    monkeypatch.setattr(module, "_MANY", 1)
-    monkeypatch.setattr(module, "_EVERY", 0.0)
+    monkeypatch.setattr(module, "_PROCESS_THRESHOLD", 1)
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0.0)
     monkeypatch.setattr(module, "_CHUNK", 4)
     with caplog.at_level(logging.INFO, "tutelage"):
         after = open_dataset(data, "train", strict=False)

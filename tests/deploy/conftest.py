@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from tests.cli.conftest import cli  # noqa: F401  (a fixture)
 from tests.models.repeatable_weights import fill_normal
-from tutelage.deploy.network import DeployedNetwork, traced
+from tutelage.deploy.network import DeployedNetwork, trace
 from tutelage.models import GraphDetector, build
 from tutelage.weights.store import save_best
 
@@ -52,7 +52,7 @@ def detector() -> GraphDetector:
 @pytest.fixture(scope="session")
 def program(detector: GraphDetector) -> ExportedProgram:
     """The detector, traced."""
-    return traced(DeployedNetwork(detector))
+    return trace(DeployedNetwork(detector))
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,7 @@ def graph(converted: Any, program: ExportedProgram, monkeypatch: pytest.MonkeyPa
     """A copy of the ONNX model, which every export of this test makes instead of converting."""
     pytest.importorskip("onnxruntime")
     mine = copy.deepcopy(converted)
-    monkeypatch.setattr("tutelage.deploy.export.traced", lambda network: program)
+    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: program)
     monkeypatch.setattr("tutelage.deploy.onnx.to_onnx", lambda traced: mine)
     return mine
 

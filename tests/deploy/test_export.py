@@ -20,7 +20,7 @@ from tutelage.deploy.export import KINDS, export
 from tutelage.deploy.network import DeployedNetwork
 from tutelage.deploy.predict import predict
 from tutelage.deploy.runtime import open_model, read_metadata
-from tutelage.deploy.source_model import origin_of
+from tutelage.deploy.source_model import load_source
 from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
@@ -93,7 +93,7 @@ def test_one_that_differs_is_refused_and_kept_aside(detector, graph, run) -> Non
     changed = np.frombuffer(weight.raw_data, np.float32).copy()
     changed *= 1.05
     weight.raw_data = changed.tobytes()
-    with pytest.raises(ExportError, match="The ONNX model disagrees with the checkpoint") as caught:
+    with pytest.raises(ExportError, match="The ONNX model differs from the checkpoint") as caught:
         export(run)
     assert caught.value.exit_code == 5
     assert "3 images, val of" in caught.value.what
@@ -160,7 +160,7 @@ def test_an_architecture_is_exported_with_random_weights(tmp_path, monkeypatch, 
         predict(done.path, np.zeros((32, 32, 3), np.uint8), device="cpu")
     told = [each.message for each in caplog.records if each.name.startswith("tutelage")]
     assert told == ["tiny.onnx has random weights: good for measuring only."]
-    assert origin_of("yolov7-w6@0.0625").stem == "yolov7-w6@0.0625"
+    assert load_source("yolov7-w6@0.0625").stem == "yolov7-w6@0.0625"
     assert trained_size("yolov7-w6@0.0625", 64) == 1280
     with pytest.raises(WeightsError, match=r"tiny\.onnx is an export already"):
         export("tiny.onnx")
@@ -187,7 +187,7 @@ def test_data_that_was_asked_for_is_not_replaced(graph, run) -> None:
 
 
 def test_torch_export(detector, program, run, images, monkeypatch) -> None:
-    monkeypatch.setattr("tutelage.deploy.export.traced", lambda network: program)
+    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: program)
     done = export(run, "pt2", out=run / "away")
     assert done.path == run / "away" / "best.pt2"
     assert done.difference < 1e-4

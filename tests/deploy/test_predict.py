@@ -167,14 +167,14 @@ def test_folders_patterns_and_lists(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("none.png", r"none.png does not exist. Did you mean 'one.png'"),
-        ("*.gif", "No image or video fits the pattern"),
+        ("*.gif", "No image or video matches the pattern"),
         ("note.txt", "neither an image nor a video"),
-        ("empty", "holds no image and no video"),
-        ("https://example.org/a.jpg", "is an address"),
+        ("empty", "contains no image or video"),
+        ("https://example.org/a.jpg", "is a URL"),
         ("broken.png", "Nothing could be read: broken.png cannot be read"),
         ("broken.mp4", "Nothing could be read: broken.mp4 cannot be read"),
         (np.zeros((4, 4), np.uint8), "Expected an RGB array"),
-        ([], "there is nothing to look at"),
+        ([], "the source is empty"),
     ],
 )
 def test_bad_sources(source, message, tmp_path, monkeypatch) -> None:

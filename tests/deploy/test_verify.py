@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.deploy.metadata import Suppression
-from tutelage.deploy.verify import VerificationCase, checks, difference
+from tutelage.deploy.verify import VerificationCase, largest_difference, verification_cases
 from tutelage.structures import Predictions
 
 IMAGES = [np.zeros((20, 30, 3), np.uint8)] * 3
@@ -35,28 +35,28 @@ def changed(values: Tensor, row: int, column: int, by: float) -> Tensor:
 
 
 def test_boxes_are_shares_of_the_canvas_and_scores_as_they_are() -> None:
-    same = difference(network(), network(), IMAGES, WAYS)
-    box = difference(network(), network(changed(XYXY, 1, 2, 6.4)), IMAGES, WAYS)
-    score = difference(network(), network(scores=changed(SCORES, 2, 0, 0.25)), IMAGES, WAYS)
+    same = largest_difference(network(), network(), IMAGES, WAYS)
+    box = largest_difference(network(), network(changed(XYXY, 1, 2, 6.4)), IMAGES, WAYS)
+    score = largest_difference(network(), network(scores=changed(SCORES, 2, 0, 0.25)), IMAGES, WAYS)
     assert (same, box, score) == pytest.approx((0, 0.1, 0.25), abs=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_no_agreement(value: float) -> None:
     broken = network(changed(XYXY, 0, 0, value))
-    assert difference(network(), broken, IMAGES, WAYS) == float("inf")
+    assert largest_difference(network(), broken, IMAGES, WAYS) == float("inf")
 
 
 def test_another_number_of_candidates() -> None:
     fewer = network(XYXY[:2], SCORES[:2])
-    assert difference(network(), fewer, IMAGES, WAYS) == float("inf")
+    assert largest_difference(network(), fewer, IMAGES, WAYS) == float("inf")
 
 
 def test_survivors() -> None:
     settings = Suppression(conf=0.25, iou=0.5, max_detections=10)
 
     def apart(*others: Tensor) -> float:
-        return difference(network(), network(*others), IMAGES, WAYS, suppression=settings)
+        return largest_difference(network(), network(*others), IMAGES, WAYS, suppression=settings)
 
     order = torch.tensor([2, 0, 1])
     assert apart(XYXY[order], SCORES[order]) == pytest.approx(0, abs=1e-6)
@@ -74,11 +74,14 @@ def test_few_may_survive_by_rounding_alone() -> None:
 
     def without(count: int) -> float:
         fewer = network(xyxy[count:], scores[count:])
-        return difference(network(xyxy, scores), fewer, IMAGES, WAYS, suppression=settings)
+        return largest_difference(network(xyxy, scores), fewer, IMAGES, WAYS, suppression=settings)
 
     assert without(1) == 0
     assert without(8) > 0.1
 
 
 def test_checks_differ_in_batch_shape_and_size() -> None:
-    assert checks(64, 32) == (VerificationCase(1, (64, 64)), VerificationCase(3, (64, 96)))
+    assert verification_cases(64, 32) == (
+        VerificationCase(1, (64, 64)),
+        VerificationCase(3, (64, 96)),
+    )

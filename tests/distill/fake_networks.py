@@ -1,7 +1,8 @@
-"""Small detectors and seeded knowledge."""
+"""Small detectors, boxes and seeded knowledge."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -77,3 +78,26 @@ def knowledge(
             for width, grid in zip(widths, GRIDS, strict=True)
         )
     )
+
+
+def masks_by_loop(
+    targets: Targets, batch: int, map_hw: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Compute ``object_masks`` box by box."""
+    foreground = torch.zeros(batch, *map_hw, dtype=torch.float64)
+    for image, box in zip(targets.image.tolist(), targets.xyxy.tolist(), strict=True):
+        cells, spans = 1, []
+        for axis in (1, 0):
+            size, count = image_size[1 - axis], map_hw[1 - axis]
+            low, high = (min(max(box[axis + end], 0), size) for end in (0, 2))
+            if low >= high and [low, high] != [box[axis], box[axis + 2]]:
+                break
+            first, last = math.floor(low * count / size), math.ceil(high * count / size)
+            cells *= last - first + 1
+            spans.append(slice(first, last + 1))
+        else:
+            part = foreground[image][tuple(spans)]
+            part.clamp_(min=1 / cells)
+    background = (foreground == 0).double()
+    count = background.sum((1, 2), keepdim=True).clamp(min=1)
+    return foreground[:, None], (background / count)[:, None]

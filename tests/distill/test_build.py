@@ -9,7 +9,7 @@ import pytest
 from tests.distill.fake_networks import CHANNELS
 from tutelage.config.schema import MethodConfig
 from tutelage.distill import METHODS, build_methods, describe_methods
-from tutelage.distill.build import options_model, resolve
+from tutelage.distill.build import find_method, options_model
 from tutelage.distill.method import Resized
 from tutelage.distill.methods import FGD
 from tutelage.errors import ConfigError
@@ -179,7 +179,7 @@ def test_a_path_that_leads_nowhere(own: str, name: str, part: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_constructor_is_a_schema(name: str) -> None:
-    kind = resolve(name)
+    kind = find_method(name)
     schema = options_model(kind)
     assert schema.model_config["extra"] == "forbid"
     kind(CHANNELS, **schema().model_dump())

@@ -17,7 +17,7 @@ from tests.distill.fake_networks import (
     boxes,
     knowledge,
 )
-from tutelage.distill.methods.defeat import DeFeat, assigned_levels
+from tutelage.distill.methods.defeat import DeFeat, assign_levels
 from tutelage.structures import Knowledge, Targets
 
 
@@ -95,9 +95,9 @@ def test_equals_a_loop_over_boxes(scene: list, canonical: float) -> None:
 )
 def test_boxes_belong_to_the_level_of_their_size(side: float, level: int) -> None:
     xyxy = torch.tensor([[10.0, 20.0, 10.0 + side, 20.0 + side]])
-    assert assigned_levels(xyxy, [3, 4, 5], 224.0).tolist() == [level]
-    assert assigned_levels(xyxy, [5, 4, 4, 3], 224.0).tolist() == [level]  # in any order
-    assert assigned_levels(xyxy, [3, 5], 224.0).tolist() == [5 if level == 5 else 3]
+    assert assign_levels(xyxy, [3, 4, 5], 224.0).tolist() == [level]
+    assert assign_levels(xyxy, [5, 4, 4, 3], 224.0).tolist() == [level]  # in any order
+    assert assign_levels(xyxy, [3, 5], 224.0).tolist() == [5 if level == 5 else 3]
 
 
 def test_a_box_counts_on_its_level_only_and_on_every_map_of_it() -> None:

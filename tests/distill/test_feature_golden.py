@@ -79,7 +79,8 @@ def test_masked_generation(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("p__"):
             layer, _, leaf = name.removeprefix("p__").rpartition("_")
             own[f"{OURS[layer]}.{leaf}"].data.copy_(value)
-    monkeypatch.setattr(method, "kept", lambda shape, like: arrays["in__keep_mask"].to(like.dtype))
+    keep = arrays["in__keep_mask"]
+    monkeypatch.setattr(method, "draw_mask", lambda shape, like: keep.to(like.dtype))
     value = run(method, s, t)
     value.backward()
     torch.testing.assert_close(value, arrays["out__total"].reshape(()), rtol=1e-9, atol=0)
@@ -98,9 +99,9 @@ def test_masked_generation(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("lam", [0.15, 0.65])
 def test_the_mask_blanks_out_the_share_asked_for(lam: float) -> None:
     torch.manual_seed(0)
-    kept = MGD([(4, 4)], lam=lam).kept((8, 1, 64, 64), torch.zeros(1))
+    kept = MGD([(4, 4)], lam=lam).draw_mask((8, 1, 64, 64), torch.zeros(1))
     assert float(kept.mean()) == pytest.approx(1 - lam, abs=0.01)
-    again = MGD([(4, 4)], lam=lam).kept((8, 1, 64, 64), torch.zeros(1))
+    again = MGD([(4, 4)], lam=lam).draw_mask((8, 1, 64, 64), torch.zeros(1))
     assert not torch.equal(kept, again)
 
 

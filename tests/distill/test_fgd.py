@@ -5,8 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE, SOME_BOXES, boxes, knowledge
-from tests.distill.test_masks import by_loop
+from tests.distill.fake_networks import (
+    CHANNELS,
+    NO_BOXES,
+    SIZE,
+    SOME_BOXES,
+    boxes,
+    knowledge,
+    masks_by_loop,
+)
 from tutelage.distill.methods import FGD
 from tutelage.distill.methods.fgd import GlobalContext
 from tutelage.structures import Knowledge, Targets
@@ -28,7 +35,7 @@ def literal(method: FGD, number: int, s: Tensor, t: Tensor, targets: Targets) ->
 
     s = method.connectors[number](s)
     (s_spatial, s_channel), (t_spatial, t_channel) = maps(s), maps(t)
-    foreground, background = by_loop(targets, len(s), s.shape[2:], SIZE)
+    foreground, background = masks_by_loop(targets, len(s), s.shape[2:], SIZE)
     error = (s - t) ** 2 * t_spatial * t_channel
     return (
         (error * foreground).sum() / len(s),

@@ -1,41 +1,14 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from tests.distill.fake_networks import boxes
+from tests.distill.fake_networks import boxes, masks_by_loop
 from tutelage.distill import masks
 from tutelage.distill.masks import object_masks
 from tutelage.structures import Targets
-
-
-def by_loop(
-    targets: Targets, batch: int, map_hw: tuple[int, int], image_size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Say the same as ``object_masks``, one box after another."""
-    foreground = torch.zeros(batch, *map_hw, dtype=torch.float64)
-    for image, box in zip(targets.image.tolist(), targets.xyxy.tolist(), strict=True):
-        cells, spans = 1, []
-        for axis in (1, 0):
-            size, count = image_size[1 - axis], map_hw[1 - axis]
-            low, high = (min(max(box[axis + end], 0), size) for end in (0, 2))
-            if low >= high and [low, high] != [box[axis], box[axis + 2]]:
-                break
-            first, last = math.floor(low * count / size), math.ceil(high * count / size)
-            cells *= last - first + 1
-            spans.append(slice(first, last + 1))
-        else:
-            part = foreground[image][tuple(spans)]
-            part.clamp_(min=1 / cells)
-    background = (foreground == 0).double()
-    count = background.sum((1, 2), keepdim=True).clamp(min=1)
-    return foreground[:, None], (background / count)[:, None]
-
 
 coordinate = st.integers(-100, 1300).map(lambda number: number / 8)
 scenes = st.lists(
@@ -49,7 +22,7 @@ sides = st.integers(1, 9)
 def test_equals_a_loop_over_boxes(scene: list, h: int, w: int, height: int, width: int) -> None:
     rows = [(i, min(a, c), min(b, d), max(a, c), max(b, d)) for i, a, b, c, d in scene]
     targets = boxes(rows, torch.float64)
-    expected = by_loop(targets, 3, (h, w), (height, width))
+    expected = masks_by_loop(targets, 3, (h, w), (height, width))
     for actual, wanted in zip(
         object_masks(targets, 3, (h, w), (height, width)), expected, strict=True
     ):

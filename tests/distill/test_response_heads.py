@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from tests.distill.fake_networks import NO_BOXES, SIZE
-from tests.distill.test_response import CHANNELS, KINDS, build, pair, total
+from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE
+from tests.distill.response_methods import KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.structures import Knowledge, Predictions, Targets

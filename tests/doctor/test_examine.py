@@ -153,8 +153,10 @@ def test_faults_are_findings_not_the_end(data, tmp_path):
 
 def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, monkeypatch):
     scores = iter([0.5])  # of the student, once for both teachers
-    monkeypatch.setattr(prepare, "scores_on_val", lambda *_: SimpleNamespace(AP=next(scores)))
-    monkeypatch.setattr(module, "worth", lambda _, number, *__: {"AP": 0.4 + 0.2 * number})
+    monkeypatch.setattr(prepare, "evaluate_on_val", lambda *_: SimpleNamespace(AP=next(scores)))
+    monkeypatch.setattr(
+        module, "evaluate_teacher", lambda _, number, *__: {"AP": 0.4 + 0.2 * number}
+    )
     teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
     weights = {"arch": None, "weights": str(CHECKPOINT)}
     parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))

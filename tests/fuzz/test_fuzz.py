@@ -27,8 +27,7 @@ from tutelage.data import open_dataset
 from tutelage.data.image import MOST_PIXELS, read_image, read_size
 from tutelage.errors import ConfigError, DataError, UserError, WeightsError
 from tutelage.models import build, load
-from tutelage.run.saved import load_optimizer
-from tutelage.run.state import FORMAT, read_state
+from tutelage.run.checkpoint import FORMAT, load_checkpoint, load_optimizer
 
 ROUNDS = {"resume": 12, "model": 50}
 
@@ -203,10 +202,10 @@ def test_a_state_that_no_run_has_written(tmp_path: Path, key: str, value: object
         "config": "",
     }  # fmt: skip
     torch.save(state, tmp_path / "last.pt")
-    assert read_state(tmp_path / "last.pt")["position"] == [1, 0]
+    assert load_checkpoint(tmp_path / "last.pt").position == [1, 0]
     torch.save({**state, key: value}, tmp_path / "last.pt")
     with pytest.raises(WeightsError, match=rf"last.pt is damaged \({key}"):
-        read_state(tmp_path / "last.pt")
+        load_checkpoint(tmp_path / "last.pt")
 
 
 @pytest.mark.parametrize(
@@ -275,10 +274,11 @@ def test_data_that_no_run_has_told(tmp_path: Path) -> None:
         }  # fmt: skip
         torch.save(state, tmp_path / "last.pt")
         if fits:
-            assert read_state(tmp_path / "last.pt")["progress"]["data"] == data
+            found = load_checkpoint(tmp_path / "last.pt").progress.model_dump()
+            assert found["data"] == data
         else:
             with pytest.raises(WeightsError, match=r"last.pt is damaged \(progress.data"):
-                read_state(tmp_path / "last.pt")
+                load_checkpoint(tmp_path / "last.pt")
 
 
 def test_no_message_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

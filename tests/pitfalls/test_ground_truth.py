@@ -6,7 +6,7 @@ import torch
 from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.masks import object_masks
 from tutelage.errors import TeacherError
-from tutelage.run.preflight.wiring import preflight
+from tutelage.run.preflight.wiring import check_wiring
 from tutelage.structures import Targets
 
 
@@ -15,7 +15,7 @@ def check(xyxy):
     batch = make_batch()
     targets = batch.targets._replace(xyxy=batch.targets.xyxy.clone())
     targets.xyxy[: len(xyxy)] = torch.tensor(xyxy)
-    preflight(task, teacher, lambda: "same", batch._replace(targets=targets))
+    check_wiring(task, teacher, batch._replace(targets=targets))
 
 
 def test_kd41_boxes_in_another_frame_are_found():

@@ -12,7 +12,7 @@ from tests.pitfalls.before_training import warnings_before_training
 from tests.run.small_runs import CHECKPOINT, settings
 from tests.setup.small_tasks import make_task
 from tutelage.run.events import EpochDone, StepDone
-from tutelage.run.monitors.watch import SkippedStepMonitor
+from tutelage.run.monitors.skipped_steps import SkippedStepMonitor
 from tutelage.run.preflight.warnings import dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import assemble, make_accelerator
@@ -35,9 +35,9 @@ def skipping(skipped, steps, *, every=1):
             scaler.scale(net.bias.sum() * overflowing).backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert watcher.see(STEP) is None
-    said = watcher.see(EpochDone(3, {}, 1.0, 0.01))
-    assert watcher.see(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
+        assert watcher.check(STEP) is None
+    said = watcher.check(EpochDone(3, {}, 1.0, 0.01))
+    assert watcher.check(EpochDone(4, {}, 1.0, 0.01)) is None  # counted anew
     return said
 
 

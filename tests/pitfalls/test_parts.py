@@ -9,10 +9,9 @@ from torch import nn
 from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
-from tutelage.run.events import EpochDone
-from tutelage.run.monitors.watch import RankMonitor
-from tutelage.run.preflight.wiring import preflight
-from tutelage.run.state import restore
+from tutelage.run.checkpoint import RunCheckpoint, restore
+from tutelage.run.monitors.rank_checksums import check_ranks
+from tutelage.run.preflight.wiring import check_wiring
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
 
@@ -20,7 +19,7 @@ BATCH = make_batch()
 
 
 def check(task, teacher):
-    preflight(task, teacher, lambda: "same", BATCH)
+    check_wiring(task, teacher, BATCH)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +63,10 @@ def ranks(*others):
 
 def test_kd22_processes_that_drifted_apart_are_stopped():
     methods = make_task()[0].methods
-    done = EpochDone(2, {}, 1.0, 0.01)
-    assert RankMonitor(ranks(0, 0), methods).see(done) is None
+    when = "after epoch 3"
+    assert check_ranks(ranks(0, 0), methods, when) is None
     with pytest.raises(TrainingError, match="differ between processes after epoch 3"):
-        RankMonitor(ranks(0, 1), methods).see(done)
+        check_ranks(ranks(0, 1), methods, when)
 
 
 def test_kd22_the_checksum_sees_one_parameter():
@@ -78,7 +77,7 @@ def test_kd22_the_checksum_sees_one_parameter():
     for change in (0.0, 0.0, 1e-6):
         with torch.no_grad():
             next(methods.parameters()).flatten()[0] += change
-        RankMonitor(noting, methods).see(EpochDone(0, {}, 1.0, 0.01))
+        check_ranks(noting, methods, "now")
     assert sums[0] == sums[1] != sums[2]
 
 
@@ -106,11 +105,17 @@ def test_kd24_a_checkpoint_without_the_methods_is_refused():
         "balance": {"fgd": [1.0, 0.5, 0.25]},
         "scaler": None,
         "position": [1, 0],
-    }
-    parts = {"accelerator": accelerator, "task": task, "optimizer": optimizer, "ema": ema}
+        "progress": {
+            "best": 0.1, "best_epoch": 0, "best_scores": {}, "readings": [], "threads": 1
+        },
+        "config": "",
+    }  # fmt: skip
+    parts = SimpleNamespace(
+        accelerator=accelerator, unwrapped_task=task, optimizer=optimizer, ema=ema
+    )
     with pytest.raises(WeightsError, match=r"does not fit the config\.yaml beside it"):
-        restore(state, **parts)
-    assert restore(state | {"task": whole}, **parts) == (1, 0)
+        restore(RunCheckpoint(**state), parts)
+    assert restore(RunCheckpoint(**state | {"task": whole}), parts) == (1, 0)
     assert task.balance() == {"fgd": [1.0, 0.5, 0.25]}
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tutelage.errors import TrainingError
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.watch import LossShareMonitor
+from tutelage.run.monitors.kd_losses import LossShareMonitor
 from tutelage.train.schedule import Schedule
 
 PLAN = Schedule(epochs=10, steps=50, batch=8, warmup_steps=60)  # readings up to step 250
@@ -14,7 +14,7 @@ def see(share, epoch, *, fixed=True, plan=PLAN):
     """Return what is said of a method that adds ``share`` times the detection loss."""
     watcher = LossShareMonitor({"mgd": 2e-5}, {"mgd"} if fixed else set(), plan)
     losses = {"box": 0.5, "obj": 1.0, "cls": 0.5, "mgd/feature": 2.0 * share}
-    return watcher.see(EpochDone(epoch, losses, 1.0, 0.01))
+    return watcher.check(EpochDone(epoch, losses, 1.0, 0.01))
 
 
 @pytest.mark.parametrize("share", [5e-5, 500.0])
@@ -52,7 +52,7 @@ def test_kd30_a_measured_weight_may_make_another_share(share):
 def test_kd30_it_is_told_once_per_method_of_the_sum_of_its_terms():
     watcher = LossShareMonitor({"a": 1.0, "b": 1.0}, {"a", "b"}, PLAN)
     losses = {"box": 1.0, "a/x": 6.0, "a/y": 6.0, "b/x": 1.0}
-    said = [watcher.see(EpochDone(epoch, losses, 1.0, 0.01)) for epoch in (2, 3)]
+    said = [watcher.check(EpochDone(epoch, losses, 1.0, 0.01)) for epoch in (2, 3)]
     assert "a adds 12 times" in said[0].text
     assert "b adds" not in said[0].text
     assert said[1] is None

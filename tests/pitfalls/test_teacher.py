@@ -8,7 +8,7 @@ from tests.pitfalls.before_training import warnings_before_training
 from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.run.events import Evaluated
-from tutelage.run.monitors.watch import TeacherPassedMonitor
+from tutelage.run.monitors.teacher import TeacherPassedMonitor
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, Teachers
 from tutelage.train.loop import fit, multi_scale
@@ -26,7 +26,9 @@ def test_kd12_train_mode_does_not_reach_the_teacher():
 
 def test_kd15_a_student_that_passes_its_teacher_is_told_once():
     watcher = TeacherPassedMonitor([{"scores": {"AP": 0.3}}, {"scores": {"AP": 0.449}}], 500)
-    said = [watcher.see(Evaluated(e, {"AP": ap}, True)) for e, ap in enumerate((0.4, 0.453, 0.46))]
+    said = [
+        watcher.check(Evaluated(e, {"AP": ap}, True)) for e, ap in enumerate((0.4, 0.453, 0.46))
+    ]
     assert said[0] is said[2] is None
     assert said[1].level == "warning"
     assert "student (AP 0.453) has passed the teacher (0.449 on 200 val images)" in said[1].text
@@ -35,12 +37,12 @@ def test_kd15_a_student_that_passes_its_teacher_is_told_once():
 
 def test_kd15_a_teacher_that_was_not_judged_cannot_be_passed():
     for record in ({"scores": None}, {}):
-        assert TeacherPassedMonitor([record], 10).see(Evaluated(0, {"AP": 0.9}, True)) is None
+        assert TeacherPassedMonitor([record], 10).check(Evaluated(0, {"AP": 0.9}, True)) is None
 
 
 def test_kd15_equal_in_what_is_shown_is_not_passed():
     assert (
-        TeacherPassedMonitor([{"scores": {"AP": 1e-6}}], 10).see(Evaluated(0, {"AP": 2e-6}, True))
+        TeacherPassedMonitor([{"scores": {"AP": 1e-6}}], 10).check(Evaluated(0, {"AP": 2e-6}, True))
         is None
     )
 

@@ -12,8 +12,8 @@ from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
-from tutelage.run.monitors.watch import ConstantTermMonitor
-from tutelage.run.observers import LossMeans
+from tutelage.run.metrics import LossMeans
+from tutelage.run.monitors.kd_losses import ConstantTermMonitor
 from tutelage.structures import Knowledge, Losses
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
@@ -81,7 +81,7 @@ def test_kd04_every_term_is_logged_with_its_weight_and_never_as_zero(distilled):
 def heard(watcher, epochs):
     """Return what a watcher says of means of three terms, epoch by epoch."""
     return [
-        watcher.see(EpochDone(epoch, dict(losses), 1.0, 0.01))
+        watcher.check(EpochDone(epoch, dict(losses), 1.0, 0.01))
         for epoch, losses in enumerate(epochs)
     ]
 
@@ -99,7 +99,7 @@ def test_kd05_a_new_weight_is_no_movement():
     watcher, said = ConstantTermMonitor(weights), []
     for epoch, weight in enumerate((1.0, 3.0, 0.5)):
         weights["fgd"] = weight
-        said.append(watcher.see(EpochDone(epoch, {"fgd/relation": 0.2 * weight}, 1.0, 0.01)))
+        said.append(watcher.check(EpochDone(epoch, {"fgd/relation": 0.2 * weight}, 1.0, 0.01)))
     assert said[2] is not None
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.data.write_dataset import make_scenes
 from tests.run.small_runs import make_teacher
-from tutelage.run.state import read_state
+from tutelage.run.checkpoint import load_checkpoint
 from tutelage.weights.store import load_best
 
 RUN = ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4", "--device", "cpu"]
@@ -117,7 +117,7 @@ def kill_often(
             return Killed(done, within, differences(whole, broken))
         done += 1
         if (broken / "last.pt").exists():
-            within += bool(read_state(broken / "last.pt")["position"][1])
+            within += bool(load_checkpoint(broken / "last.pt").position[1])
             command = [*TUTELAGE, "train", "--resume", str(broken), "--json"]
         else:  # killed before its first save: it begins anew
             shutil.rmtree(broken)
@@ -125,7 +125,7 @@ def kill_often(
 
 def differences(one: Path, other: Path) -> list[str]:
     """Name the parts of two finished runs that are not equal to the last bit."""
-    states = [read_state(folder / "last.pt") for folder in (one, other)]
+    states = [load_checkpoint(folder / "last.pt").model_dump() for folder in (one, other)]
     keys = ("task", "ema", "optimizer", "weights", "balance", "position")
     found = [key for key in keys if _bits(states[0][key]) != _bits(states[1][key])]
     known = [

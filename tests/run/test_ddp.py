@@ -15,8 +15,10 @@ from tests.run.small_runs import interrupted, make_data, make_teacher, run, sett
 from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config import load_config
 from tutelage.distill.view import View
-from tutelage.run.preflight.before_training import scores_on_val
-from tutelage.run.state import read_state
+from tutelage.errors import TeacherError
+from tutelage.run.checkpoint import load_checkpoint
+from tutelage.run.preflight import teacher_scores, wiring
+from tutelage.run.preflight.before_training import evaluate_on_val
 from tutelage.setup.build import assemble
 from tutelage.teachers import Teachers, fingerprint
 from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
@@ -117,10 +119,27 @@ def judged(rank, folder):
     network = parts.ema.module
     if rank:
         network.model[0].bn.running_mean += 1.0
-    scores = scores_on_val(parts, network)
+    scores = evaluate_on_val(parts, network)
     seen = [int(number) for batch in parts.val_loader for number in batch.ids]
     torch.save({"seen": seen, "found": scores.detections}, f"{folder}/{rank}.pt")
     parts.accelerator.end_training()
+
+
+def disagree(rank, folder, refusing, stage):
+    """Train as one of two processes, of which one alone would refuse; write down how it ended."""
+    if stage == "scores":
+        teacher_scores.LOWEST_AP50 = 2.0 if rank == refusing else 0.0
+    elif rank == refusing:
+        wiring.PROBE_STEPS = 0  # no parameter of a method changes
+    methods = [{"name": "mgd", "weight": 1}]
+    distill = {"teacher": f"{folder}/a.safetensors", "methods": methods}
+    distill["accept_teacher"] = stage != "scores"
+    try:
+        run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", distill=distill))
+        end = "finished"
+    except TeacherError as error:
+        end = error.what
+    Path(folder, f"{rank}.txt").write_text(end)
 
 
 def equal(folder, name, batch):
@@ -155,7 +174,7 @@ def environment():
     }
 
 
-def both(folder, kind):
+def both(folder, kind, timeout=280):
     """Run this file in two processes to their end."""
     shared = environment()
     processes = [
@@ -167,7 +186,7 @@ def both(folder, kind):
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=280) for process in processes] == [0, 0]
+        assert [process.wait(timeout=timeout) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -216,9 +235,9 @@ def test_two_processes_equal_one_that_accumulates(tmp_path, monkeypatch):
     del shared["WORLD_SIZE"]
     subprocess.run(alone, env=shared, cwd=ROOT, check=True, timeout=280)
     [two], [one] = ((tmp_path / name).iterdir() for name in ("two", "one"))
-    states = [read_state(folder / "last.pt") for folder in (two, one)]
-    for name, value in states[0]["task"].items():
-        torch.testing.assert_close(value, states[1]["task"][name], rtol=1e-4, atol=1e-5, msg=name)
+    states = [load_checkpoint(folder / "last.pt").task for folder in (two, one)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5, msg=name)
     rows = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
     kd = [sum(value for name, value in row.items() if name.startswith("fgd/")) for row in rows]
     assert kd[0] > 0
@@ -236,11 +255,31 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
     assert first["seen"]
     assert second["seen"]
     parts = assemble(settings(data, tmp_path / "runs", train={"batch": 3}))
-    alone = scores_on_val(parts, parts.ema.module).detections
+    alone = evaluate_on_val(parts, parts.ema.module).detections
     key = lambda one: (one["image_id"], -one["score"], one["bbox"])  # noqa: E731
     assert alone
     for found in (first["found"], second["found"]):
         assert sorted(found, key=key) == sorted(alone, key=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("refusing", "stage", "end"),
+    [
+        (0, "scores", "The teacher finds nothing"),
+        (1, "scores", "finished"),  # the scores are those of the first process
+        (0, "wiring", "Distillation would not work"),
+        (1, "wiring", "Distillation would not work"),
+    ],
+)
+def test_all_processes_refuse_a_teacher_or_none(tmp_path, monkeypatch, refusing, stage, end):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    make_data(tmp_path / "data")
+    make_teacher(tmp_path / "a.safetensors")
+    both(tmp_path, f"disagree {refusing} {stage}", timeout=100)
+    ends = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    assert ends[0] == ends[1]
+    assert ends[0].startswith(end)
 
 
 @pytest.mark.slow
@@ -249,9 +288,9 @@ def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
     train = {"epochs": 3, "batch": 4, "save_minutes": 1e-6}
     config = settings(make_data(tmp_path / "data"), tmp_path / "runs", train=train)
     folder = interrupted(config, step=2)
-    assert read_state(Path(folder, "last.pt"))["position"] == [1, 1]
+    assert load_checkpoint(Path(folder, "last.pt")).position == [1, 1]
     both(tmp_path, "resumed")
-    assert read_state(Path(folder, "last.pt"))["position"] == [3, 0]
+    assert load_checkpoint(Path(folder, "last.pt")).position == [3, 0]
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2]
 
@@ -314,5 +353,8 @@ if __name__ == "__main__":
         equal(sys.argv[2], "one", 4)
     elif sys.argv[3] == "judged":
         judged(int(sys.argv[1]), sys.argv[2])
+    elif sys.argv[3].startswith("disagree"):
+        _, number, part = sys.argv[3].split()
+        disagree(int(sys.argv[1]), sys.argv[2], int(number), part)
     else:
         work(int(sys.argv[1]), *sys.argv[2:])

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -6,7 +5,7 @@ import pytest
 
 from tutelage.errors import ConfigError
 from tutelage.run import folder
-from tutelage.run.folder import Metrics, environment, make_run_folder
+from tutelage.run.folder import describe_environment, make_run_folder
 
 
 def test_a_folder_is_never_used_twice(tmp_path):
@@ -29,47 +28,26 @@ def test_a_place_that_cannot_be_written(tmp_path):
         make_run_folder(tmp_path / "file", "mine", "d")
 
 
-def test_metrics_go_on_after_the_epochs_that_were_saved(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    first = Metrics(path)
-    for epoch in range(3):
-        first.append({"epoch": epoch, "APl": float("nan")})
-    Metrics(path, keep_epochs=2).append({"epoch": 2, "APl": 0.5})
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert [row["APl"] for row in rows] == [None, None, 0.5]
-    Metrics(path)
-    assert path.read_text() == ""
-
-
 def test_the_environment_names_versions_and_command():
-    text = environment("tutelage train --data d.yaml")
+    text = describe_environment("tutelage train --data d.yaml")
     assert "command: tutelage train --data d.yaml\n" in text
     assert "torch: " in text
     assert "git: " in text
 
 
 def test_a_folder_is_held_by_one_process(tmp_path):
-    try_it = f"from pathlib import Path; from tutelage.run.folder import held\n\
-with held(Path({str(tmp_path)!r})): pass"
-    with folder.held(tmp_path):
-        code = f"import tutelage.run.folder as f; f.ORPHANS = 0.3\n{try_it}"
+    try_it = f"from pathlib import Path; from tutelage.run.folder import lock_folder\n\
+with lock_folder(Path({str(tmp_path)!r})): pass"
+    with folder.lock_folder(tmp_path):
+        code = f"import tutelage.run.folder as f; f.LOCK_WAIT = 0.3\n{try_it}"
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"Another process is training in {tmp_path}" in ended.stderr
     ended = subprocess.run([sys.executable, "-c", try_it], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 
 
-def test_half_a_line_and_a_repeated_epoch_are_left_out(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 0}\n{"epoch": 1, "a": 1}\n{"epoch": 1, "a": 2}\n{"epo')
-    folder.Metrics(path, keep_epochs=3).append({"epoch": 2})
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert rows == [{"epoch": 0}, {"epoch": 1, "a": 2}, {"epoch": 2}]
-
-
 def test_what_a_killed_process_began_to_write_is_removed(tmp_path):
     (tmp_path / ".last.pt.0a1b2c3d.tmp").write_bytes(b"half")
     (tmp_path / "last.pt").write_bytes(b"whole")
-    folder.clear_leftovers(tmp_path)
+    folder.remove_temporary_files(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]

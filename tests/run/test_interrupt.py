@@ -14,10 +14,10 @@ import pytest
 from tests.run.killed_processes import differences
 from tests.run.small_runs import interrupted, last, make_data, make_teacher, run, settings
 from tutelage.errors import DataError, TrainingError
+from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Finished, Planned, StepDone
 from tutelage.run.interrupt import RunInterrupted
 from tutelage.run.run import run_training
-from tutelage.run.state import read_state
 
 LONG = {"epochs": 3, "batch": 2, "nominal_batch": 4, "patience": 0}  # four batches, two steps
 
@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_exactly_where_it_was(data, taught, tmp_path, numb
     before = signal.getsignal(number)
     folder = stop_at(config, StepDone, number)
     assert signal.getsignal(number) is before
-    assert read_state(f"{folder}/last.pt")["position"] == [1, 2]  # the end of an optimizer step
+    assert load_checkpoint(f"{folder}/last.pt").position == [1, 2]  # the end of an optimizer step
     run(config, resume=folder)
     assert differences(tmp_path / whole, tmp_path / folder) == []
 
@@ -68,7 +68,7 @@ def test_an_evaluation_is_taken_up(data, tmp_path):
     config = settings(data, tmp_path, train=LONG)
     whole = run(config)
     folder = stop_at(config, EpochDone)
-    assert read_state(f"{folder}/last.pt")["position"] == [1, 4]
+    assert load_checkpoint(f"{folder}/last.pt").position == [1, 4]
     rest = run(config, resume=folder)
     assert not [e for e in rest if isinstance(e, StepDone) and e.epoch == 1]
     means = [e.losses for e in whole if isinstance(e, EpochDone)][1:]
@@ -104,7 +104,7 @@ def test_a_run_saves_also_within_an_epoch(data, taught, tmp_path):
     config = settings(data, tmp_path, train={**LONG, "save_minutes": 1e-6}, distill=taught)
     whole = last(run(config), Finished).folder
     folder = interrupted(config, epoch=1, step=4)  # its optimizer steps end at 2 and 4
-    assert read_state(f"{folder}/last.pt")["position"] == [1, 2]
+    assert load_checkpoint(f"{folder}/last.pt").position == [1, 2]
     run(config, resume=folder)
     assert differences(tmp_path / whole, tmp_path / folder) == []
 
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_the_last_good_state(data, tmp_path, monkeypatch, num
     assert os.strerror(number) in caught.value.what
     [folder] = tmp_path.glob("data-*")
     assert f"tutelage train --resume {folder}" in caught.value.fix
-    assert read_state(folder / "last.pt")["position"] == [1, 0]
+    assert load_checkpoint(folder / "last.pt").position == [1, 0]
     assert not list(folder.glob(".*.tmp"))
     monkeypatch.undo()
     run(config, resume=str(folder))

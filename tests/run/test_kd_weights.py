@@ -13,7 +13,7 @@ from tutelage.run.kd_weights import (
     batches_with_boxes,
     combine,
     due_steps,
-    reading_batch,
+    measurement_batch,
 )
 from tutelage.setup.build import assemble
 from tutelage.train.gradient_ratio import WeightReading
@@ -97,9 +97,9 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
     assert [e * steps + s for e, s in due] == list(due_steps(parts.plan))
     levels = []
     for epoch, step in ((0, 0), (3, 1), (4, 1), (5, 1)):
-        levels += [n.level for n in readings.take(parts.teaching, Position(epoch, step), "now")]
+        levels += [n.level for n in readings.measure(parts.teaching, Position(epoch, step), "now")]
     assert levels == ["info", "info", "warning", "info"]  # 3 to 0.5 is more than twofold
-    assert parts.bare.weights["fgd"] == pytest.approx(0.6)
+    assert parts.unwrapped_task.weights["fgd"] == pytest.approx(0.6)
     weights = [entry["fgd"]["weight"] for entry in readings.history]
     assert weights == pytest.approx([2.0, 3.0, 0.5, 0.6])
     assert [entry["fgd"]["measured"] for entry in readings.history] == [2.0, 3.0, 0.5, 0.72]
@@ -128,5 +128,5 @@ def test_a_reading_takes_no_more_memory_than_a_step(parts):
     class Many(SimpleNamespace):
         config, accelerator = parts.config, SimpleNamespace(num_processes=2)
 
-    assert reading_batch(parts) == 4
-    assert reading_batch(Many()) == 2
+    assert measurement_batch(parts) == 4
+    assert measurement_batch(Many()) == 2

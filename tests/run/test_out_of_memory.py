@@ -9,9 +9,15 @@ from tests.run.small_runs import interrupted, last, make_data, make_teacher, run
 from tutelage.config.load import load_config
 from tutelage.errors import ConfigError, DataError, TrainingError, is_out_of_memory
 from tutelage.run import auto_batch as fitting
-from tutelage.run.auto_batch import fit_batch, sizes
+from tutelage.run.auto_batch import candidate_batches, fit_batch
 from tutelage.run.events import Finished, Planned
-from tutelage.run.out_of_memory import DeviceMemory, MemoryContext, highest, ran_out, room
+from tutelage.run.out_of_memory import (
+    DeviceMemory,
+    MemoryContext,
+    memory_of,
+    out_of_memory_error,
+    peak_memory,
+)
 from tutelage.setup.build import assemble
 from tutelage.train.schedule import Position
 from tutelage.train.task import Task
@@ -54,11 +60,11 @@ def failing(monkeypatch, limit, error=SAID["cpu"], after=0):
     """Let a training step with more than ``limit`` images fail, from call ``after`` on."""
     forward, calls = Task.forward, []
 
-    def limited(self, batch, *args, **kwargs):
-        calls.append(len(batch.images))
-        if len(batch.images) > limit and len(calls) > after:
+    def limited(self, supervised):
+        calls.append(len(supervised.batch.images))
+        if calls[-1] > limit and len(calls) > after:
             raise error
-        return forward(self, batch, *args, **kwargs)
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", limited)
     return calls
@@ -93,15 +99,15 @@ def test_in_the_midst_of_a_run_it_tells_the_step_and_the_last_save_stays(tmp_pat
 def test_a_batch_of_one_cannot_be_halved(tmp_path):
     config = settings(make_data(tmp_path), tmp_path / "runs", train={"batch": 2})
     use = MemoryContext(config)
-    use.parts, use.at = assemble(config), Position(0, 2)
-    assert "at step 3 with batch 2" in ran_out(use).what
-    use.at = Position(0, 4)
-    assert "in the evaluation after epoch 1" in ran_out(use).what
-    assert "--batch-size 1 " in ran_out(use).fix
+    use.parts, use.position = assemble(config), Position(0, 2)
+    assert "at step 3 with batch 2" in out_of_memory_error(use).what
+    use.position = Position(0, 4)
+    assert "in the evaluation after epoch 1" in out_of_memory_error(use).what
+    assert "--batch-size 1 " in out_of_memory_error(use).fix
     one = config.model_copy(update={"train": config.train.model_copy(update={"batch": 1})})
     use.config = one
-    assert "--batch-size" not in ran_out(use).fix
-    assert "--img-size below 64" in ran_out(use).fix
+    assert "--batch-size" not in out_of_memory_error(use).fix
+    assert "--img-size below 64" in out_of_memory_error(use).fix
 
 
 # --- batch: auto -------------------------------------------------------------------------------
@@ -118,7 +124,7 @@ def test_a_batch_of_one_cannot_be_halved(tmp_path):
     ],
 )
 def test_only_parts_of_the_nominal_batch_are_tried(nominal, processes, images, found):
-    assert sizes(nominal, processes, images) == found
+    assert candidate_batches(nominal, processes, images) == found
 
 
 def automatic(tmp_path, **changes):
@@ -164,9 +170,10 @@ def test_the_teacher_and_the_methods_take_part(tmp_path, monkeypatch):
     seen = []
     forward = Task.forward
 
-    def spy(self, batch, teachers=None, **options):
-        seen.append((len(batch.images), teachers is not None, tuple(self.methods)))
-        return forward(self, batch, teachers, **options)
+    def spy(self, supervised):
+        taught = supervised.knowledge is not None
+        seen.append((len(supervised.batch.images), taught, tuple(self.methods)))
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", spy)
     config = automatic(tmp_path, nominal_batch=4)
@@ -181,9 +188,9 @@ def test_the_largest_size_of_multi_scale_is_tried(tmp_path, monkeypatch):
     sides = []
     forward = Task.forward
 
-    def spy(self, batch, *args, **options):
-        sides.append(max(batch.images.shape[-2:]))
-        return forward(self, batch, *args, **options)
+    def spy(self, supervised):
+        sides.append(max(supervised.batch.image_size))
+        return forward(self, supervised)
 
     monkeypatch.setattr(Task, "forward", spy)
     fit_batch(automatic(tmp_path, nominal_batch=2, multi_scale=True))
@@ -219,18 +226,18 @@ def test_on_the_cpu_it_stops_before_the_system_would_kill_it(tmp_path, monkeypat
         steps(parts, count)
         top[0] = base + count * 10**8
 
-    monkeypatch.setattr(fitting, "steps", growing)
-    monkeypatch.setattr(fitting, "highest", lambda: top[0])
-    monkeypatch.setattr(fitting, "held_now", lambda: base)
-    monkeypatch.setattr(fitting, "room", lambda device: DeviceMemory(10**9, 10**9 + 5 * 10**8))
+    monkeypatch.setattr(fitting, "run_steps", growing)
+    monkeypatch.setattr(fitting, "peak_memory", lambda: top[0])
+    monkeypatch.setattr(fitting, "current_memory", lambda: base)
+    monkeypatch.setattr(fitting, "memory_of", lambda device: DeviceMemory(10**9, 10**9 + 5 * 10**8))
     assert fit_batch(automatic(tmp_path)).config.train.batch == 4
     assert top[0] == base + 4 * 10**8  # 8 was never tried
 
 
 def test_room_is_what_the_machine_says():
-    used, total = room(torch.device("cpu"))
+    used, total = memory_of(torch.device("cpu"))
     assert 0 < used < total
-    assert 0 < highest() <= total
+    assert 0 < peak_memory() <= total
 
 
 def test_a_container_has_less(tmp_path, monkeypatch):
@@ -240,9 +247,9 @@ def test_a_container_has_less(tmp_path, monkeypatch):
     (tmp_path / "memory.current").write_text(str(9 * 10**7))
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert room(torch.device("cpu")) == (9 * 10**7 - 10**6, 10**8)
+    assert memory_of(torch.device("cpu")) == (9 * 10**7 - 10**6, 10**8)
     (tmp_path / "memory.max").write_text("max\n")
-    assert room(torch.device("cpu")).total > 10**8
+    assert memory_of(torch.device("cpu")).total > 10**8
 
 
 def test_a_comparison_needs_a_number(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, DataError, TrainingError, WeightsError
 from tutelage.models.build import load
+from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
 from tutelage.run.run import run_training
-from tutelage.run.state import read_state
 from tutelage.teachers import fingerprint
 from tutelage.train.schedule import Schedule
 from tutelage.weights.store import load_best
@@ -100,15 +100,19 @@ def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
         if isinstance(event, StepDone) and event.epoch == 1:
             break
     folder = tmp_path / last(stopped, Planned).folder
-    assert read_state(folder / "last.pt")["position"] == [1, 0]
+    assert load_checkpoint(folder / "last.pt").position == [1, 0]
     rest = list(run_training(config, resume=str(folder)))
     assert [e.epoch for e in rest if isinstance(e, Evaluated)] == [1, 2]
-    states = [read_state(f / "last.pt") for f in (tmp_path / last(whole, Finished).folder, folder)]
-    assert states[0]["weights"] == states[1]["weights"]
-    assert states[0]["balance"] == states[1]["balance"]
-    assert min(states[0]["balance"]["fgd"]) < 1
+    states = [
+        load_checkpoint(f / "last.pt") for f in (tmp_path / last(whole, Finished).folder, folder)
+    ]
+    assert states[0].weights == states[1].weights
+    assert states[0].balance == states[1].balance
+    assert min(states[0].balance["fgd"]) < 1
     for key in ("task", "ema"):
-        assert fingerprint(states[0][key].items()) == fingerprint(states[1][key].items()), key
+        assert fingerprint(getattr(states[0], key).items()) == fingerprint(
+            getattr(states[1], key).items()
+        ), key
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
 
@@ -123,9 +127,9 @@ def test_nan_stops_and_keeps_the_last_good_files(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"became nan at epoch 2 .* is from epoch 1"):
         list(run_training(settings(tmp_path)))
     [folder] = tmp_path.iterdir()
-    state = read_state(folder / "last.pt")
-    assert state["position"] == [1, 0]
-    assert all(v.isfinite().all() for v in state["task"].values() if v.is_floating_point())
+    state = load_checkpoint(folder / "last.pt")
+    assert state.position == [1, 0]
+    assert all(v.isfinite().all() for v in state.task.values() if v.is_floating_point())
 
 
 def test_a_dry_run_takes_one_step(tmp_path):

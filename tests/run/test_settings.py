@@ -19,8 +19,8 @@ from tests.run.small_runs import (
 from tutelage.errors import ConfigError, TeacherError, WeightsError
 from tutelage.models.build import load
 from tutelage.run import run as run_module
+from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Planned, StepDone
-from tutelage.run.state import read_state
 from tutelage.setup.build import assemble
 from tutelage.train.loop import EpochEnded
 from tutelage.weights.store import load_best, load_header
@@ -82,7 +82,7 @@ def test_frozen_rows_keep_their_weights_and_their_statistics_adapt(data, tmp_pat
     config = settings(data, tmp_path, train={"freeze": (2,)})
     before = {k: v.clone() for k, v in assemble(config).student.state_dict().items()}
     events = run(config)
-    after = read_state(f"{last(events, Finished).folder}/last.pt")["task"]
+    after = load_checkpoint(f"{last(events, Finished).folder}/last.pt").task
     moved = {k for k, v in before.items() if not torch.equal(v, after[f"student.{k}"])}
     assert not {k for k in moved if k.startswith(("model.0.", "model.1.")) and "running" not in k
                 and "tracked" not in k}  # fmt: skip
@@ -199,7 +199,7 @@ def test_spoilt_weights_are_never_saved(data, tmp_path, monkeypatch):
     with pytest.raises(Exception, match=r"not finite any more at the end of epoch 2.*from epoch 1"):
         run(settings(data, tmp_path, train={"epochs": 3}))
     [state] = tmp_path.glob("*/last.pt")
-    assert read_state(state)["position"] == [1, 0]
+    assert load_checkpoint(state).position == [1, 0]
 
 
 def test_the_header_says_what_the_network_is(data, tmp_path):

@@ -160,10 +160,12 @@ def test_everything_trains_but_the_teacher(tmp_path):
     )
     parts = assemble(config)
     trained = storages(p for group in parts.optimizer.param_groups for p in group["params"])
-    assert trained == storages(parts.bare.parameters())
+    assert trained == storages(parts.unwrapped_task.parameters())
     teacher = storages(tensor for _, tensor in parts.teaching.panel.state())
     assert teacher
-    assert not teacher & storages((*parts.bare.parameters(), *parts.bare.buffers()))
+    assert not teacher & storages(
+        (*parts.unwrapped_task.parameters(), *parts.unwrapped_task.buffers())
+    )
     assert not teacher & storages(parts.ema.state_dict().values())
     averaged = set(parts.ema.module.state_dict())
     assert averaged == set(parts.student.state_dict())

@@ -14,8 +14,8 @@ from tutelage.errors import TeacherError, WeightsError
 from tutelage.models.weight_file import weight_file
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight import before_training as prepare_module
-from tutelage.run.preflight.before_training import prepare
-from tutelage.run.preflight.teacher_scores import class_map, sample, worth
+from tutelage.run.preflight.before_training import check_distillation
+from tutelage.run.preflight.teacher_scores import class_map, evaluate_teacher, sample
 from tutelage.setup.build import assemble
 from tutelage.train.schedule import Position
 
@@ -41,28 +41,28 @@ def test_a_teacher_that_finds_nothing_is_an_error_unless_accepted(data, tmp_path
     with pytest.raises(
         TeacherError, match=r"finds nothing .* AP50 0\.00\d on 8 val images"
     ) as caught:
-        worth(teaching, 0, index, config, CPU)
+        evaluate_teacher(teaching, 0, index, config, CPU)
     assert caught.value.exit_code == 4
     assert "distill.accept_teacher=true" in caught.value.fix
     _, _, config = taught(data, tmp_path, ["dog", "cat", "cow"], accept=True)
-    assert worth(teaching, 0, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
+    assert evaluate_teacher(teaching, 0, index, config, CPU).keys() == {"AP", "AP50", "AP75"}
 
 
 def test_it_is_evaluated_once_for_the_same_weights_data_and_size(data, tmp_path):
     teaching, index, config = taught(data, tmp_path, ["cat", "dog"], accept=True)
     calls, network = [], teaching.panel.teachers[0].network
     network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
-    first = worth(teaching, 0, index, config, CPU)
+    first = evaluate_teacher(teaching, 0, index, config, CPU)
     assert sum(calls) == 8
-    assert worth(teaching, 0, index, config, CPU) == first
+    assert evaluate_teacher(teaching, 0, index, config, CPU) == first
     assert sum(calls) == 8
-    worth(teaching, 0, index.subset([0, 1, 2]), config, CPU)
+    evaluate_teacher(teaching, 0, index.subset([0, 1, 2]), config, CPU)
     assert sum(calls) == 11
 
 
 def test_without_a_common_class_it_is_not_evaluated(data, tmp_path):
     teaching, index, config = taught(data, tmp_path, ["cow", "sheep"])
-    assert worth(teaching, 0, index, config, CPU) is None
+    assert evaluate_teacher(teaching, 0, index, config, CPU) is None
 
 
 def test_classes_are_shared_by_name():
@@ -98,15 +98,19 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
     path = make_teacher(tmp_path / "teacher.safetensors")
     weights = {"arch": None, "weights": str(CHECKPOINT)}
     parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": path}))
-    monkeypatch.setattr(prepare_module, "worth", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2})
-    monkeypatch.setattr(prepare_module, "scores_on_val", lambda *_: SimpleNamespace(AP=start))
+    monkeypatch.setattr(
+        prepare_module, "evaluate_teacher", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2}
+    )
+    monkeypatch.setattr(prepare_module, "evaluate_on_val", lambda *_: SimpleNamespace(AP=start))
     readings = WeightMeasurements(parts)
-    events = list(prepare(parts, readings, Position()))
+    events = list(check_distillation(parts, readings, Position()))
     assert parts.teaching.records[0]["scores"]["AP"] == 0.29
     text = f"The teacher {path} scores AP 0.290 on your val split, the student starts at"
     assert (f"{text} {start:.3f}." in told(events)) == (text in told(events)) == warned
     assert "weights measured before the first step: bckd × " in told(events)
-    resumed = list(prepare(parts, readings, Position(1, 0)))  # no start, no first reading
+    resumed = list(
+        check_distillation(parts, readings, Position(1, 0))
+    )  # no start, no first reading
     assert told(resumed) == ""
 
 
@@ -136,4 +140,4 @@ def test_predictions_that_are_not_finite_are_told(data, tmp_path):
     teaching.panel.teachers = (broken,)
     teaching.records[0].pop("sha256", None)
     with pytest.raises(TeacherError, match="predictions of mine are not finite"):
-        worth(teaching, 0, index, config, CPU)
+        evaluate_teacher(teaching, 0, index, config, CPU)

@@ -51,14 +51,14 @@ def bench(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Measure models: size, operations, latency, throughput and memory."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
     from tutelage.deploy.bench import bench as run_bench
 
     measured = list(
         run_bench(
             models,
             runtimes=[each.value for each in runtime] if runtime else None,
-            device=natural("train.device", device or "auto"),
+            device=normalise_value("train.device", device or "auto"),
             image_size=img_size,
             batch=batch_size,
             repeats=repeats,

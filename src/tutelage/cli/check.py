@@ -126,7 +126,7 @@ def report_values(report: DataReport) -> dict[str, object]:
             }
             for index in (opened.index for opened in report.splits)
         ],
-        "findings": [{"split": split} | asdict(found) for split, found in report.noticed],
+        "findings": [{"split": split} | asdict(found) for split, found in report.findings],
     }
 
 
@@ -136,21 +136,21 @@ def report_lines(report: DataReport) -> list[str]:
 
     indices = [opened.index for opened in report.splits]
     parts = [f"{i.split} {len(i):,} images {len(i.boxes):,} boxes" for i in indices]
-    kinds = dict.fromkeys(opened.listed.kind for opened in report.splits)
+    kinds = dict.fromkeys(opened.listing.format for opened in report.splits)
     lines = [f"{report.data} ({', '.join(kinds)}): {' · '.join(parts)}"]
     lines.append(f"{len(indices[0].names)} classes: {', '.join(indices[0].names)}"[:200])
     for severity in ORDER:
-        for split, found in report.noticed:
+        for split, found in report.findings:
             if found.severity == severity:
                 where = f" ({split})" if split else ""
                 lines += ["", *f"{severity} {found.code}{where}: {found.message}".splitlines()]
                 lines += [f"    {example}" for example in found.examples[1:EXAMPLES]]
                 lines += [f"  {line}" for line in found.fix.splitlines()]
-    return [*map(printable, lines), "", f"{_counts(report.noticed)}."]
+    return [*map(printable, lines), "", f"{_counts(report.findings)}."]
 
 
-def _counts(noticed: Sequence[SplitFinding]) -> str:
-    found = [one.finding.severity for one in noticed]
+def _counts(findings: Sequence[SplitFinding]) -> str:
+    found = [one.finding.severity for one in findings]
     counts = [(found.count(severity), severity) for severity in ORDER]
     words = {"error": "errors", "warning": "warnings", "info": "facts"}
     return ", ".join(

@@ -159,7 +159,9 @@ def compare(
 class CompareDisplay:
     """Shows each run as usual under a header, before them the list of runs, then the table."""
 
-    def __init__(self, inner: Display, *, as_json: bool, quiet: bool, dry_run: bool) -> None:
+    def __init__(
+        self, inner: Display, *, as_json: bool, quiet: bool, dry_run: bool = False
+    ) -> None:
         self._inner, self._json, self._quiet, self._dry = inner, as_json, quiet, dry_run
         self.failed: dict[str, str] = {}
 
@@ -174,22 +176,23 @@ class CompareDisplay:
 
         match event:
             case ComparisonPlanned():
-                self._tell("plan_of_runs", survey_values(event), *survey_lines(event, self._dry))
+                self.write("plan_of_runs", survey_values(event), *survey_lines(event, self._dry))
             case RunStarted():
                 self._inner.close()
-                self._tell("run", event._asdict(), "", header(event), style="bold")
+                self.write("run", event._asdict(), "", header(event), style="bold")
             case RunFailed():
                 self._inner.close()
                 told = f"failed: {event.message}"
-                self._tell("run_failed", event._asdict(), told, style="red")
+                self.write("run_failed", event._asdict(), told, style="red")
             case ComparisonFinished():
                 self._inner.close()
                 self.failed = event.failed
-                self._tell("compared", plain(event), "", *result_lines(event))
+                self.write("compared", plain(event), "", *result_lines(event))
             case _:
                 self._inner.show(event)
 
-    def _tell(self, name: str, values: dict[str, Any], *lines: str, style: str = "") -> None:
+    def write(self, name: str, values: dict[str, Any], *lines: str, style: str = "") -> None:
+        """Print a JSON object with ``--json``, else lines."""
         if self._json:
             print(json_format.dumps({"event": name, **values}, ensure_ascii=False), flush=True)
         elif not self._quiet:

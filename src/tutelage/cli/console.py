@@ -156,29 +156,22 @@ class PlainDisplay:
         self._flush()
 
     def _flush(self, evaluated: Evaluated | None = None) -> None:
+        """Write a line for the last epoch, its evaluation, or both."""
         done, self._pending = self._pending, None
-        if done is None and evaluated is None:
+        epoch = done or evaluated
+        if epoch is None:
             return
-        epoch = (done or evaluated).epoch  # pyright: ignore[reportOptionalMemberAccess]
-        parts = [f"epoch {epoch + 1}/{self._epochs}"]
+        parts = [f"epoch {epoch.epoch + 1}/{self._epochs}"]
         if done is not None:
-            parts += [
-                " ".join(
-                    f"{name} {loss(value)}" for name, value in combine_kd_terms(done.losses).items()
-                )
-            ]
+            losses = combine_kd_terms(done.losses)
+            parts.append(" ".join(f"{name} {loss(value)}" for name, value in losses.items()))
         if evaluated is not None:
-            parts += [
-                " ".join(
-                    f"{name} {score(evaluated.scores[name])}"
-                    for name in SCORES
-                    if name in evaluated.scores
-                )
-            ]
+            scores = {name: evaluated.scores[name] for name in SCORES if name in evaluated.scores}
+            parts.append(" ".join(f"{name} {score(value)}" for name, value in scores.items()))
         if done is not None:
             parts += [f"lr {loss(done.lr)}", duration(done.seconds)]
         if evaluated is not None and evaluated.best:
-            parts += ["best"]
+            parts.append("best")
         self._write("  ".join(parts))
 
     def _write(self, *lines: str) -> None:
@@ -212,12 +205,8 @@ class LiveDisplay:
                 self._step(event)
             case e.EpochDone():
                 self._done = event
-                self._update(
-                    Text(
-                        f" epoch {event.epoch + 1}: {duration(event.seconds)} · evaluating",
-                        style="dim",
-                    )
-                )
+                text = f" epoch {event.epoch + 1}: {duration(event.seconds)} · evaluating"
+                self._update(Text(text, style="dim"))
             case e.Evaluated():
                 self._row(event)
             case e.Finished():
@@ -262,20 +251,13 @@ class LiveDisplay:
             self._live.update(grid, refresh=True)
 
     def _row(self, event: Evaluated) -> None:
-        terms = (
-            combine_kd_terms(self._done.losses)
-            if self._done is not None and self._done.epoch == event.epoch
-            else {}
-        )
+        done = self._done if self._done and self._done.epoch == event.epoch else None
+        terms = combine_kd_terms(done.losses) if done else {}
         scores = [name for name in SCORES if name in event.scores]
         if not self._header:
             self._header = True
-            self._console.print(
-                Text(
-                    "".join(["epoch".rjust(6), *(f"{name:>9}" for name in [*terms, *scores])]),
-                    style="dim",
-                )
-            )
+            header = ["epoch".rjust(6), *(f"{name:>9}" for name in [*terms, *scores])]
+            self._console.print(Text("".join(header), style="dim"))
         cells = [f"{event.epoch + 1:>6}"]
         cells += [f"{loss(value):>9}" for value in terms.values()]
         cells += [f"{score(event.scores[name]):>9}" for name in scores]

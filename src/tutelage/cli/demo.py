@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json as json_format
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.console import Display, make_display
+from tutelage.cli.compare import CompareDisplay
+from tutelage.cli.console import make_display
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns
 from tutelage.cli.train import follow
+from tutelage.plain import plain
 
 if TYPE_CHECKING:
-    from tutelage.compare.side_by_side import Outcome
+    from tutelage.demo import DemoResult
 
 
 def demo(
@@ -62,57 +62,28 @@ def demo(
     follow(events, display)
 
 
-class DemoDisplay:
-    """Shows the runs as usual, and between and after them the stages and the outcome."""
-
-    def __init__(self, inner: Display, *, as_json: bool, quiet: bool) -> None:
-        self._inner, self._json, self._quiet = inner, as_json, quiet
-        self._started = time.monotonic()
+class DemoDisplay(CompareDisplay):
+    """Shows the comparison, then the result of the demo."""
 
     def show(self, event: Any) -> None:
-        """Show an event, a stage or the outcome."""
-        from tutelage.compare.side_by_side import Outcome, Stage
-        from tutelage.demo import summary
+        """Show an event of the comparison or the result."""
+        from tutelage.demo import DemoResult
 
-        match event:
-            case Stage():
-                self._inner.close()
-                self._tell("stage", {"title": event.title}, "", f"— {event.title}", style="bold")
-            case Outcome():
-                self._inner.close()
-                told = summary(event, time.monotonic() - self._started)
-                self._tell("outcome", told, "", *outcome_lines(event))
-            case _:
-                self._inner.show(event)
-
-    def _tell(self, name: str, values: dict[str, Any], *lines: str, style: str = "") -> None:
-        if self._json:
-            print(json_format.dumps({"event": name, **values}), flush=True)
-        elif not self._quiet:
-            say(*lines, style=style)
-
-    def close(self) -> None:
-        """End the display of the current run."""
-        self._inner.close()
+        if isinstance(event, DemoResult):
+            self.close()
+            self.write("outcome", plain(event), "", *result_lines(event))
+        else:
+            super().show(event)
 
 
-def outcome_lines(outcome: Outcome) -> list[str]:
-    """Return the comparison as lines: a table, then what it says."""
+def result_lines(result: DemoResult) -> list[str]:
+    """Return the result as lines: a table, then the verdict."""
     rows = [["", "AP", "AP50", "parameters", "GFLOPs", "ms/image"]]
-    for arm in outcome.arms:
-        size = f"{arm.parameters / 1e6:.2f} M"
-        cells = [
-            score(arm.scores.AP),
-            score(arm.scores.AP50),
-            size,
-            f"{arm.gflops:.2f}",
-            f"{arm.milliseconds:.1f}",
-        ]
-        rows.append([arm.title, *cells])
-    lines = [*columns(rows, left=1), "", outcome.verdict]
-    if outcome.gap_closed is not None:
-        share = f"{100 * outcome.gap_closed:.0f} %"
+    for arm in result.arms:
+        cells = [arm.title, score(arm.AP), score(arm.AP50), f"{arm.parameters / 1e6:.2f} M"]
+        rows.append([*cells, f"{arm.gflops:.2f}", f"{arm.milliseconds:.1f}"])
+    lines = [*columns(rows, left=1), "", result.verdict]
+    if result.gap_closed is not None:
+        share = f"{100 * result.gap_closed:.0f} %"
         lines.append(f"Share of the gap to the teacher that distillation closed: {share}")
-    if outcome.starts:
-        lines.append(outcome.starts)
-    return lines
+    return [*lines, result.starts]

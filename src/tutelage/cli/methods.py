@@ -20,22 +20,22 @@ def methods(
     """List the distillation methods: paper, needs, options with defaults."""
     from tutelage.distill.build import describe_methods
 
-    found = describe_methods()
+    rows = describe_methods()
     if json:
-        print(json_format.dumps([row._asdict() for row in found]))
+        print(json_format.dumps([row._asdict() for row in rows]))
     else:
-        say(*method_lines(found))
+        say(*method_lines(rows))
 
 
 def _option(name: str, row: MethodRow) -> str:
-    """Return an option with its default and, of a few words, the others."""
+    """Return an option with its default and, if it is a choice, the alternatives."""
     value = row.options[name]
     others = ", ".join(choice for choice in row.choices.get(name, ()) if choice != value)
     return f"{name}={value} ({others})" if others else f"{name}={value}"
 
 
 def method_lines(rows: Sequence[MethodRow]) -> list[str]:
-    """Return the methods as lines, each with an example of how it is given."""
+    """Return the methods as lines, and an example of a flag."""
     width = max((len(row.name) for row in rows), default=0)
     lines: list[str] = []
     for row in rows:
@@ -53,7 +53,7 @@ def method_lines(rows: Sequence[MethodRow]) -> list[str]:
         ]
     example = f"--method {rows[0].name}:weight=2" if rows else "--method package.module:Class"
     auto = (
-        "(weight=auto, the default, is measured: it makes the method's gradients at the tapped "
-        "features its ratio times those of the detection loss)"
+        "(weight=auto, the default, is measured: the method's gradients at the tapped features "
+        "become its ratio times those of the detection loss)"
     )
     return [*lines, f"Use one or several:  {example}  {auto}"]

@@ -63,23 +63,23 @@ def predict(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Find objects on pictures and videos."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
     from tutelage.deploy.predict import predict_each
 
-    chosen, sources = _places(model, source, weights, more_sources)
-    savers = _savers(save, save_txt, save_json, scores=save_conf)
-    seen = predict_each(
+    chosen, sources = _model_and_sources(model, source, weights, more_sources)
+    writers = _writers(save, save_txt, save_json, scores=save_conf)
+    predictions = predict_each(
         chosen,
         sources,
         conf=conf,
         iou=iou,
         image_size=img_size,
-        classes=None if classes is None else [each.strip() for each in classes.split(",")],
+        classes=None if classes is None else [name.strip() for name in classes.split(",")],
         max_detections=max_det,
         agnostic=agnostic_nms,
         augment=augment,
         half=half,
-        device=natural("train.device", device or "auto"),
+        device=normalise_value("train.device", device or "auto"),
         batch=batch_size,
     )
     total: Counter[str] = Counter()
@@ -87,34 +87,38 @@ def predict(
     if not (json or quiet):
         say(*notices_of(context))
     with ExitStack() as stack:
-        for saver in savers:
-            stack.callback(saver.close)
-        for each in seen:
-            for saver in savers:
-                saver.add(each)
+        for writer in writers:
+            stack.callback(writer.close)
+        for prediction in predictions:
+            for writer in writers:
+                writer.add(prediction)
             pictures += 1
-            found = Counter(each.detections.names[i] for i in each.detections.label.tolist())
-            total += found
+            names = prediction.detections.names
+            classes_seen = Counter(names[i] for i in prediction.detections.label.tolist())
+            total += classes_seen
             if json:
-                print(json_format.dumps(object_of(each)), flush=True)
+                print(json_format.dumps(values(prediction)), flush=True)
             elif not quiet:
-                say(f"{title(each)}  {counts(found)}")
+                say(f"{title(prediction)}  {counts(classes_seen)}")
     if not (json or quiet):
-        places = [place for place in (save, save_txt, save_json) if place]
-        where = f" · saved in {', '.join(places)}" if places else ""
+        paths = [path for path in (save, save_txt, save_json) if path]
+        saved = f" · saved in {', '.join(paths)}" if paths else ""
         took = f"{time.perf_counter() - began:.1f} s"
-        say(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{where}")
-        if not places:
+        say(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{saved}")
+        if not paths:
             say(" next  add  --save out/  for annotated pictures, --save-txt or --save-json")
 
 
-def _places(
-    model: str | None, source: list[str] | None, weights: str | None, more_sources: list[str] | None
+def _model_and_sources(
+    model: str | None, source: list[str] | None, weights: str | None, more: list[str] | None
 ) -> tuple[str, list[str]]:
-    """Return the model and the sources, named by place or by the flags of YOLOv7's detect.py."""
-    free = [*([] if model is None else [model]), *(source or ())]
-    chosen = weights or (free.pop(0) if free else None)
-    sources = [*free, *(more_sources or ())]
+    """Return the model and the sources, given as arguments or by the flags of YOLOv7's detect.py.
+
+    With ``--weights`` all arguments are sources.
+    """
+    arguments = [*([] if model is None else [model]), *(source or ())]
+    chosen = weights or (arguments.pop(0) if arguments else None)
+    sources = [*arguments, *(more or ())]
     if chosen is None or not sources:
         missing = "model" if chosen is None else "picture"
         raise ConfigError(
@@ -125,37 +129,45 @@ def _places(
     return chosen, sources
 
 
-def title(seen: PredictedFrame) -> str:
+def title(prediction: PredictedFrame) -> str:
     """Return the name of a picture, and its size."""
-    frame = seen.frame
+    frame = prediction.frame
     height, width = frame.image.shape[:2]
     number = "" if frame.number is None else f" frame {frame.number}"
     return f"{frame.path}{number}  {width}x{height}"
 
 
-def counts(found: Counter[str]) -> str:
+def counts(classes: Counter[str]) -> str:
     """Return ``3 RBC, 1 WBC``, the most frequent class first."""
-    return ", ".join(f"{count} {name}" for name, count in found.most_common()) or "nothing"
+    return ", ".join(f"{count} {name}" for name, count in classes.most_common()) or "nothing"
 
 
-def object_of(seen: PredictedFrame) -> dict[str, Any]:
-    """Return what was seen as plain values."""
-    frame, found = seen
+def values(prediction: PredictedFrame) -> dict[str, Any]:
+    """Return a picture's detections as plain values."""
+    frame, detections = prediction
     height, width = frame.image.shape[:2]
-    rows = zip(found.xyxy.tolist(), found.score.tolist(), found.label.tolist(), strict=True)
-    detections = [
-        {"xyxy": xyxy, "score": score, "label": label, "name": found.names[label]}
-        for xyxy, score, label in rows
-    ]
-    place = {"path": str(frame.path), "frame": frame.number, "width": width, "height": height}
-    return {**place, "detections": detections}
+    return {
+        "path": str(frame.path),
+        "frame": frame.number,
+        "width": width,
+        "height": height,
+        "detections": [
+            {"xyxy": xyxy, "score": score, "label": label, "name": detections.names[label]}
+            for xyxy, score, label in zip(
+                detections.xyxy.tolist(),
+                detections.score.tolist(),
+                detections.label.tolist(),
+                strict=True,
+            )
+        ],
+    }
 
 
-def _savers(
+def _writers(
     save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
 ) -> list[Writer]:
     from tutelage.deploy.writers import CocoWriter, LabelWriter, PictureWriter
 
-    savers: list[Writer] = [PictureWriter(save)] if save else []
-    savers += [LabelWriter(save_txt, scores=scores)] if save_txt else []
-    return savers + ([CocoWriter(save_json)] if save_json else [])
+    writers: list[Writer] = [PictureWriter(save)] if save else []
+    writers += [LabelWriter(save_txt, scores=scores)] if save_txt else []
+    return writers + ([CocoWriter(save_json)] if save_json else [])

@@ -137,11 +137,11 @@ def run_to_resume(given: str, project: str) -> Path:
 
 
 def _check_resume(stored: ResolvedConfig, resolved: ResolvedConfig, folder: Path) -> None:
-    from tutelage.config.diff import differing
+    from tutelage.config.diff import compare_configs
     from tutelage.config.overrides import origin_of
 
     faults: list[str] = []
-    for key, was, now in differing(stored.config, resolved.config, movable=True):
+    for key, was, now in compare_configs(stored.config, resolved.config, movable=True):
         origin = origin_of(key, resolved.origins).removeprefix("flag ")
         faults.append(f"{origin}: {key} {now} contradicts its {was}")
     if faults:

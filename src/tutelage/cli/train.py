@@ -124,7 +124,7 @@ def follow(
     except KeyboardInterrupt as stop:
         display.close()
         if isinstance(stop, RunInterrupted):
-            place = f"{stop.at.in_words()}; saved"
+            place = f"{stop.position.in_words()}; saved"
         by = stop.by if isinstance(stop, RunKilled) else signal.SIGINT
         raise _interrupted(folder, place, again, by) from None
     except UserError:

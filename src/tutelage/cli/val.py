@@ -44,7 +44,7 @@ def val(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
-    from tutelage.config.overrides import natural
+    from tutelage.config.overrides import normalise_value
 
     chosen = o.required_model(model, weights, "val")
     data = data or stored_data(chosen)
@@ -52,7 +52,7 @@ def val(
     from tutelage.evaluation.nms import EVALUATION_IOU
     from tutelage.evaluation.validate import validate
 
-    where = natural("train.device", device or "auto")
+    where = normalise_value("train.device", device or "auto")
     scores = validate(
         open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
         data=data,
@@ -76,7 +76,7 @@ def val(
 
 
 def stored_data(model: str) -> str:
-    """Return the data set that a run was trained on.
+    """Return the data set of a run.
 
     Raises:
         WeightsError: There is no such model.
@@ -97,15 +97,15 @@ def stored_data(model: str) -> str:
 
 
 def is_exported(model: str) -> bool:
-    """Tell by its suffix whether a model is the file of another runtime."""
+    """Whether a model is an exported file, by its suffix."""
     return Path(model).suffix.lower() in (".onnx", ".xml", ".pt2")
 
 
 def score_table(scores: Scores) -> list[str]:
-    """Return the scores as lines: all classes, then each."""
+    """Return the scores as lines: all classes, then each class."""
     rows = [["class", "objects", "AP", "AP50", "AP75", "APs", "APm", "APl"]]
-    whole = [scores.AP, scores.AP50, scores.AP75, scores.APs, scores.APm, scores.APl]
-    rows.append(["all", str(scores.instances), *map(score, whole)])
+    total = [scores.AP, scores.AP50, scores.AP75, scores.APs, scores.APm, scores.APl]
+    rows.append(["all", str(scores.instances), *map(score, total)])
     for name, each in scores.per_class.items():
         rows.append([name, str(each.instances), score(each.AP), score(each.AP50)])
     return columns(rows, left=1)

@@ -29,43 +29,45 @@ def weights(
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
-    """Show what is in a weight file, without running any of it; convert it to .safetensors."""
+    """Show the content of a weight file without running its code; convert it to .safetensors."""
     from tutelage.models.summary import convert, summarise
 
     if to is not None:
         convert(file, to, force=force)
-    found = summarise(to or file)
+    summary = summarise(to or file)
     if json:
-        print(json_format.dumps(asdict(found)))
+        print(json_format.dumps(asdict(summary)))
         return
     if to is not None:
         say(f"{file} is now {to}:")
-    say(*columns(summary_rows(found), left=3))
+    say(*columns(summary_rows(summary), left=3))
 
 
-def summary_rows(found: WeightFileSummary) -> list[list[str]]:
-    """Return a summary as rows: title, text, and for the entries of the file a third cell."""
+def summary_rows(summary: WeightFileSummary) -> list[list[str]]:
+    """Return a summary as rows of title and text."""
     from tutelage.weights.file_type import human_size
 
-    graph = f"{found.architecture or 'not known'}{f' ({found.rows} rows)' if found.rows else ''}"
-    names = ", ".join(found.names[:SHOWN_NAMES])
-    more = ", …" if len(found.names) > SHOWN_NAMES else ""
-    precision = ", ".join(f"{kind} {count:,}" for kind, count in found.precision.items())
-    epoch = "not stored" if found.epoch is None else str(found.epoch)
+    graph = (
+        f"{summary.architecture or 'not known'}{f' ({summary.rows} rows)' if summary.rows else ''}"
+    )
+    names = ", ".join(summary.names[:SHOWN_NAMES])
+    more = ", …" if len(summary.names) > SHOWN_NAMES else ""
+    precision = ", ".join(f"{kind} {count:,}" for kind, count in summary.precision.items())
+    epoch = "not stored" if summary.epoch is None else str(summary.epoch)
     rows = [
-        ["file", f"{found.path}, {human_size(found.bytes)}"],
-        ["kind", found.kind],
+        ["file", f"{summary.path}, {human_size(summary.bytes)}"],
+        ["kind", summary.kind],
         ["architecture", graph],
-        ["form", found.form],
-        ["classes", f"{len(found.names)}: {names}{more}"],
-        ["strides", " ".join(map(str, found.strides)) or "not stored"],
-        ["tensors", f"{found.tensors}, {found.parameters:,} parameters"],
+        ["form", summary.form],
+        ["classes", f"{len(summary.names)}: {names}{more}"],
+        ["strides", " ".join(map(str, summary.strides)) or "not stored"],
+        ["tensors", f"{summary.tensors}, {summary.parameters:,} parameters"],
         ["precision", precision],
-        ["date", found.date or "not stored"],
-        ["epoch", "-1 (stripped)" if found.epoch == -1 else epoch],
+        ["date", summary.date or "not stored"],
+        ["epoch", "-1 (stripped)" if summary.epoch == -1 else epoch],
     ]
-    if found.unknown_blocks:
-        rows.insert(3, ["cannot build", ", ".join(found.unknown_blocks)])
-    width = max(map(len, found.holds), default=0)
-    entries = [f"{key:<{width}}  {text}" for key, text in found.holds.items()]
+    if summary.unknown_blocks:
+        rows.insert(3, ["cannot build", ", ".join(summary.unknown_blocks)])
+    width = max(map(len, summary.holds), default=0)
+    entries = [f"{key:<{width}}  {text}" for key, text in summary.holds.items()]
     return rows + [["" if number else "holds", text] for number, text in enumerate(entries)]

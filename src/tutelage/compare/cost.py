@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import json
 import statistics
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from tutelage.run.folder import write_json
 
 FILE = "cost.json"
-_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_STATUS = Path("/proc/self/status")  # getrusage would count the parent of a new process
 
 
 class RunCost(NamedTuple):
@@ -44,33 +42,15 @@ class RunCost(NamedTuple):
         return None if self.seconds_per_epoch is None else self.seconds_per_epoch * self.epochs
 
 
-def reset_peak(device: torch.device) -> bool:
-    """Forget the peak of memory so far; False where peaks cannot be measured.
-
-    What an earlier run has left is given back first, or the first run would look cheapest.
-    """
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        return True
-    with contextlib.suppress(OSError, AttributeError):  # neither glibc nor Linux is a must
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        _RESET.write_text("5")
-    except OSError:
-        return False
-    return device.type == "cpu"
-
-
 def peak_mib(device: torch.device) -> float | None:
-    """Return the peak of memory since :func:`reset_peak`, in MiB."""
+    """Return the peak of memory of this process in MiB, None where it cannot be measured."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    with contextlib.suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+    if device.type == "cpu":
+        with contextlib.suppress(OSError):
+            for line in _STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
     return None
 
 

@@ -1,25 +1,27 @@
-"""Train every arm of a comparison with every seed, and say what came out. A generator of events.
+"""Train every arm of a comparison with every seed and compare them, as a generator of events.
 
-The folder of a comparison holds one run folder per arm and seed. What a run folder contains says
-whether its run is finished, is to be resumed, or is to begin; so the same call goes on where an
-earlier one was stopped.
+The folder of a comparison holds one run folder per arm and seed. Its files decide whether a run is
+finished, to be resumed or new, so the same call continues where an earlier one was stopped.
 """
 
 from __future__ import annotations
 
+import gc
 import os
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from tutelage.compare.arms import ArmRun, Comparison, origins_of
-from tutelage.compare.cost import peak_mib, read_cost, reset_peak, write_cost
+from tutelage.compare.cost import read_cost, write_cost
 from tutelage.compare.detections import (
     open_test_images,
     resampled_once,
     student_detections,
     teacher_detections,
 )
+from tutelage.compare.process import crash_message, train_in_process
 from tutelage.compare.stored import (
     FINISHED,
     FORMAT,
@@ -40,7 +42,6 @@ from tutelage.evaluation.device import choose_device
 from tutelage.plain import plain
 from tutelage.run.events import Event
 from tutelage.run.folder import write_json
-from tutelage.run.run import run_training
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.weights.store import atomic_write_text
 
@@ -106,7 +107,10 @@ def run_comparison(
     dry_run: bool = False,
     draws: int = DRAWS,
 ) -> Iterator[ComparisonEvent]:
-    """Train what is not yet trained, evaluate, compare, and store the result.
+    """Train the missing runs, evaluate and compare all, and store the result.
+
+    Runs are trained in new processes: as always with :mod:`multiprocessing`, a script that calls
+    this needs ``if __name__ == "__main__":``.
 
     Args:
         comparison: Arms, seeds and folder.
@@ -192,28 +196,21 @@ class _Comparing:
         except UserError as error:
             message = str(error)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            run.folder.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(run.folder / "crash.txt", traceback.format_exc())
+            message = crash_message(run.folder, error)
         if message:
             self.failed[run.folder.name] = message
             self._note(run, state="failed", message=message)
             yield RunFailed(run.arm.name, run.seed, str(run.folder), message)
 
     def _train(self, run: ArmRun, state: str) -> Iterator[Event]:
-        measurable, finished = reset_peak(self.device), False
-        try:
-            yield from run_training(
-                run.config,
-                origins=origins_of(run.arm, self.origins),
-                resume=str(run.folder) if state == RESUMED else None,
-                command_line=self.command,
-            )
-            finished = True
-        finally:
-            if run.folder.exists():
-                peak = peak_mib(self.device) if measurable else None
-                write_cost(run.folder, self.device, finished=finished, peak=peak)
+        gc.collect()
+        torch.cuda.empty_cache()  # what this process has evaluated with is of use to the run
+        yield from train_in_process(
+            run,
+            origins=origins_of(run.arm, self.origins),
+            resume=state == RESUMED,
+            command_line=self.command,
+        )
 
     def _evaluate(self, run: ArmRun) -> None:
         table = student_detections(run.folder, run.config, self.split, self.index)

@@ -10,17 +10,17 @@ from typing import Any
 from tutelage.compare.arms import BASELINE, ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost
 from tutelage.compare.detections import BEST
-from tutelage.config.diff import differing
+from tutelage.config.diff import compare_configs
 from tutelage.config.load import load_config
 from tutelage.config.schema import Config
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.data import DatasetIndex, open_splits
 from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError, WeightsError
-from tutelage.run.kd_weights import batches_with_boxes, few
-from tutelage.run.preflight.wiring import preflight
-from tutelage.run.resume import nothing_left
-from tutelage.run.state import read_state
+from tutelage.run.checkpoint import load_checkpoint
+from tutelage.run.kd_weights import batches_with_boxes, first_images
+from tutelage.run.preflight.wiring import check_wiring
+from tutelage.run.resume import why_finished
 from tutelage.setup.build import RunParts, assemble
 from tutelage.teachers import Teacher, fingerprint
 
@@ -92,7 +92,7 @@ def check_same(
     """
     faults: list[str] = []
     if stored:
-        for key, was, now in differing(
+        for key, was, now in compare_configs(
             stored["settings"], comparison.config, free=(*_OWN, *_NAMED, _TOLD)
         ):
             faults.append(f"{key}: {now} contradicts its {was}")
@@ -102,7 +102,7 @@ def check_same(
         path = run.folder / "config.yaml"
         if path.exists():
             before = load_config(config_file=path).config
-            for key, was, now in differing(before, run.config, free=("run", *named, _TOLD)):
+            for key, was, now in compare_configs(before, run.config, free=("run", *named, _TOLD)):
                 faults.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
     if faults:
         what = f"{comparison.folder} was begun with other settings; methods and seeds may be added."
@@ -126,7 +126,7 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
             faults.setdefault(error.what, error)
     settings = [error for error in faults.values() if isinstance(error, ConfigError)]
     if settings:
-        raise combined(settings)
+        raise combine_errors(settings)
     if faults:
         raise next(iter(faults.values()))
 
@@ -136,8 +136,7 @@ def _prove(parts: RunParts) -> None:
     batch = next(batches_with_boxes(parts, 1), None)
     if parts.teaching is None or batch is None:
         return
-    panel = parts.teaching.panel
-    preflight(parts.bare, panel, lambda: fingerprint(panel.state()), few(batch))
+    check_wiring(parts.unwrapped_task, parts.teaching.panel, first_images(batch))
 
 
 def state_of(run: ArmRun) -> str:
@@ -147,10 +146,10 @@ def state_of(run: ArmRun) -> str:
     if cost and cost.finished and whole:
         return FINISHED
     try:
-        saved = read_state(run.folder / "last.pt")
+        checkpoint = load_checkpoint(run.folder / "last.pt")
     except WeightsError:
         return NEW
-    if not nothing_left(saved, run.config):
+    if not why_finished(checkpoint, run.config):
         return RESUMED
     return FINISHED if whole else NEW
 

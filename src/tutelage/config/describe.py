@@ -1,4 +1,4 @@
-"""The schema seen from outside: all leaves, what each expects, what it means."""
+"""Every setting of the schema by dotted name: default, accepted values, meaning."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Setting(NamedTuple):
 
     Attributes:
         default: Its plain default value.
-        expected: What it accepts, in words.
+        expected: The accepted values, in words.
         meaning: Its description, or an empty string.
-        optional: Whether none is accepted.
-        textual: Whether it is text, so that a number stands for its digits.
+        optional: Whether None is accepted.
+        textual: Whether it is text; numbers are then converted to text.
         plural: Whether it is a list.
-        choices: The words it accepts, if only some.
+        choices: The accepted words, if limited.
     """
 
     default: Any
@@ -37,46 +37,40 @@ class Setting(NamedTuple):
 @cache
 def leaves() -> Mapping[str, Setting]:
     """Return every setting by dotted name, in the order of the schema."""
-    return dict(
-        _walk(
-            Config,
-            Config.model_json_schema(),
-            Config.model_validate({}).model_dump(mode="json"),
-            "",
-        )
-    )
+    schema, defaults = Config.model_json_schema(), Config().model_dump(mode="json")
+    return dict(_walk(Config, schema, defaults, "", schema["$defs"]))
 
 
 @cache
 def sections() -> frozenset[str]:
-    """Return the dotted names of the groups of settings; the empty name is the whole."""
-    names = {name.rpartition(".")[0] for name in leaves()}
-    return frozenset(names)
+    """Return the dotted names of the sections; the empty name is the whole."""
+    return frozenset(name.rpartition(".")[0] for name in leaves())
 
 
 def settings_of(section: str) -> list[str]:
     """Return the names directly within a section."""
     start = f"{section}." if section else ""
-    return list(
-        dict.fromkeys(
-            name[len(start) :].split(".")[0] for name in leaves() if name.startswith(start)
-        )
-    )
+    names = (name[len(start) :].split(".")[0] for name in leaves() if name.startswith(start))
+    return list(dict.fromkeys(names))
 
 
 def _walk(
-    model: type[BaseModel], schema: dict[str, Any], defaults: Any, start: str
+    model: type[BaseModel],
+    schema: dict[str, Any],
+    defaults: Any,
+    prefix: str,
+    definitions: dict[str, Any],
 ) -> Iterator[tuple[str, Setting]]:
-    properties, root = schema["properties"], Config.model_json_schema()
+    properties = schema["properties"]
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            inner = root["$defs"][annotation.__name__]
-            yield from _walk(annotation, inner, defaults[name], f"{start}{name}.")
+            section = definitions[annotation.__name__]
+            yield from _walk(annotation, section, defaults[name], f"{prefix}{name}.", definitions)
             continue
         kinds = set(_kinds(annotation))
         yield (
-            f"{start}{name}",
+            f"{prefix}{name}",
             Setting(
                 default=defaults[name],
                 expected=expected(properties[name]),
@@ -111,11 +105,7 @@ def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def expected(schema: Mapping[str, Any]) -> str:
-    """Say in words what a json schema accepts.
-
-    Args:
-        schema: The schema of one setting.
-    """
+    """Return in words what the json schema of a setting accepts."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(expected(part) for part in schema["anyOf"]))
     if "enum" in schema:

@@ -1,4 +1,4 @@
-"""Write settings as yaml that loads back to the same config, each line with its origin."""
+"""Writes settings as yaml that loads back to the same config, each line with its origin."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from tutelage.config.describe import leaves
 from tutelage.config.overrides import METHODS, at, origin_of
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import write_value
+from tutelage.plain import printable
 
-COLUMN = 36
+_COMMENT_COLUMN = 36
 
 
 def dump(config: Config, origins: Mapping[str, str]) -> str:
     """Return every setting with its origin: ``  epochs: 100   # flag --epochs``.
 
-    The text is a run file: loaded again it gives the same config.
+    The text is a run file that loads to the same config.
     """
     values = config.model_dump(mode="json")
     rows: list[tuple[str, str]] = []
@@ -27,20 +28,20 @@ def dump(config: Config, origins: Mapping[str, str]) -> str:
             rows.append((f"{text}: {write_value(at(values, key))}", origin_of(key, origins)))
         else:
             rows.append((f"{text}:", ""))
-    return _aligned(rows)
+    return _format_rows(rows)
 
 
 def dump_all_settings() -> str:
-    """Return every setting with its default, what it accepts and what it means; a run file too."""
+    """Return a run file of every setting with its default, meaning and accepted values."""
     rows: list[tuple[str, str]] = []
     for key, text in _open_sections(leaves()):
         if not key:
             rows.append((f"{text}:", ""))
             continue
         leaf = leaves()[key]
-        told = "; ".join(part for part in (leaf.meaning, leaf.expected) if part)
-        rows.append((f"{text}: {write_value(leaf.default)}", told))
-    return _aligned(rows)
+        comment = "; ".join(part for part in (leaf.meaning, leaf.expected) if part)
+        rows.append((f"{text}: {write_value(leaf.default)}", comment))
+    return _format_rows(rows)
 
 
 def _open_sections(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -68,11 +69,8 @@ def _methods(
             yield text, origin_of(f"{METHODS}.{number}.{option}", origins)
 
 
-def _aligned(rows: Iterable[tuple[str, str]]) -> str:
+def _format_rows(rows: Iterable[tuple[str, str]]) -> str:
     return "".join(
-        f"{text:<{COLUMN}}  # {_printable(note)}\n" if note else f"{text}\n" for text, note in rows
+        f"{text:<{_COMMENT_COLUMN}}  # {printable(comment)}\n" if comment else f"{text}\n"
+        for text, comment in rows
     )
-
-
-def _printable(note: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in note)

@@ -1,6 +1,6 @@
-"""Settings in layers, each leaf remembering which layer set it; all faults told at once.
+"""Resolves settings in layers, with the origin of each; reports all errors at once.
 
-Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
+Order, later wins: deerrors, preset, run file, hyp file, flags, ``--set``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tutelage.config.dump import dump
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
 from tutelage.config.schema import Config
-from tutelage.config.validate import combined, validate
+from tutelage.config.validate import combine_errors, validate
 from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
@@ -23,7 +23,7 @@ __all__ = ["ChangedSetting", "ResolvedConfig", "changes", "describe_changes", "d
 
 
 class ChangedSetting(NamedTuple):
-    """A setting that differs from the defaults and the preset."""
+    """A setting that differs from the deerrors and the preset."""
 
     key: str
     value: Any
@@ -35,11 +35,11 @@ class ResolvedConfig(NamedTuple):
 
     Attributes:
         config: The settings; ``config.preset`` names the preset that was used.
-        origins: Which layer set each leaf, by dotted name: ``default``, ``preset v7-tiny``,
+        origins: The layer that set each setting, by dotted name: ``default``, ``preset v7-tiny``,
             ``hyp.yaml:12``, ``flag --epochs`` or ``--set``. Options of a method may have their
             own (``distill.methods.0.alpha``); else that of ``distill.methods`` holds.
-        changed: The leaves that differ from the defaults and the preset.
-        notices: What the user should know, e.g. keys without effect.
+        changed: The settings that differ from the deerrors and the preset.
+        notices: Messages for the user, e.g. about keys without effect.
     """
 
     config: Config
@@ -64,9 +64,9 @@ def load_config(
         sets: ``KEY=VALUE`` texts, e.g. ``distill.methods.0.alpha=0.002``.
 
     Raises:
-        ConfigError: Some settings cannot be used; all of them are told, with their origin.
+        ConfigError: Some settings cannot be used; the message lists all, with their origins.
     """
-    faults: list[ConfigError] = []
+    errors: list[ConfigError] = []
     notices: list[str] = []
     entries: list[Override] = []
     if config_file is not None:
@@ -76,23 +76,23 @@ def load_config(
         translated = translate_hyp(_read_hyp(hyp))
         entries += [Override(*entry) for entry in translated.entries]
         notices += translated.notices
-        faults += translated.faults
+        errors += translated.errors
     entries += [Override(key, value, origin) for key, (value, origin) in (flags or {}).items()]
-    entries += _set_entries(sets, faults)
+    entries += _set_entries(sets, errors)
 
     preset, preset_origin = _choose_preset(entries)
     merged = Overrides()
-    merged.put_all(_preset_entries(preset), faults)
-    merged.put_all(entries, faults)
+    merged.put_all(_preset_entries(preset), errors)
+    merged.put_all(entries, errors)
     merged.values["preset"], merged.origins["preset"] = preset, preset_origin
-    config = validate(merged, faults)
+    config = validate(merged, errors)
     if config is None:
-        raise combined(faults)
+        raise combine_errors(errors)
     return ResolvedConfig(config, merged.origins, changes(config, merged.origins), tuple(notices))
 
 
 def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting, ...]:
-    """Return the leaves of a resolved config that differ from the defaults and its preset."""
+    """Return the settings of a resolved config that differ from the deerrors and its preset."""
     base = Overrides()
     base.put_all(_preset_entries(config.preset), [])
     after = config.model_dump(mode="json")
@@ -104,18 +104,20 @@ def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting,
 
 
 def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
-    """Return one line: what differs from the preset, by which layer, and what the rest is.
+    """Return one line: the settings that differ from the preset, each with its layer.
 
-    What a plan shows elsewhere (data, model, teacher, methods, folder) is left out.
+    Those shown elsewhere in a plan (data, model, teacher, methods, folder) are left out.
     """
-    elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS)
-    told = [
+    shown_elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS)
+    parts = [
         f"{key} {_short(value)} ({origin})"
         for key, value, origin in changes(config, origins)
-        if key not in elsewhere and not key.startswith("run.")
+        if key not in shown_elsewhere and not key.startswith("run.")
     ]
-    rest = "everything else" if told else "everything"
-    return " · ".join([*told, f"{rest}: preset {config.preset} ({origins.get('preset', DEFAULT)})"])
+    rest = "everything else" if parts else "everything"
+    return " · ".join(
+        [*parts, f"{rest}: preset {config.preset} ({origins.get('preset', DEFAULT)})"]
+    )
 
 
 def _short(value: Any) -> str:
@@ -129,17 +131,17 @@ def _short(value: Any) -> str:
 
 
 def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "") -> list[Override]:
-    found: list[Override] = []
+    entries: list[Override] = []
     for name, value in values.items():
         key = f"{start}{name}"
         if key in sections() and isinstance(value, dict):
-            found += _entries(document, value, f"{key}.")
+            entries += _entries(document, value, f"{key}.")
         elif key not in sections() or value is not None:
             inner = {
                 line: document.origin(line) for line in document.lines if line.startswith(f"{key}.")
             }
-            found.append(Override(key, value, document.origin(key), inner))
-    return found
+            entries.append(Override(key, value, document.origin(key), inner))
+    return entries
 
 
 def _read_hyp(hyp: str | Path) -> YamlDocument:
@@ -156,43 +158,38 @@ def _read_hyp(hyp: str | Path) -> YamlDocument:
         raise ConfigError(error.what, where=error.where, fix=fix, code=error.code) from None
 
 
-def _set_entries(sets: Sequence[str], faults: list[ConfigError]) -> list[Override]:
-    found: list[Override] = []
+def _set_entries(sets: Sequence[str], errors: list[ConfigError]) -> list[Override]:
+    entries: list[Override] = []
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            faults.append(
-                ConfigError(
-                    f"--set {text}: expected KEY=VALUE",
-                    fix="For example  --set optim.lr=0.005",
-                    code="C22",
-                )
-            )
+            what, fix = f"--set {text}: expected KEY=VALUE", "For example  --set optim.lr=0.005"
+            errors.append(ConfigError(what, fix=fix, code="C22"))
             continue
         key = key.strip()
         leaf = leaves().get(key)
         plain = leaf is not None and leaf.textual and not leaf.plural
-        found.append(Override(key, value if plain else parse_value(value), "--set"))
-    return found
+        entries.append(Override(key, value if plain else parse_value(value), "--set"))
+    return entries
 
 
 def _preset_entries(preset: Any) -> list[Override]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return []
-    groups = read_preset(preset).items()
     return [
-        Override(f"{group}.{key}", value, f"preset {preset}")
-        for group, fields in groups
-        for key, value in fields.items()
+        Override(f"{section}.{key}", value, f"preset {preset}")
+        for section, settings in read_preset(preset).items()
+        for key, value in settings.items()
     ]
 
 
 def _choose_preset(entries: Sequence[Override]) -> tuple[Any, str]:
-    given = Overrides()
-    given.put_all(entries, [])
-    if given.values["preset"] is not None:
-        return given.values["preset"], given.origins["preset"]
-    arch, weights = at(given.values, "model.arch"), at(given.values, "model.weights")
+    overrides = Overrides()
+    overrides.put_all(entries, [])
+    values = overrides.values
+    if values["preset"] is not None:
+        return values["preset"], overrides.origins["preset"]
+    arch, weights = at(values, "model.arch"), at(values, "model.weights")
     arch = arch if isinstance(arch, str) else None
     weights = weights if isinstance(weights, str) else None
     name = arch or ("the architecture of the weights" if weights else "yolov7-tiny")

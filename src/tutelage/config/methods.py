@@ -1,4 +1,4 @@
-"""How a distillation method is written on a command line."""
+"""Parses a distillation method as written on a command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError
 
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _LIST = "a list of layers, e.g. [57,65,73]"
-_MUST = {
+_EXPECTED = {
     "weight": "a number above 0 or auto",
     "teacher": "the number of a teacher, from 1 on",
     "student_kd_layers": _LIST,
@@ -28,9 +28,8 @@ _EXAMPLE = "Write for example  fgd  or  fgd:alpha=0.002,weight=1.5"
 def parse_method(text: str) -> MethodConfig:
     """Read ``name`` or ``name:option=value,option=value``.
 
-    ``weight`` stands among the options. The name may itself be a path to a class,
-    ``package.module:Class``. Whether the method exists and knows its options is found out when it
-    is built.
+    ``weight`` is one of the options. The name may be the path of a class, ``package.module:Class``.
+    Whether the method exists and has these options is checked when it is built.
 
     Raises:
         ConfigError: The text cannot be read, or the weight cannot be used.
@@ -57,7 +56,7 @@ def parse_method(text: str) -> MethodConfig:
     except ValidationError as error:
         setting = str(error.errors()[0]["loc"][0])
         raise ConfigError(
-            f"'{text}': the {setting} is {options[setting]!r}, but must be {_MUST[setting]}",
+            f"'{text}': the {setting} is {options[setting]!r}, but must be {_EXPECTED[setting]}",
             fix=_EXAMPLE,
             code="T22",
         ) from None

@@ -1,4 +1,4 @@
-"""One tree of values, one origin per leaf; each layer overrides what stood there."""
+"""Merges layers of settings into one tree of values, with the origin of each setting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METHODS = "distill.methods"
 
 
 class Override(NamedTuple):
-    """A value for a dotted setting, which layer gave it, and the origins of its parts if known."""
+    """A value for a dotted setting, its layer, and the origins of its parts if known."""
 
     key: str
     value: Any
@@ -25,39 +25,38 @@ class Override(NamedTuple):
 
 
 class Overrides:
-    """The merged values and their origins, beginning with the schema's defaults."""
+    """The merged values and their origins, starting from the schema's defaults."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = Config.model_validate({}).model_dump(mode="json")
         self.origins: dict[str, str] = dict.fromkeys(leaves(), DEFAULT)
 
-    def put_all(self, entries: Iterable[Override], faults: list[ConfigError]) -> None:
-        """Put a layer on top; entries that have no place are added to ``faults``."""
+    def put_all(self, entries: Iterable[Override], errors: list[ConfigError]) -> None:
+        """Apply a layer; entries for unknown settings are added to ``errors``."""
         for entry in entries:
             try:
                 self._put(entry)
             except ConfigError as error:
                 where = error.where or entry.origin
-                faults.append(
-                    ConfigError(error.what.rstrip("."), where=where, fix=error.fix, code=error.code)
-                )
+                what = error.what.rstrip(".")
+                errors.append(ConfigError(what, where=where, fix=error.fix, code=error.code))
 
     def _put(self, entry: Override) -> None:
-        value = natural(entry.key, entry.value)
+        value = normalise_value(entry.key, entry.value)
         path = entry.key.split(".")
         group: Any = self.values
         for depth, part in enumerate(path):
-            slot = _slot(group, part, entry.key, ".".join(path[:depth]))
+            key = _group_key(group, part, entry.key, ".".join(path[:depth]))
             if depth == len(path) - 1:
-                group[slot] = value
+                group[key] = value
             else:
-                group = group.setdefault(slot, {}) if isinstance(group, dict) else group[slot]
+                group = group.setdefault(key, {}) if isinstance(group, dict) else group[key]
         for old in [name for name in self.origins if f"{name}.".startswith(f"{entry.key}.")]:
             del self.origins[old]
         self.origins |= {entry.key: entry.origin, **entry.inner}
 
 
-def _slot(group: Any, part: str, key: str, parent: str) -> int | str:
+def _group_key(group: Any, part: str, key: str, parent: str) -> int | str:
     if isinstance(group, dict):
         return part
     if not isinstance(group, list):
@@ -71,8 +70,8 @@ def _slot(group: Any, part: str, key: str, parent: str) -> int | str:
     )
 
 
-def natural(key: str, value: Any) -> Any:
-    """Bring what people write into the form of the schema; what does not fit is left as it is.
+def normalise_value(key: str, value: Any) -> Any:
+    """Convert what people write to the form of the schema; other values are returned unchanged.
 
     ``75`` and ``57,65,73`` become lists of layers, ``fgd:alpha=0.002`` a method, ``device: 0``
     ``cuda:0``, ``SGD`` the choice ``sgd``; ``none`` and empty text become None where that is
@@ -148,12 +147,12 @@ def origin_of(key: str, origins: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def blamed(key: str, origins: Mapping[str, str] | None) -> Iterator[None]:
-    """Name the setting in user faults raised inside, and what set it, unless they do so.
+def name_setting(key: str, origins: Mapping[str, str] | None) -> Iterator[None]:
+    """Add a setting and its origin to user errors raised inside that name no place.
 
     Args:
         key: The dotted key of the setting.
-        origins: Where each setting came from.
+        origins: The origin of each setting.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Presets: the published recipes, and which of them a model starts from."""
+"""Presets: the published hyper-parameters, and the default preset of a model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import re
 import zipfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from tutelage.config.yaml_reader import CoreLoader, load_yaml, read_yaml
-
-Family = Literal["yolov7", "yolov5"]
 
 # The file names under which the two families publish the same values.
 PRESETS: dict[str, str] = {
@@ -43,7 +41,7 @@ def read_preset(name: str) -> dict[str, dict[str, Any]]:
 
 
 def default_preset(arch: str | None, has_weights: bool, *, weights: str | None = None) -> str:
-    """Return the preset that a run starts from unless it names one.
+    """Return the preset of a run that names none.
 
     YOLOv7 with weights starts from ``v7-custom``, without from ``v7-tiny``, ``v7-p6`` (W6, E6, D6
     and E6E) or ``v7-p5``. YOLOv5 starts from ``v5-low`` with weights and for n and s, ``v5-med``
@@ -53,7 +51,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
         arch: Architecture name, path of a model yaml, or None: the architecture of the weights,
             else yolov7-tiny.
         has_weights: Whether training starts from weights.
-        weights: Those weights; looked at (never loaded) only where ``arch`` is None.
+        weights: Those weights; searched for their head, never loaded; used if ``arch`` is None.
     """
     family = family_of(arch) if arch else (family_of_weights(weights) if weights else None)
     stem = Path(arch).stem.lower() if arch else "yolov7-tiny"
@@ -69,7 +67,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
     return "v7-p6" if P6_NAMES.match(stem) else "v7-p5"
 
 
-def family_of(arch: str) -> Family:
+def family_of(arch: str) -> str:
     """Return the family of an architecture name or yaml: by its name, else by its head."""
     stem = Path(arch).stem.lower()
     if stem.startswith("yolov5"):
@@ -80,24 +78,21 @@ def family_of(arch: str) -> Family:
         graph = load_yaml(read_yaml(Path(arch)), CoreLoader)
         module = str(graph["head"][-1][2])
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
-        return "yolov7"  # whoever builds the model reports what is wrong with it
+        return "yolov7"  # building the model reports the error
     return "yolov5" if module.rpartition(".")[2] == "Detect" else "yolov7"
 
 
-def family_of_weights(weights: str) -> Family | None:
+def family_of_weights(weights: str) -> str | None:
     """Return the family of a checkpoint: by the head named in it, else by its file name."""
     path = Path(weights)
     heads = set(HEADS.findall(_text_of_weights(path)))
     if heads:
         return "yolov7" if heads & {b"IDetect", b"IAuxDetect"} else "yolov5"
-    name = path.name.lower()
-    return (
-        "yolov5" if name.startswith("yolov5") else "yolov7" if name.startswith("yolov7") else None
-    )
+    return next((name for name in ("yolov5", "yolov7") if path.name.lower().startswith(name)), None)
 
 
 def _text_of_weights(path: Path) -> bytes:
-    """Return the part of a checkpoint that names its classes: a few bytes, uninterpreted."""
+    """Return the part of a checkpoint that names its classes, as raw bytes."""
     path = path / "best.safetensors" if path.is_dir() else path
     if not path.is_file():  # a pipe would wait for ever
         return b""
@@ -112,5 +107,5 @@ def _text_of_weights(path: Path) -> bytes:
                 header = json.loads(file.read(min(int.from_bytes(start, "little"), PEEK_BYTES)))
                 return json.dumps(header.get("__metadata__", {})).encode()
             return start + file.read(PEEK_BYTES)
-    except Exception:  # damaged in any way: whoever reads it says so
+    except Exception:  # damaged: reading it later reports the error
         return b""

@@ -1,4 +1,4 @@
-"""Every setting of a run, once: its name, type, default and meaning. Imports no torch."""
+"""The schema of all settings: name, type, default and meaning. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """The student."""
+    """The student model."""
 
     arch: str | None = Field(
         default=None,
-        description="Architecture name or the path of a model yaml (none: that of the weights, else yolov7-tiny)",
+        description="Architecture name or path of a model yaml (none: that of the weights, else yolov7-tiny)",
     )
     weights: str | None = Field(
         default=None,
@@ -40,12 +40,12 @@ class ModelConfig(Section):
     )
     autoanchor: bool = Field(
         default=True,
-        description="Find anchors for the training boxes where the model's reach less than 98 % of them",
+        description="Search anchors if the model's reach less than 98 % of the training boxes",
     )
 
 
 class TrainConfig(Section):
-    """The loop."""
+    """The training loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 100
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
@@ -61,11 +61,11 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     device: str = Field(default="auto", description="auto | cpu | cuda | cuda:N | mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        default="auto", description="Loader processes (auto: the cores that the network leaves)"
+        default="auto", description="Loader processes (auto: the cores not used by the network)"
     )
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
-        description="CPU threads of the network (auto: the fastest number, found by trying)",
+        description="CPU threads of the network (auto: the fastest number, measured)",
     )
     max_norm: NonNegative = Field(
         default=10.0,
@@ -84,7 +84,7 @@ class TrainConfig(Section):
     )
     single_cls: bool = Field(default=False, description="Treat all classes as one")
     sync_bn: bool = Field(
-        default=False, description="BatchNorm over the batches of all GPUs, not of each"
+        default=False, description="Synchronise BatchNorm statistics over all GPUs"
     )
     rect: bool = Field(default=False, description="Batches of similar shape, no mosaic, no shuffle")
     cache_images: Literal["none", "ram"] = Field(
@@ -93,10 +93,11 @@ class TrainConfig(Section):
     cache_gib: Positive = Field(default=4.0, description="Budget of the image cache in GiB")
     unreadable: Fraction = Field(
         default=0.01,
-        description="Share of training images that may become unreadable before the run ends; ten may always",
+        description="Allowed share of unreadable training images; ten are always allowed",
     )
     save_minutes: NonNegative = Field(
-        default=10.0, description="Save also within an epoch, this often (0: between epochs only)"
+        default=10.0,
+        description="Save also within an epoch, every so many minutes (0: between epochs only)",
     )
     eval_every: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Evaluate on val every so many epochs (and after the last)"
@@ -110,7 +111,7 @@ class TrainConfig(Section):
         """``batch`` as a number.
 
         Raises:
-            ConfigError: It is ``auto``, which is found out by ``tutelage train`` alone.
+            ConfigError: It is ``auto``, which only ``tutelage train`` resolves.
         """
         if self.batch == "auto":
             what = "--batch-size auto is found by tutelage train; here a number is needed."
@@ -176,10 +177,10 @@ class AugmentConfig(Section):
     )
     max_aspect: Positive = Field(
         default=20.0,
-        description="Drop boxes thinner than this after the warp (20 in YOLOv7, 100 in YOLOv5)",
+        description="Drop boxes with a larger aspect ratio after the warp (20 in YOLOv7, 100 in YOLOv5)",
     )
     close_mosaic: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="No mosaic and no mixup in this many last epochs"
+        default=0, description="Number of last epochs without mosaic and mixup"
     )
 
 
@@ -187,20 +188,20 @@ Fade = Literal["constant", "linear", "cosine"]
 
 
 def _layers(value: Any) -> Any:
-    """Take ``75`` for ``["75"]``."""
+    """Convert ``75`` to ``["75"]``."""
     items = value if isinstance(value, list | tuple) else [value]
     return [str(item) if isinstance(item, int) else item for item in items]
 
 
 def _built_in(name: Any) -> Any:
-    """Take ``FGD`` for ``fgd``; a class of one's own has a colon in its path."""
+    """Convert ``FGD`` to ``fgd``, but not the path of a class, which has a colon."""
     return name.lower() if isinstance(name, str) and ":" not in name else name
 
 
 class MethodConfig(Section):
-    """One distillation method. Its own options stand beside these settings in a file.
+    """One distillation method. Its own options are extra keys beside these settings.
 
-    What is None follows the settings of the same name in the section ``distill``.
+    None: the setting of the same name in the section ``distill`` applies.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -208,7 +209,7 @@ class MethodConfig(Section):
     name: Annotated[str, BeforeValidator(_built_in)]
     weight: Positive | Literal["auto"] = "auto"
     teacher: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Which teacher it listens to, counted from 1 (none: all)"
+        default=None, description="Number of its teacher, from 1 on (none: all)"
     )
     student_kd_layers: Annotated[Layers, BeforeValidator(_layers)] | None = None
     teacher_kd_layers: Annotated[Layers, BeforeValidator(_layers)] | None = None
@@ -218,7 +219,7 @@ class MethodConfig(Section):
 
     @model_serializer(mode="wrap")
     def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what follows the run."""
+        """Leave out settings that are None."""
         own = type(self).model_fields
         return {k: v for k, v in serialize(self).items() if v is not None or k not in own}
 
@@ -229,7 +230,7 @@ class MethodConfig(Section):
 
 
 class DistillConfig(Section):
-    """Distillation. On as soon as ``teacher`` is given."""
+    """Distillation. Enabled by ``teacher``."""
 
     teacher: str | tuple[str, ...] | None = Field(
         default=None,
@@ -237,7 +238,7 @@ class DistillConfig(Section):
     )
     combine: Literal["average", "pick"] = Field(
         default="average",
-        description="Several teachers: average their losses, or for each image pick the one that finds its boxes best",
+        description="Several teachers: average their losses, or for each image pick the one that detects its boxes best",
     )
     classes: dict[str, str] | Literal["equal", "by-name"] = Field(
         default="equal",
@@ -252,7 +253,7 @@ class DistillConfig(Section):
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="auto"),)
     ratio: Positive | None = Field(
         default=None,
-        description="weight: auto makes KD gradients at the taps this many times the detection gradients (none: what suits the method, see tutelage methods)",
+        description="weight: auto makes the KD gradients at the taps this many times the detection gradients (none: the default of the method, see tutelage methods)",
     )
     schedule: Fade = Field(default="constant", description="How the KD weight decays over the run")
     warmup_epochs: NonNegative = Field(
@@ -263,21 +264,21 @@ class DistillConfig(Section):
     )
     resize: bool | Literal["student", "teacher"] = Field(
         default=False,
-        description="Allow pairs of unequal stride: whose features are resized (true: the student's)",
+        description="Allow pairs of unequal stride by resizing the features of one (true: the student's)",
     )
     accept_teacher: bool = Field(
-        default=False, description="Go on although the teacher finds nothing on this data"
+        default=False, description="Continue even if the teacher detects nothing on this data"
     )
     images: str | None = Field(
         default=None,
-        description="Folder of images without labels: the teacher alone says what is in them",
+        description="Folder of unlabelled images, supervised by the teacher alone",
     )
     images_ratio: Positive = Field(
-        default=0.5, description="Images without labels per labelled image of a batch"
+        default=0.5, description="Unlabelled images per labelled image of a batch"
     )
     pseudo_label: Fraction = Field(
         default=0.5,
-        description="Score from which the teacher's detections on images without labels count as boxes (1: never)",
+        description="Minimum score of the teacher's detections on unlabelled images to be used as boxes (1: never)",
     )
 
     @property
@@ -289,7 +290,7 @@ class DistillConfig(Section):
 
 
 class RunConfig(Section):
-    """Where results go."""
+    """The folder of the results."""
 
     project: str = "runs"
     name: str | None = Field(

@@ -1,9 +1,9 @@
-"""Merged values to a checked config, or to faults that say what, where and what was expected."""
+"""Validates merged values; errors state the setting, its origin and the accepted values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,13 +16,13 @@ from tutelage.config.yolov7_hyp import HYP
 from tutelage.errors import ConfigError, nearest, together
 
 
-def validate(merged: Overrides, faults: list[ConfigError]) -> Config | None:
-    """Return the config, or None if there are faults; those found here are added to ``faults``."""
-    faults += _preset_fault(merged)
-    wrong = {
+def validate(merged: Overrides, errors: list[ConfigError]) -> Config | None:
+    """Return the config, or None if ``errors`` is not empty; new errors are added to it."""
+    errors += _preset_error(merged)
+    invalid = {
         key: None
         for key, leaf in leaves().items()
-        if _unlike(at(merged.values, key), leaf.expected)
+        if _is_mistyped(at(merged.values, key), leaf.expected)
     }
     config = None
     try:
@@ -31,50 +31,45 @@ def validate(merged: Overrides, faults: list[ConfigError]) -> Config | None:
         for detail in error.errors(include_url=False):
             key = ".".join(str(part) for part in detail["loc"])
             if detail["type"] == "extra_forbidden":
-                faults.append(_unknown(key, merged))
+                errors.append(_unknown_setting(key, merged))
             else:
-                wrong.setdefault(_setting(key))
-    faults += [_wrong(key, merged) for key in wrong]
-    return None if faults else config
+                invalid.setdefault(_setting(key))
+    errors += [_invalid_value(key, merged) for key in invalid]
+    return None if errors else config
 
 
-def combined(faults: Iterable[ConfigError]) -> ConfigError:
-    """Return one error that tells all faults."""
-    faults = list(faults)
-    if len(faults) == 1:
-        return faults[0]
-    code, marks = together((fault.code for fault in faults), ConfigError.code)
-    lines = [f"  {mark}{told(fault)}" for mark, fault in zip(marks, faults, strict=True)]
-    return ConfigError("\n".join([f"{len(faults)} settings cannot be used:", *lines]), code=code)
+def combine_errors(errors: Sequence[ConfigError]) -> ConfigError:
+    """Return one error with the messages of all."""
+    if len(errors) == 1:
+        return errors[0]
+    code, marks = together((error.code for error in errors), ConfigError.code)
+    lines = [f"  {mark}{_sentence(error)}" for mark, error in zip(marks, errors, strict=True)]
+    return ConfigError("\n".join([f"{len(errors)} settings cannot be used:", *lines]), code=code)
 
 
-def told(fault: ConfigError) -> str:
-    """Return a fault as a sentence: what (where). Fix."""
-    what = fault.what.rstrip(".") + (f" ({fault.where})" if fault.where else "") + "."
-    return f"{what} {fault.fix}".strip()
+def _sentence(error: ConfigError) -> str:
+    what = error.what.rstrip(".") + (f" ({error.where})" if error.where else "") + "."
+    return f"{what} {error.fix}".strip()
 
 
-def _unlike(value: Any, expects: str) -> bool:
-    """Whether a value passes pydantic although no one can have meant it."""
+def _is_mistyped(value: Any, expects: str) -> bool:
+    """Return whether a value passes pydantic but is certainly a mistake."""
     if isinstance(value, bool):
         return "true" not in expects
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _preset_fault(merged: Overrides) -> list[ConfigError]:
+def _preset_error(merged: Overrides) -> list[ConfigError]:
     preset = merged.values["preset"]
     if isinstance(preset, str) and preset in PRESETS:
         return []
     hint = f"{nearest(str(preset), PRESETS)} Presets: {' '.join(PRESETS)}".strip()
-    return [
-        ConfigError(
-            f"There is no preset {preset!r}", where=merged.origins["preset"], fix=hint, code="C25"
-        )
-    ]
+    what = f"There is no preset {preset!r}"
+    return [ConfigError(what, where=merged.origins["preset"], fix=hint, code="C25")]
 
 
 def _setting(location: str) -> str:
-    """Return the setting that a location of pydantic's (with its union tags) belongs to."""
+    """Return the setting of a location in pydantic's errors, which may have union tags."""
     parts = location.split(".")
     if location.startswith(f"{METHODS}."):
         return ".".join(parts[:4])
@@ -83,23 +78,16 @@ def _setting(location: str) -> str:
     return ".".join(parts) or location
 
 
-def _wrong(key: str, merged: Overrides) -> ConfigError:
+def _invalid_value(key: str, merged: Overrides) -> ConfigError:
     value, where, hint = at(merged.values, key), origin_of(key, merged.origins), ""
     if key.startswith(f"{METHODS}."):
         name = key.split(".")[3:]
         if name == ["name"] and value is None:
-            return ConfigError(
-                f"{key.rpartition('.')[0]} has no name",
-                where=where,
-                fix="For example  name: fgd",
-                code="C25",
-            )
+            what, fix = f"{key.rpartition('.')[0]} has no name", "For example  name: fgd"
+            return ConfigError(what, where=where, fix=fix, code="C25")
         fields = MethodConfig.model_json_schema()["properties"]
-        expects = (
-            expected(fields[name[0]])
-            if name and name[0] in fields
-            else "a method such as {name: fgd}"
-        )
+        known = name and name[0] in fields
+        expects = expected(fields[name[0]]) if known else "a method such as {name: fgd}"
     elif key in leaves():
         leaf = leaves()[key]
         hint = nearest(value, leaf.choices) if isinstance(value, str) else ""
@@ -110,7 +98,7 @@ def _wrong(key: str, merged: Overrides) -> ConfigError:
     return ConfigError(f"{key}: {value!r} cannot be used", where=where, fix=fix, code="C25")
 
 
-def _unknown(key: str, merged: Overrides) -> ConfigError:
+def _unknown_setting(key: str, merged: Overrides) -> ConfigError:
     section, _, name = key.rpartition(".")
     known = settings_of(section)
     inner = [each for each in merged.origins if each.startswith(f"{key}.")]

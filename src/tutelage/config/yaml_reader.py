@@ -1,7 +1,7 @@
-"""Read a yaml file into plain values that remember their line.
+"""Reads yaml files into plain values, with the line of each key.
 
-The YAML 1.2 core schema is used, so that ``1e-6`` is a number, ``no`` and ``2024-01-01`` are
-text and ``010`` is ten; YAML 1.1, PyYAML's default, says otherwise in all four cases.
+The YAML 1.2 core schema is used: ``1e-6`` is a number, ``no`` and ``2024-01-01`` are text and
+``010`` is ten. YAML 1.1, PyYAML's default, differs in all four cases.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tutelage.errors import ConfigError, nearest
 MAX_DEPTH = 20
 MAX_NODES = 20_000
 MAX_BYTES = 4 * 2**20
-"""No yaml of settings, classes or layers is larger; PyYAML takes half a minute for as much."""
+"""No yaml of settings, classes or layers is larger; PyYAML needs half a minute for this size."""
 MAX_ALIASED = 200_000
-"""Values of a yaml, those of aliases counted wherever they are used."""
+"""Limit of the values of a yaml after expanding its aliases."""
 NUMBER = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
@@ -43,7 +43,7 @@ def _core_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key that stands twice; yaml takes the last one."""
+    """A safe loader that refuses duplicate keys, of which PyYAML takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping."""
@@ -72,7 +72,7 @@ CoreLoader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 class CoreDumper(yaml.SafeDumper):
-    """A safe dumper that quotes whatever either YAML version would not read as text."""
+    """A safe dumper that quotes text which YAML 1.1 or 1.2 would not read as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML looks for it on the class)
         first: _core_resolvers().get(first, [])
@@ -110,7 +110,7 @@ def read_document(path: str | Path, *, kind: str) -> YamlDocument:
 
     Args:
         path: The file.
-        kind: What it is called in messages, e.g. ``--hyp``.
+        kind: Its name in messages, e.g. ``--hyp``.
 
     Raises:
         ConfigError: The file is missing, unreadable, not yaml, not a mapping, or names a key twice.
@@ -119,40 +119,35 @@ def read_document(path: str | Path, *, kind: str) -> YamlDocument:
     try:
         text = read_yaml(path)
     except UnicodeDecodeError:
-        raise ConfigError(
-            f"{path} is not a text file, so it cannot be a yaml file.", where=kind, code="C24"
-        ) from None
+        what = f"{path} is not a text file, so it cannot be a yaml file."
+        raise ConfigError(what, where=kind, code="C24") from None
     except OSError as error:
-        raise _unreadable(path, kind, error) from error
+        what, fix = _explain_unreadable(path, error)
+        raise ConfigError(what, where=kind, fix=fix, code="C24") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} {error}.", where=kind, code="C24") from error
     try:
         loader = CoreLoader(text)
         node = loader.get_single_node()
-        lines: dict[str, int] = {}
-        values = {} if node is None else _Reader(loader, lines, path.name).read(node, "", 0)
+        reader = _NodeReader(loader, path.name)
+        values = {} if node is None else reader.read(node, "", 0)
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError) as error:
         problem, line = yaml_problem(error)
-        where = f"{path.name}:{line}" if line else path.name
-        raise ConfigError(
-            f"{path} is not valid yaml: {problem}", where=where, code="C24"
-        ) from error
+        what, where = f"{path} is not valid yaml: {problem}", f"{path.name}:{line}"
+        raise ConfigError(what, where=where if line else path.name, code="C24") from error
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path} holds a {type(values).__name__}, not 'name: value' lines.",
-            where=kind,
-            code="C24",
-        )
-    return YamlDocument(values, lines, path.name)
+        what = f"{path} holds a {type(values).__name__}, not 'name: value' lines."
+        raise ConfigError(what, where=kind, code="C24")
+    return YamlDocument(values, reader.lines, path.name)
 
 
 def read_yaml(path: Path) -> str:
-    """Return the text of a yaml file, if it is of a size that such a file has.
+    """Return the text of a yaml file.
 
     Raises:
         OSError: It cannot be read.
-        UnicodeDecodeError: It is no text.
-        yaml.YAMLError: It is too large.
+        UnicodeDecodeError: It is not UTF-8.
+        yaml.YAMLError: It is larger than ``MAX_BYTES``.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -162,58 +157,57 @@ def read_yaml(path: Path) -> str:
 
 
 def load_yaml(text: str, loader: type[yaml.SafeLoader] = UniqueKeys) -> Any:
-    """Return plain values; whatever is wrong with the text is an error of yaml's.
+    """Return plain values; every problem of the text raises ``yaml.YAMLError``.
 
     Raises:
-        yaml.YAMLError: It is no yaml, nested too deeply, or grows beyond measure by its aliases.
+        yaml.YAMLError: It is no yaml, nested too deeply, or too large after expanding aliases.
     """
     reader = loader(text)
     try:
         node = reader.get_single_node()
         if node is None:
             return None
-        _check_measure(node)
+        _check_size(node)
         return reader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        # What PyYAML lets through of  !!int x, !!timestamp x, 2024-99-99
+        # PyYAML raises these for  !!int x, !!timestamp x, 2024-99-99
         raise yaml.YAMLError(f"a value is not of the type that it claims: {error}") from error
     finally:
         reader.dispose()
 
 
-def _check_measure(root: yaml.Node) -> None:
-    """Refuse aliases that unfold to more than a file may hold, or into themselves."""
-    left, count = [(root, 0)], 0
-    while left:
-        node, depth = left.pop()
+def _check_size(root: yaml.Node) -> None:
+    """Refuse aliases that expand to too much or to themselves."""
+    pending, count = [(root, 0)], 0
+    while pending:
+        node, depth = pending.pop()
         count += 1
         if count > MAX_ALIASED or depth > MAX_DEPTH:
             raise yaml.constructor.ConstructorError(
                 None, None, "it is nested too deeply, or unfolds to too much", root.start_mark
             )
         if isinstance(node, yaml.MappingNode):
-            left += [(inner, depth + 1) for pair in node.value for inner in pair]
+            pending += [(inner, depth + 1) for pair in node.value for inner in pair]
         elif isinstance(node, yaml.SequenceNode):
-            left += [(inner, depth + 1) for inner in node.value]
+            pending += [(inner, depth + 1) for inner in node.value]
 
 
 def parse_value(text: str) -> Any:
-    """Read one value as it would stand in a yaml file; text that is not yaml stays text."""
+    """Read one value as in a yaml file; text that is not yaml is returned unchanged."""
     try:
         node = CoreLoader(text).get_single_node()
-        return None if node is None else _Reader(CoreLoader(""), {}, "").read(node, "", 0)
+        return None if node is None else _NodeReader(CoreLoader(""), "").read(node, "", 0)
     except (yaml.YAMLError, RecursionError, ConfigError, ValueError, LookupError, TypeError):
         return text
 
 
 def yaml_problem(error: Exception) -> tuple[str, int]:
-    """Return what keeps a text from being yaml, on one line, and where: its line or 0."""
+    """Return the problem of an invalid yaml in one line, and the number of its line or 0."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply", 0
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     text = problem or (str(error).splitlines() or [type(error).__name__])[0]
     return text[:300], mark.line + 1 if mark else 0
 
@@ -237,12 +231,12 @@ def _trimmed(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-class _Reader:
-    """Turns a composed node into plain values, noting lines."""
+class _NodeReader:
+    """Converts a composed node to plain values and records the line of each key."""
 
-    def __init__(self, loader: yaml.SafeLoader, lines: dict[str, int], name: str) -> None:
-        self._loader, self._lines, self._name = loader, lines, name
-        self._nodes = 0
+    def __init__(self, loader: yaml.SafeLoader, name: str) -> None:
+        self._loader, self._name, self._nodes = loader, name, 0
+        self.lines: dict[str, int] = {}
 
     def read(self, node: yaml.Node, path: str, depth: int) -> Any:
         self._nodes += 1
@@ -259,39 +253,36 @@ class _Reader:
             items: list[Any] = []
             for number, item in enumerate(node.value):
                 inner = f"{path}.{number}" if path else str(number)
-                self._lines[inner] = item.start_mark.line + 1
+                self.lines[inner] = item.start_mark.line + 1
                 items.append(self.read(item, inner, depth + 1))
             return items
         return self._loader.construct_object(node, deep=True)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
             inner = f"{path}.{key}" if path else key
             line = key_node.start_mark.line + 1
-            if key in found:
-                both = f"lines {self._lines[inner]} and {line}"
+            if key in values:
+                both = f"lines {self.lines[inner]} and {line}"
                 raise ConfigError(f"'{inner}' stands twice in {self._name}: {both}.", code="C24")
-            self._lines[inner] = line
-            found[key] = self.read(value_node, inner, depth + 1)
-        return found
+            self.lines[inner] = line
+            values[key] = self.read(value_node, inner, depth + 1)
+        return values
 
 
-def _unreadable(path: Path, kind: str, error: OSError) -> ConfigError:
+def _explain_unreadable(path: Path, error: OSError) -> tuple[str, str]:
+    """Return what is wrong with a file that cannot be read, and a fix."""
     if path.is_dir():
-        inside = path / "config.yaml"  # what a run folder has
-        fix = f"Use  {inside}" if inside.exists() else ""
-        return ConfigError(
-            f"{path} is a folder; a yaml file is needed.", where=kind, fix=fix, code="C24"
+        config = path / "config.yaml"  # of a run folder
+        return (
+            f"{path} is a folder; a yaml file is needed.",
+            f"Use  {config}" if config.exists() else "",
         )
     if not path.parent.is_dir():
-        return ConfigError(
-            f"{path} does not exist: there is no folder {path.parent}.", where=kind, code="C24"
-        )
+        return f"{path} does not exist: there is no folder {path.parent}.", ""
     if not path.exists():
         names = sorted(p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"})
-        return ConfigError(
-            f"{path} does not exist.", where=kind, fix=nearest(path.name, names), code="C24"
-        )
-    return ConfigError(f"{path} cannot be read: {error.strerror}.", where=kind, code="C24")
+        return f"{path} does not exist.", nearest(path.name, names)
+    return f"{path} cannot be read: {error.strerror}.", ""

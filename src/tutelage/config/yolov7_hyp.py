@@ -1,4 +1,4 @@
-"""Hyper-parameter files of YOLOv7 and YOLOv5: one table from their flat keys to our settings."""
+"""Translates hyper-parameter files of YOLOv7 and YOLOv5 to settings, by one table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.errors import ConfigError, nearest
 
 
 class HypKey(NamedTuple):
-    """Where a key of a hyp file goes, and how its value is turned into ours."""
+    """The setting of a key of a hyp file, and the conversion of its value."""
 
     setting: str
     convert: Callable[[Any], Any] | None = None
@@ -60,62 +60,51 @@ WITHOUT_EFFECT: dict[str, str] = {
     "iou_t": "YOLOv7 and YOLOv5 do not use it either",
 }
 
-_EXPECTED: dict[str, str] = {
-    "loss_ota": "1 (OTA) or 0 (anchor ratio)",
-}
+_EXPECTED: dict[str, str] = {"loss_ota": "1 (OTA) or 0 (anchor ratio)"}
 
 
 class TranslatedHyp(NamedTuple):
-    """A hyp file in our terms: ``(setting, value, origin)`` entries, notices, faults."""
+    """A translated hyp file: ``(setting, value, origin)`` entries, notices, errors."""
 
     entries: list[tuple[str, Any, str]]
     notices: list[str]
-    faults: list[ConfigError]
+    errors: list[ConfigError]
 
 
 def translate_hyp(document: YamlDocument) -> TranslatedHyp:
     """Translate a hyp file.
 
-    Keys without effect that are switched on are told in one notice; unknown keys are faults.
+    One notice lists the non-zero keys without effect; unknown keys are errors.
     """
     result = TranslatedHyp([], [], [])
-    group = next((name for name, value in document.values.items() if isinstance(value, dict)), None)
-    if group is not None and group not in HYP:
-        what = f"{document.name} is no hyp file: '{group}' is a group of settings"
+    values = document.values
+    section = next((name for name in values if isinstance(values[name], dict)), None)
+    if section is not None and section not in HYP:
+        what = f"{document.name} is no hyp file: '{section}' is a group of settings"
         fix = "That is a run file: give it with --config."
-        result.faults.append(ConfigError(what, where=document.origin(group), fix=fix))
+        result.errors.append(ConfigError(what, where=document.origin(section), fix=fix))
         return result
-    idle: list[str] = []
-    for name, value in document.values.items():
+    unused: list[str] = []
+    for name, value in values.items():
         origin = document.origin(name)
         if name in WITHOUT_EFFECT:
             if value:
-                idle.append(f"{name} ({WITHOUT_EFFECT[name]})")
+                unused.append(f"{name} ({WITHOUT_EFFECT[name]})")
         elif name not in HYP:
-            result.faults.append(_unknown(name, origin))
+            result.errors.append(_unknown_key(name, origin))
         else:
             key = HYP[name]
             try:
-                result.entries.append(
-                    (key.setting, key.convert(value) if key.convert else value, origin)
-                )
+                converted = key.convert(value) if key.convert else value
+                result.entries.append((key.setting, converted, origin))
             except (KeyError, TypeError, ValueError, OverflowError):
-                fix = f"Expected {_EXPECTED[name]}."
-                result.faults.append(
-                    ConfigError(
-                        f"{name}: {value!r} cannot be used", where=origin, fix=fix, code="C25"
-                    )
-                )
-    if idle:
-        result.notices.append(f"{document.name}: without effect here: {', '.join(idle)}.")
+                what, fix = f"{name}: {value!r} cannot be used", f"Expected {_EXPECTED[name]}."
+                result.errors.append(ConfigError(what, where=origin, fix=fix, code="C25"))
+    if unused:
+        result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result
 
 
-def _unknown(name: str, origin: str) -> ConfigError:
-    hint = nearest(name, [*HYP, *WITHOUT_EFFECT])
-    return ConfigError(
-        f"A hyp file has no key '{name}'",
-        where=origin,
-        fix=hint or f"Keys: {' '.join(HYP)}",
-        code="C05",
-    )
+def _unknown_key(name: str, origin: str) -> ConfigError:
+    fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
+    return ConfigError(f"A hyp file has no key '{name}'", where=origin, fix=fix, code="C05")

@@ -1,4 +1,4 @@
-"""Where derived data is kept, and how arrays are stored: ``.npz`` without pickle, atomically."""
+"""The cache of arrays derived from a data set: ``.npz`` files without pickle."""
 
 from __future__ import annotations
 
@@ -18,47 +18,43 @@ from numpy.typing import NDArray
 
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
-Arrays = Mapping[str, NDArray[Any]]
-
 
 def cache_root() -> Path:
     """Return the folder for derived data: ``$TUTELAGE_CACHE``, else ``~/.cache/tutelage``."""
-    given = os.environ.get("TUTELAGE_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "tutelage"
+    folder = os.environ.get("TUTELAGE_CACHE")
+    return Path(folder).expanduser() if folder else Path.home() / ".cache" / "tutelage"
 
 
 def load_arrays(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
-    """Return what was stored under ``key``, or None if it is absent, stale or damaged.
+    """Return the arrays stored under ``key``, or None if they are absent, stale or damaged.
 
-    Tries ``path``, then its stand-in in the cache root.
+    Tries ``path``, then the fallback in the cache root.
     """
-    for place in (path, _stand_in(path)):
-        broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-        with contextlib.suppress(*broken), np.load(place, allow_pickle=False) as stored:
+    for file in (path, _fallback(path)):
+        damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+        with contextlib.suppress(*damaged), np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) == key:
                 return {name: stored[name] for name in stored.files if name != "key"}
     return None
 
 
-def save_arrays(path: Path, key: str, arrays: Arrays) -> Path | None:
-    """Store arrays under ``key`` at ``path``, or in the cache root if that cannot be written.
-
-    The file appears complete or not at all.
+def save_arrays(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> Path | None:
+    """Store arrays under ``key`` at ``path``, or in the cache root if ``path`` is not writable.
 
     Returns:
         The file written, or None if neither place can be written.
     """
-    for place in (path, _stand_in(path)):
+    for file in (path, _fallback(path)):
         with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.parent.stat().st_mode & _ANY_WRITE:
-                continue  # meant to stay as it is, even if the superuser could write to it
-            _write(place, key, arrays)
-            return place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.parent.stat().st_mode & _ANY_WRITE:
+                continue  # read-only, even if the superuser could write to it
+            _write(file, key, arrays)
+            return file
     return None
 
 
-def _write(path: Path, key: str, arrays: Arrays) -> None:
+def _write(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -70,6 +66,6 @@ def _write(path: Path, key: str, arrays: Arrays) -> None:
         raise
 
 
-def _stand_in(path: Path) -> Path:
+def _fallback(path: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     return cache_root() / "labels" / f"{digest}-{path.name}"

@@ -1,4 +1,4 @@
-"""Scenes of handwritten digits on clutter: one image and its boxes from small pictures of ink."""
+"""Scenes of handwritten digits on clutter: an image and its boxes from 8x8 digit images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 Range = tuple[float, float]
 
 _LUMA: Floats = np.array([0.299, 0.587, 0.114], np.float32)
@@ -22,7 +22,7 @@ _EDGE, _INK = 0.02, 0.4  # opacity from which a pixel is painted at all, and cou
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """The knobs of the generator; a pair is the closed range that a uniform draw comes from.
+    """The settings of the generator; a pair is the closed range of a uniform draw.
 
     Intensities are fractions of the full range, lengths are pixels, angles are degrees.
 
@@ -86,20 +86,20 @@ class Scene(NamedTuple):
 
     image: NDArray[np.uint8]
     xyxy: Floats
-    label: Whole
+    label: Integers
 
 
 def compose(
     scenes: SceneSettings,
     glyphs: Floats,
-    label: Whole,
+    label: Integers,
     scraps: Floats,
     rng: np.random.Generator,
 ) -> Scene:
     """Compose one scene.
 
     Args:
-        scenes: The knobs.
+        scenes: The settings.
         glyphs: (n, 8, 8) ink in 0..1 of the digits to place, the last on top.
         label: (n,) their classes.
         scraps: (m, 8, 8) digits of the same split, of which fragments serve as clutter.
@@ -123,8 +123,8 @@ def compose(
         at = _anywhere(alpha, scenes.size, rng)
         _window(top, alpha, at)[alpha > _INK] = -1
         _paint(canvas, alpha, at, scenes, rng)
-    seen = np.bincount(top[top >= 0], minlength=len(glyphs))
-    keep = seen >= (1 - scenes.hidden) * ink
+    visible = np.bincount(top[top >= 0], minlength=len(glyphs))
+    keep = visible >= (1 - scenes.hidden) * ink
     return Scene(_photograph(canvas, scenes, rng), xyxy[keep], label[keep])
 
 
@@ -214,20 +214,20 @@ def _crop(opacity: Any) -> Floats:
     return alpha[y1:y2, x1:x2]
 
 
-def _bounds(mask: NDArray[np.bool_]) -> Whole:
+def _bounds(mask: NDArray[np.bool_]) -> Integers:
     """Return the xyxy, in whole pixels, of what is set in a (h, w) mask."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return np.array([x, y, x + width, y + height])
 
 
-def _anywhere(alpha: Floats, size: int, rng: np.random.Generator, count: int = 1) -> Whole:
-    """Return (count, 2) top left pixels at which a patch lies within the canvas."""
+def _anywhere(alpha: Floats, size: int, rng: np.random.Generator, count: int = 1) -> Integers:
+    """Return (count, 2) random top left pixels at which a patch lies within the canvas."""
     room = np.maximum(size - np.array(alpha.shape[::-1]), 0)
     return (rng.random((count, 2)) * (room + 1)).astype(np.int64)
 
 
-def _place(places: Whole, box: Whole, others: Floats, overlap: float) -> Whole:
-    """Return the first of the places where boxes overlap little, or else where the least."""
+def _place(places: Integers, box: Integers, others: Floats, overlap: float) -> Integers:
+    """Return the first of the places where boxes overlap little enough, else the one with least."""
     if not len(others):
         return places[:1]
     boxes = box + np.tile(places, 2)[:, None]
@@ -239,14 +239,14 @@ def _place(places: Whole, box: Whole, others: Floats, overlap: float) -> Whole:
     return places[best : best + 1]
 
 
-def _window(canvas: Any, alpha: Floats, at: Whole) -> Any:
+def _window(canvas: Any, alpha: Floats, at: Integers) -> Any:
     """Return the part of a (..., size, size) canvas that a patch at (1, 2) pixels covers."""
     (x, y), (height, width) = at[0].tolist(), alpha.shape
     return canvas[..., y : y + height, x : x + width]
 
 
 def _paint(
-    canvas: Floats, alpha: Floats, at: Whole, scenes: SceneSettings, rng: np.random.Generator
+    canvas: Floats, alpha: Floats, at: Integers, scenes: SceneSettings, rng: np.random.Generator
 ) -> None:
     """Lay ink of one colour on the canvas, darker or lighter than what lies beneath."""
     if not alpha.size:  # a faint fragment can vanish
@@ -264,7 +264,7 @@ def _paint(
 def _photograph(
     canvas: Floats, scenes: SceneSettings, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return the canvas as a camera sees it: blurred, with noise, (size, size, 3) in eight bits."""
+    """Return the canvas blurred and with noise, as (size, size, 3) uint8."""
     blur, noise = rng.uniform(0, scenes.blur), rng.uniform(0, scenes.noise)
     seen = cv2.merge(list(canvas))
     seen = cv2.GaussianBlur(seen, (0, 0), blur) if blur > 0.2 else seen

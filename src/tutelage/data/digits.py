@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from tutelage.data.digit_scenes import Floats, Scene, SceneSettings, Whole, compose
+from tutelage.data.digit_scenes import Floats, Integers, Scene, SceneSettings, compose
+from tutelage.data.index import SPLITS, Split
 from tutelage.errors import ConfigError, DataError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Split = Literal["train", "val", "test"]
-
 NAMES: tuple[str, ...] = tuple("0123456789")
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VERSION = 1
-"""Part of the folder's name: to be raised whenever the same knobs yield other files."""
+"""Part of the folder's name: to be raised whenever the same settings yield other files."""
 
 _SHARES: Mapping[Split, float] = {"train": 0.60, "val": 0.15, "test": 0.25}
 _JPEG = (
@@ -70,14 +68,14 @@ def build(
 ) -> Path:
     """Make the data set below ``root``, once, and return its YOLO data yaml.
 
-    The folder's name tells the variant, the version, the seed and a digest of the knobs. It appears
-    only when complete; a second call finds it and writes nothing.
+    The folder's name has the variant, the version, the seed and a digest of the settings. It is
+    written atomically and reused by later calls.
 
     Args:
         root: Folder for built-in data sets; made where it does not exist.
         variant: ``digits`` (moderately hard) or ``digits:easy`` (upright, plain, for quick tests).
-        seed: Another seed composes other scenes from the same three groups of digits.
-        scenes: Knobs to use instead of the variant's own.
+        seed: Seed of the scenes; the three groups of digits do not depend on it.
+        scenes: Settings that replace the variant's own.
 
     Raises:
         ConfigError: There is no such variant, or the seed is negative.
@@ -92,8 +90,8 @@ def build(
         )
     if seed < 0:
         raise ConfigError(f"The seed of '{variant}' is {seed}.", fix="Use 0 or more.", code="C25")
-    knobs = scenes or VARIANTS[variant]
-    digest = hashlib.sha256(f"{VERSION} {seed} {knobs!r}".encode()).hexdigest()[:8]
+    settings = scenes or VARIANTS[variant]
+    digest = hashlib.sha256(f"{VERSION} {seed} {settings!r}".encode()).hexdigest()[:8]
     folder = root / f"{variant.replace(':', '-')}-v{VERSION}-seed{seed}-{digest}"
     yaml = folder / "data.yaml"
     if yaml.is_file():
@@ -103,7 +101,7 @@ def build(
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".digits-", dir=root) as temporary:
             made = Path(temporary) / "made"
-            _write(made, knobs, seed, glyphs, label)
+            _write(made, settings, seed, glyphs, label)
             _move(made, folder)
     except OSError as error:
         raise DataError(
@@ -115,7 +113,7 @@ def build(
     return yaml
 
 
-def split_digits(label: Whole) -> dict[Split, Whole]:
+def split_digits(label: Integers) -> dict[Split, Integers]:
     """Divide the digit images into three groups, class by class.
 
     The division knows no seed: a student trained on the scenes of one seed has never met the digits
@@ -128,7 +126,7 @@ def split_digits(label: Whole) -> dict[Split, Whole]:
         Indices of the digit images per split, in ascending order.
     """
     rng = np.random.default_rng(1797)
-    groups: dict[Split, list[Whole]] = {split: [] for split in SPLITS}
+    groups: dict[Split, list[Integers]] = {split: [] for split in SPLITS}
     shares = np.cumsum([_SHARES[split] for split in SPLITS[:-1]])
     for number in np.unique(label):
         members = rng.permutation(np.flatnonzero(label == number))
@@ -138,7 +136,7 @@ def split_digits(label: Whole) -> dict[Split, Whole]:
     return {split: np.sort(np.concatenate(parts)) for split, parts in groups.items()}
 
 
-def deal(pool: Whole, hands: Whole, rng: np.random.Generator) -> list[Whole]:
+def deal(pool: Integers, hands: Integers, rng: np.random.Generator) -> list[Integers]:
     """Deal digit images to scenes so that every image is used equally often, give or take one.
 
     Args:
@@ -155,7 +153,7 @@ def deal(pool: Whole, hands: Whole, rng: np.random.Generator) -> list[Whole]:
     return np.split(cards, np.cumsum(hands)[:-1])
 
 
-def _handwriting() -> tuple[Floats, Whole]:
+def _handwriting() -> tuple[Floats, Integers]:
     """Return (1797, 8, 8) ink in 0..1 and the (1797,) classes."""
     try:
         from sklearn.datasets import load_digits
@@ -169,7 +167,7 @@ def _handwriting() -> tuple[Floats, Whole]:
     return glyphs / glyphs.max(axis=(1, 2), keepdims=True), np.asarray(data.target, np.int64)
 
 
-def _write(folder: Path, scenes: SceneSettings, seed: int, glyphs: Floats, label: Whole) -> None:
+def _write(folder: Path, scenes: SceneSettings, seed: int, glyphs: Floats, label: Integers) -> None:
     groups = split_digits(label)
     for number, split in enumerate(SPLITS):
         images, labels = folder / "images" / split, folder / "labels" / split

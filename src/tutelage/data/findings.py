@@ -1,4 +1,4 @@
-"""What can be noticed in a data set, as data."""
+"""Findings: the problems and facts that opening or checking a data set reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """Something noticed in a data set; all cases of one kind together.
+    """A problem or fact about a data set; all cases of one kind together.
 
     Attributes:
         code: Stable short name, e.g. ``label-pixels``.
@@ -24,7 +24,7 @@ class Finding:
         message: What is wrong, with one example.
         examples: The first cases, e.g. ``labels/train/044.txt:3 "0 312 205 96 88"``.
         count: The number of cases.
-        fix: Something to do or to paste, or empty.
+        fix: What to do, or a command or line to paste; may be empty.
     """
 
     code: str
@@ -35,7 +35,7 @@ class Finding:
     fix: str = ""
 
 
-# the code of the error or warning that a finding makes where it is met by a run; else D00
+# error code of each finding; others: D00
 CODES: Mapping[str, str] = {
     "labels-missing": "D02",
     "label-malformed": "D03",
@@ -54,11 +54,11 @@ CODES: Mapping[str, str] = {
 
 
 def code_of(finding: Finding) -> str:
-    """Return the code under which ``tutelage explain`` tells more, e.g. ``D03``."""
+    """Return the error code of a finding, for ``tutelage explain``, e.g. ``D03``."""
     return CODES.get(finding.code, DataError.code)
 
 
-def gather(
+def summarise(
     code: str,
     severity: Severity,
     what: str,
@@ -77,7 +77,7 @@ def gather(
         cases: At least one, e.g. a file and a line.
         count: How many there are.
         fix: What to do.
-        of: How many there could be, if that is to be told.
+        of: The number of possible cases, if the message shall state it.
     """
     examples = first_cases(cases)
     total = "" if of is None else f" of {of} ({100 * count / of:.0f} %)"
@@ -87,5 +87,5 @@ def gather(
 
 
 def first_cases(cases: Iterable[str]) -> tuple[str, ...]:
-    """Return the first cases of a kind, as many as a finding keeps."""
+    """Return the first ``EXAMPLES`` cases."""
     return tuple(case for case, _ in zip(cases, range(EXAMPLES), strict=False))

@@ -1,4 +1,4 @@
-"""Reading image files: the header at scan time, the pixels later."""
+"""Reads image files: only headers when a data set is opened, pixels later."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tutelage.plain import printable
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 SMALLEST_SIDE = 10
 MOST_PIXELS = 178_956_970
-"""Twice what Pillow warns of: the RGB pixels fill half a GB. What claims more is a bomb, or to be
-cut into tiles."""
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read, whatever the suffix says. Not what Pillow hands to other programs, such as EPS."""
+"""Twice Pillow's warning limit: half a GB of RGB pixels. Larger files are decompression bombs, or
+need to be cut into tiles."""
+PILLOW_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that are read, whatever the suffix; none that Pillow hands to other programs (EPS)."""
 
 _ORIENTATION = 0x0112
 _TURNED_BY_90 = (5, 6, 7, 8)
@@ -29,7 +29,7 @@ _JPEG_END = b"\xff\xd9"
 
 
 def is_image(name: str) -> bool:
-    """Tell by its suffix whether a file is to be taken for an image."""
+    """Return whether a file is an image, judging by its suffix."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -43,7 +43,7 @@ def read_size(path: Path) -> tuple[int, int]:
             MOST_PIXELS.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             _check_pixels(image.size)
             if _must_be_decoded(image, path):
                 image.load()
@@ -85,7 +85,7 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
 
 def _decode(path: Path) -> NDArray[np.uint8]:
     content = path.read_bytes()
-    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
         _check_pixels(opened.size)  # OpenCV would unpack a thousand million
         image = None
         with contextlib.suppress(cv2.error):

@@ -1,4 +1,4 @@
-"""Decoded images kept in RAM, within a stated budget, shared by all worker processes."""
+"""A cache of decoded images in RAM, within a budget, shared by all worker processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.data.letterbox import fit_wh, resize
 from tutelage.errors import DataError
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""How loader workers start: forked ones need no shared memory, of which containers are short."""
+"""Start method of loader workers. Forked ones need no shared memory, which containers limit."""
 
 _log = logging.getLogger(__name__)
 _THREADS = min(8, os.cpu_count() or 1)
@@ -25,7 +25,7 @@ _GIB = 2**30
 
 
 def training_size(size_wh: tuple[int, int], image_size: int) -> tuple[int, int]:
-    """Return the size at which a training image is kept: at most ``image_size``, not enlarged."""
+    """Return the size of a training image in memory: at most ``image_size``, never enlarged."""
     return fit_wh(size_wh, image_size) if max(size_wh) > image_size else size_wh
 
 
@@ -43,16 +43,16 @@ def read_training_image(index: DatasetIndex, position: int, image_size: int) -> 
 class ImageCache:
     """The first images of an index, decoded, in one block of memory.
 
-    Forked workers see the block without a copy; where processes are spawned it is shared memory.
+    Forked workers share the block without a copy; for spawned ones it is in shared memory.
 
     Args:
         index: The data set.
         image_size: Images are shrunk to this length of the longer side.
-        gib: Budget in GiB of this process; images beyond it are not kept.
+        gib: Memory budget of this process in GiB; images beyond it are not cached.
 
     Attributes:
-        kept: How many images fit.
-        note: How much of the data set the budget holds; empty if all of it.
+        kept: Number of images that fit.
+        note: A warning if not all images fit, else empty.
     """
 
     def __init__(self, index: DatasetIndex, *, image_size: int, gib: float) -> None:
@@ -77,13 +77,13 @@ class ImageCache:
             _log.warning("%s", self.note)
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
-        """Return the read-only image at ``position``, or None if it is not kept."""
+        """Return the read-only image at ``position``, or None if it is not cached."""
         return self._slot(position) if self.filled[position] else None
 
     def _fill(self, index: DatasetIndex, position: int, image_size: int) -> None:
         try:
             image = read_training_image(index, position, image_size)
-        except DataError:  # told by whoever asks for the image
+        except DataError:  # raised again when the image is read for a batch
             return
         slot = self._slot(position)
         slot.flags.writeable = True

@@ -1,4 +1,4 @@
-"""The columnar index of a data set: all that is known of it without decoding an image."""
+"""The columnar index of a data set: everything known without decoding an image."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.findings import Finding
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class IndexedImage(NamedTuple):
@@ -41,7 +44,7 @@ class DatasetIndex:
     Attributes:
         names: Class names.
         root: Folder that relative image paths refer to.
-        source: What the index was opened from, e.g. the path of the data yaml.
+        source: The data set as the user gave it, e.g. the path of the data yaml.
         split: ``train``, ``val`` or ``test``.
         sizes: ``(n, 2)`` int32, width and height.
         file_sizes: ``(n,)`` int64, bytes of each image file.
@@ -50,7 +53,7 @@ class DatasetIndex:
         offsets: ``(n + 1,)`` int64; image ``i`` owns the boxes ``offsets[i]:offsets[i + 1]``.
         path_bytes: All image paths one after the other, in the file system's encoding.
         path_offsets: ``(n + 1,)`` int64 into ``path_bytes``.
-        findings: What was noticed while opening.
+        findings: Problems found while opening.
     """
 
     names: tuple[str, ...]
@@ -82,12 +85,12 @@ class DatasetIndex:
         counts: NDArray[np.int64],
         findings: Sequence[Finding] = (),
     ) -> DatasetIndex:
-        """Assemble an index from per-image and per-box columns.
+        """Build an index from columns per image and per box; see the attributes of the class.
 
         Args:
             names: Class names.
-            root: Folder of the data set; paths below it are stored relative to it.
-            source: What the index is opened from.
+            root: Paths below it are stored relative to it.
+            source: The data set as the user gave it.
             split: The split's name.
             paths: ``n`` image files.
             sizes: ``(n, 2)`` width and height.
@@ -95,15 +98,15 @@ class DatasetIndex:
             boxes: ``(m, 4)`` corners in pixels, grouped by image.
             labels: ``(m,)`` class.
             counts: ``(n,)`` boxes per image.
-            findings: What was noticed.
+            findings: Problems found while opening.
 
         Raises:
-            ValueError: The columns do not fit together.
+            ValueError: The lengths of the columns do not match.
         """
         if not len(paths) == len(sizes) == len(file_sizes) == len(counts):
             raise ValueError("expected one size, file size and box count per path")
         if not counts.sum() == len(boxes) == len(labels):
-            raise ValueError(f"counts promise {counts.sum()} boxes, got {len(boxes)}")
+            raise ValueError(f"counts sum to {counts.sum()} boxes, got {len(boxes)}")
         prefix = os.fsencode(root) + os.fsencode(os.sep)
         encoded = [os.fsencode(path).removeprefix(prefix) for path in paths]
         return cls(
@@ -115,9 +118,9 @@ class DatasetIndex:
             file_sizes=np.ascontiguousarray(file_sizes, np.int64),
             boxes=np.ascontiguousarray(boxes, np.float32).reshape(-1, 4),
             labels=np.ascontiguousarray(labels, np.int64),
-            offsets=_ends(counts),
+            offsets=_offsets(counts),
             path_bytes=np.frombuffer(b"".join(encoded), np.uint8),
-            path_offsets=_ends(np.array([len(path) for path in encoded], np.int64)),
+            path_offsets=_offsets(np.array([len(path) for path in encoded], np.int64)),
             findings=tuple(findings),
         )
 
@@ -145,8 +148,9 @@ class DatasetIndex:
         if not 0 <= position < len(self):
             raise IndexError(f"image {position} of {len(self)}")
         width, height = self.sizes[position].tolist()
-        own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
-        return IndexedImage(self.path(position), (width, height), self.boxes[own], self.labels[own])
+        rows = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+        boxes, labels = self.boxes[rows], self.labels[rows]
+        return IndexedImage(self.path(position), (width, height), boxes, labels)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -165,16 +169,8 @@ class DatasetIndex:
         It does not depend on where the data set lies or when it was written.
         """
         digest = hashlib.sha256("\0".join(self.names).encode())
-        columns = (
-            self.path_bytes,
-            self.path_offsets,
-            self.file_sizes,
-            self.sizes,
-            self.offsets,
-            self.labels,
-            self.boxes,
-        )
-        for column in columns:
+        paths, files = (self.path_bytes, self.path_offsets), (self.file_sizes, self.sizes)
+        for column in (*paths, *files, self.offsets, self.labels, self.boxes):
             digest.update(str(column.shape).encode())
             digest.update(column.tobytes())
         return digest.hexdigest()
@@ -183,20 +179,20 @@ class DatasetIndex:
         """Return an index of only these images, in this order, with the same findings."""
         chosen = np.asarray(positions, np.int64).reshape(-1)
         rows = _gather(self.offsets, chosen)
-        letters = _gather(self.path_offsets, chosen)
+        characters = _gather(self.path_offsets, chosen)
         return replace(
             self,
             sizes=self.sizes[chosen],
             file_sizes=self.file_sizes[chosen],
             boxes=self.boxes[rows],
             labels=self.labels[rows],
-            offsets=_ends(self.counts[chosen]),
-            path_bytes=self.path_bytes[letters],
-            path_offsets=_ends(np.diff(self.path_offsets)[chosen]),
+            offsets=_offsets(self.counts[chosen]),
+            path_bytes=self.path_bytes[characters],
+            path_offsets=_offsets(np.diff(self.path_offsets)[chosen]),
         )
 
 
-def _ends(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 
 

@@ -1,4 +1,4 @@
-"""One image with its boxes, and the letterbox that puts it onto a canvas of another shape."""
+"""An image with its boxes, and the letterbox transformation onto a canvas of another shape."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Sample(NamedTuple):
 class Letterbox(NamedTuple):
     """How an image lies on a canvas: resized to ``new_wh``, its top left corner at ``pad``.
 
-    Box coordinates count pixel *edges*, so that the box of the whole image maps to exactly the part
-    of the canvas which it fills; the two axes may differ by the rounding of ``new_wh``.
+    Box coordinates are pixel *edges*: the box of the whole image maps to exactly the part of the
+    canvas that it fills. The factors of the two axes may differ by the rounding of ``new_wh``.
 
     Attributes:
         scale: The common factor before rounding to whole pixels.
@@ -77,7 +77,7 @@ class Letterbox(NamedTuple):
 def letterbox_geometry(
     size_wh: tuple[int, int], canvas_hw: tuple[int, int], *, longest: int | None = None
 ) -> Letterbox:
-    """Fit an image onto a canvas: aspect ratio kept, centred, as large as it can be.
+    """Fit an image onto a canvas: centred, as large as possible, aspect ratio kept.
 
     Args:
         size_wh: Width and height of the image.
@@ -94,7 +94,7 @@ def letterbox_geometry(
 
 
 def centred(free: int) -> int:
-    """Return how many of ``free`` grey pixels lie before a centred image (of an odd one, fewer)."""
+    """Return how many of ``free`` grey pixels lie left of or above a centred image."""
     return free // 2
 
 
@@ -113,7 +113,7 @@ def fit_wh(size_wh: tuple[int, int], longest: int) -> tuple[int, int]:
 def resize(
     image: NDArray[np.uint8], new_wh: tuple[int, int], *, smooth: bool = False
 ) -> NDArray[np.uint8]:
-    """Resize bilinearly; with ``smooth`` average over the covered area when shrinking."""
+    """Resize bilinearly; with ``smooth`` by area averaging when shrinking."""
     height, width = image.shape[:2]
     if (width, height) == new_wh:
         return image
@@ -125,7 +125,7 @@ def resize(
 def letterbox(
     image: NDArray[np.uint8], canvas_hw: tuple[int, int], *, longest: int | None = None
 ) -> tuple[NDArray[np.uint8], Letterbox]:
-    """Return an image on a grey canvas ``(h, w, 3)``, as evaluation sees it, and how it lies."""
+    """Return an image on a grey canvas ``(h, w, 3)``, as in evaluation, and its letterbox."""
     height, width = image.shape[:2]
     geometry = letterbox_geometry((width, height), canvas_hw, longest=longest)
     canvas = np.full((*canvas_hw, 3), GREY, np.uint8)

@@ -1,4 +1,4 @@
-"""Loaders: plain torch ``DataLoader`` objects that yield :class:`~tutelage.structures.Batch`."""
+"""Loaders: torch ``DataLoader`` objects that yield :class:`~tutelage.structures.Batch`."""
 
 from __future__ import annotations
 
@@ -40,37 +40,35 @@ def training_loader(
 ) -> DataLoader[LoadedSample]:
     """Make the loader of a training run.
 
-    Call ``loader.batch_sampler.set_epoch(epoch)``, or ``set_epoch`` of the loader that Accelerate
-    made of it, before each epoch. Batches depend on seed and epoch only, whatever the number of
-    workers and of processes.
+    Call ``loader.batch_sampler.set_epoch(epoch)``, or ``set_epoch`` of Accelerate's loader, before
+    each epoch. Batches depend on seed and epoch only, not on the number of workers or processes.
 
     Args:
         index: The data set.
         image_size: Length of an image's longer side.
-        batch: Images per batch, over all processes; at most as many as there are.
+        batch: Images per batch, over all processes; limited to the size of the data set.
         augment: The augmentation.
-        seed: Decides order and augmentation.
+        seed: Seed of order and augmentation.
         workers: Worker processes; 0: none.
         cache: Whether to keep decoded images in RAM.
-        cache_gib: Budget of that in GiB.
-        unreadable: Share of the images that may become unreadable; ten may always.
+        cache_gib: Memory budget of the cache in GiB.
+        unreadable: Allowed share of unreadable images; ten are always allowed.
         rect: Batches of similar shape, in fixed order, without mosaic and mixup.
         close_from: First epoch without mosaic and mixup.
         stride: Canvas sides of rect batches are multiples of it.
-        unlabelled: Images without labels to mix in; not with ``rect``.
-        extra: How many of them follow the labelled images of a batch; their ids count on after
+        unlabelled: Unlabelled images to mix in; not with ``rect``.
+        extra: Number of them that follow the labelled images of a batch; their ids continue after
             those of ``index``.
-        share: Of several processes, the number of this one and their count: each sees its part of
-            every batch. Where a batch has fewer labelled images than there are processes, some
-            see one of them again.
+        share: Rank of this process and number of processes: each gets its part of every batch. If
+            a batch has fewer labelled images than processes, some images are repeated.
     """
     batch = min(batch, len(index))
     plan = None
     if rect:
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride)
 
-    def augmented(images: DatasetIndex, *, seed: int, gib: float) -> DetectionDataset:
-        kept = ImageCache(images, image_size=image_size, gib=gib) if cache else None
+    def make_dataset(images: DatasetIndex, *, seed: int, gib: float) -> DetectionDataset:
+        image_cache = ImageCache(images, image_size=image_size, gib=gib) if cache else None
         return DetectionDataset(
             images,
             image_size=image_size,
@@ -78,7 +76,7 @@ def training_loader(
             seed=seed,
             close_from=close_from,
             rect=plan,
-            cache=kept,
+            cache=image_cache,
             unreadable=unreadable,
         )
 
@@ -86,14 +84,14 @@ def training_loader(
         if rect:
             raise ValueError("images without labels cannot be mixed into rect batches")
         mixed = MixedDataset(
-            augmented(index, seed=seed, gib=cache_gib / 2),
-            augmented(unlabelled, seed=seed + 1, gib=cache_gib / 2),
+            make_dataset(index, seed=seed, gib=cache_gib / 2),
+            make_dataset(unlabelled, seed=seed + 1, gib=cache_gib / 2),
         )
         batches = MixedBatches(
             len(index), len(unlabelled), batch=batch, extra=extra, seed=seed, share=share
         )
         return _loader(mixed, batches, workers=workers)
-    dataset = augmented(index, seed=seed, gib=cache_gib)
+    dataset = make_dataset(index, seed=seed, gib=cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, shuffle=not rect, order=order)
     return _loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
@@ -110,11 +108,9 @@ def evaluation_loader(
     stride: int = 32,
     share: tuple[int, int] = (0, 1),
 ) -> DataLoader[LoadedSample]:
-    """Make a loader that shows every image once, letterboxed, without augmentation.
+    """Make a loader of every image once, letterboxed, without augmentation.
 
-    With ``pad`` 0 an image lies on its batch's canvas as
-    :func:`~tutelage.data.letterbox.letterbox_geometry` says; with a margin, as the data set's
-    ``letterbox`` says.
+    ``loader.dataset.letterbox`` returns how an image lies on its batch's canvas.
 
     Args:
         index: The data set.
@@ -124,8 +120,8 @@ def evaluation_loader(
         rect: Batches of similar shape on the smallest canvas, instead of squares.
         pad: Margin of rect canvases in strides before rounding up (YOLOv7 evaluates with 0.5).
         stride: Canvas sides of rect batches are multiples of it.
-        share: Of several processes, the number of this one and their count: each sees every
-            so-manieth batch, and all of them together see every image once.
+        share: Rank r of this process and number n of processes: rank r gets the batches r, r + n,
+            r + 2n, ...
     """
     batch = min(batch, len(index))
     plan = None
@@ -133,22 +129,22 @@ def evaluation_loader(
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride, pad=pad)
     dataset = EvaluationDataset(index, image_size=image_size, rect=plan)
     order = plan.order if plan is not None else np.arange(len(index))
-    mine, processes = share
-    order = order[np.arange(len(order)) // batch % processes == mine]
+    rank, processes = share
+    order = order[np.arange(len(order)) // batch % processes == rank]
     sampler = EpochSampler(len(order), shuffle=False, order=order)
     return _loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
 
 
 def collate(loaded: Sequence[LoadedSample]) -> Batch:
-    """Put samples onto one canvas, centred in grey, and flatten their boxes.
+    """Centre samples on grey canvases of one size, and concatenate their boxes.
 
-    The canvas is as large as the largest asked for: batches that Accelerate fills up for the last
-    process can mix shapes. Images are channels-last in memory, which costs no transposition.
+    The largest canvas is used: batches that Accelerate fills up for the last process can mix
+    shapes. Images are channels-last in memory, which avoids a transposition.
 
     Args:
         loaded: The samples.
     """
-    height, width = (max(one.canvas_hw[axis] for one in loaded) for axis in (0, 1))
+    height, width = (max(each.canvas_hw[axis] for each in loaded) for axis in (0, 1))
     images = np.empty((len(loaded), height, width, 3), np.uint8)
     boxes: list[np.ndarray] = []
     for canvas, (sample, _, _) in zip(images, loaded, strict=True):
@@ -161,10 +157,10 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
     counts = [len(box) for box in boxes]
     targets = Targets(
         image=torch.from_numpy(np.repeat(np.arange(len(loaded)), counts)),
-        label=torch.from_numpy(np.concatenate([one.sample.label for one in loaded])),
+        label=torch.from_numpy(np.concatenate([each.sample.label for each in loaded])),
         xyxy=torch.from_numpy(np.concatenate(boxes)),
     )
-    ids = torch.tensor([one.position for one in loaded], dtype=torch.int64)
+    ids = torch.tensor([each.position for each in loaded], dtype=torch.int64)
     return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, ids)
 
 
@@ -183,14 +179,14 @@ def _loader(
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=START_METHOD if workers else None,
-        # Torch draws the workers' base seeds even if nobody uses them: not from the global stream.
+        # Torch draws base seeds for the workers: not from the global generator.
         generator=torch.Generator(),
     )
 
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
-    # A terminal, a cluster and torchrun signal all processes. The one that trains decides, and may
-    # need more batches to end its step; workers end with it.
+    # Terminals, clusters and torchrun signal all processes. The training process handles them and
+    # may need more batches to finish its step; workers end with it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

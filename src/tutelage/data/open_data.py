@@ -1,4 +1,4 @@
-"""From what the user calls his data to an index."""
+"""Opens data sets: from a value of ``--data`` to the index of a split."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from tutelage.data.array_cache import cache_root
 from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
 from tutelage.data.formats.build_index import OpenedSplit
-from tutelage.data.index import DatasetIndex
+from tutelage.data.index import DatasetIndex, Split
 from tutelage.errors import DataError, nearest, together
 
 BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
-
-Split = Literal["train", "val", "test"]
 
 
 def open_dataset(
@@ -28,14 +26,14 @@ def open_dataset(
             ``digits:easy`` for the built-in handwritten digits.
         split: ``train``, ``val`` or ``test``.
         single_class: Treat all classes as one.
-        strict: Raise if there is an error among the findings; otherwise leave that to the caller.
+        strict: Raise if there is an error among the findings.
 
     Raises:
-        DataError: The data cannot be used; all errors are told at once.
+        DataError: The data cannot be used; all errors are reported at once.
     """
-    index = open_whole(data, split, single_class=single_class).index
+    index = open_split(data, split, single_class=single_class).index
     if strict:
-        _refuse_errors(index.findings)
+        _raise_errors(index.findings)
     return index
 
 
@@ -45,23 +43,24 @@ def open_splits(
     """Open several splits of a data set; see :func:`open_dataset`.
 
     Raises:
-        DataError: One of them cannot be used; the errors of all are told at once.
+        DataError: One of them cannot be used; the errors of all are reported at once.
     """
-    found = tuple(open_whole(data, split, single_class=single_class).index for split in splits)
-    _refuse_errors([finding for index in found for finding in index.findings])
-    for index in found[1:]:
-        if index.names != found[0].names:
+    indices = tuple(open_split(data, split, single_class=single_class).index for split in splits)
+    _raise_errors([finding for index in indices for finding in index.findings])
+    first = indices[0]
+    for index in indices:
+        if index.names != first.names:
             raise DataError(
-                f"The classes of {found[0].split} and {index.split} differ: "
-                f"{', '.join(found[0].names)} and {', '.join(index.names)}.",
+                f"The classes of {first.split} and {index.split} differ: "
+                f"{', '.join(first.names)} and {', '.join(index.names)}.",
                 fix="Give one order for all in a data yaml:  names: [...]",
                 code="D04",
             )
-    return found
+    return indices
 
 
-def open_whole(data: str | Path, split: Split, *, single_class: bool = False) -> OpenedSplit:
-    """Open one split with all that an examination needs; see :func:`open_dataset`.
+def open_split(data: str | Path, split: Split, *, single_class: bool = False) -> OpenedSplit:
+    """Open one split with its scan, for ``tutelage check``; see :func:`open_dataset`.
 
     Raises:
         DataError: The data cannot be used at all.
@@ -75,25 +74,21 @@ def open_whole(data: str | Path, split: Split, *, single_class: bool = False) ->
     path = Path(data).expanduser()
     opener = FORMATS.get(FOLDER if path.is_dir() else path.suffix.lower())
     if opener is None:
-        what = (
-            f"{data} is no data set that is known here"
-            if path.exists()
-            else f"{data} does not exist"
-        )
+        known = "is no data set that is known here"
+        what = f"{data} {known if path.exists() else 'does not exist'}"
         endings = " ".join(suffix for suffix in FORMATS if suffix != FOLDER)
-        known = f"Expected a file ending in {endings}, a folder of COCO or Pascal VOC, or one of "
-        known += f"{', '.join(BUILT_IN)}."
-        raise DataError(
-            f"{what}.", fix=f"{nearest(str(data), BUILT_IN)} {known}".strip(), code="D22"
-        )
+        fix = f"Expected a file ending in {endings}, a folder of COCO or Pascal VOC, or one of "
+        fix += f"{', '.join(BUILT_IN)}."
+        fix = f"{nearest(str(data), BUILT_IN)} {fix}".strip()
+        raise DataError(f"{what}.", fix=fix, code="D22")
     return opener(path, split, single_class=single_class)
 
 
-def _refuse_errors(findings: Iterable[Finding]) -> None:
+def _raise_errors(findings: Iterable[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        told = {finding.message: code_of(finding) for finding in errors}
-        code, marks = together(told.values(), DataError.code)
-        lines = [f"{mark}{message}" for mark, message in zip(marks, told, strict=True)]
+        codes = {finding.message: code_of(finding) for finding in errors}
+        code, marks = together(codes.values(), DataError.code)
+        lines = [f"{mark}{message}" for mark, message in zip(marks, codes, strict=True)]
         fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
         raise DataError("\n".join(lines), fix="\n".join(fixes), code=code)

@@ -1,4 +1,4 @@
-"""Which image comes when: a pure function of seed and epoch, so that runs repeat and resume."""
+"""Samplers: the order of the images is a pure function of seed and epoch, for exact resuming."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _ORDER_STREAM = 1
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a sampler asks a data set for: everything that a sample may depend on.
+    """The key of a sample: it depends on nothing else but the run's seed.
 
-    The epoch travels with the index, so that a worker process which lives through many epochs can
-    never use a stale one.
+    The epoch is part of the key because persistent workers would otherwise use a stale one.
     """
 
     epoch: int
@@ -46,7 +45,7 @@ class EpochSampler(Sampler[Key]):
         count: Number of images.
         seed: The run's seed.
         shuffle: Whether the order is random.
-        order: ``(count,)`` fixed order of the positions when not shuffled; none: ascending.
+        order: ``(count,)`` fixed order of the positions when not shuffled; None: ascending.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class EpochSampler(Sampler[Key]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is for."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -77,14 +76,14 @@ class EpochSampler(Sampler[Key]):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """The batches of an epoch, of which each of several processes gets its part.
+    """The batches of an epoch; every process gets its part of each batch.
 
-    A batch is the same whatever the number of processes, and so is the number of batches.
+    Content and number of the global batches do not depend on the number of processes.
 
     Args:
         sampler: The images in their order.
         batch: Images per batch, over all processes.
-        share: The number of this process, and their count.
+        share: Rank of this process, and number of processes.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class EpochBatches(Sampler[list[Key]]):
         self.sampler, self.batch, self.share = sampler, batch, share
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is for."""
+        """Set the epoch of the next iteration."""
         self.sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -102,20 +101,20 @@ class EpochBatches(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         keys = iter(self.sampler)
         while batch := list(islice(keys, self.batch)):
-            yield part(batch, self.share) or [batch[self.share[0] % len(batch)]]
+            yield shard(batch, self.share) or [batch[self.share[0] % len(batch)]]
 
 
-def part(keys: Sequence[Key], share: tuple[int, int]) -> list[Key]:
-    """Return one process's part of a batch: neighbours, at most one more than others get.
+def shard(keys: Sequence[Key], share: tuple[int, int]) -> list[Key]:
+    """Return one process's contiguous part of a batch; sizes differ by at most one.
 
     Args:
         keys: The whole batch.
-        share: The number of the process, and their count. Of more processes than keys, some get
-            none.
+        share: Rank of the process, and number of processes. With more processes than keys, some
+            parts are empty.
     """
-    mine, processes = share
+    rank, processes = share
     count = len(keys)
-    return list(keys[count * mine // processes : count * (mine + 1) // processes])
+    return list(keys[count * rank // processes : count * (rank + 1) // processes])
 
 
 def sample_rng(seed: int, key: Key) -> np.random.Generator:
@@ -148,8 +147,7 @@ def rect_plan(
 
 
 def _order_rng(seed: int, epoch: int) -> np.random.Generator:
-    # A stream of its own: numpy pads short seeds with zeros, so that (seed, epoch) alone would be
-    # the generator of sample (epoch, 0).
+    # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is sample (epoch, 0)'s.
     sequence = np.random.SeedSequence((_unsigned(seed), epoch), spawn_key=(_ORDER_STREAM,))
     return np.random.default_rng(sequence)
 

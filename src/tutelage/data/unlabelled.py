@@ -1,4 +1,4 @@
-"""Images without labels beside the labelled ones: in every batch, at a stated ratio."""
+"""Mixes unlabelled images into every batch of labelled ones, at a given ratio."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from tutelage.data.dataset import DetectionDataset, LoadedSample
-from tutelage.data.sampler import EpochBatches, EpochSampler, Key, part
+from tutelage.data.sampler import EpochBatches, EpochSampler, Key, shard
 
 
 class MixedDataset(Dataset[LoadedSample]):
-    """Two data sets one after the other; each is augmented with its own images only.
+    """The concatenation of two data sets; mosaic and mixup stay within each.
 
     Args:
         labelled: Positions 0 … n - 1.
@@ -41,19 +41,19 @@ class MixedDataset(Dataset[LoadedSample]):
 
 
 class MixedBatches(Sampler[list[Key]]):
-    """Batches of labelled images, each followed by some without labels.
+    """Batches of labelled images followed by unlabelled ones.
 
-    Every labelled image comes once per epoch. The others go round as often as needed, in a new
-    order each time; the order depends on seed and epoch only. Of several processes, each gets its
-    part of the labelled images of a batch and its part of the others.
+    Every labelled image occurs once per epoch. The unlabelled ones are repeated as often as
+    needed, shuffled anew each time; the order depends on seed and epoch only. Every process gets
+    its part of the labelled and of the unlabelled images of a batch.
 
     Args:
         labelled: Number of labelled images.
-        unlabelled: Number of the others.
+        unlabelled: Number of unlabelled images.
         batch: Labelled images per batch, over all processes.
-        extra: Images without labels per batch, over all processes.
+        extra: Unlabelled images per batch, over all processes.
         seed: The run's seed.
-        share: The number of this process, and their count.
+        share: Rank of this process, and number of processes.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class MixedBatches(Sampler[list[Key]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is for."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -80,16 +80,16 @@ class MixedBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         self._labelled.set_epoch(self.epoch)
-        others = self._round()
-        for ours in self._labelled:
-            yield ours + part(list(islice(others, self._extra)), self._share)
+        unlabelled = self._unlabelled_keys()
+        for labelled in self._labelled:
+            yield labelled + shard(list(islice(unlabelled, self._extra)), self._share)
 
-    def _round(self) -> Iterator[Key]:
-        """Yield images without labels for ever; the rounds of one epoch differ."""
+    def _unlabelled_keys(self) -> Iterator[Key]:
+        """Yield the unlabelled images again and again, each round shuffled anew."""
         first, count = self._count, len(self._unlabelled)
         rounds = -(-self._extra * first // (self._labelled.batch * count)) + 1
         for number in range(self.epoch * rounds, np.iinfo(np.int64).max):
             self._unlabelled.set_epoch(number)
-            # The key's epoch is the round: an image that comes again is augmented anew.
+            # The key's epoch is the round, so that a repeated image is augmented differently.
             for key in self._unlabelled:
                 yield Key(number, first + key.index)

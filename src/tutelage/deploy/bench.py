@@ -1,4 +1,4 @@
-"""What models cost: size, operations, latency, throughput and memory, each in its own process."""
+"""Measurement of models: size, operations, latency, throughput and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from tutelage.deploy.export import export
 from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import read_metadata
-from tutelage.deploy.source_model import origin_of
+from tutelage.deploy.source_model import load_source
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.predictor import trained_size
@@ -37,24 +37,24 @@ PACKAGES: Mapping[Runtime, tuple[str, ...]] = {
 
 
 class Measurement(NamedTuple):
-    """What a model costs in one runtime, suppression left out unless the file holds it.
+    """The measurements of a model in one runtime, without suppression unless the file has it.
 
     Attributes:
-        model: The model asked for.
+        model: The model as given.
         runtime: ``torch``, ``onnx`` or ``openvino``.
-        device: Where it ran; the name of a GPU.
+        device: Its device, or the name of its GPU.
         precision: ``float32``, ``float16`` or ``int8``.
         image_size: Side of the square images in pixels.
-        batch: Images at a time.
+        batch: Images per batch.
         threads: Threads on the CPU.
-        parameters: Of the folded network.
+        parameters: Parameters of the folded network.
         gflops: Operations per image in 1e9.
         megabytes: Size of the file that the runtime reads.
         p50_ms: Median time per batch.
-        p95_ms: What 95 of 100 batches stay below.
-        images_per_second: By the median.
-        memory_mib: Peak of what loading and running added to the process, or on a GPU was
-            allocated by torch; None where the system does not tell.
+        p95_ms: 95th percentile of the time per batch.
+        images_per_second: From the median.
+        memory_mib: Peak memory that loading and running added to the process, or that torch
+            allocated on a GPU; None if the system does not report it.
     """
 
     model: str
@@ -74,7 +74,7 @@ class Measurement(NamedTuple):
 
 
 class _Subject(NamedTuple):
-    """A model in a runtime, before it is measured."""
+    """A model and a runtime to measure."""
 
     model: str
     runtime: Runtime
@@ -95,7 +95,7 @@ def bench(
     threads: int | None = None,
     half: bool = False,
 ) -> Iterator[Measurement]:
-    """Measure models one after the other, each in a process of its own.
+    """Measure models one after the other, each in its own process.
 
     Args:
         models: Run folders, weight files, architectures (with random weights), ``.onnx`` and
@@ -104,24 +104,24 @@ def bench(
             None: torch for checkpoints, else that of the file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         image_size: Side of the images in pixels; None: that of each model.
-        batch: Images at a time.
-        repeats: Batches measured.
-        threads: Threads on the CPU; None: torch's own choice.
-        half: In half precision: in torch on a GPU, else as exported so.
+        batch: Images per batch.
+        repeats: Number of batches.
+        threads: Threads on the CPU; None: the default of torch.
+        half: Half precision: in torch on a GPU, else in the exported file.
 
     Yields:
         One measurement per model and runtime.
 
     Raises:
         WeightsError: A model cannot be read.
-        ConfigError: A file is not for the runtime, or the device or image size does not fit.
+        ConfigError: A runtime cannot run a file, or the device or image size is not possible.
         MissingExtraError: A runtime is not installed.
     """
     where = choose_device(device)
     if half and where.type == "cpu" and "torch" in (runtimes or TORCH):
         raise ConfigError(
             "--half in torch needs a GPU.",
-            fix="Give --runtime onnx or openvino, or leave it out.",
+            fix="Give --runtime onnx or openvino, or omit it.",
             code="C30",
         )
     subjects = [
@@ -143,17 +143,17 @@ def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]
     native = NATIVE.get(Path(model).suffix.lower())
     if native is None:
         return wanted or TORCH
-    able: tuple[Runtime, ...] = ("onnx", "openvino") if native == "onnx" else (native,)
-    unable = [each for each in wanted or () if each not in able]
-    if unable:
+    possible: tuple[Runtime, ...] = ("onnx", "openvino") if native == "onnx" else (native,)
+    impossible = [each for each in wanted or () if each not in possible]
+    if impossible:
         raise ConfigError(
-            f"--runtime {unable[0]} cannot run {model}.", fix="Give its checkpoint.", code="C30"
+            f"--runtime {impossible[0]} cannot run {model}.", fix="Give its checkpoint.", code="C30"
         )
     return wanted or (native,)
 
 
 def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool) -> _Subject:
-    """Find out all that needs no clock, so that what cannot be measured is told at once."""
+    """Check a model and count its parameters, so that errors are reported before measuring."""
     require(*PACKAGES[runtime])
     if Path(model).suffix.lower() in NATIVE:
         if half:
@@ -163,7 +163,7 @@ def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool
         check_image_size(size, metadata.stride)
         gflops = metadata.gflops * (size / metadata.image_size) ** 2
         return _Subject(model, runtime, size, metadata.parameters, gflops, metadata.precision)
-    detector = origin_of(model).detector.fused()
+    detector = load_source(model).detector.fused()
     stride = max(detector.strides)
     size = image_size or trained_size(model, stride)
     check_image_size(size, stride)
@@ -171,7 +171,7 @@ def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool
 
 
 def _file(subject: _Subject, folder: Path) -> Path:
-    """Return the file that the runtime reads; it is made where there is none."""
+    """Return the file that the runtime reads; export it if needed."""
     model, half = subject.model, subject.precision == "float16"
     if Path(model).suffix.lower() in NATIVE:
         return Path(model)
@@ -190,7 +190,7 @@ def _measured(
 ) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="tutelage-bench-") as folder:
         file = _file(subject, Path(folder))
-        order = {
+        request = {
             "file": str(file),
             "runtime": subject.runtime,
             "device": device,
@@ -200,13 +200,13 @@ def _measured(
             "threads": threads,
             "half": subject.runtime == "torch" and subject.precision == "float16",
         }
-        found = _in_a_process(order)
+        measured = _in_a_process(request)
         parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
         megabytes = sum(part.stat().st_size for part in parts) / 1e6
     return Measurement(
         model=subject.model,
         runtime=subject.runtime,
-        device=found["hardware"],
+        device=measured["hardware"],
         precision=subject.precision,
         image_size=subject.size,
         batch=batch,
@@ -214,22 +214,22 @@ def _measured(
         parameters=subject.parameters,
         gflops=subject.gflops,
         megabytes=megabytes,
-        p50_ms=found["p50_ms"],
-        p95_ms=found["p95_ms"],
-        images_per_second=1e3 * batch / found["p50_ms"],
-        memory_mib=found["memory_mib"],
+        p50_ms=measured["p50_ms"],
+        p95_ms=measured["p95_ms"],
+        images_per_second=1e3 * batch / measured["p50_ms"],
+        memory_mib=measured["memory_mib"],
     )
 
 
-def _in_a_process(order: Mapping[str, object]) -> dict:
-    """Measure in a fresh process, where neither threads nor memory of others are left."""
-    command = [sys.executable, "-m", "tutelage.deploy.bench_worker", json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+def _in_a_process(request: Mapping[str, object]) -> dict:
+    """Measure in a new process, without threads and memory of other models."""
+    command = [sys.executable, "-m", "tutelage.deploy.bench_worker", json.dumps(request)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(process.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        reason = done.stderr.strip().splitlines() or ["it ended without a word"]
-        raise UserError(f"Measuring {order['file']} failed: {reason[-1]}", code="R28") from None
+        reason = process.stderr.strip().splitlines() or ["it ended without a message"]
+        raise UserError(f"Measuring {request['file']} failed: {reason[-1]}", code="R28") from None
     if "error" in answer:
         raise UserError(answer["error"], code="R28")
     return answer

@@ -1,4 +1,4 @@
-"""Measure one model in this process and print the result: the other side of ``bench``."""
+"""The process of ``bench`` that measures one model and prints the result."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from tutelage.evaluation.speed import timed
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def measure(order: dict[str, Any]) -> dict[str, Any]:
+def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Return latency, peak memory and the device's name.
 
     Args:
-        order: ``file``, ``runtime``, ``device``, ``size``, ``batch``, ``repeats``, ``threads``,
+        request: ``file``, ``runtime``, ``device``, ``size``, ``batch``, ``repeats``, ``threads``,
             ``half``.
     """
-    torch.set_num_threads(order["threads"])
-    # What a runtime itself takes is no property of the model, nor is what importing torch took.
-    for package in PACKAGES[order["runtime"]]:
+    torch.set_num_threads(request["threads"])
+    # The memory of the runtime and of torch itself does not count.
+    for package in PACKAGES[request["runtime"]]:
         import_module(package)
     with contextlib.suppress(OSError):
         RESET.write_text("5")
     before = _resident("VmRSS")
     model = open_model(
-        order["file"],
-        order["device"],
-        half=order["half"],
-        openvino=order["runtime"] == "openvino",
+        request["file"],
+        request["device"],
+        half=request["half"],
+        openvino=request["runtime"] == "openvino",
     )
-    images = torch.rand(order["batch"], 3, order["size"], order["size"])
+    images = torch.rand(request["batch"], 3, request["size"], request["size"])
     images = images.to(model.device, memory_format=torch.channels_last)
     with torch.inference_mode():
         latency = timed(
-            lambda: model.network(images), device=model.device, repeats=order["repeats"]
+            lambda: model.network(images), device=model.device, repeats=request["repeats"]
         )
     after, peak = _resident("VmHWM"), None
     if model.device.type == "cuda":
@@ -55,11 +55,11 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resident(field: str) -> float | None:
-    """MiB that this process has (``VmRSS``) or had at most (``VmHWM``) in memory, on Linux."""
+    """Return the current (``VmRSS``) or peak (``VmHWM``) memory in MiB, on Linux."""
     if not STATUS.exists():
         return None
-    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
-    return int(found[1]) / 1024 if found else None
+    match = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    return int(match[1]) / 1024 if match else None
 
 
 if __name__ == "__main__":

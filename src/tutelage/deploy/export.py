@@ -1,4 +1,4 @@
-"""From a checkpoint to a verified file for another runtime."""
+"""Export of a checkpoint to a verified file for another runtime."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torch.export import ExportedProgram
 
 from tutelage import __version__
 from tutelage.deploy.metadata import Metadata, Suppression
-from tutelage.deploy.network import DeployedNetwork, quiet, traced
+from tutelage.deploy.network import DeployedNetwork, quiet, trace
 from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import as_predictions, open_model
-from tutelage.deploy.source_model import origin_of
+from tutelage.deploy.source_model import load_source
 from tutelage.deploy.verification_images import (
     VerificationImages,
     images_to_quantise,
@@ -31,8 +31,8 @@ from tutelage.deploy.verify import (
     LIMIT,
     Run,
     VerificationCase,
-    checks,
-    difference,
+    largest_difference,
+    verification_cases,
 )
 from tutelage.errors import ConfigError, ExportError
 from tutelage.evaluation.predictor import predictor, trained_size
@@ -67,14 +67,14 @@ class ExportResult(NamedTuple):
 
     Attributes:
         path: The file; OpenVINO's weights lie beside it as ``.bin``.
-        metadata: What stands in it.
-        difference: The largest difference from the checkpoint, of boxes as shares of the canvas
-            and of scores; with integers, that of the export in floats.
-        images: How many real images were compared.
-        source: Where they come from.
-        ways: How they were shown.
-        float_ap: AP of the floats on the val split, with integers only.
-        int8_ap: AP of the integers there.
+        metadata: Its metadata.
+        difference: The largest difference from the checkpoint, of boxes divided by the canvas
+            side and of scores; with int8, that of the float export.
+        images: Number of real images compared.
+        source: Their data set or path.
+        ways: Batch sizes and canvases of the comparison.
+        float_ap: With int8: AP of the float export on the val split.
+        int8_ap: With int8: AP of the quantised export on the val split.
     """
 
     path: Path
@@ -106,27 +106,27 @@ def export(
     """Export a model for any batch and image size, and verify it against its checkpoint.
 
     Args:
-        model: Run folder, weight file, an architecture (its weights are random then, for measuring
-            only), or a detector (which stays as it is).
+        model: Run folder, weight file, an architecture (with random weights, for measuring only),
+            or a detector (not changed).
         to: ``onnx``, ``openvino`` or ``pt2`` (torch.export).
         out: The file, or a folder for it; None: beside the weights.
-        image_size: The size it is made for, in pixels; None: that of the training.
+        image_size: Default image size in pixels; None: that of the training.
         nms: Put the suppression into the file; not with ``pt2``.
-        conf: Of that suppression: the least score.
-        iou: Of that suppression: the overlap limit.
-        max_detections: Of that suppression: at most so many per image.
+        conf: Score threshold of that suppression.
+        iou: Overlap limit of that suppression.
+        max_detections: Detections per image of that suppression.
         half: Weights in half precision; images, boxes and scores stay float32.
-        int8: Quantise to eight-bit integers, and score both on the val split; not with ``pt2``.
-        data: Data set for that, and for verifying; None: that of the run.
-        images: Images for verifying; None: the val split, else the built-in digits.
-        calibration: Training images for the ranges of the integers.
+        int8: Quantise to eight-bit integers and evaluate both on the val split; not with ``pt2``.
+        data: Data set for int8 and for the verification; None: that of the run.
+        images: Images for the verification; None: the val split, else the built-in digits.
+        calibration: Number of training images for the calibration of the integers.
 
     Raises:
         WeightsError: The model cannot be read.
         ConfigError: The settings contradict each other.
-        DataError: The data set or the images that were given cannot be used.
+        DataError: The data set or the images cannot be used.
         MissingExtraError: A package is missing.
-        ExportError: The file disagrees with the checkpoint. It is kept as ``NAME.rejected``.
+        ExportError: The file differs from the checkpoint. It is kept as ``NAME.rejected``.
     """
     kind = KINDS[to]
     if to == "pt2" and (nms or int8):
@@ -135,30 +135,32 @@ def export(
     if half and int8:
         raise ConfigError("--half and --int8 exclude each other.", fix="Export twice.", code="C30")
     require(*kind.packages, *(("nncf",) if int8 and to == "openvino" else ()))
-    origin = origin_of(model)
-    detector = origin.detector
+    source = load_source(model)
+    detector = source.detector
     stride = max(detector.strides)
     size = image_size if image_size is not None else trained_size(model, stride)
     check_image_size(size, stride)
     precision = "int8" if int8 else "float16" if half else "float32"
-    target = _target(origin.stem + MARKS[precision], origin.folder, kind.suffix, out)
-    chosen = data or origin.data
+    target = _target(source.stem + MARKS[precision], source.folder, kind.suffix, out)
+    int8_data = data or source.data
     integers = None
     if int8:
-        if chosen is None:
+        if int8_data is None:
             raise ConfigError(
                 "--int8 needs training images for calibration.",
                 fix="Add  --data data.yaml",
                 code="C26",
             )
-        integers = QuantisationData(chosen, images_to_quantise(chosen, detector, count=calibration))
+        integers = QuantisationData(
+            int8_data, images_to_quantise(int8_data, detector, count=calibration)
+        )
     job = _Job(
         title=kind.title,
         target=target,
         size=size,
         limit=HALF_LIMIT if half else LIMIT,
-        real=images_to_verify(images, data, origin.data, count=IMAGES),
-        ways=checks(size, stride),
+        real=images_to_verify(images, data, source.data, count=IMAGES),
+        cases=verification_cases(size, stride),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
     )
     network = DeployedNetwork(detector, half=half and to != "openvino")
@@ -172,9 +174,9 @@ def export(
         parameters=parameters,
         gflops=gflops,
         precision="float16" if half else "float32",
-        **origin.card,
+        **source.metadata,
     )
-    program = traced(network)
+    program = trace(network)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         if to == "pt2":
@@ -191,33 +193,35 @@ def export(
 
 
 class QuantisationData(NamedTuple):
-    """What quantisation needs: a data set to score on, and pictures for the ranges."""
+    """A data set for the AP, and pictures for the calibration."""
 
     data: str | Path
     images: list[NDArray[np.uint8]]
 
 
 class _Job(NamedTuple):
-    """What all steps of an export need."""
+    """Target and verification of an export, shared by its steps."""
 
     title: str
     target: Path
     size: int
     limit: float
     real: VerificationImages
-    ways: tuple[VerificationCase, ...]
+    cases: tuple[VerificationCase, ...]
     checkpoint: Run
 
     def verify(
-        self, expected: Run, found: Run, stage: Path, suppression: Suppression | None = None
+        self, expected: Run, actual: Run, stage: Path, suppression: Suppression | None = None
     ) -> float:
-        """Compare two networks; the files in ``stage`` are kept for a look if they differ."""
-        worst = difference(expected, found, self.real.images, self.ways, suppression=suppression)
-        limit = self.limit if suppression is None else LIMIT  # the same numbers go into it
+        """Compare two networks; if they differ, keep the files in ``stage`` as rejected."""
+        worst = largest_difference(
+            expected, actual, self.real.images, self.cases, suppression=suppression
+        )
+        limit = self.limit if suppression is None else LIMIT  # with equal inputs
         if not worst <= limit:
             self.move(stage, REJECTED)
             raise ExportError(
-                f"The {self.title} model disagrees with the checkpoint: max |Δ| {worst:.2g} on "
+                f"The {self.title} model differs from the checkpoint: max |Δ| {worst:.2g} on "
                 f"{len(self.real.images)} images, {self.real.source} (limit {limit:g}).",
                 fix=f"Kept as {self.target.name}{REJECTED}; please report it.",
                 code="E20",
@@ -225,15 +229,15 @@ class _Job(NamedTuple):
         return worst
 
     def move(self, stage: Path, suffix: str = "") -> None:
-        """Put the files of a step into their place."""
+        """Move the files of a step to the target folder."""
         for file in sorted(stage.iterdir()):
             file.replace(self.target.with_name(file.name + suffix))
 
-    def done(self, stage: Path, metadata: Metadata, worst: float) -> ExportResult:
-        """Finish with the files of the last step."""
+    def finish(self, stage: Path, metadata: Metadata, worst: float) -> ExportResult:
+        """Move the files of the last step to the target folder and return the result."""
         self.move(stage)
         return ExportResult(
-            self.target, metadata, worst, len(self.real.images), self.real.source, self.ways
+            self.target, metadata, worst, len(self.real.images), self.real.source, self.cases
         )
 
 
@@ -245,9 +249,9 @@ def _export_program(
     extra = {METADATA_FILE: json.dumps(metadata.model_dump(mode="json"))}
     with quiet():
         torch.export.save(program, path, extra_files=extra)
-        again = torch.export.load(path).module()  # our own file of a moment ago
-    worst = job.verify(job.checkpoint, lambda images: as_predictions(*again(images)), folder)
-    return job.done(folder, metadata, worst)
+        exported = torch.export.load(path).module()  # safe: written above
+    worst = job.verify(job.checkpoint, lambda images: as_predictions(*exported(images)), folder)
+    return job.finish(folder, metadata, worst)
 
 
 def _export_graph(
@@ -270,51 +274,51 @@ def _export_graph(
         from tutelage.deploy.openvino import write_int8_openvino as write_int8
         from tutelage.deploy.openvino import write_openvino as write
 
-    def place(step: str) -> Path:
-        """Return the file of a step, in a folder of its own."""
+    def file_of(step: str) -> Path:
+        """Return the file of a step, in its own folder."""
         (folder / step).mkdir()
         return folder / step / job.target.name
 
     graph = to_onnx(program)
     _require_count(count_parameters(graph), metadata.parameters)
-    path, metadata = place("floats"), metadata.described()
+    path, metadata = file_of("floats"), metadata.described()
     write(graph, path, metadata)
     floats = open_model(path, "cpu")
     worst = job.verify(job.checkpoint, floats.run, path.parent)
     if suppression is not None:
-        bare, path = path, place("suppression")
-        about = metadata.model_copy(update={"nms": suppression}).described()
-        add_suppression(bare, path, about)
-        found = job.verify(floats.run, open_model(path, "cpu").run, path.parent, suppression)
-        worst = max(worst, found)
-        metadata = about if integers is None else metadata
+        bare, path = path, file_of("suppression")
+        with_nms = metadata.model_copy(update={"nms": suppression}).described()
+        add_suppression(bare, path, with_nms)
+        actual = open_model(path, "cpu").run
+        worst = max(worst, job.verify(floats.run, actual, path.parent, suppression))
+        metadata = with_nms if integers is None else metadata
     scores: tuple[float | None, ...] = (None, None)
     if integers is not None:
         metadata = metadata.model_copy(update={"precision": "int8"}).described()
-        path = place("integers")
+        path = file_of("integers")
         write_int8(graph, path, metadata, integers.images)
         both = (floats, open_model(path, "cpu"))
         scores = tuple(validate(x, data=integers.data, image_size=job.size).AP for x in both)
         if suppression is not None:
-            # Not compared: a runtime rounds integers as the graph around them lets it.
-            bare, path = path, place("integers with suppression")
+            # Not compared: rounding of integers depends on the graph around them.
+            bare, path = path, file_of("integers with suppression")
             metadata = metadata.model_copy(update={"nms": suppression}).described()
             add_suppression(bare, path, metadata)
             open_model(path, "cpu")
-    return job.done(path.parent, metadata, worst)._replace(float_ap=scores[0], int8_ap=scores[1])
+    return job.finish(path.parent, metadata, worst)._replace(float_ap=scores[0], int8_ap=scores[1])
 
 
-def _require_count(found: int, expected: int) -> None:
-    """Raise if an export lost or gained weights: it would not be the student."""
-    if found != expected:
+def _require_count(actual: int, expected: int) -> None:
+    """Raise if an export has more or fewer parameters than the model."""
+    if actual != expected:
         raise ExportError(
-            f"The export has {found} parameters, but the model has {expected}.",
+            f"The export has {actual} parameters, but the model has {expected}.",
             fix="Please report it.",
         )
 
 
 def _target(stem: str, folder: Path, suffix: str, out: str | Path | None) -> Path:
-    """Return the file to write: as asked for, else beside the weights."""
+    """Return the file to write: ``out``, else beside the weights."""
     default = folder / f"{stem}{suffix}"
     if out is None:
         return default

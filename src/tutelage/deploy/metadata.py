@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""The metadata of an exported file."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tutelage.errors import WeightsError
 
 MARK = "tutelage"
-RANDOM = "random"  # in place of the name of a weight file
+RANDOM = "random"  # instead of the name of a weight file
 
 
 class Suppression(BaseModel):
-    """Settings of a suppression inside the file.
+    """Settings of the suppression inside the file.
 
     Attributes:
         conf: Candidates must score more than this.
         iou: Overlap limit.
-        max_detections: At most so many per image, the best.
+        max_detections: Limit per image; the best are kept.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,24 +30,24 @@ class Suppression(BaseModel):
 
 
 class Metadata(BaseModel):
-    """What stands in an exported file beside the graph.
+    """The metadata of an exported file.
 
     Attributes:
-        description: For people: what goes in and what comes out.
+        description: Inputs and outputs, for people.
         tutelage: Version that wrote it.
         arch: Name of the architecture.
         names: Class names.
         stride: Both sides of the images must be multiples of it.
         image_size: The size it was made for, in pixels.
-        parameters: Their number.
+        parameters: Number of parameters.
         gflops: Operations in 1e9 for one square image of that size.
-        precision: ``float32``, ``float16`` or ``int8``, of the weights; what goes in and comes out
-            is float32 always.
+        precision: ``float32``, ``float16`` or ``int8``, of the weights; inputs and outputs are
+            always float32.
         nms: The suppression inside, or None.
         weights: Name of the weight file; ``random`` for an untrained architecture.
         sha256: Of the weight file.
-        data: Name of the data set of the training, where it is known.
-        scores: What the training's validation gave, by name.
+        data: Name of the data set of the training, if known.
+        scores: Validation scores of the training.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,7 +68,7 @@ class Metadata(BaseModel):
     scores: dict[str, float] = {}
 
     def described(self) -> Metadata:
-        """Return the same with a description that fits the rest."""
+        """Return the metadata with a description made from it."""
         out = (
             "boxes (b, n, 4), corners x1 y1 x2 y2 in pixels of the canvas, and scores (b, n, "
             f"{len(self.names)}) in 0..1, before suppression"
@@ -84,7 +84,7 @@ class Metadata(BaseModel):
         return self.model_copy(update={"description": text})
 
     def strings(self) -> dict[str, str]:
-        """Return every entry as JSON text, which every format can hold."""
+        """Return every entry as JSON text."""
         return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
 
     @classmethod
@@ -92,7 +92,7 @@ class Metadata(BaseModel):
         """Read what :meth:`strings` wrote.
 
         Raises:
-            WeightsError: The file was not exported by this program.
+            WeightsError: The file was not exported by tutelage.
         """
         try:
             return cls.model_validate(
@@ -100,7 +100,7 @@ class Metadata(BaseModel):
             )
         except (ValidationError, ValueError) as error:
             raise WeightsError(
-                f"{source} does not say its classes and stride: not exported by tutelage.",
+                f"{source} has no metadata of classes and stride: not exported by tutelage.",
                 fix="Export the checkpoint:  tutelage export RUN --to onnx",
                 code="W26",
             ) from error

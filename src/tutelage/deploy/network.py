@@ -14,16 +14,17 @@ from torch.export import Dim, ExportedProgram
 
 from tutelage.evaluation.predictor import half_precision
 from tutelage.models.graph import GraphDetector
+from tutelage.structures import Predictions
 
 IMAGES, BOXES, SCORES = "images", "boxes", "scores"
-LARGEST = 16384  # pixels per side
+LARGEST = 16384  # maximum side in pixels
 
 
 class DeployedNetwork(nn.Module):
-    """The folded copy of a detector, with decoding: images to boxes and scores.
+    """A folded copy of a detector with decoding: images to boxes and scores.
 
     Args:
-        detector: The detector; it stays as it is.
+        detector: The detector; it is not changed.
         half: Compute in half precision up to the decoding; images, boxes and scores stay float32.
     """
 
@@ -35,31 +36,39 @@ class DeployedNetwork(nn.Module):
         self.dtype = torch.float16 if half else torch.float32
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Find candidates.
+        """Return candidates before suppression.
 
         Args:
             images: ``(b, 3, h, w)`` RGB in 0..1, sides multiples of the largest stride.
 
         Returns:
-            Boxes ``(b, n, 4)``, corners in pixels of the canvas, and scores ``(b, n, c)`` in 0..1:
-            objectness times class probability, with a single class objectness alone.
+            Boxes ``(b, n, 4)``, corners in pixels of the canvas, and scores ``(b, n, c)`` in 0..1.
         """
-        seen = images.to(self.dtype)
-        raw = cast("tuple[Tensor, ...]", self.detector(seen).raw)  # the head was run
-        found = self.detector.decode(raw, (images.shape[-2], images.shape[-1]))
-        if found.objectness is None:
-            return found.xyxy, found.logits.sigmoid()
-        objectness = found.objectness.sigmoid()[..., None]
-        single = found.logits.shape[-1] == 1
-        return found.xyxy, objectness if single else found.logits.sigmoid() * objectness
+        raw = cast("tuple[Tensor, ...]", self.detector(images.to(self.dtype)).raw)
+        predictions = self.detector.decode(raw, (images.shape[-2], images.shape[-1]))
+        return predictions.xyxy, class_scores(predictions)
 
 
-def traced(network: DeployedNetwork) -> ExportedProgram:
+def class_scores(predictions: Predictions) -> Tensor:
+    """Return scores ``(b, n, c)``: objectness times class probability.
+
+    With a single class they are the objectness alone, as in :func:`tutelage.evaluation.nms.nms`.
+    """
+    if predictions.objectness is None:
+        return predictions.logits.sigmoid()
+    objectness = predictions.objectness.sigmoid()[..., None]
+    single = predictions.logits.shape[-1] == 1
+    return objectness if single else predictions.logits.sigmoid() * objectness
+
+
+def trace(network: DeployedNetwork) -> ExportedProgram:
     """Trace a network with free batch size, height and width."""
     stride = max(network.detector.strides)
-    most = LARGEST // stride
-    sides = {axis: stride * Dim(name, max=most) for axis, name in ((2, "rows"), (3, "columns"))}
-    # No size of the example may be 1, nor two of them alike: torch would take that for a rule.
+    sides = {
+        axis: stride * Dim(name, max=LARGEST // stride)
+        for axis, name in ((2, "rows"), (3, "columns"))
+    }
+    # No size may be 1 and no two may be equal: torch would specialise on that.
     example = torch.rand(2, 3, 4 * stride, 5 * stride)
     with quiet():
         return torch.export.export(
@@ -69,7 +78,7 @@ def traced(network: DeployedNetwork) -> ExportedProgram:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what exporters tell their developers off the screen."""
+    """Suppress warnings and logs of the exporters."""
     before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""From a traced network to an ONNX model: simplified, counted, perhaps with suppression."""
+"""ONNX models from traced networks: simplified, with optional suppression."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tutelage.weights.store import atomic_write
 
 DETECTIONS = "detections"
 
-# As tutelage.evaluation.nms does it: only the best class of a candidate counts, and the limit is
-# one of the image. ONNX limits per image and class, so what is left is sorted by score, and a
-# running count in each image's own column says the how-manieth of its image a detection is.
+# Equal to tutelage.evaluation.nms: only the best class of a candidate counts, and the limit is per
+# image. ONNX limits per image and class, so the survivors are sorted by score, and a cumulative sum
+# in a column per image gives the rank of each detection in its image.
 SUPPRESS = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
 suppress (float[batch,n,4] candidates, float[batch,n,c] all_scores) => (float[m,7] detections)
@@ -85,7 +85,7 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
 
 
 def _named(model: ModelProto) -> ModelProto:
-    """Give the free sizes names for people: torch calls them ``s34``."""
+    """Rename the free sizes, which torch calls e.g. ``s34``."""
     sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
     symbols = [re.search(r"\bs\d+\b", size) for size in sizes if size]
     names = ("batch", "rows", "columns")
@@ -100,7 +100,7 @@ def _named(model: ModelProto) -> ModelProto:
 
 
 def suppression(settings: Suppression, *, ir: int, opset: int) -> ModelProto:
-    """Return non-maximum suppression as a model of its own.
+    """Return non-maximum suppression as a separate model.
 
     Returns:
         A model from boxes and scores to detections ``(m, 7)``: number of the image in the batch,
@@ -118,7 +118,7 @@ def suppression(settings: Suppression, *, ir: int, opset: int) -> ModelProto:
 
 
 def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
-    """Write the model of ``source`` with the suppression of ``metadata`` behind it."""
+    """Write the model of ``source`` followed by the suppression of ``metadata``."""
     model = onnx.load(source)
     settings = cast("Suppression", metadata.nms)
     tail = suppression(settings, ir=model.ir_version, opset=model.opset_import[0].version)
@@ -130,9 +130,9 @@ def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
 
 
 def count_parameters(model: ModelProto) -> int:
-    """Count the weights and biases of the convolutions, which are all that a folded network has.
+    """Count the weights and biases of the convolutions, the only parameters of a folded network.
 
-    Simplification leaves out a bias of zeros; it counts.
+    A bias of zeros counts although simplification removes it.
     """
     shapes = {each.name: each.dims for each in model.graph.initializer}
     weights = [shapes[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
@@ -140,7 +140,7 @@ def count_parameters(model: ModelProto) -> int:
 
 
 def write_onnx(model: ModelProto, path: Path, metadata: Metadata) -> None:
-    """Write a model with its metadata in one step."""
+    """Write a model with its metadata atomically."""
     onnx.helper.set_model_props(model, metadata.strings())
     model.producer_name = "tutelage"
     model.producer_version = metadata.tutelage

@@ -1,4 +1,4 @@
-"""OpenVINO's own format, made from an ONNX model."""
+"""OpenVINO files, converted from an ONNX model."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tutelage.deploy.onnx import suppression
 from tutelage.deploy.optional_packages import openvino_core
 from tutelage.deploy.quantise import inputs, tail
 
-IR, OPSET = 10, 20  # versions of the ONNX text that OpenVINO reads here
+IR, OPSET = 10, 20  # ONNX versions of the suppression
 
 
 def write_openvino(model: ModelProto, path: Path, metadata: Metadata) -> None:
     """Write ``path`` and the ``.bin`` beside it, with the metadata inside.
 
-    With ``float16`` the weights are kept in half precision; OpenVINO computes as the device likes.
+    With ``float16`` the weights are stored in half precision; the device chooses its precision.
     """
     _write(_converted(model), path, metadata)
 
 
 def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
-    """Write the model of ``source`` with the suppression of ``metadata`` behind it."""
+    """Write the model of ``source`` followed by the suppression of ``metadata``."""
     model = openvino_core().read_model(source)
     settings = cast("Suppression", metadata.nms)
     tail = _converted(suppression(settings, ir=IR, opset=OPSET))
     for parameter, result in zip(tail.get_parameters(), model.get_results(), strict=True):
         parameter.output(0).replace(result.input_value(0))
-    make: Any = openvino.Model  # its types do not agree with themselves
+    make: Any = openvino.Model  # its type stubs are inconsistent
     joined = make(tail.get_results(), model.get_parameters(), model.get_friendly_name())
     joined.validate_nodes_and_infer_types()
     _write(joined, target, metadata)
@@ -50,17 +50,17 @@ def write_int8_openvino(
 ) -> None:
     """Quantise a model by NNCF and write it; arguments as of ``write_int8_onnx``.
 
-    OpenVINO would also read what ONNX Runtime quantised, but loses a quarter of the AP with it on
-    processors without VNNI.
+    OpenVINO also reads files quantised by ONNX Runtime, but loses a quarter of the AP with them
+    on processors without VNNI.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # or it reports its use
+    os.environ.setdefault("NNCF_CI", "1")  # disables its telemetry
     with quiet():
         import nncf
 
     nncf.set_log_level(logging.ERROR)
     converted = _converted(model)
     kept = {each.get_friendly_name() for each in converted.get_ops()} & set(tail(model))
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # no progress bars
         quantised = nncf.quantize(
             converted,
             nncf.Dataset(list(inputs(images, metadata.image_size))),
@@ -72,7 +72,7 @@ def write_int8_openvino(
 
 
 def _converted(model: ModelProto) -> Any:
-    # The core reads ONNX itself; OpenVINO's converter would do the same and report its use.
+    # The core reads ONNX; OpenVINO's converter does the same but sends telemetry.
     return openvino_core().read_model(model.SerializeToString())
 
 

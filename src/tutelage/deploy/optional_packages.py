@@ -1,4 +1,4 @@
-"""Optional packages: what needs which, and what to say when one is missing."""
+"""Optional packages and the error when one is missing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OPENVINO = ("openvino", "nncf")
 
 
 def require(*packages: str) -> None:
-    """Make sure that packages are installed, before anything is computed.
+    """Check that packages are installed.
 
     Raises:
-        MissingExtraError: Some are not; the command installs all of them.
+        MissingExtraError: Some are not; its command installs all of them.
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
@@ -38,11 +38,11 @@ def require(*packages: str) -> None:
 
 @cache
 def openvino_core() -> Any:
-    """Return the one OpenVINO core of this process, its CPU plugin loaded.
+    """Return the only OpenVINO core of this process, with its CPU plugin loaded.
 
-    Each core's plugin gives the thread an alternative signal stack and takes it away with itself
-    (openvino#11894). When two go in the order in which they came, the thread is left with memory
-    that is gone, and the next signal kills the process.
+    Each core's plugin sets an alternative signal stack for the thread and frees it at its end
+    (openvino#11894). With two cores the thread may keep a freed stack, and the next signal kills
+    the process.
     """
     import openvino
 

@@ -1,4 +1,4 @@
-"""From a model and a source to the detections of each picture."""
+"""Detections of a model on pictures and videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tutelage.data import fitted_canvas, letterbox
 from tutelage.deploy.runtime import open_model
-from tutelage.deploy.sources import Frame, Source, read_frames
+from tutelage.deploy.sources import Frame, PictureSource, read_frames
 from tutelage.errors import ConfigError, nearest
 from tutelage.evaluation.evaluate import to_original
 from tutelage.evaluation.nms import nms
@@ -25,7 +25,7 @@ CONF, IOU, MAX_DETECTIONS, BATCH = 0.25, 0.45, 300, 8
 
 
 class PredictedFrame(NamedTuple):
-    """A picture and what was found on it, in its own pixels."""
+    """A picture and its detections, in pixels of the picture."""
 
     frame: Frame
     detections: Detections
@@ -33,7 +33,7 @@ class PredictedFrame(NamedTuple):
 
 def predict(
     model: str | Path | GraphDetector | Predictor,
-    source: Source,
+    source: PictureSource,
     *,
     conf: float = CONF,
     iou: float = IOU,
@@ -51,26 +51,25 @@ def predict(
     Args:
         model: Run folder, weight file, ``.onnx``, OpenVINO ``.xml``, or a detector.
         source: An image, a video (one element per frame), a folder, a glob pattern, an RGB array
-            ``(h, w, 3)`` uint8, or several of these. A file that cannot be read is told and has no
-            element in the answer.
+            ``(h, w, 3)`` uint8, or several of these. Unreadable files are logged and skipped.
         conf: Detections must score more than this.
         iou: Overlap limit of the suppression.
         image_size: The longer side of the pictures, in pixels; None: that of the training.
-        classes: Names or numbers of the classes wanted; None: all.
-        max_detections: At most so many per picture, the best.
+        classes: Names or numbers of the classes to keep; None: all.
+        max_detections: Limit per picture; the best are kept.
         agnostic: Let boxes of different classes suppress each other.
         augment: Three views of each picture; not with exported files.
         half: Compute in half precision on a GPU; not with exported files.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        batch: Pictures at a time, where they are of one shape.
+        batch: Pictures of equal shape that are processed together.
 
     Raises:
         WeightsError: The model cannot be used.
-        DataError: There is nothing to look at.
-        ConfigError: A setting does not fit the model or the machine.
+        DataError: There is no readable picture.
+        ConfigError: A setting is not possible with the model or the machine.
         MissingExtraError: The runtime of the file is not installed.
     """
-    seen = predict_each(
+    predictions = predict_each(
         model,
         source,
         conf=conf,
@@ -84,12 +83,12 @@ def predict(
         device=device,
         batch=batch,
     )
-    return [each.detections for each in seen]
+    return [each.detections for each in predictions]
 
 
 def predict_each(
     model: str | Path | GraphDetector | Predictor,
-    source: Source,
+    source: PictureSource,
     *,
     conf: float = CONF,
     iou: float = IOU,
@@ -102,21 +101,21 @@ def predict_each(
     device: str = "auto",
     batch: int = BATCH,
 ) -> Iterator[PredictedFrame]:
-    """Yield pictures with their detections as they are found; arguments as in :func:`predict`.
+    """Yield each picture with its detections; arguments as in :func:`predict`.
 
-    At most ``batch`` pictures are held in memory, however long a video is.
+    At most ``batch`` pictures are in memory, however long a video is.
     """
     network = open_model(model, device, augment=augment, half=half)
     network.warn(conf)
     size = image_size if image_size is not None else network.image_size
     check_image_size(size, network.stride)
-    wanted = _chosen(classes, network.names)
-    class_map = None if wanted is None else {number: number for number in wanted}
+    numbers = _class_numbers(classes, network.names)
+    class_map = None if numbers is None else {number: number for number in numbers}
     for canvas_hw, frames in _batches(read_frames(source), size, network.stride, batch):
         fitted = [letterbox(frame.image, canvas_hw) for frame in frames]
         images = _as_tensor([image for image, _ in fitted]).to(network.device)
         with torch.inference_mode():
-            found = nms(
+            batch_detections = nms(
                 network.run(images),
                 conf=conf,
                 iou=iou,
@@ -124,7 +123,7 @@ def predict_each(
                 agnostic=agnostic,
                 class_map=class_map,
             )
-        for frame, (_, geometry), detections in zip(frames, fitted, found, strict=True):
+        for frame, (_, geometry), detections in zip(frames, fitted, batch_detections, strict=True):
             original = to_original(detections, geometry)
             yield PredictedFrame(frame, original._replace(names=network.names))
 
@@ -132,19 +131,19 @@ def predict_each(
 def _batches(
     frames: Iterator[Frame], size: int, stride: int, most: int
 ) -> Iterator[tuple[tuple[int, int], list[Frame]]]:
-    """Join pictures that follow each other and fit the same canvas ``(h, w)``."""
-    held: list[Frame] = []
+    """Group consecutive pictures that have the same canvas ``(h, w)``."""
+    group: list[Frame] = []
     canvas = (0, 0)
     for frame in frames:
         height, width = frame.image.shape[:2]
         fitted = fitted_canvas((width, height), size, stride)
-        if held and (fitted != canvas or len(held) == most):
-            yield canvas, held
-            held = []
+        if group and (fitted != canvas or len(group) == most):
+            yield canvas, group
+            group = []
         canvas = fitted
-        held.append(frame)
-    if held:
-        yield canvas, held
+        group.append(frame)
+    if group:
+        yield canvas, group
 
 
 def _as_tensor(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
@@ -152,22 +151,22 @@ def _as_tensor(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def _chosen(classes: Sequence[str | int] | None, names: tuple[str, ...]) -> list[int] | None:
-    """Return the numbers of the classes wanted.
+def _class_numbers(classes: Sequence[str | int] | None, names: tuple[str, ...]) -> list[int] | None:
+    """Return the numbers of classes given by name or number.
 
     Raises:
-        ConfigError: The model does not know one of them.
+        ConfigError: The model does not have one of them.
     """
     if classes is None:
         return None
-    places = {name: number for number, name in enumerate(names)}
-    places = {str(number): number for number in range(len(names))} | places
-    unknown = [str(each) for each in classes if str(each) not in places]
+    numbers = {str(number): number for number in range(len(names))}
+    numbers |= {name: number for number, name in enumerate(names)}
+    unknown = [str(each) for each in classes if str(each) not in numbers]
     if unknown:
         listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
         raise ConfigError(
-            f"--classes {' '.join(unknown)}: the model does not know it.",
+            f"--classes {' '.join(unknown)}: the model does not have this class.",
             fix=f"{nearest(unknown[0], names)} Classes: {listed}".strip(),
             code="C25",
         )
-    return [places[str(each)] for each in classes]
+    return [numbers[str(each)] for each in classes]

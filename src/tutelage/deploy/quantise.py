@@ -1,4 +1,4 @@
-"""Eight-bit integers in place of floats, where that does little harm: for ONNX Runtime."""
+"""Quantisation to eight-bit integers for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ from tutelage.deploy.onnx import write_onnx
 
 
 class _Reader(CalibrationDataReader):
-    """Hands out inputs by name, one after the other."""
+    """Provides calibration inputs by name."""
 
     def __init__(self, inputs: Iterator[NDArray[np.float32]]) -> None:
         self._inputs = inputs
 
     def get_next(self) -> Any:
-        """Return the next, or None after the last."""
-        found = next(self._inputs, None)
-        return None if found is None else {IMAGES: found}
+        """Return the next input, or None after the last."""
+        images = next(self._inputs, None)
+        return None if images is None else {IMAGES: images}
 
 
 def write_int8_onnx(
     model: ModelProto, path: Path, metadata: Metadata, images: Sequence[NDArray[np.uint8]]
 ) -> None:
-    """Quantise a model statically, all but :func:`tail`, and write it.
+    """Quantise a model statically, except :func:`tail`, and write it.
 
     Args:
         model: The model in floats.
         path: The file.
-        metadata: What is written into it.
-        images: Pictures for the ranges of the activations, ``(h, w, 3)`` uint8 RGB.
+        metadata: Its metadata.
+        images: Pictures for the calibration of the activations, ``(h, w, 3)`` uint8 RGB.
     """
     with quiet():
         quantize_static(
-            copy.deepcopy(model),  # it is taken apart
+            copy.deepcopy(model),  # it is modified
             path,
             _Reader(inputs(images, metadata.image_size)),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=True,  # sums of two full products overflow where VNNI is missing
+            reduce_range=True,  # products would overflow on processors without VNNI
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=tail(model),
         )
@@ -65,22 +65,22 @@ def write_int8_onnx(
 
 
 def tail(model: ModelProto) -> list[str]:
-    """Return the names of the last convolutions and of all that follows them.
+    """Return the names of the last convolutions and of all nodes after them.
 
-    They stay in floats: a box in eight bits would be right to a few pixels only.
+    They stay in floats: boxes in eight bits would be wrong by a few pixels.
     """
-    leads_on: set[str] = set()  # the values that another convolution is computed from
+    before_conv: set[str] = set()  # values that a later convolution depends on
     ends: list[str] = []
-    for node in reversed(model.graph.node):  # ONNX keeps its nodes in order of computation
-        if leads_on.isdisjoint(node.output):
+    for node in reversed(model.graph.node):  # ONNX nodes are in topological order
+        if before_conv.isdisjoint(node.output):
             ends.append(node.name)
-        if node.op_type == "Conv" or not leads_on.isdisjoint(node.output):
-            leads_on.update(node.input)
+        if node.op_type == "Conv" or not before_conv.isdisjoint(node.output):
+            before_conv.update(node.input)
     return ends
 
 
 def inputs(images: Sequence[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield pictures as a network wants them: ``(1, 3, size, size)`` in 0..1."""
+    """Yield pictures as inputs ``(1, 3, size, size)`` in 0..1."""
     for image in images:
         canvas = letterbox(image, (size, size))[0]
         yield canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)

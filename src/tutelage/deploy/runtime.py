@@ -1,4 +1,4 @@
-"""Opening models of any kind, each with the runtime that its file is for."""
+"""Models of any file format, opened with their runtime."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def open_model(
     """Open a run folder, a weight file, an ``.onnx`` or an OpenVINO ``.xml``.
 
     Args:
-        model: The model; a detector stays as it is.
+        model: The model; a detector is not changed.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         augment: Three views of each image; not with exported files.
         half: Compute in half precision on a GPU; not with exported files.
-        openvino: Run an ``.onnx`` by OpenVINO, too.
+        openvino: Run an ``.onnx`` by OpenVINO.
 
     Raises:
-        WeightsError: The model cannot be read, or was not exported by this program.
+        WeightsError: The model cannot be read, or was not exported by tutelage.
         MissingExtraError: Its runtime is not installed.
-        ConfigError: The device is absent, or not one of the file's runtime.
+        ConfigError: The device is absent, or not supported by the runtime of the file.
     """
     if isinstance(model, Predictor):
         return model
     suffix = "" if isinstance(model, GraphDetector) else Path(model).suffix.lower()
     if suffix == PT2:
         raise WeightsError(
-            f"Refused to read {model}: torch.export's files can run code while they are read.",
+            f"Refused to read {model}: a torch.export file can run code when it is read.",
             fix="Give the checkpoint, an .onnx or an OpenVINO .xml; if you trust the file, use "
             "torch.export.load.",
             code="W11",
@@ -75,10 +75,10 @@ def open_model(
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read what an ``.onnx`` or OpenVINO ``.xml`` says of itself.
+    """Read the metadata of an ``.onnx`` or OpenVINO ``.xml``.
 
     Raises:
-        WeightsError: The file is damaged or was not exported by this program.
+        WeightsError: The file is damaged or was not exported by tutelage.
         MissingExtraError: Its runtime is not installed.
     """
     return (_onnx_session if path.suffix.lower() == ONNX else _openvino_model)(path, "cpu")[1]
@@ -94,7 +94,7 @@ def _onnx_runtime(path: Path, device: str) -> Predictor:
     session, metadata = _onnx_session(path, device)
     name = session.get_inputs()[0].name
     where = torch.device("cuda" if GPU in session.get_providers() else "cpu")
-    return _wrapped(
+    return _as_predictor(
         path, metadata, lambda images: session.run(None, {name: images}), hardware(where)
     )
 
@@ -117,18 +117,18 @@ def _onnx_session(path: Path, device: str) -> tuple[Any, Metadata]:
 
 
 def _providers(device: str) -> list[Any]:
-    """The execution providers for a device, the best one first."""
+    """Return the execution providers for a device, the best first."""
     import onnxruntime
 
     kind, _, number = device.partition(":")
-    able = GPU in onnxruntime.get_available_providers()
-    if kind == "cuda" and not able:
+    has_gpu = GPU in onnxruntime.get_available_providers()
+    if kind == "cuda" and not has_gpu:
         raise ConfigError(
             f"--device {device}: this ONNX Runtime has no CUDA.",
             fix="pip install onnxruntime-gpu, or --device cpu",
             code="C18",
         )
-    if kind == "cuda" or (kind == "auto" and able):
+    if kind == "cuda" or (kind == "auto" and has_gpu):
         return [(GPU, {"device_id": int(number or 0)}), CPU]
     choose_device("cpu" if kind == "auto" else device)
     return [CPU]
@@ -143,7 +143,7 @@ def _openvino(path: Path, device: str) -> Predictor:
     }
     compiled = openvino_core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
-    return _wrapped(path, metadata, lambda images: list(request.infer(images).values()), "cpu")
+    return _as_predictor(path, metadata, lambda images: list(request.infer(images).values()), "cpu")
 
 
 def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
@@ -158,8 +158,8 @@ def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
         raise _damaged(path, "OpenVINO", error) from error
     if path.suffix.lower() == ONNX:
         return model, _onnx_session(path, "cpu")[1]
-    known = [key for key in Metadata.model_fields if model.has_rt_info([MARK, key])]
-    strings = {key: model.get_rt_info([MARK, key]).astype(str) for key in known}
+    keys = [key for key in Metadata.model_fields if model.has_rt_info([MARK, key])]
+    strings = {key: model.get_rt_info([MARK, key]).astype(str) for key in keys}
     return model, Metadata.read(strings, str(path))
 
 
@@ -170,8 +170,8 @@ def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
     )
 
 
-def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) -> Predictor:
-    """Make a runtime's session look like a model of ours; it copies between host and device."""
+def _as_predictor(path: Path, metadata: Metadata, session: Session, hardware: str) -> Predictor:
+    """Return a predictor that runs a session; images are copied to the host."""
 
     def network(images: Tensor) -> Arrays:
         return session(np.ascontiguousarray(images.cpu().numpy()))
@@ -179,7 +179,7 @@ def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) ->
     def run(images: Tensor) -> Predictions:
         outputs = [torch.from_numpy(np.array(output)) for output in network(images)]
         if metadata.nms is not None:
-            return _spread(outputs[0], len(images), len(metadata.names))
+            return _as_candidates(outputs[0], len(images), len(metadata.names))
         return as_predictions(*outputs)
 
     return Predictor(
@@ -196,8 +196,8 @@ def _wrapped(path: Path, metadata: Metadata, session: Session, hardware: str) ->
     )
 
 
-def _spread(detections: Tensor, batch: int, classes: int) -> Predictions:
-    """Turn detections ``(m, 7)`` of a batch into candidates that have a score in one class only."""
+def _as_candidates(detections: Tensor, batch: int, classes: int) -> Predictions:
+    """Return detections ``(m, 7)`` of a batch as candidates with a score in one class only."""
     image = detections[:, 0].long()
     counts = image.bincount(minlength=batch)
     most = int(counts.max()) if len(detections) else 0

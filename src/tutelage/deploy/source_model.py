@@ -1,4 +1,4 @@
-"""What is exported or measured: a model, what its files are to be called, what is known of it."""
+"""The model to export or measure, with the name, folder and metadata of its export."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 
 
 class SourceModel(NamedTuple):
-    """Where an export comes from.
+    """A model to export or measure.
 
     Attributes:
         detector: The model.
-        stem: What a file made from it is called, without its suffix.
-        folder: Where that file belongs.
-        data: Data set of its training, if that is known.
-        card: What its file knows of itself, as entries of the metadata.
+        stem: Name of an exported file without its suffix.
+        folder: Folder of an exported file.
+        data: Data set of its training, if known.
+        metadata: Entries of the metadata that its file provides.
     """
 
     detector: GraphDetector
     stem: str
     folder: Path
     data: str | None
-    card: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-def origin_of(model: str | Path | GraphDetector) -> SourceModel:
+def load_source(model: str | Path | GraphDetector) -> SourceModel:
     """Read a run folder or a weight file, or build an architecture with random weights.
 
     Raises:
@@ -55,11 +55,9 @@ def origin_of(model: str | Path | GraphDetector) -> SourceModel:
     file = weight_file(model)
     detector = restore(read_checkpoint(file))
     data = data_of(model)
-    known = identity(file)
-    card: dict[str, Any] = {"weights": file.name, "sha256": known["sha256"], "data": ""}
-    if data is not None:
-        card["data"] = Path(data).name  # its folder is nobody's business
+    metadata: dict[str, Any] = {"weights": file.name, "sha256": identity(file)["sha256"]}
+    metadata["data"] = Path(data).name if data is not None else ""  # not the private folder
     scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None
     if isinstance(scores, dict):
-        card["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
-    return SourceModel(detector, file.stem, file.parent, data, card)
+        metadata["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+    return SourceModel(detector, file.stem, file.parent, data, metadata)

@@ -1,4 +1,4 @@
-"""What can be looked at: images, folders, glob patterns, videos; read one frame at a time."""
+"""Sources of pictures: images, folders, glob patterns, videos; read one frame at a time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tutelage.errors import DataError, nearest
 
 _log = logging.getLogger(__name__)
 
-WHOLE = 0.9  # containers count their frames roughly
+COMPLETE = 0.9  # share of frames; the counts of containers are approximate
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
-One = str | Path | NDArray[np.uint8]
-Source = One | Sequence[One]
+_Item = str | Path | NDArray[np.uint8]
+PictureSource = _Item | Sequence[_Item]
 
 
 class SourceFile(NamedTuple):
-    """A file to look at, and its place below what was asked for."""
+    """An image or video file, and its path relative to the source."""
 
     path: Path
     name: Path
@@ -38,7 +38,7 @@ class Frame(NamedTuple):
 
     Attributes:
         path: Its file; a picture given as an array has the name ``image-<number>``.
-        name: Its file's place below what was asked for.
+        name: Its file relative to the source.
         number: Which frame of a video, from 0; None for a picture.
         image: ``(h, w, 3)`` uint8 RGB, upright.
         rate: Frames per second of a video, else 0.
@@ -51,46 +51,48 @@ class Frame(NamedTuple):
     rate: float = 0.0
 
 
-def read_frames(source: Source) -> Iterator[Frame]:
-    """Yield the pictures of a source, one at a time; a file that cannot be read is told, skipped.
+def read_frames(source: PictureSource) -> Iterator[Frame]:
+    """Yield the pictures of a source, one at a time; unreadable files are logged and skipped.
 
     Args:
-        source: An image, a video, a folder (searched with those below it), a glob pattern, an RGB
+        source: An image, a video, a folder (searched recursively), a glob pattern, an RGB
             array ``(h, w, 3)`` uint8, or several of these.
 
     Raises:
-        DataError: There is nothing to look at, or nothing of it can be read.
+        DataError: There is no picture, or none can be read.
     """
     sources = [source] if isinstance(source, str | Path | np.ndarray) else source
-    files = _apart([each if isinstance(each, np.ndarray) else list_files(each) for each in sources])
-    read, reason = 0, "there is nothing to look at"
-    for number, found in enumerate(files):
-        for frame in _arrays(found, number) if isinstance(found, np.ndarray) else _frames(found):
+    files = _unique_names(
+        [each if isinstance(each, np.ndarray) else list_files(each) for each in sources]
+    )
+    count, reason = 0, "the source is empty"
+    for number, item in enumerate(files):
+        for frame in _array(item, number) if isinstance(item, np.ndarray) else _frames(item):
             if isinstance(frame, DataError):
                 reason = str(frame)
                 _log.warning("%s. Skipped.", reason.rstrip("."))
             else:
-                read += 1
+                count += 1
                 yield frame
-    if not read:
+    if not count:
         raise DataError(f"Nothing could be read: {reason.rstrip('.')}.", code="D28")
 
 
-def _apart(
-    found: list[list[SourceFile] | NDArray[np.uint8]],
+def _unique_names(
+    items: list[list[SourceFile] | NDArray[np.uint8]],
 ) -> list[list[SourceFile] | NDArray[np.uint8]]:
-    """Name files from below what all sources have in common, if two would be called the same."""
+    """If two files have one name, name all relative to their common parent."""
     files = {
-        file.path.absolute(): file.name for each in found if isinstance(each, list) for file in each
+        file.path.absolute(): file.name for each in items if isinstance(each, list) for file in each
     }
     if len(set(files.values())) == len(files):
-        return found
+        return items
     root = Path(os.path.commonpath([path.parent for path in files]))
     return [
         [SourceFile(file.path, file.path.absolute().relative_to(root)) for file in each]
         if isinstance(each, list)
         else each
-        for each in found
+        for each in items
     ]
 
 
@@ -98,38 +100,36 @@ def list_files(source: str | Path) -> list[SourceFile]:
     """Return the images and videos of a source, sorted.
 
     Raises:
-        DataError: There is no such thing, or no image or video in it.
+        DataError: It does not exist, or has no image or video.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         names = sorted(_below(path))
         if not names:
-            raise DataError(f"{source} holds no image and no video.", fix=_known(), code="D28")
+            raise DataError(f"{source} contains no image or video.", fix=_known(), code="D28")
         return [SourceFile(path / name, name) for name in names]
     if path.is_file():
         if not _is_known(path.name):
             raise DataError(f"{source} is neither an image nor a video.", fix=_known(), code="D28")
         return [SourceFile(path, Path(path.name))]
     if glob.has_magic(str(path)):
-        found = sorted(Path(each) for each in glob.iglob(str(path), recursive=True))  # noqa: PTH207  (absolute, too)
-        chosen = [each for each in found if each.is_file() and _is_known(each.name)]
-        if not chosen:
+        matches = sorted(Path(each) for each in glob.iglob(str(path), recursive=True))  # noqa: PTH207  (absolute, too)
+        files = [each for each in matches if each.is_file() and _is_known(each.name)]
+        if not files:
             raise DataError(
-                f"No image or video fits the pattern {source}.", fix=_known(), code="D28"
+                f"No image or video matches the pattern {source}.", fix=_known(), code="D28"
             )
-        root = os.path.commonpath([each.parent for each in chosen])
-        return [SourceFile(each, each.relative_to(root)) for each in chosen]
+        root = os.path.commonpath([each.parent for each in files])
+        return [SourceFile(each, each.relative_to(root)) for each in files]
     if "://" in str(source):
-        raise DataError(
-            f"{source} is an address.", fix="Download it first; nothing is fetched.", code="D28"
-        )
+        raise DataError(f"{source} is a URL.", fix="Download it first.", code="D28")
     folder = path.parent
     siblings = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     raise DataError(f"{source} does not exist.", fix=nearest(path.name, siblings), code="D28")
 
 
 def is_video(name: str) -> bool:
-    """Tell by its suffix whether a file is to be taken for a video."""
+    """Whether a file is a video, by its suffix."""
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
@@ -146,10 +146,10 @@ def _is_known(name: str) -> bool:
 
 
 def _known() -> str:
-    return f"Known endings: {' '.join((*SUFFIXES, *VIDEO_SUFFIXES))}."
+    return f"Known suffixes: {' '.join((*SUFFIXES, *VIDEO_SUFFIXES))}."
 
 
-def _arrays(image: NDArray[np.uint8], number: int) -> Iterator[Frame]:
+def _array(image: NDArray[np.uint8], number: int) -> Iterator[Frame]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(
             f"Expected an RGB array (h, w, 3) of uint8, but got {image.shape} {image.dtype}."
@@ -172,19 +172,19 @@ def _frames(files: Iterable[SourceFile]) -> Iterator[Frame | DataError]:
 
 
 def _video(file: SourceFile) -> Iterator[Frame | DataError]:
-    capture, promised = cv2.VideoCapture(str(file.path)), 0.0
+    capture, expected = cv2.VideoCapture(str(file.path)), 0.0
     try:
         rate, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0
         while (read := capture.read())[0]:
             image = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
             yield Frame(file.path, file.name, number, np.asarray(image, np.uint8), rate)
             number += 1
-        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
         capture.release()
-    if 0 < number < WHOLE * promised:
-        _log.warning("%s: only %d of %d frames can be decoded.", file.path, number, promised)
+    if 0 < number < COMPLETE * expected:
+        _log.warning("%s: only %d of %d frames can be decoded.", file.path, number, expected)
     if not number:
         yield DataError(
-            f"{file.path} cannot be read: it holds no frame that can be decoded", code="D28"
+            f"{file.path} cannot be read: it has no frame that can be decoded", code="D28"
         )

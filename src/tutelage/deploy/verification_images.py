@@ -1,4 +1,4 @@
-"""Real images, for verifying an export and for calibrating its integers."""
+"""Real images for the verification of an export and the calibration of its integers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class VerificationImages(NamedTuple):
 def images_to_verify(
     images: str | Path | None, given: str | Path | None, known: str | Path | None, *, count: int
 ) -> VerificationImages:
-    """Return some of the images given, else of a val split, else the built-in digits.
+    """Return the given images, else some of a val split, else of the built-in digits.
 
     Args:
         images: Image, folder or pattern, or None.
-        given: Data set that was asked for, or None.
-        known: Data set of the training, or None; it may be gone.
-        count: At most so many.
+        given: Data set given by the user, or None.
+        known: Data set of the training, or None; it may no longer exist.
+        count: Maximum number of images.
 
     Raises:
         DataError: The images or the data set given cannot be read.
@@ -54,7 +54,7 @@ def images_to_verify(
                 continue
     raise ExportError(
         "There is no real image to verify the export on.",
-        fix="Name some:  --images photos/",
+        fix="Add  --images photos/",
         code="E22",
     )
 
@@ -62,10 +62,10 @@ def images_to_verify(
 def images_to_quantise(
     data: str | Path, detector: GraphDetector, *, count: int
 ) -> list[NDArray[np.uint8]]:
-    """Return training images for the ranges of the integers.
+    """Return training images for the calibration of the integers.
 
     Raises:
-        DataError: The data set cannot be used, or has no val split to score on.
+        DataError: The data set cannot be used, or has no val split for the AP.
         WeightsError: Its classes are not those of the model.
     """
     names = open_dataset(data, "val").names
@@ -78,10 +78,10 @@ def images_of(data: str | Path, split: Split, *, count: int) -> VerificationImag
 
     Raises:
         DataError: The data set cannot be used.
-        MissingExtraError: The built-in digits were asked for without scikit-learn.
+        MissingExtraError: The built-in digits need scikit-learn.
     """
     index = open_dataset(data, split)
-    chosen = np.unique(np.linspace(0, len(index) - 1, count).round().astype(int)).tolist()
+    numbers = np.unique(np.linspace(0, len(index) - 1, count).round().astype(int)).tolist()
     return VerificationImages(
-        [read_image(index.path(each)) for each in chosen], f"{split} of {data}"
+        [read_image(index.path(each)) for each in numbers], f"{split} of {data}"
     )

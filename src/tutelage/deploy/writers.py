@@ -23,30 +23,30 @@ VIDEO = ".mp4"
 
 
 class Writer(Protocol):
-    """Writes what was seen."""
+    """Writes predictions."""
 
-    def add(self, seen: PredictedFrame) -> None:
+    def add(self, prediction: PredictedFrame) -> None:
         """Write a picture's detections, or keep them for :meth:`close`."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Finish all files."""
 
 
-class _Places:
-    """Which file belongs to which source: no two share one, though they may be called alike."""
+class _OutputPaths:
+    """Output paths that are unique per source file, even for equal names."""
 
     def __init__(self, option: str, folder: str | Path) -> None:
-        self.folder = _usable(option, Path(folder))
+        self.folder = _checked(option, Path(folder))
         self._owners: dict[Path, Path] = {}
 
     def of(self, frame: Frame, suffix: str) -> Path:
-        """Return ``a.txt`` for ``a.jpg``, and ``a.png.txt`` for an ``a.png`` that comes later."""
-        place = self.folder / frame.name
-        wanted = [place.with_suffix(suffix), place.with_name(place.name + suffix)]
-        more = (place.with_name(f"{place.name}-{i}{suffix}") for i in count(2))
+        """Return ``a.txt`` for ``a.jpg``, and ``a.png.txt`` for a later ``a.png``."""
+        path = self.folder / frame.name
+        names = [path.with_suffix(suffix), path.with_name(path.name + suffix)]
+        more = (path.with_name(f"{path.name}-{i}{suffix}") for i in count(2))
         return next(
             each
-            for each in chain(wanted, more)
+            for each in chain(names, more)
             if self._owners.setdefault(each, frame.path) == frame.path
         )
 
@@ -55,30 +55,32 @@ class PictureWriter:
     """Annotated pictures and videos in a folder.
 
     Args:
-        folder: The folder; made where it does not exist.
+        folder: The folder; created if needed.
 
     Raises:
-        ConfigError: It is no folder, or cannot be written to.
+        ConfigError: It is not a folder, or cannot be written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._places = _Places("--save", folder)
-        self.folder = self._places.folder
+        self._paths = _OutputPaths("--save", folder)
+        self.folder = self._paths.folder
         self._writer: cv2.VideoWriter | None = None
         self._source: Path | None = None
 
-    def add(self, seen: PredictedFrame) -> None:
+    def add(self, prediction: PredictedFrame) -> None:
         """Write a picture, or a frame of a video.
 
         Raises:
-            ConfigError: The picture itself would be overwritten, or a video cannot be written.
+            ConfigError: The source would be overwritten, or a video cannot be written.
         """
-        frame = seen.frame
-        target = self._places.of(frame, _suffix(frame))
+        frame = prediction.frame
+        target = self._paths.of(frame, _suffix(frame))
         if target.resolve() == frame.path.resolve() and frame.path.exists():
             raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.", code="C29")
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture = cv2.cvtColor(draw_detections(frame.image, seen.detections), cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(
+            draw_detections(frame.image, prediction.detections), cv2.COLOR_RGB2BGR
+        )
         if frame.number is None:
             self.close()
             _write_picture(target, np.asarray(picture, np.uint8))
@@ -98,7 +100,7 @@ class PictureWriter:
             self._source, self._target = source, target
             self._hidden = target.with_name(f".{target.stem}.tmp{VIDEO}")
             height, width = picture.shape[:2]
-            self._hidden.touch()  # which says why if it cannot be written; OpenCV would not
+            self._hidden.touch()  # raises the reason if it cannot be written; OpenCV does not
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._hidden), code, rate, (width, height))
             if not self._writer.isOpened():
@@ -115,35 +117,35 @@ class LabelWriter:
     """One YOLO label file per picture or frame: class, cx, cy, w, h as shares of the picture.
 
     Args:
-        folder: The folder; made where it does not exist.
+        folder: The folder; created if needed.
         scores: Add the score as a sixth column.
 
     Raises:
-        ConfigError: It is no folder, or cannot be written to.
+        ConfigError: It is not a folder, or cannot be written to.
     """
 
     def __init__(self, folder: str | Path, *, scores: bool = False) -> None:
-        self._places, self.scores = _Places("--save-txt", folder), scores
+        self._paths, self.scores = _OutputPaths("--save-txt", folder), scores
 
-    def add(self, seen: PredictedFrame) -> None:
-        """Write a label file; an empty one where nothing was found."""
-        frame, found = seen
+    def add(self, prediction: PredictedFrame) -> None:
+        """Write a label file; empty without detections."""
+        frame, detections = prediction
         height, width = frame.image.shape[:2]
-        x1, y1, x2, y2 = (found.xyxy.cpu().numpy() / [width, height, width, height]).T
-        columns = [found.label.cpu().numpy(), (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
-        columns += [found.score.cpu().numpy()] if self.scores else []
+        x1, y1, x2, y2 = (detections.xyxy.cpu().numpy() / [width, height, width, height]).T
+        columns = [detections.label.cpu().numpy(), (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+        columns += [detections.score.cpu().numpy()] if self.scores else []
         lines = [
             " ".join([f"{int(label)}", *(f"{value:.6f}" for value in values)]) + "\n"
             for label, *values in zip(*columns, strict=True)
         ]
-        target = self._places.of(frame, ".txt")
+        target = self._paths.of(frame, ".txt")
         if frame.number is not None:
             target = target.with_stem(f"{target.stem}_{frame.number:06d}")
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(target, "".join(lines))
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every file is complete."""
 
 
 class CocoWriter:
@@ -160,20 +162,25 @@ class CocoWriter:
         self.path = Path(path)
         if self.path.is_dir():
             raise ConfigError(f"--save-json {path} is a folder; give a file.", code="C29")
-        _usable("--save-json", self.path.parent)
+        _checked("--save-json", self.path.parent)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._names: tuple[str, ...] = ()
 
-    def add(self, seen: PredictedFrame) -> None:
-        """Keep a picture's detections."""
-        frame, found = seen
+    def add(self, prediction: PredictedFrame) -> None:
+        """Collect the detections of a picture."""
+        frame, detections = prediction
         height, width = frame.image.shape[:2]
         image: dict[str, Any] = {"id": len(self._images), "file_name": frame.name.as_posix()}
         image |= {"width": width, "height": height}
         self._images.append(image if frame.number is None else image | {"frame": frame.number})
-        self._names = found.names
-        rows = zip(found.xyxy.tolist(), found.score.tolist(), found.label.tolist(), strict=True)
+        self._names = detections.names
+        rows = zip(
+            detections.xyxy.tolist(),
+            detections.score.tolist(),
+            detections.label.tolist(),
+            strict=True,
+        )
         for (x1, y1, x2, y2), score, label in rows:
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             self._annotations.append(
@@ -211,8 +218,8 @@ def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray
     return draw_boxes(image, detections.xyxy.cpu().numpy(), colours, captions)
 
 
-def _usable(option: str, folder: Path) -> Path:
-    """Return a folder that is there or can be made."""
+def _checked(option: str, folder: Path) -> Path:
+    """Return a folder after checking that it exists or can be created."""
     parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not parent.is_dir():
         raise ConfigError(f"{option} {folder}: {parent} is a file, not a folder.", code="C29")
@@ -222,7 +229,7 @@ def _usable(option: str, folder: Path) -> Path:
 
 
 def _suffix(frame: Frame) -> str:
-    """Return the format to write: that of the picture where OpenCV can, else PNG."""
+    """Return the suffix to write: that of the picture if OpenCV supports it, else PNG."""
     if frame.number is not None:
         return VIDEO
     return frame.name.suffix if cv2.haveImageWriter(frame.name.name) else ".png"

@@ -1,4 +1,4 @@
-"""From configuration to methods. The constructor of a method is the schema of its options."""
+"""Builds methods from their configuration; a constructor is the schema of a method's options."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from tutelage.config.overrides import origin_of
 from tutelage.config.schema import DistillConfig, MethodConfig
-from tutelage.config.validate import combined
+from tutelage.config.validate import combine_errors
 from tutelage.distill.method import Channels, Method, Need, Resized, Side
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, nearest
 
 
 class MethodRow(NamedTuple):
-    """What there is to know of a method.
+    """A method in the table of all methods.
 
     Attributes:
-        name: As it is written in a configuration.
+        name: As in a configuration.
         paper: Where it was published.
         needs: What it reads of the networks, e.g. ``("features",)``.
         options: Its options and their defaults.
-        choices: Of options that are one of a few words, these.
-        ratio: How strongly it teaches with ``weight: auto``, see :class:`Method`.
+        choices: The values of the options that are enumerations.
+        ratio: See :class:`Method`.
         summary: One sentence.
     """
 
@@ -52,50 +52,57 @@ def build_methods(
     Args:
         configs: The methods and their options.
         channels: Per method, student and teacher channels per pair of maps.
-        numbers: Their places in the configuration, for the messages; None: as given.
-        resize: Where grids differ, bring the maps of this network to those of the other one; True:
-            the student's.
-        origins: Which layer of the configuration set a dotted key, for the messages.
+        numbers: Their positions in the configuration, for messages; None: as given.
+        resize: Where grids differ, resize the maps of this network; True: the student's.
+        origins: Which layer of the configuration set a dotted key, for messages.
 
     Returns:
-        The methods in the order given, by name; a name that comes again becomes ``fgd-2``, and a
-        class given by its path goes by its class name.
+        The methods in the order given, by name or class name; a repeated name becomes ``fgd-2``.
 
     Raises:
-        ConfigError: Unknown methods or options, or values that cannot be used; all are told.
+        ConfigError: Unknown methods or options, or values that cannot be used; all are reported.
     """
+
+    def origin(key: str) -> str:
+        return origin_of(key, origins) if origins else ""
+
     if not configs:
-        where = origin_of("distill.methods", origins) if origins else ""
+        where = origin("distill.methods")
         what = "distill.methods is empty: nothing would be learnt from the teacher"
         raise ConfigError(
             what, where=where, fix=f"For example  --method {next(iter(METHODS))}", code="T22"
         )
     faults: list[ConfigError] = []
     methods: dict[str, Method] = {}
-    places = range(len(configs)) if numbers is None else numbers
-    for number, config, widths in zip(places, configs, channels, strict=True):
+    positions = range(len(configs)) if numbers is None else numbers
+    for number, config, widths in zip(positions, configs, channels, strict=True):
         key = f"distill.methods.{number}"
         try:
-            kind = resolve(config.name)
-            options = _validated(kind, config.options)
-            method = _made(kind, widths, options)
-        except _Faults as found:
-            for code, name, what, fix in found.faults:
-                leaf = f"{key}.{name}" if name else f"{key}.name"
-                where = origin_of(leaf, origins) if origins else ""
-                faults.append(ConfigError(f"{key}: {what}", where=where, fix=fix, code=code))
+            method = _build_method(config, widths)
+        except _MethodFaults as error:
+            for fault in error.faults:
+                where = origin(f"{key}.{fault.option or 'name'}")
+                what = f"{key}: {fault.what}"
+                faults.append(ConfigError(what, where=where, fix=fault.fix, code=fault.code))
             continue
-        label = _unused(config.name.rpartition(":")[2], methods)
         if resize == "teacher" and Need.FEATURES | Need.PREDICTIONS in method.needs:
-            faults.append(_keeps_grid(key, config.name, origins))
-        methods[label] = Resized(method, widths, _side(resize)) if resize else method
+            what = f"{key}: {config.name} reads what the teacher predicts in the cells of its maps"
+            where, fix = origin("distill.resize"), "--set distill.resize=student"
+            faults.append(
+                ConfigError(
+                    f"{what}, so that these keep their grid", where=where, fix=fix, code="T08"
+                )
+            )
+        if resize:
+            method = Resized(method, widths, "teacher" if resize == "teacher" else "student")
+        methods[_unique_name(config.name.rpartition(":")[2], methods)] = method
     if faults:
-        raise combined(faults)
+        raise combine_errors(faults)
     return methods
 
 
-def resolve(name: str) -> type[Method]:
-    """Find a method by its name, or import it by its path ``package.module:Class``."""
+def find_method(name: str) -> type[Method]:
+    """Return a method by its name, or import it by its path ``package.module:Class``."""
     if name in METHODS:
         return METHODS[name]
     module, colon, member = name.partition(":")
@@ -104,22 +111,21 @@ def resolve(name: str) -> type[Method]:
         if "," in name:
             hint = f"Several methods:  {' '.join(f'--method {each}' for each in name.split(','))}."
         fix = f"{hint} Methods: {' '.join(METHODS)}; or 'package.module:Class'"
-        raise _Faults([("T22", "", f"there is no method '{name}'", fix.strip())])
+        raise _fault(f"there is no method '{name}'", fix.strip())
     try:
         content = import_module(module)
     except Exception as error:  # a user's module may fail in any way
         fix = "Install the package, or start where Python can import it"
         plain = isinstance(error, ImportError | ValueError)
         reason = str(error) if plain else f"{type(error).__name__}: {error}"
-        raise _Faults([("T22", "", f"cannot import '{module}': {reason}", fix)]) from error
-    found = getattr(content, member, None)
-    if found is None:
-        fix = nearest(member, vars(content))
-        raise _Faults([("T22", "", f"'{module}' has no '{member}'", fix)])
-    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise _fault(f"cannot import '{module}': {reason}", fix) from error
+    kind = getattr(content, member, None)
+    if kind is None:
+        raise _fault(f"'{module}' has no '{member}'", nearest(member, vars(content)))
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
         fix = "Derive it from tutelage.distill.Method"
-        raise _Faults([("T22", "", f"'{name}' is not a distillation method", fix)])
-    return found
+        raise _fault(f"'{name}' is not a distillation method", fix)
+    return kind
 
 
 def options_model(kind: type[Method]) -> type[BaseModel]:
@@ -141,40 +147,60 @@ def options_model(kind: type[Method]) -> type[BaseModel]:
 
 def describe_methods() -> tuple[MethodRow, ...]:
     """Describe all built-in methods, for a table."""
-    return tuple(
-        MethodRow(
-            name,
-            kind.paper,
-            tuple(str(need.name).lower() for need in kind.needs),
-            {key: field.default for key, field in options_model(kind).model_fields.items()},
-            {
-                key: found["enum"]
-                for key, found in options_model(kind).model_json_schema()["properties"].items()
-                if "enum" in found
-            },
-            kind.ratio,
-            (inspect.getdoc(kind) or "").partition("\n")[0],
-        )
-        for name, kind in METHODS.items()
+    return tuple(_describe(name, kind) for name, kind in METHODS.items())
+
+
+def _describe(name: str, kind: type[Method]) -> MethodRow:
+    schema = options_model(kind)
+    properties = schema.model_json_schema()["properties"]
+    return MethodRow(
+        name,
+        kind.paper,
+        needs=tuple(str(need.name).lower() for need in kind.needs),
+        options={key: field.default for key, field in schema.model_fields.items()},
+        choices={key: field["enum"] for key, field in properties.items() if "enum" in field},
+        ratio=kind.ratio,
+        summary=(inspect.getdoc(kind) or "").partition("\n")[0],
     )
 
 
-class _Faults(Exception):
-    """Faults of one method: code, option name (or empty), what is wrong, the fix."""
+class _Fault(NamedTuple):
+    code: str
+    option: str
+    what: str
+    fix: str
 
-    def __init__(self, faults: Sequence[tuple[str, str, str, str]]) -> None:
+
+class _MethodFaults(Exception):
+    """All faults of one method."""
+
+    def __init__(self, faults: Sequence[_Fault]) -> None:
         self.faults = faults
         super().__init__(faults)
 
 
-def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]:
+def _fault(what: str, fix: str) -> _MethodFaults:
+    """Return a fault of the method as a whole."""
+    return _MethodFaults([_Fault("T22", "", what, fix)])
+
+
+def _build_method(config: MethodConfig, channels: Channels) -> Method:
+    kind = find_method(config.name)
+    options = _validate_options(kind, config.options)
+    try:
+        return cast("Callable[..., Method]", kind)(channels, **options)
+    except ValueError as error:  # options that exclude each other
+        raise _fault(f"{kind.__name__}: {error}", "See  tutelage methods") from error
+
+
+def _validate_options(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]:
     schema = options_model(kind)
     known = list(schema.model_fields)
     listed = f"Options: {' '.join(known)}" if known else "It has no options"
     try:
         checked = schema.model_validate(dict(options))
     except ValidationError as error:
-        faults: list[tuple[str, str, str, str]] = []
+        faults: list[_Fault] = []
         for fault in error.errors():
             name = str(fault["loc"][0]) if fault["loc"] else ""
             if fault["type"] == "extra_forbidden":
@@ -182,43 +208,20 @@ def _validated(kind: type[Method], options: Mapping[str, Any]) -> dict[str, Any]
                 hint = nearest(name, known)
                 if name in DistillConfig.model_fields:
                     hint = f"That is a setting of all methods:  --set distill.{name}=… "
-                faults.append(("C05", name, what, f"{hint} {listed}".strip()))
+                faults.append(_Fault("C05", name, what, f"{hint} {listed}".strip()))
             elif fault["type"] == "missing":
-                faults.append(("C26", name, f"{kind.__name__} needs the option '{name}'", listed))
+                what = f"{kind.__name__} needs the option '{name}'"
+                faults.append(_Fault("C26", name, what, listed))
             else:
                 reason = fault["msg"][0].lower() + fault["msg"][1:]
                 what = f"{kind.__name__}'s option '{name}' is {fault['input']!r}: {reason}"
-                faults.append(("C25", name, what, listed))
-        raise _Faults(faults) from error
+                faults.append(_Fault("C25", name, what, listed))
+        raise _MethodFaults(faults) from error
     return {name: getattr(checked, name) for name in known}
 
 
-def _made(kind: type[Method], channels: Channels, options: Mapping[str, Any]) -> Method:
-    try:
-        return cast("Callable[..., Method]", kind)(channels, **options)
-    except ValueError as error:  # options that exclude each other
-        raise _Faults(
-            [("T22", "", f"{kind.__name__}: {error}", "See  tutelage methods")]
-        ) from error
-
-
-def _side(resize: bool | Side) -> Side:
-    return "teacher" if resize == "teacher" else "student"
-
-
-def _keeps_grid(key: str, name: str, origins: Mapping[str, str] | None) -> ConfigError:
-    return ConfigError(
-        f"{key}: {name} reads what the teacher predicts in the cells of its maps, so that these "
-        "keep their grid",
-        where=origin_of("distill.resize", origins) if origins else "",
-        fix="--set distill.resize=student",
-        code="T08",
-    )
-
-
-def _unused(label: str, taken: Mapping[str, object]) -> str:
-    count = 2
-    unique = label
-    while unique in taken:
-        unique, count = f"{label}-{count}", count + 1
+def _unique_name(name: str, used: Mapping[str, object]) -> str:
+    unique, count = name, 2
+    while unique in used:
+        unique, count = f"{name}-{count}", count + 1
     return unique

@@ -30,15 +30,15 @@ from tutelage.doctor.findings import (
 )
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
-from tutelage.run.kd_weights import batches_with_boxes, few, reading_batch
-from tutelage.run.preflight.before_training import outdone
-from tutelage.run.preflight.teacher_scores import worth
-from tutelage.run.preflight.warnings import at_outset
-from tutelage.run.preflight.wiring import preflight
+from tutelage.run.kd_weights import batches_with_boxes, first_images, measurement_batch
+from tutelage.run.preflight.before_training import weaker_teachers
+from tutelage.run.preflight.teacher_scores import evaluate_teacher
+from tutelage.run.preflight.warnings import check_setup
+from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts, assemble
 from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
 from tutelage.structures import Batch, Output, Tap, height_width
-from tutelage.teachers import Teacher, fingerprint
+from tutelage.teachers import Teacher
 from tutelage.teachers.cached import CachedTeachers
 from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measure_weights
 from tutelage.train.supervision import SupervisedBatch
@@ -76,7 +76,7 @@ def examine(
     parts = assemble(config, origins)
     if parts.teaching is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
-    count = max(-(-IMAGES // reading_batch(parts)), 2)
+    count = max(-(-IMAGES // measurement_batch(parts)), 2)
     batches = [b.floating() for b in batches_with_boxes(parts, count)]
     if not batches:
         raise DataError(
@@ -87,13 +87,13 @@ def examine(
     yield from judged
     yield ExaminationStage(STAGES[2], 2)
     fitting: list[Candidate] = []
-    first = few(batches[0])
+    first = first_images(batches[0])
     for found in _wired(parts, parts.teaching, first, all_methods=all_methods):
         if isinstance(found, DoctorFinding):
             yield found
         else:
             fitting.append(found)
-    for notice in at_outset(parts, [first]):
+    for notice in check_setup(parts, [first]):
         yield DoctorFinding(notice.level, notice.text)
     if config.model.weights is None:
         yield DoctorFinding("info", "The student is untrained: a CKA near 0 is what to expect.")
@@ -145,7 +145,9 @@ def _judged(
     for number, record in enumerate(teaching.records):
         source = str(record["source"])
         try:
-            scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+            scores = evaluate_teacher(
+                teaching, number, parts.val, parts.config, parts.accelerator.device
+            )
         except TeacherError as error:
             yield DoctorFinding("error", error.what, error.fix)
             continue
@@ -154,7 +156,7 @@ def _judged(
             yield DoctorFinding("warning", f"{source} and the data share no class name.")
         else:
             known[source] = scores["AP"]
-    yield from (DoctorFinding("warning", text) for text in outdone(parts, known))
+    yield from (DoctorFinding("warning", text) for text in weaker_teachers(parts, known))
 
 
 def _wired(
@@ -204,7 +206,7 @@ def _task(parts: RunParts, teaching: DistillationSetup, names: Sequence[str]) ->
     """Return a task of some methods, their weights not applied."""
     methods = {name: teaching.methods[name] for name in names}
     views = {name: teaching.views[name] for name in names}
-    task = Task(parts.student, parts.bare.criterion, methods, None, teaching.taps, views)
+    task = Task(parts.student, parts.unwrapped_task.criterion, methods, None, teaching.taps, views)
     return task.to(parts.accelerator.device)
 
 
@@ -216,12 +218,7 @@ def _fault(
     level: Literal["error", "info"],
 ) -> DoctorFinding | None:
     try:
-        preflight(
-            _task(parts, teaching, [name]),
-            teaching.panel,
-            lambda: fingerprint(teaching.panel.state()),
-            batch,
-        )
+        check_wiring(_task(parts, teaching, [name]), teaching.panel, batch)
     except UserError as error:
         return DoctorFinding(level, error.what, error.fix if level == "error" else "")
     return None
@@ -316,7 +313,7 @@ def _case(
 ) -> AdviceInput:
     student, distill = parts.student, parts.config.distill
     taps = student.tap(list(dict.fromkeys(level.student.key for level in levels)))
-    predictions = parts.bare.needs_predictions
+    predictions = parts.unwrapped_task.needs_predictions
     return AdviceInput(
         taps=taps,
         head_inputs=student.tap(student.layers[-1].sources),
@@ -326,7 +323,8 @@ def _case(
         ),
         comparable=predictions or _comparable(parts, batch),
         features=any(
-            Need.FEATURES in cast("Method", method).needs for method in parts.bare.methods.values()
+            Need.FEATURES in cast("Method", method).needs
+            for method in parts.unwrapped_task.methods.values()
         ),
         predictions=predictions,
         fixed={

@@ -1,7 +1,7 @@
-"""``--batch-size auto``: the largest batch that fits, found by real steps before the run.
+"""``--batch-size auto``: finds the largest batch that fits, by real steps before the run.
 
-Only divisors of the nominal batch are tried, so that gradients add up to exactly that number: the
-run is the same as with any other batch, apart from BatchNorm. The steps are those of the run:
+Only divisors of the nominal batch are tried, so that gradients accumulate to exactly that number:
+the run is the same as with any other batch, apart from BatchNorm. The steps are those of the run:
 teacher, methods and optimizer in place, the first images of the first epoch, at the largest size.
 """
 
@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TrainingError, is_out_of_memory
-from tutelage.run.out_of_memory import held_now, highest, room
+from tutelage.run.out_of_memory import current_memory, memory_of, peak_memory
 from tutelage.setup.build import RunParts, assemble, make_training_loader
 from tutelage.setup.distributed import check_batch
 from tutelage.structures import Batch
@@ -24,23 +24,23 @@ from tutelage.train.loop import enlarged
 from tutelage.train.supervision import SupervisedBatch
 
 STEPS = 2  # the second has the optimizer's state beside the activations
-SHARE = 0.9  # of the memory that may be used: batches differ in boxes, and others use it, too
-TRIAL = 16  # any number: the parts are built for it, and not run
+SHARE = 0.9  # of the memory to use: batches differ in boxes, and other processes need some
+TRIAL = 16  # any number: the loader of this batch is not used
 
 
 class FittedBatch(NamedTuple):
-    """Settings with a batch that fits, where each came from, and what to tell."""
+    """Settings with a batch that fits, where each came from, and lines to show."""
 
     config: Config
     origins: Mapping[str, str]
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> FittedBatch:
     """Replace ``train.batch: auto`` by the largest batch that fits; all processes agree.
 
     Args:
-        config: All settings. A batch that is a number stays.
+        config: All settings; a batch that is a number stays.
         origins: Where each came from.
 
     Raises:
@@ -50,11 +50,11 @@ def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> Fitte
     origins = dict(origins or {})
     if config.train.batch != "auto":
         return FittedBatch(config, origins)
-    largest, found, limit = _find(config, origins)
+    nominal, batch, limit = _find(config, origins)
     gc.collect()  # the parts hold each other
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if not found:
+    if not batch:
         raise TrainingError(
             "Not even the smallest batch fits into memory.",
             fix=f"Try an --img-size below {config.train.image_size}, or a smaller model.",
@@ -62,16 +62,16 @@ def fit_batch(config: Config, origins: Mapping[str, str] | None = None) -> Fitte
         )
     origin = origins.get("train.batch", "train.batch")
     origins["train.batch"] = f"{origin}: auto"
-    why = f"{limit} do not fit" if found < largest else "more would change the nominal batch"
-    told = f"batch auto: {found} images per step ({why}); gradients accumulate to {largest}"
-    train = config.train.model_copy(update={"batch": found})
-    return FittedBatch(config.model_copy(update={"train": train}), origins, (told,))
+    why = f"{limit} do not fit" if batch < nominal else "more would change the nominal batch"
+    text = f"batch auto: {batch} images per step ({why}); gradients accumulate to {nominal}"
+    train = config.train.model_copy(update={"batch": batch})
+    return FittedBatch(config.model_copy(update={"train": train}), origins, (text,))
 
 
-def sizes(nominal: int, processes: int, images: int) -> list[int]:
-    """Return the batches to try: divisors of the nominal batch that the processes can share."""
-    found = [n for n in range(1, nominal + 1) if nominal % n == 0 and n % processes == 0]
-    return [n for n in found if n // processes <= images] or [processes]
+def candidate_batches(nominal: int, processes: int, images: int) -> list[int]:
+    """Return the divisors of the nominal batch that can be split evenly between processes."""
+    batches = [n for n in range(1, nominal + 1) if nominal % n == 0 and n % processes == 0]
+    return [n for n in batches if n // processes <= images] or [processes]
 
 
 def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
@@ -81,23 +81,23 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
         config.model_copy(update={"train": train}), origins, keep_threads=True, trial=True
     )
     processes = parts.accelerator.num_processes
-    allowed = [
-        size
-        for size in sizes(parts.plan.nominal_batch, processes, len(parts.train))
-        if _balanced(config, parts, size)
+    batches = [
+        batch
+        for batch in candidate_batches(parts.plan.nominal_batch, processes, len(parts.train))
+        if _is_trainable(config, parts, batch)
     ]
-    mine = 0
-    for size in _fitting(parts, [size // processes for size in allowed]):
-        mine = size
-    found = min(gather_object([mine])) * processes
-    above = [size for size in allowed if size > found]
-    return parts.plan.nominal_batch, found, above[0] if above else found
+    largest = 0
+    for count in _fitting(parts, [batch // processes for batch in batches]):
+        largest = count
+    fitting = min(gather_object([largest])) * processes
+    larger = [batch for batch in batches if batch > fitting]
+    return parts.plan.nominal_batch, fitting, larger[0] if larger else fitting
 
 
-def _balanced(config: Config, parts: RunParts, size: int) -> bool:
-    """Whether all processes, and BatchNorm, can train with a batch."""
+def _is_trainable(config: Config, parts: RunParts, batch: int) -> bool:
+    """Return whether all processes, and BatchNorm, can train with a batch."""
     processes = parts.accelerator.num_processes
-    train = config.train.model_copy(update={"batch": size})
+    train = config.train.model_copy(update={"batch": batch})
     try:
         check_batch(train, max(parts.student.strides), len(parts.train), processes)
     except ConfigError:
@@ -106,17 +106,17 @@ def _balanced(config: Config, parts: RunParts, size: int) -> bool:
 
 
 def _fitting(parts: RunParts, counts: list[int]) -> Iterator[int]:
-    """Yield how many images fit, ascending, up to the first that do not."""
+    """Yield the numbers of images that fit, ascending, up to the first that does not."""
     device = parts.accelerator.device
-    before: tuple[int, int] | None = None  # images, and the most memory so far
+    before: tuple[int, int] | None = None  # images, and peak memory
     slope = 0.0
     for count in counts:
         if device.type == "cpu" and before is not None:
             expected = before[1] + slope * (count - before[0])
-            if expected > _allowed(parts):  # the system would kill the process, not tell it
+            if expected > _allowed(parts):  # the system would kill the process
                 return
         try:
-            steps(parts, count)
+            run_steps(parts, count)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -125,14 +125,14 @@ def _fitting(parts: RunParts, counts: list[int]) -> Iterator[int]:
             parts.optimizer.zero_grad()
             gc.collect()
         if device.type == "cpu":
-            top = highest()
-            if top > _allowed(parts):
+            peak = peak_memory()
+            if peak > _allowed(parts):
                 return
             if before is not None:
-                slope = max((top - before[1]) / (count - before[0]), slope)
-            before = (count, top)
+                slope = max((peak - before[1]) / (count - before[0]), slope)
+            before = (count, peak)
         else:
-            used, total = room(device)  # the allocator keeps what it needed at the most
+            used, total = memory_of(device)  # the allocator keeps its peak
             if used > SHARE * total:
                 return
             if device.type == "cuda":
@@ -141,13 +141,13 @@ def _fitting(parts: RunParts, counts: list[int]) -> Iterator[int]:
 
 
 def _allowed(parts: RunParts) -> float:
-    """Return the bytes of main memory that this process may come to hold."""
-    used, total = room(torch.device("cpu"))
-    return held_now() + SHARE * (total - used) / parts.accelerator.num_processes
+    """Return how much main memory this process may use, in bytes."""
+    used, total = memory_of(torch.device("cpu"))
+    return current_memory() + SHARE * (total - used) / parts.accelerator.num_processes
 
 
-def steps(parts: RunParts, count: int) -> None:
-    """Take steps as the run does, with ``count`` images; what they change is thrown away."""
+def run_steps(parts: RunParts, count: int) -> None:
+    """Take training steps with ``count`` images; the parts are thrown away later."""
     config = parts.config
     loader = make_training_loader(
         config,
@@ -163,12 +163,12 @@ def steps(parts: RunParts, count: int) -> None:
     batch = raw.to(device).floating()
     if config.train.multi_scale:
         batch = enlarged(batch, config.train.image_size, parts.stride)
-    parts.bare.train()
+    task = parts.unwrapped_task.train()
     for _ in range(STEPS):
         supervised = SupervisedBatch(batch)
         if parts.guide is not None:
-            supervised = parts.guide(batch, tuple(parts.bare.methods))
-        losses = parts.bare(supervised)
+            supervised = parts.guide(batch, tuple(task.methods))
+        losses = task(supervised)
         terms = [value for group in losses for value in group.values()]
         parts.accelerator.backward(torch.stack(terms).sum())
         parts.optimizer.step()

@@ -1,4 +1,4 @@
-"""What a training run tells its consumer. Data only."""
+"""Events that a training run yields. Data only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Evaluated(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something worth a line; a warning has a code (``tutelage explain CODE``)."""
+    """One line of text; a warning has a code (``tutelage explain CODE``)."""
 
     level: Literal["info", "warning"]
     text: str

@@ -1,4 +1,4 @@
-"""The run folder: never overwritten, every file readable by another tool."""
+"""The run folder: its name, its lock, and its text files."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
-from accelerate.utils import broadcast_object_list
 
 from tutelage.errors import ConfigError, TrainingError
-from tutelage.plain import plain
 from tutelage.setup.build import RunParts
+from tutelage.setup.distributed import from_main_process
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text
 
-ORPHANS = 10.0  # seconds
+LOCK_WAIT = 10.0  # seconds
 PACKAGES = (
     "tutelage",
     "torch",
@@ -50,16 +49,14 @@ def make_run_folder(
     Raises:
         ConfigError: The folder cannot be written.
     """
-    number = 1
+    number = 0
     while True:
-        if name is None:
-            folder = project / f"{default}-{number:02d}"
-        else:
-            folder = project / (name if number == 1 else f"{name}-{number:02d}")
+        number += 1
+        suffix = "" if name is not None and number == 1 else f"-{number:02d}"
+        folder = project / f"{default if name is None else name}{suffix}"
         try:
             folder.mkdir(parents=True, exist_ok=exist_ok and name is not None)
         except FileExistsError:
-            number += 1
             continue
         except OSError as error:
             raise ConfigError(
@@ -70,33 +67,26 @@ def make_run_folder(
         return folder
 
 
-def new_folder(parts: RunParts, *, reuse: bool) -> Path:
-    """Make the run folder, one for all processes.
+def new_run_folder(parts: RunParts, *, reuse: bool) -> Path:
+    """Make the run folder on the main process and return it on all.
 
     Args:
         parts: The parts of the run.
-        reuse: Allows one that exists, if the settings do.
+        reuse: Allow an existing folder if ``run.exist_ok`` is set.
 
     Raises:
         ConfigError: It cannot be made; raised on all processes.
     """
-    config = parts.config
-    data = Path(str(config.data)).stem.replace(":", "-")
-    method = "-".join(parts.bare.methods) if parts.teaching else ""
-    words = (data, parts.student.arch_name.replace("@", "-"), method)
+    run, data = parts.config.run, Path(str(parts.config.data)).stem.replace(":", "-")
+    methods = "-".join(parts.unwrapped_task.methods) if parts.teaching else ""
+    words = (data, parts.student.arch_name.replace("@", "-"), methods)
     default = "-".join(word for word in words if word)
-    run = config.run
-    told: list[Path | ConfigError | None] = [None]
-    if parts.accelerator.is_main_process:
-        try:
-            exist_ok = run.exist_ok and reuse
-            told = [make_run_folder(Path(run.project), run.name, default, exist_ok=exist_ok)]
-        except ConfigError as error:  # the others wait for a word, too
-            told = [error]
-    broadcast_object_list(told)
-    if isinstance(told[0], ConfigError):
-        raise told[0]
-    return cast("Path", told[0])
+    return from_main_process(
+        parts.accelerator,
+        lambda: make_run_folder(
+            Path(run.project), run.name, default, exist_ok=run.exist_ok and reuse
+        ),
+    )
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -104,28 +94,28 @@ def write_json(path: Path, content: Any) -> None:
     atomic_write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def unwritable(error: OSError, folder: Path, saved: Position | None) -> TrainingError:
-    """Return what to tell when a file of a run cannot be written.
+def write_error(error: OSError, folder: Path, saved: Position | None) -> TrainingError:
+    """Return the error of a run whose files cannot be written.
 
     Args:
-        error: What the system said.
+        error: The error of the system.
         folder: The run folder.
-        saved: What its ``last.pt`` holds; None: there is none.
+        saved: The position in its ``last.pt``; None if there is no such file.
     """
     if not folder.is_dir():
         return TrainingError(
             f"The run folder {folder} is gone; nothing more can be saved there.", code="R23"
         )
     kept = f"Its last.pt is whole, from {saved.in_words()}." if saved else "Nothing was saved yet."
-    goes_on = f", then  tutelage train --resume {folder}" if saved else ""
+    resume = f", then  tutelage train --resume {folder}" if saved else ""
     return TrainingError(
         f"{error.filename or folder} cannot be written: {error.strerror or error}. {kept}",
-        fix=f"Make room, or make it writable{goes_on}",
+        fix=f"Make room, or make it writable{resume}",
         code="R23",
     )
 
 
-def environment(command_line: str) -> str:
+def describe_environment(command_line: str) -> str:
     """Return versions, machine, git commit and the command line as text."""
     rows = {
         "command": command_line,
@@ -154,77 +144,43 @@ def _git_commit() -> str:
     return done.stdout.strip() or "not in a git repository"
 
 
-class Metrics:
-    """``metrics.jsonl``: one line per epoch, appended.
+def write_settings(path: Path, text: str, *, resumed: bool) -> None:
+    """Write ``config.yaml``; a resumed run keeps its own unless its data or teachers have moved.
 
     Args:
         path: The file.
-        keep_epochs: A run that goes on has finished so many; their lines are kept. Others, and
-            half a line of a process that was killed, are left out.
+        text: All settings.
+        resumed: Whether the run is resumed.
     """
-
-    def __init__(self, path: Path, *, keep_epochs: int = 0) -> None:
-        self._path = path
-        kept = {}
-        if keep_epochs and path.exists():
-            for line in path.read_text(errors="replace").splitlines():
-                epoch = _epoch(line)
-                if epoch is not None and epoch < keep_epochs:
-                    kept[epoch] = line
-        atomic_write_text(path, "".join(f"{kept[epoch]}\n" for epoch in sorted(kept)))
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(plain(row)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _epoch(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def write_if_new(path: Path, text: str, *, keep: bool) -> None:
-    """Write the settings of a run; one that goes on keeps its own unless its files have moved.
-
-    Args:
-        path: Its ``config.yaml``.
-        text: All settings, as they are now.
-        keep: Whether the run goes on.
-    """
-    if not keep or yaml.safe_load(path.read_text()) != yaml.safe_load(text):
+    if not resumed or yaml.safe_load(path.read_text()) != yaml.safe_load(text):
         atomic_write_text(path, text)
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed had begun to write."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove files that killed processes left half written."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
-def held(folder: Path, *, alone: bool = True) -> Iterator[None]:
-    """Keep other runs out of a folder; a process that dies lets go.
+def lock_folder(folder: Path, *, writes: bool = True) -> Iterator[None]:
+    """Keep other runs out of a folder until this process leaves the context or dies.
 
-    Where the system cannot lock files, nothing is kept out.
+    Does nothing where the system cannot lock files.
 
     Args:
         folder: The run folder.
-        alone: Whether this process is the one that writes.
+        writes: Whether this process writes there; others need no lock.
 
     Raises:
         ConfigError: Another run is writing there.
     """
-    if not alone or sys.platform == "win32":
+    if not writes or sys.platform == "win32":
         yield
         return
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # told when something is written
+    except OSError:  # reported at the first write
         yield
         return
     try:
@@ -238,12 +194,12 @@ def _lock(handle: int, folder: Path) -> None:
     import fcntl
 
     # Loader processes inherit the lock; those of a run that was killed end within five seconds.
-    until = time.monotonic() + ORPHANS
+    deadline = time.monotonic() + LOCK_WAIT
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise ConfigError(
                     f"Another process is training in {folder}.",
                     fix="Wait for it, or stop it first.",

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step that is under way ends and is saved, then the run stops."""
+"""Ctrl-C and SIGTERM: the current step ends and is saved, then the run stops."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from accelerate import Accelerator
 
 from tutelage.train.schedule import Position
 
-AGREE_EVERY = 10  # batches between the processes' asking each other on GPUs: it waits for them
-ECHO = 1.0  # seconds: the terminal and a launcher such as torchrun both send the same Ctrl-C
+AGREE_EVERY = 10  # batches between exchanges of the processes on GPUs: each waits for the device
+ECHO = 1.0  # seconds in which terminal and launcher (torchrun) may both send the same Ctrl-C
 
 T = TypeVar("T")
 
 
 class RunKilled(KeyboardInterrupt):
-    """The run was asked to stop, and stops at once.
+    """The run stops at once, without a save.
 
     Attributes:
         by: The signal.
     """
 
-    def __init__(self, by: signal.Signals, *told: object) -> None:
+    def __init__(self, by: signal.Signals, *args: object) -> None:
         self.by = by
-        super().__init__(*told)
+        super().__init__(*args)
 
 
 class RunInterrupted(RunKilled):
-    """The run was asked to stop, and everything up to here is saved.
+    """The run stops, and everything up to here is saved.
 
     Attributes:
-        at: Where it goes on.
+        position: Where a resumed run continues.
     """
 
-    def __init__(self, at: Position, by: signal.Signals = signal.SIGINT) -> None:
-        self.at = at
-        super().__init__(by, f"saved after {at.in_words()}")
+    def __init__(self, position: Position, by: signal.Signals = signal.SIGINT) -> None:
+        self.position = position
+        super().__init__(by, f"saved after {position.in_words()}")
 
 
 class SharedDecision(NamedTuple):
@@ -51,11 +51,10 @@ class SharedDecision(NamedTuple):
 
 
 class InterruptHandler:
-    """Listens, as a context, whether the run is asked to stop.
+    """Context that handles SIGINT and SIGTERM (which clusters send) during training.
 
-    The first SIGINT or SIGTERM (clusters send it) is noted. A second one, no echo of the first,
-    raises :class:`RunKilled` wherever the program is: the last save stays. Outside the main thread
-    nothing is heard.
+    The first signal is remembered. A second one, later than an echo of the first, raises
+    :class:`RunKilled` wherever the program is. Outside the main thread signals are not handled.
 
     Args:
         accelerator: Joins the processes.
@@ -63,16 +62,15 @@ class InterruptHandler:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._before: dict[signal.Signals, object] = {}
+        self._previous: dict[signal.Signals, object] = {}
         self._batches = 0
-        self._heard_at, self._by = 0.0, signal.SIGTERM
-        self.heard = False
+        self._received, self._time, self._signal = False, 0.0, signal.SIGTERM
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Install the handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                self._before[number] = signal.signal(number, self._note)
+                self._previous[number] = signal.signal(number, self._handle)
             except ValueError:  # not the main thread
                 break
         return self
@@ -83,75 +81,75 @@ class InterruptHandler:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the signals to whoever had them before."""
-        for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]  # what it returned itself
-        self._before = {}
+        """Restore the previous handlers."""
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)  # type: ignore[arg-type]  # what it returned itself
+        self._previous = {}
 
-    def agreed(self, due: bool, *, now: bool = False) -> SharedDecision:
-        """Return what all processes do; to be asked by each, after every optimizer step.
+    def decide(self, due: bool, *, now: bool = False) -> SharedDecision:
+        """Return what all processes do; each must call this after every optimizer step.
 
         Args:
-            due: Whether it is time to save for this one.
-            now: Ask the others in any case.
+            due: Whether this process wants to save.
+            now: Exchange with the other processes in any case, not every few batches.
         """
         if self._accelerator.num_processes > 1 and not now:
             self._batches += self._accelerator.gradient_accumulation_steps
             if self._accelerator.device.type != "cpu" and self._batches < AGREE_EVERY:
                 return SharedDecision(stop=False, save=False)
             self._batches = 0
-        stop, save = self._any(self.heard, due)
+        stop, save = self._any(self._received, due)
         return SharedDecision(stop, stop or save)
 
-    def between(self, items: Iterable[T], at: Position, common: int) -> Iterator[T]:
-        """Pass items on; a run that is asked to stop raises before the next one.
+    def interruptible(self, items: Iterable[T], position: Position, common: int) -> Iterator[T]:
+        """Yield items; raise before the next one after a signal.
 
         Args:
             items: The items of this process.
-            at: Where the run goes on.
-            common: So many items every process has: before these they ask each other.
+            position: Where a resumed run continues.
+            common: Number of items that every process has: only before these they exchange.
 
         Raises:
-            Stopped: It was asked to.
+            RunInterrupted: A process got a signal.
         """
         for number, item in enumerate(items):
-            if number < common and self._any(self.heard)[0]:
-                raise self.stopped(at)
+            if number < common and self._any(self._received)[0]:
+                raise self.interrupted(position)
             yield item
 
-    def stopped(self, at: Position) -> RunInterrupted:
+    def interrupted(self, position: Position) -> RunInterrupted:
         """Return what to raise once the run is saved."""
-        return RunInterrupted(at, self._by)
+        return RunInterrupted(position, self._signal)
 
-    def _any(self, *mine: bool) -> list[bool]:
-        """Return for each wish whether any process has it."""
+    def _any(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set on any process."""
         if self._accelerator.num_processes == 1:
-            return list(mine)
-        told = torch.tensor(mine, dtype=torch.float32, device=self._accelerator.device)
-        found = self._accelerator.reduce(told, "sum")
-        return [bool(each) for each in found.tolist()]  # pyright: ignore[reportAttributeAccessIssue]
+            return list(flags)
+        own = torch.tensor(flags, dtype=torch.float32, device=self._accelerator.device)
+        counts = self._accelerator.reduce(own, "sum")
+        return [bool(each) for each in counts.tolist()]  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         now = time.monotonic()
-        if not self.heard:
-            self.heard, self._heard_at, self._by = True, now, signal.Signals(number)
-        elif now - self._heard_at >= ECHO:
+        if not self._received:
+            self._received, self._time, self._signal = True, now, signal.Signals(number)
+        elif now - self._time >= ECHO:
             raise RunKilled(signal.Signals(number))
 
 
 class SaveTimer:
-    """Whether it is time again.
+    """Whether it is time to save.
 
     Args:
-        minutes: Between two times; 0 is never.
+        minutes: Between two saves; 0 is never.
     """
 
     def __init__(self, minutes: float) -> None:
         self._seconds, self._last = 60 * minutes, time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is."""
+        """Return whether the time has passed since the last save."""
         return self._seconds > 0 and time.monotonic() - self._last >= self._seconds
 
     def restart(self) -> None:

@@ -1,4 +1,4 @@
-"""The readings of a run: when the weights of the methods are measured, and what came out."""
+"""When the method weights of a run are measured (``weight: auto``), and their history."""
 
 from __future__ import annotations
 
@@ -16,182 +16,176 @@ from tutelage.structures import Batch, Targets
 from tutelage.train.gradient_ratio import apply_weights, measure_weights
 from tutelage.train.schedule import Position, Schedule
 
-IMAGES = 512  # per reading: ratios of single batches differ ninefold
-BATCH = 16  # images per batch of a reading, at most
-SHOWN = 3  # batches for the pictures of a run, and for the pre-flight
-LATER = (0.3, 0.4, 0.5)  # of all steps; after these the weight is frozen
-NEAR = 0.5  # pairs of maps whose weights differ less than this need no mention
-JUMP = 2.0  # a reading that differs more from those before it replaces them
-OTHER_SEED = 7919  # readings see other augmentations than the first epoch
+IMAGES = 512  # per measurement: ratios of single batches differ ninefold
+BATCH = 16  # images per batch of a measurement, at most
+SHOWN = 3  # batches for the sample images and the checks before training
+LATER = (0.3, 0.4, 0.5)  # of all steps; after the last the weight is frozen
+BALANCED = 0.5  # relative weights of pairs of maps above this are not displayed
+JUMP = 2.0  # a measurement that differs by more than this factor replaces those before it
+SEED_OFFSET = 7919  # measurements use other augmentations than the first epoch
 
 
 class WeightMeasurements:
     """Measures and sets the weights of the methods with ``weight: auto``.
 
-    At random initialisation the ratio says little and holds for the warm-up alone. From there on
-    the weight is the geometric mean of the readings: each is noisy, and the true ratio drifts
-    slowly, so that the mean is what agrees between seeds. A reading more than twofold away from it
-    means that the balance has moved: it replaces the ones before.
+    The measurement at random initialisation holds for the warm-up alone. From then on the weight is
+    the geometric mean of the measurements: each is noisy and the true ratio drifts slowly. One that
+    differs more than twofold from the mean replaces those before it.
 
     Args:
         parts: The parts of the run.
-        history: Readings before a resume.
-        at: Where the run goes on.
+        history: Measurements before a resume.
+        position: Where the run starts or continues.
 
     Attributes:
         batches: A few batches with boxes on the run's device.
-        history: What came out, for the checkpoint.
+        history: All measurements, for the checkpoint.
     """
 
     def __init__(
         self,
         parts: RunParts,
         history: Sequence[dict[str, Any]] = (),
-        at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
+        position: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
     ) -> None:
         self._parts = parts
         self.history = list(history)
-        fresh, start = at == Position(), parts.plan.step_at(*at)
+        new, start = position == Position(), parts.plan.step_at(*position)
         automatic = parts.teaching is not None and bool(parts.teaching.shares)
         later = tuple(step for step in due_steps(parts.plan) if step > start)
         self._due = later if automatic else ()
-        needed = fresh or parts.teaching is not None
+        needed = new or parts.teaching is not None
         self.batches = list(batches_with_boxes(parts, SHOWN)) if needed else []
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the weights are to be measured after ``step`` batches of an epoch."""
         plan, teaching = self._parts.plan, self._parts.teaching
-        speak = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
-        return plan.step_at(epoch, step) in self._due and bool(speak)
+        active = teaching is not None and plan.active(teaching.shares, epoch, step - 1)
+        return plan.step_at(epoch, step) in self._due and bool(active)
 
-    def take(self, teaching: DistillationSetup, at: Position, when: str) -> Iterator[Notice]:
-        """Measure, set the weights, and tell."""
-        p = self._parts
+    def measure(
+        self, teaching: DistillationSetup, position: Position, when: str
+    ) -> Iterator[Notice]:
+        """Measure, set the weights and report them; all processes must call this."""
+        parts, accelerator = self._parts, self._parts.accelerator
+        task = parts.unwrapped_task
 
         def mean(x: torch.Tensor) -> torch.Tensor:
-            here = x.float().to(p.accelerator.device)  # where the processes can talk
-            return cast("torch.Tensor", p.accelerator.reduce(here, "mean"))
+            own = x.float().to(accelerator.device)  # NCCL reduces on the device alone
+            return cast("torch.Tensor", accelerator.reduce(own, "mean"))
 
-        images = -(-IMAGES // p.accelerator.num_processes)
+        batches = -(-IMAGES // accelerator.num_processes // measurement_batch(parts))
         reading = measure_weights(
-            p.bare,
+            task,
             teaching.panel,
-            batches_with_boxes(p, -(-images // reading_batch(p)), 1 + len(self.history)),
+            batches_with_boxes(parts, batches, 1 + len(self.history)),
             teaching.shares,
             mean,
             self._settle,
         )
-        apply_weights(p.bare, reading)
-        entry: dict[str, Any] = {"epoch": at.epoch, "step": at.batch}
-        moved: list[str] = []
-        for name, found in reading.weights.items():
+        apply_weights(task, reading)
+        entry: dict[str, Any] = {"epoch": position.epoch, "step": position.batch}
+        jumps: list[str] = []
+        texts: list[str] = []
+        for name, measured in reading.weights.items():
             past = self.history[-1][name] if self.history else None
-            weight, count = combine(found, past)
-            if past and not 1 / JUMP <= found / past["weight"] <= JUMP:
-                moved.append(f"{name} was {past['weight']:.4g}")
-            p.bare.weights[name] = weight
+            weight, count = combine(measured, past)
+            if past and not 1 / JUMP <= measured / past["weight"] <= JUMP:
+                jumps.append(f"{name} was {past['weight']:.4g}")
+            task.weights[name] = weight
             quartiles = [float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))]
+            balance = list(reading.balance.get(name, ()))
             entry[name] = {
                 "weight": weight,
                 "count": count,
-                "balance": list(reading.balance.get(name, ())),
-                "measured": found,
+                "balance": balance,
+                "measured": measured,
                 "ratio_quartiles": quartiles,
             }
+            texts.append(f"{name} × {weight:.4g}{describe_balance(balance)}")
         self.history.append(entry)
-        told = ", ".join(
-            f"{name} × {entry[name]['weight']:.4g}{describe_balance(entry[name]['balance'])}"
-            for name in reading.weights
-        )
-        text = f"weights measured {when}: {told}"
-        if moved:
+        text = f"weights measured {when}: {', '.join(texts)}"
+        if jumps:
             reason = "the balance of KD and detection gradients at the taps has moved"
-            yield Notice("warning", f"{text} ({', '.join(moved)}: {reason})", "T27")
+            yield Notice("warning", f"{text} ({', '.join(jumps)}: {reason})", "T27")
         else:
             yield Notice("info", text)
 
-    def _settle(self, name: str, found: list[float]) -> list[float]:
-        """Return the balance between pairs of maps: like the weight, the mean of the readings."""
+    def _settle(self, name: str, measured: list[float]) -> list[float]:
+        """Return the balance between pairs of maps: as the weight, the mean of measurements."""
         past = self.history[-1][name] if self.history else None
         if past is None or not past.get("balance"):
-            return found
+            return measured
         means = [
             combine(new, {"weight": old, "count": past["count"]})[0]
-            for old, new in zip(past["balance"], found, strict=True)
+            for old, new in zip(past["balance"], measured, strict=True)
         ]
         return [mean / max(means) for mean in means]
 
 
 def describe_balance(balance: Sequence[float]) -> str:
-    """Return the balance between pairs of maps in words; nothing where they are near each other."""
-    if not balance or min(balance) > NEAR:
+    """Return the weights of pairs of maps as text; empty if they are similar."""
+    if not balance or min(balance) > BALANCED:
         return ""
     return f" (maps {' : '.join(f'{weight:.2g}' for weight in balance)})"
 
 
-def combine(found: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
-    """Return the weight after a reading, and the number of readings that it is the mean of.
+def combine(measured: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
+    """Return the weight after a measurement, and of how many measurements it is the mean.
 
     Args:
-        found: The weight that this reading alone gives.
-        past: ``weight`` and ``count`` after the reading before; None at initialisation, whose
-            reading counts for nothing later.
+        measured: The weight by this measurement alone.
+        past: ``weight`` and ``count`` before; None at initialisation, whose measurement is not
+            part of later means.
     """
     if past is None:
-        return found, 0
-    count = past["count"] if 1 / JUMP <= found / past["weight"] <= JUMP else 0
-    return _averaged(past["weight"], found, count), count + 1
-
-
-def _averaged(mean: float, new: float, count: int) -> float:
-    """Return the geometric mean of a new reading and ``count`` whose mean is known."""
-    return math.exp((count * math.log(mean) + math.log(new)) / (count + 1))
+        return measured, 0
+    weight = past["weight"]
+    count = past["count"] if 1 / JUMP <= measured / weight <= JUMP else 0
+    return math.exp((count * math.log(weight) + math.log(measured)) / (count + 1)), count + 1
 
 
 def due_steps(plan: Schedule) -> tuple[int, ...]:
-    """Return the global steps after which the weights are measured again.
-
-    At the end of warm-up, and a few times up to the middle of the run.
-    """
+    """Return the global steps after which to measure: end of warm-up, then to mid-run."""
     total, warm = plan.epochs * plan.steps, plan.warmup_steps
     later = (int(total * share) for share in LATER)
     return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
 
 
-def few(batch: Batch, count: int = 4) -> Batch:
-    """Return the first images of a batch, enough to prove wiring; all if they hold no box."""
+def first_images(batch: Batch, count: int = 4) -> Batch:
+    """Return the first images of a batch; the whole batch if they have no box."""
     targets = Targets(*(field[batch.targets.image < count] for field in batch.targets))
     first = Batch(batch.images[:count], targets, batch.ids[:count])
     return first if len(targets.label) else batch
 
 
-def reading_batch(parts: RunParts) -> int:
-    """Return how many images a process looks at at once: no more than a training step does."""
+def measurement_batch(parts: RunParts) -> int:
+    """Return the batch size of measurements per process: at most that of a training step."""
     return min(max(parts.config.train.images // parts.accelerator.num_processes, 1), BATCH)
 
 
 def batches_with_boxes(parts: RunParts, count: int, number: int = 0) -> Iterator[Batch]:
-    """Yield ``count`` training batches with boxes, other than those that the run trains on.
+    """Yield training batches with boxes, augmented differently from those of the run.
 
-    A small data set is gone through several times, each time augmented in another way.
+    A small data set is repeated with other augmentations.
 
     Args:
         parts: The parts of the run.
-        count: How many.
-        number: Another number gives other batches.
+        count: Number of batches.
+        number: Changes the seed.
     """
     config, device = parts.config, parts.accelerator.device
     processes, rank = parts.accelerator.num_processes, parts.accelerator.process_index
     loader = make_training_loader(
         config,
         parts.train,
-        batch=reading_batch(parts),
+        batch=measurement_batch(parts),
         workers=0,
         stride=parts.stride,
-        seed=config.train.seed + OTHER_SEED + number * processes + rank,
+        seed=config.train.seed + SEED_OFFSET + number * processes + rank,
     )
     yielded = 0
-    for epoch in range(count):  # every one of them holds at least one such batch, or none does
+    for epoch in range(count):  # each has such a batch, or none has
         loader.batch_sampler.set_epoch(epoch)
         for batch in loader:
             if yielded == count:

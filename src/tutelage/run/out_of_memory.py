@@ -1,4 +1,4 @@
-"""How much memory there is, and what to tell when it has run out."""
+"""Memory of a device, and the error of a run that has none left."""
 
 from __future__ import annotations
 
@@ -23,30 +23,32 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 class DeviceMemory(NamedTuple):
-    """Bytes of a device: used by anyone, and all of it."""
+    """Bytes of a device: used by all processes, and in total."""
 
     used: int
     total: int
 
 
 class MemoryContext:
-    """A run as far as it has come, for the message when memory runs out.
+    """State of a run, for the message when memory runs out.
 
     Args:
         config: Its settings.
-        parts: Its parts, as soon as there are any.
-        at: The last step that was done; None: none yet.
+
+    Attributes:
+        parts: Its parts; None before they are built.
+        position: After the last step; None before the first.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.parts: RunParts | None = None
-        self.at: Position | None = None
+        self.position: Position | None = None
 
 
 @contextmanager
-def told_when_out(use: MemoryContext) -> Iterator[None]:
-    """Turn running out of memory into an error that says what would fit.
+def explain_out_of_memory(context: MemoryContext) -> Iterator[None]:
+    """Replace an out-of-memory error by one that says which settings need less.
 
     Raises:
         TrainingError: Memory ran out, here or in a loader process; the cause is chained.
@@ -60,33 +62,36 @@ def told_when_out(use: MemoryContext) -> Iterator[None]:
             raise fault from error
         if not is_out_of_memory(error):
             raise
-        raise ran_out(use) from error
+        raise out_of_memory_error(context) from error
 
 
-def ran_out(use: MemoryContext) -> TrainingError:
-    """Return what to tell: the device, the step, the batch, who holds how much, what would fit."""
-    config, parts, at = use.config, use.parts, use.at
+def out_of_memory_error(context: MemoryContext) -> TrainingError:
+    """Return the error: device, step, batch, memory of each network, settings that need less."""
+    config, parts, position = context.config, context.parts, context.position
     device = parts.accelerator.device if parts else torch.device("cpu")
-    who = f"GPU {device.index or 0}" if device.type == "cuda" else "The device"
-    who = "The machine" if device.type == "cpu" else who
-    place = "before the first step"
-    if at is not None and parts is not None:
-        place = f"at step {at.batch + 1}" + (f" of epoch {at.epoch + 1}" if at.epoch else "")
-        if at.batch >= parts.plan.steps:
-            place = f"in the evaluation after epoch {at.epoch + 1}"
+    names = {"cuda": f"GPU {device.index or 0}", "cpu": "The machine"}
+    where = "before the first step"
+    if position is not None and parts is not None:
+        epoch, step = position
+        where = f"at step {step + 1}" + (f" of epoch {epoch + 1}" if epoch else "")
+        if step >= parts.plan.steps:
+            where = f"in the evaluation after epoch {epoch + 1}"
     batch = config.train.batch
-    what = f"{who} ran out of memory {place} with batch {batch}{_shares(parts, device)}."
-    ways = [_smaller(parts, batch), f"--img-size below {config.train.image_size}"]
+    advice = [_smaller_batch(parts, batch), f"--img-size below {config.train.image_size}"]
     if device.type == "cuda" and parts is not None and parts.precision == "fp32":
-        ways.append("--precision bf16")
+        advice.append("--precision bf16")
     if device.type == "cpu" and config.train.workers != 0:
-        ways.append("fewer --workers")
-    tried = ", or ".join(way for way in ways if way)
-    return TrainingError(what, fix=f"Try {tried}. The run folder is intact.", code="R13")
+        advice.append("fewer --workers")
+    return TrainingError(
+        f"{names.get(device.type, 'The device')} ran out of memory {where} with batch {batch}"
+        f"{_describe_memory(parts, device)}.",
+        fix=f"Try {', or '.join(filter(None, advice))}. The run folder is intact.",
+        code="R13",
+    )
 
 
-def _smaller(parts: RunParts | None, batch: int | str) -> str:
-    """Return the flag with half the batch, as far as the processes allow."""
+def _smaller_batch(parts: RunParts | None, batch: int | str) -> str:
+    """Return the flag with half the batch; empty if that is less than an image per process."""
     processes = parts.accelerator.num_processes if parts else 1
     if isinstance(batch, str) or batch // 2 < processes:
         return ""
@@ -96,31 +101,28 @@ def _smaller(parts: RunParts | None, batch: int | str) -> str:
     return f"--batch-size {half} (gradients still accumulate to {parts.plan.nominal_batch})"
 
 
-def _shares(parts: RunParts | None, device: torch.device) -> str:
+def _describe_memory(parts: RunParts | None, device: torch.device) -> str:
     if parts is None:
         return ""
-    student = parts.bare.student
-    trained = 3 if parts.config.optim.name == "sgd" else 4  # itself, gradient, momentum(s)
-    own = trained * size_of(parts.bare.parameters()) + size_of(student.buffers())
-    words = [f"student {own / GIB:.1f}"]
+    task = parts.unwrapped_task
+    copies = 3 if parts.config.optim.name == "sgd" else 4  # weights, gradients, momentum(s)
+    student = copies * count_bytes(task.parameters()) + count_bytes(task.student.buffers())
+    words = [f"student {student / GIB:.1f}"]
     if parts.teaching is not None:
-        teachers = size_of(tensor for _, tensor in parts.teaching.panel.state())
+        teachers = count_bytes(tensor for _, tensor in parts.teaching.panel.state())
         words.append(f"teacher {teachers / GIB:.1f}")
     words.append("activations the rest")
-    used, total = room(device)
+    used, total = memory_of(device)
     return f" ({used / GIB:.1f} of {total / GIB:.1f} GiB; {', '.join(words)})"
 
 
-def size_of(tensors: Iterable[Tensor]) -> int:
-    """Return the bytes of tensors."""
+def count_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the size of tensors in bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def room(device: torch.device) -> DeviceMemory:
-    """Return how much of a device's memory is used, and how much there is.
-
-    On the CPU that is what this process may have: the machine's memory, or that of its container.
-    """
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Return used and total memory of a device; on the CPU of the machine or its container."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return DeviceMemory(total - free, total)
@@ -128,16 +130,12 @@ def room(device: torch.device) -> DeviceMemory:
         total = torch.mps.recommended_max_memory()
         return DeviceMemory(torch.mps.driver_allocated_memory(), total)
     machine = psutil.virtual_memory()
-    inside = _container()
-    return min((DeviceMemory(machine.total - machine.available, machine.total), *inside), key=_free)
-
-
-def _free(room: DeviceMemory) -> int:
-    return room.total - room.used
+    limits = (DeviceMemory(machine.total - machine.available, machine.total), *_container())
+    return min(limits, key=lambda memory: memory.total - memory.used)
 
 
 def _container() -> tuple[DeviceMemory, ...]:
-    """Return the memory of the container that this process runs in, if it has a limit (cgroup)."""
+    """Return the memory of the container of this process (cgroup), if it has a limit."""
     try:
         total = int((CGROUP / "memory.max").read_text())
         used = int((CGROUP / "memory.current").read_text())
@@ -147,8 +145,8 @@ def _container() -> tuple[DeviceMemory, ...]:
     return (DeviceMemory(used - int(stat.get("inactive_file", 0)), total),)
 
 
-def highest() -> int:
-    """Return the most bytes of main memory that this process has ever held."""
+def peak_memory() -> int:
+    """Return the peak main memory of this process in bytes."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource
@@ -157,6 +155,6 @@ def highest() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def held_now() -> int:
-    """Return the bytes that this process holds in main memory."""
+def current_memory() -> int:
+    """Return the main memory of this process in bytes."""
     return int(psutil.Process(os.getpid()).memory_info().rss)

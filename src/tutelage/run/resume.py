@@ -1,4 +1,4 @@
-"""Whether a run can go on: something is left to do, and its teachers are the same."""
+"""Checks before a run is resumed: is anything left to do, are settings, data, teachers the same?"""
 
 from __future__ import annotations
 
@@ -7,144 +7,139 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.diff import differing
+from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
-from tutelage.errors import ConfigError, DataError, TeacherError, UserError, WeightsError
-from tutelage.run.observers import EarlyStopping
+from tutelage.errors import ConfigError, DataError, TeacherError, UserError
+from tutelage.run.checkpoint import (
+    RunCheckpoint,
+    RunProgress,
+    SplitIdentity,
+    foreign_settings,
+    load_checkpoint,
+)
+from tutelage.run.early_stopping import EarlyStopping
 from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 
 
-def nothing_left(saved: Mapping[str, Any], config: Config) -> str:
-    """Return why a run has nothing left to do, or an empty text.
+def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
+    """Return the checkpoint of a run folder.
 
     Args:
-        saved: Its ``last.pt``.
+        folder: The run folder.
+        config: Its settings.
+
+    Raises:
+        WeightsError: ``last.pt`` cannot be read, or was written with other settings.
+        ConfigError: The run has nothing left to do.
+    """
+    path = Path(folder) / "last.pt"
+    checkpoint = load_checkpoint(path)
+    before = Config.model_validate(load_yaml(checkpoint.config))
+    changed = [
+        each.key for each in compare_configs(before, config, free=("run", "preset"), movable=True)
+    ]
+    if changed:
+        raise foreign_settings(path, ", ".join(changed))
+    if reason := why_finished(checkpoint, config):
+        fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
+        raise ConfigError(f"{folder} {reason}.", fix=fix, code="R16")
+    return checkpoint
+
+
+def why_finished(checkpoint: RunCheckpoint, config: Config) -> str:
+    """Return why a run has nothing left to do; empty if it has.
+
+    Args:
+        checkpoint: Its ``last.pt``.
         config: Its settings.
     """
-    done, epochs, patience = saved["position"][0], config.train.epochs, config.train.patience
-    best = EarlyStopping(patience)
-    best.epoch = saved["progress"]["best_epoch"]
+    done, epochs, patience = checkpoint.position[0], config.train.epochs, config.train.patience
     if done >= epochs:
         return f"is already finished ({done}/{epochs} epochs)"
-    if best.exhausted(done - 1):
+    if EarlyStopping(patience, checkpoint.progress).exhausted(done - 1):
         return f"stopped early after {done} of {epochs} epochs: no better AP for {patience}"
     return ""
 
 
-def check_unfinished(saved: dict[str, Any], config: Config, folder: str) -> None:
-    """Refuse to go on with a run that has nothing left to do."""
-    why = nothing_left(saved, config)
-    if why:
-        fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
-        raise ConfigError(f"{folder} {why}.", fix=fix, code="R16")
-
-
-def check_settings(saved: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Refuse a ``last.pt`` that was written with other settings: two runs used one folder.
-
-    Raises:
-        WeightsError: It was.
-    """
-    before = Config.model_validate(load_yaml(saved["config"]))
-    other = [each.key for each in differing(before, config, free=("run", "preset"), movable=True)]
-    if other:
-        raise WeightsError(
-            f"{path} does not fit the config.yaml beside it ({', '.join(other)}): "
-            "they are of different runs.",
-            fix=f"Start a new run from its weights: --weights {path.with_name('best.safetensors')}",
-            code="W25",
-        )
-
-
-def records(parts: RunParts) -> tuple[dict[str, Any], ...]:
-    """Return what is known of each teacher."""
-    return parts.teaching.records if parts.teaching else ()
-
-
-def identity(record: Mapping[str, Any]) -> str:
-    """Return what tells a teacher from another: the hash of its file, or its name elsewhere."""
+def teacher_identity(record: Mapping[str, Any]) -> str:
+    """Return the hash of a teacher's file, or its name elsewhere."""
     return str(record.get("sha256", record["source"]))
 
 
 def check_teachers(
-    progress: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: str
+    progress: RunProgress, records: Sequence[Mapping[str, Any]], folder: str
 ) -> None:
-    """Refuse to go on with other teachers than before."""
-    for record, before in zip(records, progress["teachers"], strict=True):
-        if identity(record) != before:
+    """Check that the teachers are those of the checkpoint.
+
+    Raises:
+        TeacherError: They are not.
+    """
+    for record, before in zip(records, progress.teachers, strict=True):
+        now = teacher_identity(record)
+        if now != before:
             raise TeacherError(
                 f"The teacher {record['source']} is not the one with which {folder} began.",
-                where=f"sha256 {identity(record)[:12]}…, before {before[:12]}…",
+                where=f"sha256 {now[:12]}…, before {before[:12]}…",
                 fix=f"Put that file back, or start anew: --weights {folder}/best.safetensors",
                 code="T31",
             )
 
 
-def data_of(parts: RunParts) -> dict[str, dict[str, Any]]:
-    """Return what tells the images and boxes of a run from others, by split."""
+def data_identity(parts: RunParts) -> dict[Any, SplitIdentity]:
+    """Return the identity of images and boxes by split."""
     indices = {"train": parts.train, "val": parts.val, "distill.images": parts.unlabelled}
     return {
-        name: {"images": len(index), "boxes": len(index.boxes), "sha256": index.fingerprint}
+        name: SplitIdentity(images=len(index), boxes=len(index.boxes), sha256=index.fingerprint)
         for name, index in indices.items()
         if index is not None
     }
 
 
-def check_data(progress: Mapping[str, Any], parts: RunParts, folder: str) -> None:
-    """Refuse to go on with other images or boxes than before; they may lie elsewhere."""
-    began = progress.get("data")
-    if began is None:  # runs of the first versions do not say
-        return
-    now = data_of(parts)
-    other = [
-        f"{name}: {_counted(now.get(name))}, before {_counted(before)}"
-        for name, before in began.items()
+def check_data(progress: RunProgress, parts: RunParts, folder: str) -> None:
+    """Check that images and boxes are those of the checkpoint; their folder may differ.
+
+    Raises:
+        DataError: They are not.
+    """
+    now = data_identity(parts)
+    changed = [
+        f"{name}: {_describe(now.get(name))}, before {_describe(before)}"
+        for name, before in (progress.data or {}).items()
         if now.get(name) != before
     ]
-    if other:
+    if changed:
         raise DataError(
-            f"The data are not those with which {folder} began: {'; '.join(other)}.",
+            f"The data are not those with which {folder} began: {'; '.join(changed)}.",
             where=str(parts.config.data),
             fix=f"Put them back as they were, or start anew:  --weights {folder}/best.safetensors",
             code="D33",
         )
 
 
-def _counted(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _describe(split: SplitIdentity | None) -> str:
+    if split is None:
         return "none"
-    return f"{found['images']} images with {found['boxes']} boxes ({found['sha256'][:8]}…)"
-
-
-def goes_on(progress: Mapping[str, Any], at: Position, parts: RunParts) -> Iterator[str]:
-    """Say where a run goes on, and whether to the same bits."""
-    yield f"Goes on after {at.in_words()}."
-    before, now = progress.get("processes", 1), parts.accelerator.num_processes
-    if before != now:
-        yield (
-            f"It was saved by {before} process{'es' * (before > 1)} and goes on with {now}: on the "
-            "same images, but not to the same bits."
-        )
+    return f"{split.images} images with {split.boxes} boxes ({split.sha256[:8]}…)"
 
 
 @contextmanager
-def moved(config: Config, resume: str | None) -> Iterator[None]:
-    """Say, where a run that goes on lacks a file, how to name its new place.
+def suggest_moved_files(config: Config, resume: str | None) -> Iterator[None]:
+    """Add to the error of a missing file how to name its new place.
 
     Args:
-        config: Its settings.
-        resume: Its folder; None: a run that begins.
+        config: The settings of the run.
+        resume: The folder of a resumed run; None for a new run, whose errors stay as they are.
     """
     try:
         yield
     except UserError as error:
-        given = [("--data", config.data)]
-        given += [("--teacher-weights", teacher) for teacher in config.distill.teachers]
+        files = [("--data", config.data)]
+        files += [("--teacher-weights", teacher) for teacher in config.distill.teachers]
         flags = [
             flag
-            for flag, path in given
+            for flag, path in files
             if path and path in error.what and ":" not in path and not Path(path).exists()
         ]
         if resume is None or not flags:
@@ -152,3 +147,14 @@ def moved(config: Config, resume: str | None) -> Iterator[None]:
         again = f"If it has moved:  tutelage train --resume {resume} {flags[0]} …"
         fix = "\n".join(text for text in (error.fix, again) if text)
         raise type(error)(error.what, where=error.where, fix=fix, code=error.code) from error
+
+
+def describe_resume(progress: RunProgress, position: Position, processes: int) -> Iterator[str]:
+    """Yield where a run continues, and whether it stays the same to the last bit."""
+    yield f"Goes on after {position.in_words()}."
+    before = progress.processes
+    if before != processes:
+        yield (
+            f"It was saved by {before} process{'es' * (before > 1)} and goes on with {processes}: "
+            "on the same images, but not to the same bits."
+        )

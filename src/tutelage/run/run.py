@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
@@ -16,44 +16,48 @@ from tutelage.config.load import dump
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
-from tutelage.models.graph import GraphDetector
 from tutelage.run.auto_batch import fit_batch
+from tutelage.run.checkpoint import (
+    LossSums,
+    RunProgress,
+    best_metadata,
+    restore,
+    save_checkpoint,
+)
+from tutelage.run.early_stopping import EarlyStopping
 from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
+from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
 from tutelage.run.folder import (
-    Metrics,
-    clear_leftovers,
-    environment,
-    held,
-    new_folder,
-    unwritable,
-    write_if_new,
+    describe_environment,
+    lock_folder,
+    new_run_folder,
+    remove_temporary_files,
+    write_error,
     write_json,
+    write_settings,
 )
 from tutelage.run.interrupt import InterruptHandler, RunInterrupted, SaveTimer
 from tutelage.run.kd_weights import SHOWN, WeightMeasurements
-from tutelage.run.monitors.watch import watched
-from tutelage.run.observers import CHECK_EVERY, EarlyStopping, FiniteGuard, LossMeans, shared
-from tutelage.run.out_of_memory import MemoryContext, told_when_out
-from tutelage.run.preflight.before_training import prepare, scores_on_val
-from tutelage.run.preflight.warnings import at_outset
+from tutelage.run.metrics import LossMeans, MetricsFile, gather_state
+from tutelage.run.monitors.monitor import monitor_events
+from tutelage.run.out_of_memory import MemoryContext, explain_out_of_memory
+from tutelage.run.preflight.before_training import check_distillation, evaluate_on_val
+from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.resume import (
     check_data,
-    check_settings,
     check_teachers,
-    check_unfinished,
-    data_of,
-    goes_on,
-    identity,
-    moved,
-    records,
+    data_identity,
+    describe_resume,
+    load_unfinished,
+    suggest_moved_files,
+    teacher_identity,
 )
 from tutelage.run.sample_images import save_batch, save_detections
-from tutelage.run.state import header, read_state, restore, save_state
 from tutelage.run.summary import data_warnings, plan_rows
 from tutelage.setup.build import RunParts, assemble
 from tutelage.setup.student import StudentOrigin
-from tutelage.setup.unlabelled import files_of
-from tutelage.train.loop import EpochEnded, fit, multi_scale
+from tutelage.setup.unlabelled import files_by_id
+from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text, save_best
 
@@ -75,75 +79,69 @@ def run_training(
         config: All settings.
         origins: Where each setting came from, for ``config.yaml``, the plan and messages.
         resume: A run folder to continue; ``config`` must be the one stored there.
-        dry_run: Build everything, prove the wiring, take one step, stop.
-        notices: Lines to show and keep, e.g. of the settings' loader.
+        dry_run: Build everything, run all checks, take one step, stop.
+        notices: Lines to show first, e.g. of the settings' loader.
         command_line: For ``environment.txt``.
 
     Yields:
-        What happens, see :mod:`tutelage.run.events`.
+        Events, see :mod:`tutelage.run.events`.
 
     Raises:
         UserError: Anything the user can mend.
+        RunInterrupted: The run was stopped by Ctrl-C or SIGTERM, after a save.
     """
-    fitted = fit_batch(config, origins)
-    use = MemoryContext(fitted.config)
-    told = (*notices, *fitted.told)
-    with told_when_out(use):
-        for event in _events(use, fitted.origins, resume, dry_run, told, command_line):
+    batch = fit_batch(config, origins)
+    context = MemoryContext(batch.config)
+    notices = (*notices, *batch.notices)
+    with explain_out_of_memory(context):
+        for event in _events(context, batch.origins, resume, dry_run, notices, command_line):
             if isinstance(event, StepDone):
-                use.at = Position(event.epoch, event.step)
+                context.position = Position(event.epoch, event.step)
             yield event
 
 
 def _events(
-    use: MemoryContext,
+    context: MemoryContext,
     origins: Mapping[str, str],
     resume: str | None,
     dry_run: bool,
     notices: Sequence[str],
     command_line: str,
 ) -> Iterator[Event]:
-    started, config = time.monotonic(), use.config
-    saved = read_state(Path(resume) / "last.pt") if resume else None
-    if saved is not None:
-        check_settings(saved, config, Path(str(resume)) / "last.pt")
-        check_unfinished(saved, config, str(resume))
-        torch.set_num_threads(saved["progress"]["threads"])
+    started, config = time.monotonic(), context.config
+    checkpoint = load_unfinished(resume, config) if resume else None
+    progress = checkpoint.progress if checkpoint else None
+    if progress:
+        torch.set_num_threads(progress.threads)
     yield from (Notice("info", text) for text in notices)
-    began = StudentOrigin.read(saved["progress"]) if saved is not None else None
-    with moved(config, resume):
-        parts = use.parts = assemble(config, origins, began=began)
+    with suggest_moved_files(config, resume):
+        began = progress.student_origin if progress else None
+        parts = context.parts = assemble(config, origins, began=began)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
-    at, progress = Position(), None
-    if saved is not None:
-        progress = saved["progress"]
-        check_teachers(progress, records(parts), str(resume))
-        check_data(progress, parts, str(resume))
-        at = restore(
-            saved,
-            accelerator=parts.accelerator,
-            task=parts.task,
-            optimizer=parts.optimizer,
-            ema=parts.ema,
-            path=Path(str(resume)) / "last.pt",
-        )
-        saved = None  # as large as the run itself
-        yield from (Notice("info", text) for text in goes_on(progress, at, parts))
-    readings = WeightMeasurements(parts, progress["readings"] if progress else (), at)
-    yield from prepare(parts, readings, at)
-    folder = Path(resume) if resume else new_folder(parts, reuse=not dry_run)
-    run = _Run(parts, origins, folder, readings, at, progress)
-    with held(folder, alone=parts.accelerator.is_main_process):
-        run.begin(command_line, resumed=bool(resume))
-        use.at = at
-        yield run.planned()
-        yield from at_outset(parts, readings.batches)
-        events = watched(run.train(started), parts)
+    position = Position()
+    if resume and checkpoint and progress:
+        check_teachers(progress, parts.teacher_records, resume)
+        check_data(progress, parts, resume)
+        position = restore(checkpoint, parts, Path(resume) / "last.pt")
+        checkpoint = None  # frees as much memory as the run itself takes
+        texts = describe_resume(progress, position, parts.accelerator.num_processes)
+        yield from (Notice("info", text) for text in texts)
+    weights = WeightMeasurements(parts, progress.readings if progress else (), position)
+    yield from check_distillation(parts, weights, position)
+    folder = Path(resume) if resume else new_run_folder(parts, reuse=not dry_run)
+    run = _TrainingRun(parts, origins, folder, weights, position, progress)
+    with lock_folder(folder, writes=parts.accelerator.is_main_process):
+        run.write_first_files(command_line, resumed=bool(resume))
+        context.position = position
+        rows = plan_rows(parts, origins, str(folder))
+        yield Planned(rows, str(folder), config.train.epochs, parts.plan.steps)
+        yield from check_setup(parts, weights.batches)
+        events = monitor_events(run.train(started), parts)
         yield from islice(events, 1) if dry_run else events
 
 
-class _Run:
+class _TrainingRun:
     """The parts of one run, its progress and its files."""
 
     def __init__(
@@ -151,231 +149,220 @@ class _Run:
         parts: RunParts,
         origins: Mapping[str, str],
         folder: Path,
-        readings: WeightMeasurements,
-        at: Position,
-        progress: Mapping[str, Any] | None,
+        weights: WeightMeasurements,
+        position: Position,
+        progress: RunProgress | None,
     ) -> None:
-        self.parts, self.config, self.origins = parts, parts.config, origins
-        self.folder, self.readings, self.at = folder, readings, at
-        self.records = records(parts)
+        self.parts, self.config = parts, parts.config
+        self.folder, self.weights, self.start = folder, weights, position
         self.config_text = dump(self.config, origins)
-        self.best, self.means = EarlyStopping(self.config.train.patience), LossMeans()
-        self.saved: Position | None = None
-        self.interval = SaveTimer(self.config.train.save_minutes)
+        self.best = EarlyStopping(self.config.train.patience, progress)
+        self.means = LossMeans()
+        self.save_timer = SaveTimer(self.config.train.save_minutes)
         on_cpu = parts.accelerator.device.type == "cpu"
         self.guard = FiniteGuard(
-            str(folder), 1 if on_cpu else CHECK_EVERY, files_of(parts.train, parts.unlabelled)
+            str(folder), 1 if on_cpu else CHECK_EVERY, files_by_id(parts.train, parts.unlabelled)
         )
-        if progress is not None:
-            self.best.value, self.best.epoch = progress["best"], progress["best_epoch"]
-            self.best.scores = dict(progress["best_scores"])
-            self.saved = self.guard.saved = at
-            self.guard.best = self.best.epoch
-            if "means" in progress:
-                self.means.restore(progress["means"])
-        self.begun = time.monotonic() - (progress or {}).get("seconds", 0.0)  # the epoch was
+        self.epoch_started = time.monotonic()
+        if progress:
+            self.guard.saved, self.guard.best = position, self.best.epoch
+            self.epoch_started -= progress.seconds
+            if progress.means:
+                self.means.restore(progress.means)
 
-    def begin(self, command: str, *, resumed: bool) -> None:
+    def write_first_files(self, command: str, *, resumed: bool) -> None:
         """Write what is known before the first step.
 
         Raises:
-            TrainingError: It cannot be written.
+            TrainingError: A file cannot be written.
         """
         if not self.parts.accelerator.is_main_process:
             return
-        with self._writing():
-            clear_leftovers(self.folder)
-            write_if_new(self.folder / "config.yaml", self.config_text, keep=resumed)
+        with self._write_errors():
+            remove_temporary_files(self.folder)
+            write_settings(self.folder / "config.yaml", self.config_text, resumed=resumed)
             if resumed:
                 return
-            atomic_write_text(self.folder / "environment.txt", environment(command))
-            for number, batch in enumerate(self.readings.batches[:SHOWN]):
+            atomic_write_text(self.folder / "environment.txt", describe_environment(command))
+            for number, batch in enumerate(self.weights.batches[:SHOWN]):
                 path = self.folder / "samples" / f"train_batch{number}.jpg"
                 save_batch(path, batch, self.parts.train.names)
-            if self.records:
-                one = self.records[0] if len(self.records) == 1 else {"teachers": [*self.records]}
-                write_json(self.folder / "teacher.json", one)
-
-    def planned(self) -> Planned:
-        """Return the plan."""
-        rows = plan_rows(self.parts, self.origins, str(self.folder))
-        return Planned(rows, str(self.folder), self.config.train.epochs, self.parts.plan.steps)
+            if records := self.parts.teacher_records:
+                content = records[0] if len(records) == 1 else {"teachers": [*records]}
+                write_json(self.folder / "teacher.json", content)
 
     # --- training --------------------------------------------------------------------------
 
     def train(self, started: float) -> Iterator[Event]:
-        """Run the loop, watch it, save.
+        """Run the training loop; evaluate and save.
 
         Raises:
-            Stopped: By Ctrl-C or SIGTERM, after a save.
+            RunInterrupted: By Ctrl-C or SIGTERM, after a save.
         """
-        with InterruptHandler(self.parts.accelerator) as stop:
-            yield from self._epochs(stop)
+        with InterruptHandler(self.parts.accelerator) as interrupt:
+            yield from self._train(interrupt)
         seconds = time.monotonic() - started
         yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
 
-    def _epochs(self, stop: InterruptHandler) -> Iterator[Event]:
-        p, means = self.parts, self.means
+    def _train(self, interrupt: InterruptHandler) -> Iterator[Event]:
+        parts, train = self.parts, self.config.train
         metrics = None
-        if p.accelerator.is_main_process:
-            with self._writing():
-                metrics = Metrics(self.folder / "metrics.jsonl", keep_epochs=self.at.epoch)
+        if parts.accelerator.is_main_process:
+            with self._write_errors():
+                metrics = MetricsFile(self.folder / "metrics.jsonl", keep_epochs=self.start.epoch)
         for event in fit(
-            p.accelerator,
-            p.task,
-            p.guide,
-            p.optimizer,
-            p.ema,
-            p.loader,
-            p.plan,
-            self.at,
-            self._resize(),
+            parts.accelerator,
+            parts.task,
+            parts.guide,
+            parts.optimizer,
+            parts.ema,
+            parts.loader,
+            parts.plan,
+            self.start,
+            multi_scale(train.image_size, parts.stride, parts.plan.seed)
+            if train.multi_scale
+            else None,
         ):
-            if not isinstance(event, EpochEnded):
-                epoch, step, losses, ids = event
-                self.guard.watch(losses, epoch + 1, step, ids)
-                means.add(losses)
-                share = means.kd_share(self._factor(epoch, step)) if p.teaching else None
-                yield StepDone(epoch, step, losses, self._lr(), share)
-                if p.teaching and self.readings.due(epoch, step):
-                    when = f"at epoch {epoch + 1} step {step}"
-                    yield from self.readings.take(p.teaching, Position(epoch, step), when)
-                if p.accelerator.sync_gradients:  # gradients that still add up are not saved
-                    self._save_between(Position(epoch, step), stop)
-                continue
-            self.guard.look()
-            self.guard.weights((p.bare, p.ema.module), event.epoch + 1)
-            before = means.state()
-            row = means.take(gather_object)
-            seconds = time.monotonic() - self.begun
-            yield EpochDone(event.epoch, row, seconds, self._lr())
-            scores = {}
-            if self._evaluates(event.epoch):
-                found = self._judged(Position(event.epoch, p.plan.steps), before, stop)
-                scores = self._agreed({name: float(getattr(found, name)) for name in HEADLINE})
-                improved = self.best.update(event.epoch, scores)
-                if improved or self._is_last(event.epoch, unsaved=True):
-                    with self._writing():
-                        self._save_best(found, scores)
-                    self.guard.best = event.epoch
-                yield Evaluated(event.epoch, scores, improved)
-            kd: dict[str, Any] = p.guide.teachers.take_cost() if p.guide else {}
-            if p.guide:
-                factors = {name: p.plan.kd_factor(name, event.epoch, 0) for name in p.bare.methods}
-                kd |= {"kd_weights": dict(p.bare.weights), "kd": factors}
-            timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
-            if metrics is not None:
-                with self._writing():
-                    metrics.append({"epoch": event.epoch, **row, **scores, **timing, **kd})
-            self._save_last(Position(event.epoch + 1, 0))
-            if self.best.exhausted(event.epoch) and not self._is_last(event.epoch):
-                text = f"Stopped early: no better AP for {self.best.patience} epochs."
-                yield Notice("info", text)
-                break
+            if isinstance(event, EpochEnded):
+                yield from self._end_epoch(event.epoch, metrics, interrupt)
+                if self.best.exhausted(event.epoch) and not self._is_last(event.epoch):
+                    text = f"Stopped early: no better AP for {self.best.patience} epochs."
+                    yield Notice("info", text)
+                    break
+            else:
+                yield from self._end_batch(event, interrupt)
 
-    def _save_between(self, at: Position, stop: InterruptHandler) -> None:
-        """Save within an epoch when it is time, or when the run is asked to stop."""
-        agreed = stop.agreed(self.interval.due())
-        if agreed.save:
-            self.guard.look()
-            self.guard.weights((self.parts.bare, self.parts.ema.module), at.epoch + 1)
-            self._save_last(at)
-        if agreed.stop:
-            raise stop.stopped(at)
+    def _end_batch(self, event: BatchDone, interrupt: InterruptHandler) -> Iterator[Event]:
+        epoch, step, losses, ids = event
+        parts, position = self.parts, Position(epoch, step)
+        self.guard.add(losses, epoch + 1, step, ids)
+        self.means.add(losses)
+        share = None
+        if parts.teaching:
+            share = self.means.kd_share(lambda name: parts.plan.kd_factor(name, epoch, step - 1))
+        yield StepDone(epoch, step, losses, self._lr(), share)
+        if parts.teaching and self.weights.due(epoch, step):
+            when = f"at epoch {epoch + 1} step {step}"
+            yield from self.weights.measure(parts.teaching, position, when)
+        if parts.accelerator.sync_gradients:  # accumulated gradients are not saved
+            decision = interrupt.decide(self.save_timer.due())
+            if decision.save:
+                self.guard.check_losses()
+                self._check_weights(epoch)
+                self._save_last(position)
+            if decision.stop:
+                raise interrupt.interrupted(position)
 
-    def _judged(self, at: Position, means: Mapping[str, Any], stop: InterruptHandler) -> Scores:
-        """Evaluate at the end of an epoch; it takes long, so it can be stopped and taken up."""
-        p = self.parts
-        if stop.agreed(self.interval.due(), now=True).save:
-            self._save_last(at, means)
-        batches = -(-len(p.val) // p.val_loader.batch_sampler.batch)
-        common = batches // p.accelerator.num_processes
+    def _end_epoch(
+        self, epoch: int, metrics: MetricsFile | None, interrupt: InterruptHandler
+    ) -> Iterator[Event]:
+        parts = self.parts
+        self.guard.check_losses()
+        self._check_weights(epoch)
+        sums = self.means.state()
+        means = self.means.take(gather_object)
+        seconds = time.monotonic() - self.epoch_started
+        yield EpochDone(epoch, means, seconds, self._lr())
+        scores = {}
+        if self._evaluates(epoch):
+            result = self._evaluate(Position(epoch, parts.plan.steps), sums, interrupt)
+            # The networks of the processes differ in BatchNorm statistics; all must agree on the
+            # best epoch and on when to stop.
+            shared = [{name: float(getattr(result, name)) for name in HEADLINE}]
+            scores = broadcast_object_list(shared)[0]
+            improved = self.best.update(epoch, scores)
+            if improved or (self._is_last(epoch) and self.best.epoch < 0):
+                with self._write_errors():
+                    self._save_best(result, scores)
+                self.guard.best = epoch
+            yield Evaluated(epoch, scores, improved)
+        timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
+        kd: dict[str, Any] = {}
+        if parts.guide:
+            methods = parts.unwrapped_task.methods
+            kd = parts.guide.teachers.take_cost()
+            kd["kd_weights"] = dict(parts.unwrapped_task.weights)
+            kd["kd"] = {name: parts.plan.kd_factor(name, epoch, 0) for name in methods}
+        if metrics is not None:
+            with self._write_errors():
+                metrics.append({"epoch": epoch, **means, **scores, **timing, **kd})
+        self._save_last(Position(epoch + 1, 0))
+
+    def _evaluate(self, position: Position, sums: LossSums, interrupt: InterruptHandler) -> Scores:
+        """Evaluate the EMA student; if interrupted, a resumed run evaluates again."""
+        parts = self.parts
+        if interrupt.decide(self.save_timer.due(), now=True).save:
+            self._save_last(position, sums)
+        batches = -(-len(parts.val) // parts.val_loader.batch_sampler.batch)
+        common = batches // parts.accelerator.num_processes
         try:
-            return scores_on_val(p, p.ema.module, stop.between(p.val_loader, at, common))
+            loader = interrupt.interruptible(parts.val_loader, position, common)
+            return evaluate_on_val(parts, parts.ema.module, loader)
         except RunInterrupted:
-            self._save_last(at, means)
+            self._save_last(position, sums)
             raise
 
-    def _resize(self) -> Any:
-        if not self.config.train.multi_scale:
-            return None
-        parts = self.parts
-        return multi_scale(self.config.train.image_size, parts.stride, parts.plan.seed)
+    def _check_weights(self, epoch: int) -> None:
+        modules = (self.parts.unwrapped_task, self.parts.ema.module)
+        self.guard.check_weights(modules, epoch + 1)
 
-    def _is_last(self, epoch: int, *, unsaved: bool = False) -> bool:
-        return epoch + 1 == self.parts.plan.epochs and (not unsaved or self.best.epoch < 0)
+    def _is_last(self, epoch: int) -> bool:
+        return epoch + 1 == self.parts.plan.epochs
 
     def _evaluates(self, epoch: int) -> bool:
         train = self.config.train
-        due = train.validate_runs and (epoch + 1) % train.eval_every == 0
-        return due or self._is_last(epoch)
-
-    def _agreed(self, scores: dict[str, float]) -> dict[str, float]:
-        """Return the first process's scores: running statistics, and so networks, differ.
-
-        All must agree on which epoch is best and when patience has run out, or some would wait for
-        others that have stopped.
-        """
-        told = [scores]
-        broadcast_object_list(told)
-        return told[0]
+        return self._is_last(epoch) or (train.validate_runs and (epoch + 1) % train.eval_every == 0)
 
     def _lr(self) -> float:
         return float(self.parts.optimizer.param_groups[-1]["lr"])
 
     # --- files -----------------------------------------------------------------------------
 
-    def _factor(self, epoch: int, step: int) -> Callable[[str], float]:
-        return lambda method: self.parts.plan.kd_factor(method, epoch, step - 1)
-
-    def _save_best(self, found: Scores, scores: dict[str, float]) -> None:
-        student = cast("GraphDetector", self.parts.ema.module)
-        if not self.parts.accelerator.is_main_process:
+    def _save_best(self, result: Scores, scores: dict[str, float]) -> None:
+        parts = self.parts
+        if not parts.accelerator.is_main_process:
             return
-        meta = header(student, self.config, scores, self.records, self.parts.start)
-        save_best(self.folder / "best.safetensors", student.state_dict(), meta)
-        write_json(self.folder / "scores.json", found.to_dict())
-        write_json(self.folder / "predictions.json", found.detections)
-        save_detections(self.folder / "samples", self.parts.val, found.detections)
+        tensors = parts.ema.module.state_dict()
+        save_best(self.folder / "best.safetensors", tensors, best_metadata(parts, scores))
+        write_json(self.folder / "scores.json", result.to_dict())
+        write_json(self.folder / "predictions.json", result.detections)
+        save_detections(self.folder / "samples", parts.val, result.detections)
 
-    def _save_last(self, at: Position, means: Mapping[str, Any] | None = None) -> None:
-        """Write ``last.pt``; ``means`` are those of the epoch, if they were taken already."""
-        p = self.parts
-        began = StudentOrigin.of(p.student, p.start)
-        means = shared(self.means.state() if means is None else means, p.accelerator.num_processes)
-        if not at.batch:
-            self.begun = time.monotonic()
-        if p.accelerator.is_main_process:
-            with self._writing():
-                save_state(
-                    self.folder / "last.pt",
-                    accelerator=p.accelerator,
-                    task=p.task,
-                    optimizer=p.optimizer,
-                    ema=p.ema,
-                    at=at,
-                    progress={
-                        "best": self.best.value,
-                        "best_epoch": self.best.epoch,
-                        "best_scores": self.best.scores,
-                        "readings": self.readings.history,
-                        "threads": torch.get_num_threads(),
-                        "teachers": [identity(record) for record in self.records],
-                        "means": means,
-                        "seconds": time.monotonic() - self.begun,
-                        "data": data_of(p),
-                        "processes": p.accelerator.num_processes,
-                        **began._asdict(),
-                    },
-                    config=self.config_text,
-                )
-        self.guard.saved = self.saved = at
-        self.interval.restart()
+    def _save_last(self, position: Position, sums: LossSums | None = None) -> None:
+        """Write ``last.pt``.
+
+        Args:
+            position: Where the run continues.
+            sums: Of the losses of the epoch, if the means were taken already.
+        """
+        parts, accelerator = self.parts, self.parts.accelerator
+        sums = gather_state(sums or self.means.state(), accelerator.num_processes)
+        if not position.batch:
+            self.epoch_started = time.monotonic()
+        if accelerator.is_main_process:
+            progress = RunProgress(
+                best=self.best.value,
+                best_epoch=self.best.epoch,
+                best_scores=self.best.scores,
+                readings=self.weights.history,
+                threads=torch.get_num_threads(),
+                teachers=[teacher_identity(record) for record in parts.teacher_records],
+                means=sums,
+                seconds=time.monotonic() - self.epoch_started,
+                data=data_identity(parts),
+                processes=accelerator.num_processes,
+                **StudentOrigin.of(parts.student, parts.start)._asdict(),
+            )
+            with self._write_errors():
+                path = self.folder / "last.pt"
+                save_checkpoint(path, parts, position, progress, self.config_text)
+        self.guard.saved = position
+        self.save_timer.restart()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say what is left when a file cannot be written."""
+    def _write_errors(self) -> Iterator[None]:
+        """Report which files are left when one cannot be written."""
         try:
             yield
         except OSError as error:
-            raise unwritable(error, self.folder, self.saved) from error
+            raise write_error(error, self.folder, self.guard.saved) from error

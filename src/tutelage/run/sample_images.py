@@ -42,7 +42,7 @@ def save_detections(
         detections: COCO format: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h), ``score``.
         conf: Detections below are not drawn.
     """
-    truth, found = [], []
+    truth, predicted = [], []
     for number in range(min(TILES, len(index))):
         item = index.item(number)
         try:
@@ -58,9 +58,9 @@ def save_detections(
         boxes[:, 2:] += boxes[:, :2]
         labels = [int(d["category_id"]) for d in mine]
         texts = [f"{index.names[d['category_id']]} {d['score']:.2f}" for d in mine]
-        found.append(_draw_classes(tile, geometry.apply(boxes), labels, texts))
+        predicted.append(_draw_classes(tile, geometry.apply(boxes), labels, texts))
     _save_grid(folder / "val_labels.jpg", truth)
-    _save_grid(folder / "val_found.jpg", found)
+    _save_grid(folder / "val_found.jpg", predicted)
 
 
 def _draw_classes(

@@ -1,4 +1,4 @@
-"""The plan as text, before the first step, so that a wrong run dies now."""
+"""The plan of a run as text, shown before the first step."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def plan_rows(
 
 
 def data_warnings(parts: RunParts) -> list[Finding]:
-    """Return what was noticed in the images and does not keep the run from using them."""
+    """Return the warnings about images and labels."""
     indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
-    found = [finding for index in indices for finding in index.findings]
-    return [finding for finding in found if finding.severity == "warning"]
+    findings = [finding for index in indices for finding in index.findings]
+    return [finding for finding in findings if finding.severity == "warning"]
 
 
 def _unlabelled(parts: RunParts) -> str:
@@ -73,9 +73,9 @@ def _unlabelled(parts: RunParts) -> str:
     score = distill.pseudo_label
     boxes = f"detections from {score:g} on count as boxes" if score < 1 else "methods only"
     held_out = "".join(
-        f", {found.count} of them {HELD_OUT[found.code]} images"
-        for found in index.findings
-        if found.code in HELD_OUT
+        f", {finding.count} of them {HELD_OUT[finding.code]} images"
+        for finding in index.findings
+        if finding.code in HELD_OUT
     )
     return (
         f" · {len(index)} without labels in {index.source}{held_out}, "
@@ -105,8 +105,8 @@ def _device(parts: RunParts) -> str:
 
 
 def _size(network: GraphDetector, image_size: int) -> str:
-    found = cost(network, image_size)
-    return f"{network.arch_name:<12} {found.parameters / 1e6:.2f} M   {found.gflops:.2f} GFLOPs"
+    size = cost(network, image_size)
+    return f"{network.arch_name:<12} {size.parameters / 1e6:.2f} M   {size.gflops:.2f} GFLOPs"
 
 
 def _teachers(teaching: DistillationSetup, image_size: int) -> list[tuple[str, str]]:
@@ -120,11 +120,11 @@ def _teachers(teaching: DistillationSetup, image_size: int) -> list[tuple[str, s
             size = f"{teacher.title:<12} {teaching.panel.size(number) / 1e6:.2f} M"
         label = "teacher" if len(teaching.records) == 1 else f"teacher {number + 1}"
         which = f" ({record['weights']})" if "weights" in record else ""
-        rows.append((label, f"{size}   {record['source']}{which} · {_worth(record)}"))
+        rows.append((label, f"{size}   {record['source']}{which} · {_teacher_scores(record)}"))
     return rows
 
 
-def _worth(record: Mapping[str, Any]) -> str:
+def _teacher_scores(record: Mapping[str, Any]) -> str:
     scores = record.get("scores")
     if scores is None:
         return "no class in common with the data: not evaluated"
@@ -152,12 +152,12 @@ def _pairs(teaching: DistillationSetup) -> list[tuple[str, str]]:
 
 
 def _connectors(method: Method, pairs: int) -> tuple[str, ...]:
-    """Tell the convolutions between the maps of each pair; nothing where there are none."""
+    """Describe the convolutions between the maps of each pair; empty if there are none."""
     own = method.method if isinstance(method, Resized) else method
-    found = getattr(own, "connectors", [None] * pairs)
+    connectors = getattr(own, "connectors", [None] * pairs)
     sizes = [
         [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in modules if isinstance(m, nn.Conv2d)]
-        for modules in ([] if each is None else each.modules() for each in found)
+        for modules in ([] if each is None else each.modules() for each in connectors)
     ]
     return tuple(f" connector {' '.join(each)}" if each else "" for each in sizes)
 
@@ -166,10 +166,10 @@ def _methods(parts: RunParts, teaching: DistillationSetup) -> list[tuple[str, st
     rows = []
     for name, lesson in teaching.lessons.items():
         options = "".join(f"  {key} {value}" for key, value in lesson.config.options.items())
-        weight = f"{parts.bare.weights[name]:.3g}"
+        weight = f"{parts.unwrapped_task.weights[name]:.3g}"
         if name in teaching.shares:
             share = f"KD gradient at the taps {teaching.shares[name]:.3g} × detection's"
-            balance = describe_balance(parts.bare.balance().get(name, ()))
+            balance = describe_balance(parts.unwrapped_task.balance().get(name, ()))
             weight = f"auto (now {weight}{balance}: {share})"
         text = f"{name} × {weight}{options} · {_fade(parts.plan, name)}"
         rows.append(("" if rows else "methods", text))
@@ -184,8 +184,8 @@ def _fade(plan: Schedule, name: str) -> str:
 
 
 def _own(parts: RunParts) -> list[tuple[str, str]]:
-    """Tell what the methods train themselves, and how."""
-    own = sum(p.numel() for p in parts.bare.methods.parameters())
+    """Describe the parameters of the methods and how they are trained."""
+    own = sum(p.numel() for p in parts.unwrapped_task.methods.parameters())
     if not own:
         return []
     groups = (g for g in parts.optimizer.param_groups if g["kind"].startswith("kd"))

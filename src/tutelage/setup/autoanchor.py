@@ -11,7 +11,12 @@ from torch import Tensor
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
-from tutelage.data.anchors import ENOUGH, recall, search, sides
+from tutelage.data.anchors import (
+    GOOD_RECALL,
+    best_possible_recall,
+    box_sizes,
+    search_anchors,
+)
 from tutelage.models.graph import GraphDetector
 
 
@@ -41,19 +46,20 @@ def choose_anchors(
 
     def find(anchors: Tensor, strides: Sequence[int]) -> tuple[Tensor | None, str]:
         current = anchors.double().cpu().numpy()
-        boxes, limit = sides(index, config.train.image_size), config.loss.anchor_t
-        before = recall(boxes, current, limit)
+        boxes, limit = box_sizes(index, config.train.image_size), config.loss.anchor_t
+        before = best_possible_recall(boxes, current, limit)
         report = f"best possible recall {before:.3f}"
         if state is not None:
             return None, f"{report}, as the run began"
         if not config.model.autoanchor:
             return None, f"{report}, kept (model.autoanchor is off)"
         rng = np.random.default_rng(config.train.seed)
-        if recall(sides(index, config.train.image_size, rng), current, limit) >= ENOUGH:
+        augmented = box_sizes(index, config.train.image_size, rng)
+        if best_possible_recall(augmented, current, limit) >= GOOD_RECALL:
             return None, f"{report}, kept"
         levels, count, _ = anchors.shape
-        found = search(boxes, levels * count, limit, rng)
-        after = 0.0 if found is None else recall(boxes, found, limit)
+        found = search_anchors(boxes, levels * count, limit, rng)
+        after = 0.0 if found is None else best_possible_recall(boxes, found, limit)
         if found is None or after <= before:
             return None, f"{report}, kept: no better ones were found"
         place = np.argsort(np.argsort(strides, kind="stable"), kind="stable")

@@ -62,7 +62,7 @@ class RunParts:
     teaching: DistillationSetup | None
     guide: TeacherSupervision | None
     task: nn.Module
-    bare: Task
+    unwrapped_task: Task
     optimizer: Optimizer
     ema: AveragedModel
     loader: Any
@@ -72,6 +72,11 @@ class RunParts:
     workers: int
     precision: str
     notices: tuple[str, ...]
+
+    @property
+    def teacher_records(self) -> tuple[dict[str, Any], ...]:
+        """Identity and scores of each teacher."""
+        return self.teaching.records if self.teaching else ()
 
 
 def assemble(
@@ -175,7 +180,7 @@ def assemble(
         if teaching
         else None,
         task=prepared,
-        bare=task,
+        unwrapped_task=task,
         optimizer=optimizer,
         ema=ema,
         loader=prepare_data_loader(  # each process has its part already

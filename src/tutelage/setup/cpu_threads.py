@@ -1,4 +1,4 @@
-"""How many cores the network gets, and how many the loader."""
+"""CPU threads of the network, and worker processes of the loader."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from tutelage.models.graph import GraphDetector
 
 TRIES = 3  # forward passes per number of threads
-WORTH = 1.1  # more threads must be this much faster
-TRIED_PIXELS = 1 << 20  # about, per forward pass: enough to tell, and seconds for large networks
+MIN_SPEEDUP = 1.1  # of more threads over fewer
+TRIED_PIXELS = 1 << 20  # per forward pass: enough to compare, and seconds for large networks
 
 
 def free_cores() -> int:
@@ -21,11 +21,10 @@ def free_cores() -> int:
 
 
 def set_threads(setting: int | str, student: GraphDetector, image_size: int, batch: int) -> None:
-    """Set the CPU threads of the network; ``auto`` tries what is fastest right now.
+    """Set the CPU threads of the network; ``auto`` times the student's forward pass.
 
     Small networks gain nothing from more threads, and threads that share a core with another busy
-    process wait for each other: two of them have been seen ten times slower than one. So the
-    cores that are worth using are found by running the student's forward pass.
+    process wait for each other: two can be ten times slower than one.
     """
     if setting != "auto":
         torch.set_num_threads(int(setting))
@@ -47,7 +46,7 @@ def set_threads(setting: int | str, student: GraphDetector, image_size: int, bat
                 times.append(time.perf_counter() - start)
             seconds[threads] = min(times)
     best = min(seconds.values())
-    torch.set_num_threads(min(n for n, each in seconds.items() if each <= WORTH * best))
+    torch.set_num_threads(min(n for n, each in seconds.items() if each <= MIN_SPEEDUP * best))
 
 
 def choose_workers(setting: int | str, device: torch.device) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.config.overrides import blamed
+from tutelage.config.overrides import name_setting
 from tutelage.config.schema import DistillConfig, MethodConfig
 from tutelage.distill import (
     Method,
@@ -89,7 +89,7 @@ def load_teachers(
     """
     _check_numbers(config.methods, len(config.teachers))
     dtype = torch.float16 if half else torch.float32
-    with blamed("distill.teacher", origins):
+    with name_setting("distill.teacher", origins):
         return [load_teacher(source, device, dtype) for source in config.teachers]
 
 

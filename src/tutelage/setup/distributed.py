@@ -1,22 +1,70 @@
-"""What several processes ask of the settings of a run."""
+"""Training with several processes: checks of settings, and results that all processes share."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from tutelage.config.schema import TrainConfig
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, UserError
+
+T = TypeVar("T")
+
+
+def from_main_process(accelerator: Accelerator, compute: Callable[[], T]) -> T:
+    """Compute on the main process alone; all processes return its result or raise its error.
+
+    Args:
+        accelerator: Joins the processes; each must call this.
+        compute: Its result can be pickled.
+
+    Raises:
+        UserError: What ``compute`` raised.
+    """
+    outcome: list[Any] = [None]
+    with raise_on_all():
+        if accelerator.is_main_process:
+            outcome = [compute()]
+    return cast("T", broadcast_object_list(outcome)[0])
+
+
+@contextmanager
+def raise_on_all() -> Iterator[None]:
+    """Raise an error of one process on all, so that none waits for one that has stopped.
+
+    All processes must enter the context.
+
+    Raises:
+        UserError: What the first of the processes with an error raised inside.
+    """
+    error: UserError | None = None
+    try:
+        yield
+    except UserError as raised:
+        error = raised
+    errors: list[UserError | None] = gather_object([error])
+    for each in errors:
+        if each is not None:
+            raise error or each
 
 
 def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1) -> None:
-    """Refuse a batch of which a process gets nothing, or too little for BatchNorm.
+    """Check that every process gets images, and BatchNorm two values per channel at each stride.
 
-    That needs more than a single value per channel at the largest stride.
+    Args:
+        train: Batch and image size.
+        stride: The largest stride of the networks.
+        images: Training images.
+        processes: Number of processes.
 
     Raises:
-        ConfigError: It is one.
+        ConfigError: The batch is too small.
     """
     if train.images < processes:
         raise ConfigError(
@@ -38,7 +86,7 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
 
 
 def quieten() -> None:
-    """Keep torch from telling that gradients of 1×1 convolutions have other strides in its buckets.
+    """Silence torch's warning about the strides of gradients of 1×1 convolutions.
 
     Channels-last has two names for these strides; the copy costs nothing beside the step.
     """
@@ -46,10 +94,10 @@ def quieten() -> None:
 
 
 def synchronise(student: nn.Module, device: str, processes: int) -> None:
-    """Let BatchNorm see the batches of all processes; a single one has nobody to ask.
+    """Convert BatchNorm to SyncBatchNorm, in place, if there are several processes.
 
     Raises:
-        ConfigError: Torch can do it on GPUs only.
+        ConfigError: The device is no GPU; torch has it for GPUs only.
     """
     if processes == 1:
         return

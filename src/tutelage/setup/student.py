@@ -1,4 +1,4 @@
-"""The network that is trained, before its first step."""
+"""Builds the student and loads its first weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from tutelage.config.overrides import blamed
+from tutelage.config.overrides import name_setting
 from tutelage.config.schema import Config
 from tutelage.models.architecture import read_architecture
 from tutelage.models.build import build
@@ -19,7 +19,7 @@ DEFAULT_ARCH = "yolov7-tiny"
 
 
 class StudentOrigin(NamedTuple):
-    """With what a run began that goes on now; runs of the first versions do not say all of it.
+    """The student with which a resumed run began; old checkpoints lack some of it.
 
     Attributes:
         head: The training state of its student's head, e.g. anchors; empty if not known.
@@ -34,16 +34,8 @@ class StudentOrigin(NamedTuple):
     start: str = ""
 
     @classmethod
-    def read(cls, progress: Mapping[str, Any]) -> Self:
-        """Return what the progress of a saved run says."""
-        known = {key: progress[key] for key in cls._fields if key in progress}
-        if "anchors" in progress:  # the first versions knew anchor heads only
-            known["head"] = {"anchors": progress["anchors"]} if progress["anchors"] else {}
-        return cls(**known)
-
-    @classmethod
     def of(cls, student: GraphDetector, start: str) -> Self:
-        """Return what to save of a student."""
+        """Return the origin of a new student."""
         return cls(student.head.training_state(), student.arch, student.arch_name, start)
 
 
@@ -55,11 +47,17 @@ def make_student(
 ) -> tuple[GraphDetector, str]:
     """Build the student with the data set's classes, from its architecture and weights.
 
-    With weights alone, their architecture and their anchors are kept. A run that goes on needs
-    neither the yaml nor the weights that it began with.
+    With weights alone, their architecture and anchors are kept. A resumed run needs neither the
+    yaml nor the weights with which it began.
+
+    Args:
+        config: All settings.
+        names: The classes.
+        origins: Where each setting came from, for messages.
+        began: The student of a resumed run.
 
     Returns:
-        The student, and where its weights come from, in words.
+        The student, and where its weights came from, in words.
     """
     torch.manual_seed(config.train.seed)
     if began is not None and began.arch is not None:
@@ -68,7 +66,7 @@ def make_student(
     arch, weights = config.model.arch, config.model.weights
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"
-    with blamed("model.weights", origins):
+    with name_setting("model.weights", origins):
         checkpoint = read_checkpoint(weights)
     if arch is None:
         student, report = build_for_classes(checkpoint, names)

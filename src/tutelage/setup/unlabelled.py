@@ -1,4 +1,4 @@
-"""The images without labels of a distilled run, and which of them it is judged on."""
+"""The images without labels of a distilled run; warns of those that are in val or test."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
 
     Args:
         config: All settings.
-        val: The validation images; those of the test split, if there is one, are looked up.
+        val: The validation images.
 
     Returns:
-        The images, with a warning for every split that is to judge the run and is among them.
+        The images, with a warning if validation or test images are among them.
 
     Raises:
         DataError: The folder cannot be used.
@@ -43,11 +43,11 @@ def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
 
 def _held_out(index: DatasetIndex, config: Config, val: DatasetIndex) -> Iterator[Finding]:
     splits = [val]
-    with suppress(DataError):  # there is none, or it is told when it is asked for
+    with suppress(DataError):  # there is none, or it is reported when it is used
         splits.append(open_dataset(str(config.data), "test", strict=False))
-    ours = _files(index)
+    files = _files(index)
     for (code, name), other in zip(HELD_OUT.items(), splits, strict=False):
-        if count := len(ours & _files(other)):
+        if count := len(files & _files(other)):
             text = (
                 f"{count} {name} image{'s' * (count > 1)} among the unlabelled of {index.source}: "
                 f"{name} scores will flatter. Take them out of  distill.images"
@@ -56,12 +56,12 @@ def _held_out(index: DatasetIndex, config: Config, val: DatasetIndex) -> Iterato
 
 
 def _files(index: DatasetIndex) -> set[str]:
-    """Return the image files, links followed."""
+    """Return the image files, symbolic links resolved."""
     return {os.path.realpath(index.path(position)) for position in range(len(index))}
 
 
-def files_of(labelled: DatasetIndex, unlabelled: DatasetIndex | None) -> Callable[[int], str]:
-    """Return what tells the file of an image by its id in a batch."""
+def files_by_id(labelled: DatasetIndex, unlabelled: DatasetIndex | None) -> Callable[[int], str]:
+    """Return a function that maps the id of an image in a batch to its file."""
 
     def file(number: int) -> str:
         if number < len(labelled) or unlabelled is None:

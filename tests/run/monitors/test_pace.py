@@ -18,11 +18,11 @@ def notices(step_seconds, steps, wanted="auto", device=CPU, epochs=2):
         for step in range(1, steps + 1):
             time += 600 if step == 1 else step_seconds
             event = StepDone(epoch, step, Losses({}, {}), 0.1, None)
-            if (notice := pace.see(event)) is not None:
+            if (notice := pace.check(event)) is not None:
                 told.append((epoch, step, notice))
         for event in (EpochDone(epoch, {}, 1.0, 0.1), Evaluated(epoch, {}, False)):
             time += 300
-            assert pace.see(event) is None
+            assert pace.check(event) is None
     return told
 
 

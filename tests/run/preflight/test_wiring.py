@@ -4,7 +4,7 @@ import torch
 from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.run.preflight.wiring import preflight
+from tutelage.run.preflight.wiring import check_wiring
 from tutelage.structures import Knowledge
 from tutelage.teachers import fingerprint
 from tutelage.train.gradient_ratio import measure_weights
@@ -12,14 +12,24 @@ from tutelage.train.gradient_ratio import measure_weights
 BATCH = make_batch()
 
 
-def check(task, teacher, state=lambda: "same"):
-    preflight(task, teacher, state, BATCH)
+def check(task, teachers):
+    check_wiring(task, teachers, BATCH)
+
+
+class ChangedTeachers:
+    """Teachers whose features are changed."""
+
+    def __init__(self, teachers, change):
+        self._teachers, self._change, self.state = teachers, change, teachers.state
+
+    def __call__(self, images):
+        return (Knowledge(tuple(self._change(f) for f in self._teachers(images)[0].features)),)
 
 
 def test_a_sound_task_passes_and_is_left_alone():
     task, teacher = make_task()
     before = fingerprint(task.state_dict().items())
-    preflight(task, teacher, lambda: fingerprint(teacher.state()), BATCH)
+    check(task, teacher)
     assert fingerprint(task.state_dict().items()) == before
     assert all(p.grad is None for p in task.parameters())
 
@@ -69,8 +79,8 @@ def test_dead_terms_are_named(change, message):
 def test_a_loss_that_does_not_reach_the_student():
     task, teacher = make_task()
     inner = task.losses
-    task.losses = lambda out, batch, k: inner(
-        out._replace(taps=tuple(t.detach() for t in out.taps)), batch, k
+    task.losses = lambda out, supervised: inner(
+        out._replace(taps=tuple(t.detach() for t in out.taps)), supervised
     )
     with pytest.raises(TeacherError, match="reaches no parameter of the student"):
         check(task, teacher)
@@ -86,9 +96,14 @@ def test_a_connector_that_does_not_train():
 
 def test_a_teacher_that_drifts():
     task, teacher = make_task()
-    states = iter(["before", "after"])
-    with pytest.raises(TeacherError, match="the teacher changed"):
-        check(task, teacher, lambda: next(states))
+    network = teacher.teachers[0].network
+
+    def drift(*_):
+        next(network.parameters()).data.add_(1e-6)
+
+    network.register_forward_hook(drift)
+    with pytest.raises(TeacherError, match="would not work: the teacher changed"):
+        check(task, teacher)
 
 
 def test_the_message_stays_readable():
@@ -110,22 +125,14 @@ def test_the_message_stays_readable():
 )
 def test_a_teacher_that_says_nothing(spoil, message):
     task, teacher = make_task()
-
-    def spoilt(batch):
-        return (Knowledge(tuple(spoil(f) for f in teacher(batch)[0].features)),)
-
     with pytest.raises(TeacherError, match=message):
-        check(task, spoilt)
+        check(task, ChangedTeachers(teacher, spoil))
 
 
 def test_the_cure_is_for_what_is_broken():
     task, teacher = make_task()
-
-    def broken(batch):
-        return (Knowledge(tuple(f * float("nan") for f in teacher(batch)[0].features)),)
-
     with pytest.raises(TeacherError, match="Mend the teacher"):
-        check(task, broken)
+        check(task, ChangedTeachers(teacher, lambda f: f * float("nan")))
     replaced(task.methods["fgd"], lambda terms: {k: v * float("nan") for k, v in terms.items()})
     with pytest.raises(TeacherError, match=r"is nan .* Leave out the method's weight"):
         check(task, teacher)
@@ -151,12 +158,8 @@ def test_it_is_judged_in_full_precision():
 
 def test_a_teacher_too_large_for_half_precision():
     task, teacher = make_task()
-
-    def overflowing(batch):
-        return (Knowledge(tuple(f.half() * torch.inf for f in teacher(batch)[0].features)),)
-
     with pytest.raises(TeacherError, match=r"not finite in half precision \(--precision fp32"):
-        check(task, overflowing)
+        check(task, ChangedTeachers(teacher, lambda f: f.half() * torch.inf))
 
 
 def test_a_teacher_whose_classes_are_not_in_the_batch_is_no_fault():

@@ -1,4 +1,4 @@
-"""Augmentation on OpenCV and NumPy: each step a function of samples and drawn parameters."""
+"""Augmentation with OpenCV and NumPy: functions of samples and drawn parameters."""
 
 from tutelage.data.augment.pipeline import augment
 

@@ -1,4 +1,4 @@
-"""A collage: images placed on a larger grey canvas, rendered only where it is looked at."""
+"""A collage: images placed on a larger grey canvas, rendered only where needed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Collage(NamedTuple):
         """Draw a part of the canvas.
 
         Args:
-            window: ``x1, y1, x2, y2`` in canvas pixels, may reach outside; none: the whole canvas.
+            window: ``x1, y1, x2, y2`` in canvas pixels, may reach outside; None: the whole canvas.
 
         Returns:
             ``(h, w, 3)`` uint8, grey where there is no tile and outside the canvas.

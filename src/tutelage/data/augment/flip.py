@@ -1,4 +1,4 @@
-"""Mirror images."""
+"""Horizontal and vertical flips."""
 
 from __future__ import annotations
 

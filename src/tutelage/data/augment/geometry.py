@@ -26,7 +26,7 @@ class Transform(NamedTuple):
         angle: Degrees, counter-clockwise.
         scale: Enlargement.
         shear: Degrees, along x and along y.
-        centre: Where the canvas centre comes to lie, as fractions of the output's width and height.
+        centre: Position of the canvas centre in the output, as fractions of width and height.
     """
 
     perspective: tuple[float, float] = (0.0, 0.0)
@@ -62,8 +62,7 @@ def transform_matrix(
 ) -> NDArray[np.float64]:
     """Return the ``(3, 3)`` matrix from canvas to output coordinates.
 
-    The canvas is centred on the origin, given its perspective, turned and enlarged, sheared, and
-    moved to its place in the output: ``T · S · R · P · C``.
+    Centring, perspective, rotation with scale, shear, and translation: ``T · S · R · P · C``.
 
     Args:
         transform: The parameters.
@@ -100,13 +99,13 @@ def box_candidates(
     max_aspect: float,
     min_area_share: float = _MIN_AREA_SHARE,
 ) -> NDArray[np.bool_]:
-    """Tell which boxes are still worth learning after a transformation and clipping.
+    """Return which boxes are kept after a transformation and clipping.
 
     Args:
         before: ``(n, 4)`` corners, already enlarged by the transformation's scale.
         after: ``(n, 4)`` corners after clipping to the output.
         max_aspect: Thinner boxes are dropped.
-        min_area_share: So much of the area must be left.
+        min_area_share: Share of the area that must remain.
 
     Returns:
         ``(n,)``: wider and higher than 2 pixels, large enough a share, not too thin.
@@ -121,10 +120,10 @@ def box_candidates(
 def view(
     collage: Collage, transform: Transform, out_wh: tuple[int, int], *, max_aspect: float
 ) -> Sample:
-    """Look at a collage through a transformation.
+    """Apply a transformation to a collage.
 
-    A transformation that only enlarges and shifts is rounded to whole canvas pixels: then it is a
-    crop and a resize, four times as fast as a warp, and only the crop is ever drawn.
+    One that only enlarges and shifts is rounded to whole canvas pixels and done by a crop and a
+    resize: four times as fast as a warp, and only the crop is rendered.
 
     Args:
         collage: The images with their boxes.
@@ -162,7 +161,7 @@ def _crop(
 def _warp(
     canvas: NDArray[np.uint8], matrix: NDArray[np.float64], out_wh: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    # Boxes count pixel edges, while OpenCV's whole numbers are pixel centres.
+    # Box coordinates are pixel edges; OpenCV's integer coordinates are pixel centres.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     centred = np.linalg.inv(half) @ matrix @ half
     border = (GREY, GREY, GREY)

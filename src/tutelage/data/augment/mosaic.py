@@ -11,13 +11,13 @@ from tutelage.data.letterbox import Sample
 
 
 def draw_mosaic4(samples: Sequence[Sample], size: int, rng: np.random.Generator) -> Collage:
-    """Join four images at a random point of the middle of a canvas twice ``size`` wide and high.
+    """Join four images at a random point in the middle of a canvas of side ``2 * size``.
 
     Args:
         samples: Four images whose longer side is ``size``: top left, top right, bottom left,
             bottom right.
         size: The training image size.
-        rng: Decides where the images meet.
+        rng: Draws the point where the images meet.
     """
     y, x = rng.uniform(size / 2, 3 * size / 2, 2).astype(int).tolist()
     return mosaic4(samples, size, centre_xy=(x, y))
@@ -37,7 +37,7 @@ def mosaic4(samples: Sequence[Sample], size: int, *, centre_xy: tuple[int, int])
 
 
 def draw_mosaic9(samples: Sequence[Sample], size: int, rng: np.random.Generator) -> Collage:
-    """Wind eight images around a first one; keep a random square twice ``size`` wide and high."""
+    """Place eight images around a first one; keep a random square of side ``2 * size``."""
     y, x = rng.uniform(0, size, 2).astype(int).tolist()
     return mosaic9(samples, size, corner_xy=(x, y))
 
@@ -51,18 +51,17 @@ def mosaic9(samples: Sequence[Sample], size: int, *, corner_xy: tuple[int, int])
         corner_xy: Top left corner of the part that is kept, each in ``0..size``.
     """
     widths, heights = zip(*(sample.size_wh for sample in samples), strict=True)
-    s, (w0, h0) = size, samples[0].size_wh
-    w, h = widths, heights
+    s, w, h = size, widths, heights
     corners = (
         (s, s),
         (s, s - h[1]),
         (s + w[1], s - h[2]),
-        (s + w0, s),
-        (s + w0, s + h[3]),
-        (s + w0 - w[5], s + h0),
-        (s + w0 - w[5] - w[6], s + h0),
-        (s - w[7], s + h0 - h[7]),
-        (s - w[8], s + h0 - h[7] - h[8]),
+        (s + w[0], s),
+        (s + w[0], s + h[3]),
+        (s + w[0] - w[5], s + h[0]),
+        (s + w[0] - w[5] - w[6], s + h[0]),
+        (s - w[7], s + h[0] - h[7]),
+        (s - w[8], s + h[0] - h[7] - h[8]),
     )
     left, top = corner_xy
     tiles = tuple(

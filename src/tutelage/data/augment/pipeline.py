@@ -1,4 +1,4 @@
-"""The whole augmentation of a training sample."""
+"""The augmentation pipeline of a training sample."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def augment(
     """Make a training sample: mosaic or letterbox, transformation, mixup, colour, flips.
 
     Args:
-        first: The image, its longer side as long as the canvas's.
-        rng: All randomness.
+        first: The image; its longer side equals the canvas's.
+        rng: The random generator.
         config: Probabilities and limits.
         canvas_hw: Height and width of the result; square if there is a ``partner``.
-        partner: Draws further images for mosaic and mixup; none: neither of them.
+        partner: Draws further images for mosaic and mixup; None: neither is applied.
     """
     if partner is not None and rng.random() < config.mosaic:
         sample = _mosaic(first, rng, config, canvas_hw[0], partner)

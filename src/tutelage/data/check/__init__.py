@@ -1,5 +1,6 @@
-"""Data as it is: what a data set holds, judged before anything is trained on it."""
+"""``tutelage check``: examines a data set before training."""
 
-from tutelage.data.check.report import SPLITS, DataReport, SplitFinding, examine
+from tutelage.data.check.report import DataReport, SplitFinding, examine
+from tutelage.data.index import SPLITS
 
 __all__ = ["SPLITS", "SplitFinding", "DataReport", "examine"]

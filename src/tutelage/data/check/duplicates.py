@@ -1,4 +1,4 @@
-"""The same image twice: byte for byte, or by its looks."""
+"""Duplicate images: equal files, and images that look the same."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.check.image_stats import ImageStats
-from tutelage.data.findings import Finding, Severity, gather
+from tutelage.data.findings import Finding, Severity, summarise
 from tutelage.data.formats.build_index import OpenedSplit
 
-NEAR = 8  # of 128 bits; other images differ in more, copies of other size or quality in fewer
-COMPARED = 50  # of those that share a band of bits, with how many each is compared
-ALIKE = 0.95  # correlation of greys: images of few edges may share the bits, and nothing else
+NEAR = 8  # of 128 bits: rescaled or recompressed copies differ in fewer, other images in more
+COMPARED = 50  # images of the same band that each image is compared with
+ALIKE = 0.95  # correlation of grey levels: images with few edges may share hashes by chance
 
 _LEAK = "Keep each image in one split: scores on images seen in training say nothing."
 _KINDS: tuple[tuple[str, str, str, Severity, Severity], ...] = (
@@ -27,57 +27,54 @@ class Duplicates(NamedTuple):
     """Pairs of images, numbered through all splits.
 
     Attributes:
-        same: ``(k, 2)`` int64, byte for byte: the first of its kind, and another.
-        near: ``(k, 2)`` int64, those that only look the same.
+        same: ``(k, 2)`` int64, equal files: the first one, and another.
+        near: ``(k, 2)`` int64, images that only look the same.
     """
 
     same: NDArray[np.int64]
     near: NDArray[np.int64]
 
 
-def find_twins(looks: Sequence[ImageStats]) -> Duplicates:
+def find_duplicates(image_stats: Sequence[ImageStats]) -> Duplicates:
     """Compare all images of all splits, in the order train, val, test."""
-    digests = np.concatenate([one.digests for one in looks])
-    known = digests.any(axis=1)
-    same = _same(digests, np.flatnonzero(known))
-    hashes = np.concatenate([one.hashes for one in looks])
-    comparable = np.concatenate([one.comparable for one in looks])
+    digests = np.concatenate([stats.digests for stats in image_stats])
+    same = _same(digests, np.flatnonzero(digests.any(axis=1)))
+    hashes = np.concatenate([stats.hashes for stats in image_stats])
+    comparable = np.concatenate([stats.comparable for stats in image_stats])
     comparable[same[:, 1]] = False
     near = _near(hashes, np.flatnonzero(comparable))
-    grids = np.concatenate([one.grids for one in looks])
+    grids = np.concatenate([stats.grids for stats in image_stats])
     return Duplicates(same, near[_correlation(grids[near[:, 0]], grids[near[:, 1]]) >= ALIKE])
 
 
-def notice_twins(splits: Sequence[OpenedSplit], twins: Duplicates) -> Iterator[Finding]:
-    """Yield copies within a split, and those that leak from one split into another."""
-    starts = np.cumsum([0, *(len(opened.listed.images) for opened in splits)])
+def check_duplicates(splits: Sequence[OpenedSplit], duplicates: Duplicates) -> Iterator[Finding]:
+    """Yield duplicates within a split and between splits."""
+    starts = np.cumsum([0, *(len(opened.listing.images) for opened in splits)])
 
-    def told(pair: Sequence[int]) -> str:
-        numbers = (np.searchsorted(starts, pair, side="right") - 1).tolist()
-        names = [
-            splits[number].listed.short(splits[number].listed.images[i - starts[number]])
-            for number, i in zip(numbers, pair, strict=True)
-        ]
-        return f"{names[0]} ({splits[numbers[0]].listed.split}) and {names[1]} " + (
-            f"({splits[numbers[1]].listed.split})"
-        )
+    def describe_image(number: int) -> str:
+        split = int(np.searchsorted(starts, number, side="right")) - 1
+        listing = splits[split].listing
+        return f"{listing.short(listing.images[number - starts[split]])} ({listing.split})"
 
-    for mark, pairs, verb, across, within in _KINDS:
-        chosen = getattr(twins, pairs)
-        numbers = np.searchsorted(starts, chosen, side="right")
-        leaks = numbers[:, 0] != numbers[:, 1]
+    def describe_pair(pair: Sequence[int]) -> str:
+        return " and ".join(map(describe_image, pair))
+
+    for suffix, field, verb, across, within in _KINDS:
+        pairs = getattr(duplicates, field)
+        split_of = np.searchsorted(starts, pairs, side="right")
+        leaks = split_of[:, 0] != split_of[:, 1]
         if leaks.any():
-            cases = map(told, chosen[leaks].tolist())
+            cases = map(describe_pair, pairs[leaks].tolist())
             what = f"Pairs of images of different splits that {verb}"
-            yield gather(f"split-leak{mark}", across, what, cases, int(leaks.sum()), _LEAK)
+            yield summarise(f"split-leak{suffix}", across, what, cases, int(leaks.sum()), _LEAK)
         if not leaks.all():
-            cases = map(told, chosen[~leaks].tolist())
+            cases = map(describe_pair, pairs[~leaks].tolist())
             what = f"Pairs of images of one split that {verb}"
-            yield gather(f"image-duplicate{mark}", within, what, cases, int((~leaks).sum()))
+            yield summarise(f"image-duplicate{suffix}", within, what, cases, int((~leaks).sum()))
 
 
 def _same(values: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return pairs of members with equal values, the first member that has a value always first."""
+    """Return ``(k, 2)`` pairs of members with equal values; the first is the lowest such member."""
     _, first, group = np.unique(values[members], axis=0, return_index=True, return_inverse=True)
     firsts = first[group.reshape(-1)]
     again = np.flatnonzero(firsts != np.arange(len(members)))
@@ -85,18 +82,18 @@ def _same(values: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.
 
 
 def _near(hashes: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return pairs within NEAR bits.
+    """Return ``(k, 2)`` pairs whose hashes differ in at most NEAR bits.
 
-    Of NEAR + 1 bands of bits at least one is equal in such a pair, so that only images which share
-    a band are compared. Of images with equal hashes the first stands for the others. Thousands may
-    share a band (a camera that stands still): these are put in the order of their hashes, and each
-    is compared with those that follow next, so that time and memory grow as the images do.
+    Such a pair has at least one of NEAR + 1 bands of bits in common, so only images that share a
+    band are compared; of images with equal hashes only the first. Where thousands share a band (a
+    static camera), they are sorted by hash and each is compared with the next COMPARED only, so
+    that time and memory stay linear in the number of images.
     """
     equal = _same(hashes, members)
     members = np.setdiff1d(members, equal[:, 1])
     own = hashes[members]
     bits = np.unpackbits(own.view(np.uint8), axis=1)
-    found = [equal]
+    pairs_found = [equal]
     for band in np.array_split(bits, NEAR + 1, axis=1):
         keys = band @ (1 << np.arange(band.shape[1]))
         order = np.lexsort((own[:, 1], own[:, 0], keys))
@@ -108,8 +105,8 @@ def _near(hashes: NDArray[np.uint64], members: NDArray[np.int64]) -> NDArray[np.
                 break
             pairs = np.sort(np.stack([order[at], order[at + step]], axis=1), axis=1)
             close = np.bitwise_count(own[pairs[:, 0]] ^ own[pairs[:, 1]]).sum(axis=1) <= NEAR
-            found.append(members[pairs[close]])
-    return np.unique(np.concatenate(found), axis=0)
+            pairs_found.append(members[pairs[close]])
+    return np.unique(np.concatenate(pairs_found), axis=0)
 
 
 def _correlation(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A cleaned copy of a data set: YOLO labels, links to the images, a list of what is left out."""
+"""Writes a cleaned copy of a data set: YOLO labels, links to images, a list of omitted ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ YAML, LEFT_OUT = "data.yaml", "left-out.txt"
 
 
 class CleanedCopy(NamedTuple):
-    """What a cleaned copy holds: its yaml, images, boxes, and how many images are left out."""
+    """A cleaned copy: its yaml, and the numbers of its images, boxes and omitted images."""
 
     yaml: Path
     images: int
@@ -33,21 +33,23 @@ class CleanedCopy(NamedTuple):
 
 
 def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
-    """Refuse a folder that is in use, or that lies where the data set is.
+    """Refuse a folder that is not empty, or that lies inside the data set.
 
     Raises:
-        ConfigError: It is one of these.
+        ConfigError: It cannot be used.
     """
-    place = Path(os.path.realpath(folder.expanduser()))
-    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+    target = Path(os.path.realpath(folder.expanduser()))
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise ConfigError(
             f"{folder} is not an empty folder.", fix="Name one that does not exist.", code="C29"
         )
-    own = {str(opened.listed.root) for opened in splits}
+    data_folders = {str(opened.listing.root) for opened in splits}
     for opened in splits:
-        own |= {os.path.dirname(file) for file in opened.listed.images}  # noqa: PTH120
-        own |= {os.path.dirname(file) for file in opened.listed.label_files}  # noqa: PTH120
-    inside = [name for name in sorted(own) if place.is_relative_to(os.path.realpath(name))]
+        data_folders |= {os.path.dirname(file) for file in opened.listing.images}  # noqa: PTH120
+        data_folders |= {os.path.dirname(file) for file in opened.listing.label_files}  # noqa: PTH120
+    inside = [
+        name for name in sorted(data_folders) if target.is_relative_to(os.path.realpath(name))
+    ]
     if inside:
         raise ConfigError(
             f"{folder} lies inside the data set ({inside[0]}).",
@@ -57,19 +59,19 @@ def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
 
 
 def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
-    """Write a cleaned copy; it appears complete or not at all.
+    """Write a cleaned copy, atomically.
 
     ``images/<split>`` holds links to the images (copies where links cannot be made),
-    ``labels/<split>`` what training would use of the labels. Left out are images that cannot be
-    read and copies of others: the one in test, else in val, stays. The originals are not touched.
+    ``labels/<split>`` the labels that training would use. Unreadable images and duplicates are
+    left out; of duplicates the one in test, else in val, stays. The originals are not changed.
 
     Args:
-        report: The examination.
+        report: The result of the check.
         folder: See :func:`check_target`.
 
     Raises:
         ConfigError: The folder cannot be used.
-        DataError: No image is left.
+        DataError: No image is usable.
     """
     check_target(folder, report.splits)
     folder = folder.expanduser()
@@ -90,18 +92,18 @@ def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
 
 
 def _fill(report: DataReport, folder: Path) -> tuple[int, int, int]:
-    names = list(dict.fromkeys(name for one in report.splits for name in one.index.names))
-    out = dict(left_out(report))
+    names = list(dict.fromkeys(name for each in report.splits for name in each.index.names))
+    reasons = dict(find_omitted(report))
     document: dict[str, object] = {"path": "."}
     number = images = boxes = 0
     for opened in report.splits:
-        listed, split = opened.listed, opened.listed.split
-        home = os.path.commonpath([os.path.dirname(image) for image in listed.images])  # noqa: PTH120
-        for position, image in enumerate(listed.images):
+        listing, split = opened.listing, opened.listing.split
+        root = os.path.commonpath([os.path.dirname(image) for image in listing.images])  # noqa: PTH120
+        for position, image in enumerate(listing.images):
             number += 1
-            if number - 1 in out:
+            if number - 1 in reasons:
                 continue
-            link = folder / "images" / split / os.path.relpath(image, home)
+            link = folder / "images" / split / os.path.relpath(image, root)
             link.parent.mkdir(parents=True, exist_ok=True)
             _link(image, link)
             images += 1
@@ -112,24 +114,24 @@ def _fill(report: DataReport, folder: Path) -> tuple[int, int, int]:
                 label = Path(label_path(str(link)))
                 label.parent.mkdir(parents=True, exist_ok=True)
                 label.write_text("".join(lines), "utf-8")
-    paths = [image for opened in report.splits for image in opened.listed.images]
-    listing = "".join(f"{paths[i]}\t{reason}\n" for i, reason in sorted(out.items()))
-    (folder / LEFT_OUT).write_text(listing, "utf-8", errors="surrogateescape")
+    paths = [image for opened in report.splits for image in opened.listing.images]
+    lines = "".join(f"{paths[i]}\t{reason}\n" for i, reason in sorted(reasons.items()))
+    (folder / LEFT_OUT).write_text(lines, "utf-8", errors="surrogateescape")
     text = yaml.safe_dump({**document, "names": names}, sort_keys=False, allow_unicode=True)
     (folder / YAML).write_text(text, "utf-8")
-    return images, boxes, len(out)
+    return images, boxes, len(reasons)
 
 
-def left_out(report: DataReport) -> Iterator[tuple[int, str]]:
-    """Yield images, numbered through all splits, that should not be used, and why."""
-    reasons = np.concatenate([one.found.reasons.astype(object) for one in report.splits])
-    damaged = np.concatenate([one.reasons.astype(object) for one in report.looks])
+def find_omitted(report: DataReport) -> Iterator[tuple[int, str]]:
+    """Yield the images to leave out, numbered through all splits, each with the reason."""
+    reasons = np.concatenate([each.scan.reasons.astype(object) for each in report.splits])
+    damaged = np.concatenate([stats.reasons.astype(object) for stats in report.image_stats])
     for number, (reason, damage) in enumerate(zip(reasons, damaged, strict=True)):
         if reason or damage:
             yield number, str(reason or damage)
-    sizes = [len(opened.listed.images) for opened in report.splits]
+    sizes = [len(opened.listing.images) for opened in report.splits]
     split_of = np.repeat(np.arange(len(sizes)), sizes)
-    for group in _groups(report.twins.same):
+    for group in _groups(report.duplicates.same):
         last = group[int(split_of[group].argmax())]
         for number in group[group != last].tolist():
             yield number, "the same file is there a second time"
@@ -142,23 +144,23 @@ def _groups(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 def _lines(opened: OpenedSplit, position: int, names: Sequence[str]) -> list[str] | None:
     """Return the label lines of an image; None if it has no label file."""
-    listed, found = opened.listed, opened.found
-    if not found.labelled[position]:
+    listing, scan = opened.listing, opened.scan
+    if not scan.labelled[position]:
         return None
-    own = opened.index.names
-    if listed.kind == "YOLO":
+    class_names = opened.index.names
+    if listing.format == "YOLO":
         try:
-            content = read_labels(listed.label_files[position]) or b""
+            content = read_labels(listing.label_files[position]) or b""
         except DataError:
             return []
         rows, _ = parse_labels(plain_text(content))
-        boxes = [(int(row.label), row.xyxy) for row in rows if int(row.label) < len(own)]
+        boxes = [(int(row.label), row.xyxy) for row in rows if int(row.label) < len(class_names)]
     else:
         usable = int(opened.usable[:position].sum())
         item = opened.index.item(usable)
         corners = item.xyxy.astype(np.float64) / np.tile(item.size_wh, 2)
         boxes = list(zip(item.label.tolist(), corners.tolist(), strict=True))
-    return [f"{names.index(own[label])} {_centred(*xyxy)}\n" for label, xyxy in boxes]
+    return [f"{names.index(class_names[label])} {_centred(*xyxy)}\n" for label, xyxy in boxes]
 
 
 def _centred(left: float, top: float, right: float, bottom: float) -> str:

@@ -1,4 +1,4 @@
-"""One page that shows a data set: findings, sizes, pictures of every class. Nothing external."""
+"""An HTML page about a data set: findings, histograms, images of every class. Self-contained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.errors import DataError
 from tutelage.plain import printable
 
 SEVERITIES = ("error", "warning", "info")
-COLOURED = 2  # columns: severity and code
+_COLOURED = 2  # columns: severity and code
 _PICTURES, _PER_CLASS, _SIDE, _QUALITY = 600, 8, 224, 75
 _SIZES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, np.inf)
 _RATIOS = (0, 1 / 8, 1 / 4, 1 / 2, 1 / 1.4, 1.4, 2, 4, 8, np.inf)
@@ -41,8 +41,8 @@ def atlas(report: DataReport, *, image_size: int = 640) -> str:
     """Return the page as HTML; every text of the data set is escaped.
 
     Args:
-        report: The examination.
-        image_size: The training size, for the sizes of boxes.
+        report: The result of the check.
+        image_size: Training size at which box sizes are given.
     """
     indices = [opened.index for opened in report.splits]
     body = "".join(
@@ -67,7 +67,7 @@ def atlas(report: DataReport, *, image_size: int = 640) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return text that is harmless in HTML; lines are kept."""
+    """Return text escaped for HTML, with line breaks kept."""
     return "<br>".join(html_escape(printable(line)) for line in text.split("\n"))
 
 
@@ -85,7 +85,7 @@ def _findings(report: DataReport) -> str:
             "\n".join((finding.message, *finding.examples[1:3], finding.fix)).strip(),
         ]
         for split, finding in sorted(
-            report.noticed, key=lambda one: SEVERITIES.index(one.finding.severity)
+            report.findings, key=lambda one: SEVERITIES.index(one.finding.severity)
         )
     ]
     return _table(["severity", "code", "split", "count", "what"], rows) if rows else "<p>None.</p>"
@@ -96,7 +96,7 @@ def _table(head: Sequence[str], rows: Iterable[list[str]]) -> str:
     lines = [
         "<tr>"
         + "".join(
-            f'<td class="{_escape(row[0]) if number < COLOURED else "text"}">{_escape(cell)}</td>'
+            f'<td class="{_escape(row[0]) if number < _COLOURED else "text"}">{_escape(cell)}</td>'
             for number, cell in enumerate(row)
         )
         + "</tr>"
@@ -129,7 +129,7 @@ def _bars(title: str, values: NDArray[np.float64], edges: Sequence[float]) -> st
 
 
 def _classes(indices: Sequence[DatasetIndex]) -> Iterator[str]:
-    """Yield a heading and pictures per class, spread over the images that have it."""
+    """Yield a heading and sample images per class, evenly spread over those that have it."""
     names = indices[0].names
     each = min(max(_PICTURES // len(names), 1), _PER_CLASS)
     for name in names:

@@ -1,4 +1,4 @@
-"""YOLO label files in strange encodings, or with other separators than spaces."""
+"""Checks YOLO label files for unusual encodings and separators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tutelage.data.findings import Finding, Severity, gather
+from tutelage.data.findings import Finding, Severity, summarise
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.scan import read_labels
 from tutelage.errors import DataError
@@ -26,22 +26,22 @@ _KINDS: dict[str, tuple[str, Severity, str]] = {
 }
 
 
-def notice_encodings(opened: OpenedSplit) -> Iterator[Finding]:
-    """Yield label files that are not plain lines of numbers with spaces between them."""
-    if opened.listed.kind != "YOLO":
+def check_label_encoding(opened: OpenedSplit) -> Iterator[Finding]:
+    """Yield label files with another encoding than UTF-8 or other separators than spaces."""
+    if opened.listing.format != "YOLO":
         return
-    files = opened.listed.label_files
+    files = opened.listing.label_files
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        kinds = list(pool.map(_peculiarities, files, chunksize=64))
+        features = list(pool.map(_unusual_features, files, chunksize=64))
     for kind, (code, severity, fix) in _KINDS.items():
-        cases = [file for file, own in zip(files, kinds, strict=True) if kind in own]
+        cases = [file for file, kinds in zip(files, features, strict=True) if kind in kinds]
         if cases:
-            names = map(opened.listed.short, cases)
-            yield gather(code, severity, f"Label files with {kind}", names, len(cases), fix)
+            names = map(opened.listing.short, cases)
+            yield summarise(code, severity, f"Label files with {kind}", names, len(cases), fix)
 
 
 def plain_text(content: bytes) -> str:
-    """Return the lines that a label file means: its encoding, decimal and other commas undone."""
+    """Return a label file as text in YOLO's format: decoded, without commas and semicolons."""
     if content.startswith(_UTF16):
         text = content.decode("utf-16", "replace")
     else:
@@ -54,7 +54,7 @@ def _plain_line(line: str) -> str:
     return line.replace(",", ".") if decimal else re.sub(r"[,;]", " ", line)
 
 
-def _peculiarities(label_file: str) -> tuple[str, ...]:
+def _unusual_features(label_file: str) -> tuple[str, ...]:
     try:
         content = read_labels(label_file) or b""
     except DataError:

@@ -1,27 +1,26 @@
-"""The examination of a data set: all checks, split by split, and what they found."""
+"""Runs all checks on a data set and collects their findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tutelage.data.check.boxes import notice_balance, notice_names, notice_tiny
-from tutelage.data.check.duplicates import Duplicates, find_twins, notice_twins
-from tutelage.data.check.image_stats import ImageStats, look, notice_looks
-from tutelage.data.check.label_encoding import notice_encodings
-from tutelage.data.check.stray_files import notice_links, notice_orphans
+from tutelage.data.check.boxes import check_class_balance, check_class_names, check_tiny_boxes
+from tutelage.data.check.duplicates import Duplicates, check_duplicates, find_duplicates
+from tutelage.data.check.image_stats import ImageStats, check_image_files, read_image_stats
+from tutelage.data.check.label_encoding import check_label_encoding
+from tutelage.data.check.stray_files import check_links, check_orphan_labels
 from tutelage.data.findings import Finding
 from tutelage.data.formats.build_index import OpenedSplit
-from tutelage.data.open_data import Split, open_whole
+from tutelage.data.index import SPLITS, Split
+from tutelage.data.open_data import open_split
 from tutelage.errors import DataError, MissingSplitError
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class SplitFinding(NamedTuple):
-    """A finding and the split that it is about; empty if it is about several."""
+    """A finding and its split; empty if it concerns several splits."""
 
     split: str
     finding: Finding
@@ -29,29 +28,29 @@ class SplitFinding(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DataReport:
-    """What an examination found.
+    """The result of a check.
 
     Attributes:
-        data: What the user named.
+        data: The data set as the user gave it.
         splits: The splits that could be opened.
-        noticed: All findings: of each split, then of several.
-        looks: Of each split.
-        twins: Images that are there twice, numbered through all splits.
+        findings: Those of each split, then those of several.
+        image_stats: Of each split.
+        duplicates: Pairs of images, numbered through all splits.
     """
 
     data: str
     splits: tuple[OpenedSplit, ...]
-    noticed: tuple[SplitFinding, ...]
-    looks: tuple[ImageStats, ...]
-    twins: Duplicates
+    findings: tuple[SplitFinding, ...]
+    image_stats: tuple[ImageStats, ...]
+    duplicates: Duplicates
 
     @property
     def errors(self) -> int:
         """How many findings are errors."""
-        return sum(one.finding.severity == "error" for one in self.noticed)
+        return sum(one.finding.severity == "error" for one in self.findings)
 
 
-def _silent(_: str, __: int, ___: int) -> None:
+def _no_progress(_: str, __: int, ___: int) -> None:
     """Show no progress."""
 
 
@@ -60,58 +59,62 @@ def examine(
     splits: Sequence[Split] = SPLITS,
     *,
     image_size: int = 640,
-    progress: Callable[[str, int, int], None] = _silent,
+    progress: Callable[[str, int, int], None] = _no_progress,
 ) -> DataReport:
-    """Examine a data set: every image is read, every label judged. Nothing is written.
+    """Check a data set: decodes every image and checks every label. Writes nothing.
 
     Args:
-        data: What ``--data`` takes.
-        splits: Those to look at; of several, those that the data set has.
-        image_size: Size at which boxes may be too small.
-        progress: Is told the split, how many more images were looked at, and how many there are.
+        data: A value of ``--data``.
+        splits: The splits to check; missing ones are skipped if at least one can be opened.
+        image_size: Training size at which boxes may be too small.
+        progress: Called with the split, the number of images just decoded, and their total.
 
     Raises:
         DataError: No split can be opened.
     """
-    opened, noticed = _open(data, splits)
-    looks: list[ImageStats] = []
-    for one in opened:
-        listed = one.listed
-        looks.append(look(listed.images, lambda n, s=listed: progress(s.split, n, len(s.images))))
-        findings = [
-            *one.index.findings,
-            *notice_looks(one, looks[-1]),
-            *notice_encodings(one),
-            *notice_tiny(one, image_size),
-            *notice_balance(one),
+    opened_splits, findings = _open_splits(data, splits)
+    image_stats: list[ImageStats] = []
+    for opened in opened_splits:
+        files = opened.listing
+        stats = read_image_stats(
+            files.images, lambda n, f=files: progress(f.split, n, len(f.images))
+        )
+        image_stats.append(stats)
+        checks = [
+            *opened.index.findings,
+            *check_image_files(opened, stats),
+            *check_label_encoding(opened),
+            *check_tiny_boxes(opened, image_size),
+            *check_class_balance(opened),
         ]
-        noticed += [SplitFinding(listed.split, finding) for finding in findings]
-    twins = find_twins(looks)
-    noticed += [SplitFinding("", finding) for finding in _of_all(opened, twins)]
-    return DataReport(str(data), tuple(opened), tuple(noticed), tuple(looks), twins)
+        findings += [SplitFinding(files.split, finding) for finding in checks]
+    duplicates = find_duplicates(image_stats)
+    checks = [
+        *check_class_names(opened_splits),
+        *check_duplicates(opened_splits, duplicates),
+        *check_orphan_labels(opened_splits),
+        *check_links(opened_splits),
+    ]
+    findings += [SplitFinding("", finding) for finding in checks]
+    return DataReport(
+        str(data), tuple(opened_splits), tuple(findings), tuple(image_stats), duplicates
+    )
 
 
-def _of_all(opened: Sequence[OpenedSplit], twins: Duplicates) -> Iterator[Finding]:
-    yield from notice_names(opened)
-    yield from notice_twins(opened, twins)
-    yield from notice_orphans(opened)
-    yield from notice_links(opened)
-
-
-def _open(
+def _open_splits(
     data: str | Path, splits: Sequence[Split]
 ) -> tuple[list[OpenedSplit], list[SplitFinding]]:
     opened: list[OpenedSplit] = []
-    noticed: list[SplitFinding] = []
-    problems: list[DataError] = []
+    findings: list[SplitFinding] = []
+    errors: list[DataError] = []
     for split in splits:
         try:
-            opened.append(open_whole(data, split))
+            opened.append(open_split(data, split))
         except DataError as error:
-            problems.append(error)
+            errors.append(error)
             if not isinstance(error, MissingSplitError):
                 finding = Finding("split-unusable", "error", error.what, (), 1, error.fix)
-                noticed.append(SplitFinding(split, finding))
+                findings.append(SplitFinding(split, finding))
     if not opened:
-        raise problems[0]
-    return opened, noticed
+        raise errors[0]
+    return opened, findings

@@ -1,4 +1,4 @@
-"""The data yaml: class names, and where the images of a split are."""
+"""The data yaml: class names, and where the images of a split are; labels in any format."""
 
 from __future__ import annotations
 
@@ -11,56 +11,75 @@ from typing import NamedTuple, cast
 import yaml
 
 from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
-from tutelage.data.formats.image_lists import exists, images_of, named_twice, normal
+from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.formats.coco import open_coco
+from tutelage.data.formats.image_lists import (
+    ImageList,
+    absolute_path,
+    list_images,
+    path_exists,
+    repeated_items,
+)
+from tutelage.data.formats.voc import looks_like_voc, open_voc
+from tutelage.data.formats.yolo import open_yolo
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, MissingSplitError, nearest
 
+EXAMPLES = 100  # class names that an error writes out, to be pasted
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 
 
-EXAMPLES = 100  # names that an error writes out, to be pasted
-
-
 class SplitEntry(NamedTuple):
-    """What a data yaml says of one split, before any image is looked for.
+    """The entry of one split in a data yaml.
 
     Attributes:
-        path: The yaml.
-        names: Class names; empty if they may come from the jsons that are named for the split.
+        names: Class names; may be empty if the split's sources are COCO jsons.
         root: The folder named by ``path``, else the yaml's own.
-        bases: The folders that paths in the yaml may be relative to, in this order.
-        sources: The folders, lists and jsons that were named for the split.
+        bases: The folders that paths in the yaml may be relative to, in order of precedence.
+        sources: The folders, lists and jsons of the split.
     """
 
-    path: Path
     names: tuple[str, ...]
     root: Path
     bases: tuple[Path, ...]
     sources: tuple[Path, ...]
 
 
-class SplitDescription(NamedTuple):
-    """One split of a data yaml.
+def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
+    """Open one split of a data yaml.
 
-    Attributes:
-        path: The yaml.
-        names: Class names.
-        root: The folder named by ``path``, else the yaml's own.
-        sources: The folders and lists that were named for the split.
-        images: The absolute paths of the image files, sorted, each once. Strings, since making
-            hundreds of thousands of path objects takes longer than looking at the files.
-        repeated: Images that were named more than once.
+    Jsons are COCO. Images with XML files and without YOLO labels are Pascal VOC, others YOLO.
+
+    Raises:
+        DataError: The yaml, or a source in it, cannot be used at all.
     """
+    entry = read_split(path, split)
+    jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
+    if not jsons:
+        images = list_split(path, split, entry)
+        open_format = open_voc if looks_like_voc(images.images) else open_yolo
+        return open_format(
+            images,
+            split,
+            source=str(path),
+            root=entry.root,
+            names=entry.names,
+            single_class=single_class,
+        )
+    if len(jsons) < len(entry.sources):
+        raise _invalid(f"{split} mixes COCO jsons with other sources.", where=path.name)
+    return open_coco(
+        jsons,
+        split,
+        source=str(path),
+        root=entry.root,
+        names=entry.names,
+        bases=entry.bases[:2],
+        single_class=single_class,
+    )
 
-    path: Path
-    names: tuple[str, ...]
-    root: Path
-    sources: tuple[Path, ...]
-    images: tuple[str, ...]
-    repeated: tuple[str, ...]
 
-
-def read_named(path: Path, split: str) -> SplitEntry:
+def read_split(path: Path, split: str) -> SplitEntry:
     """Read a data yaml with ``path``, ``train``, ``val``, ``test``, ``names`` and ``nc``.
 
     ``path`` is relative to the yaml; a split is a folder, a text file with one image per line, a
@@ -68,214 +87,197 @@ def read_named(path: Path, split: str) -> SplitEntry:
     directory. Other keys are ignored; nothing is ever downloaded or executed.
 
     Raises:
-        DataError: The yaml or something that it names cannot be used.
+        DataError: The yaml cannot be used, or a source does not exist.
     """
     document = _load(path)
-    given = document.get(split)
-    entries = cast("list[object]", given) if isinstance(given, list) else [given]
-    self_named = all(str(entry).lower().endswith(".json") for entry in entries)
-    names = () if self_named and "names" not in document else _names(path, document)
-    home = normal(path.parent)
-    root = normal(home / str(document.get("path") or ""))
-    bases = tuple(dict.fromkeys((root, home, normal(Path()))))
-    return SplitEntry(path, names, root, bases, _locate(path, split, document, bases))
+    value = document.get(split)
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    only_jsons = all(str(item).lower().endswith(".json") for item in values)
+    names = () if only_jsons and "names" not in document else _names(path, document)
+    folder = absolute_path(path.parent)
+    root = absolute_path(folder / str(document.get("path") or ""))
+    bases = tuple(dict.fromkeys((root, folder, absolute_path(Path()))))
+    return SplitEntry(names, root, bases, _locate(path, split, document, bases))
 
 
-def describe(named: SplitEntry, split: str) -> SplitDescription:
-    """List the images of a split.
+def list_split(path: Path, split: str, entry: SplitEntry) -> ImageList:
+    """List the image files of a split whose sources are folders and lists.
 
     Raises:
         DataError: There are none.
     """
     images: list[str] = []
-    for source in named.sources:
-        images += images_of(source, named.bases)
-    unique = sorted(set(images))
+    for source in entry.sources:
+        images += list_images(source, entry.bases)
+    unique = tuple(sorted(set(images)))
     if not unique:
-        wanted = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+        suffixes = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         raise DataError(
-            f"{split}: no images in {', '.join(map(str, named.sources))}",
-            where=named.path.name,
-            fix=f"Images are files ending in: {wanted}.",
+            f"{split}: no images in {', '.join(map(str, entry.sources))}",
+            where=path.name,
+            fix=f"Images are files ending in: {suffixes}.",
             code="D24",
         )
-    repeated = named_twice(images) if len(unique) < len(images) else ()
-    return SplitDescription(
-        named.path, named.names, named.root, named.sources, tuple(unique), repeated
-    )
+    repeated = repeated_items(images) if len(unique) < len(images) else ()
+    return ImageList(unique, entry.sources, repeated)
 
 
-def read_description(path: Path, split: str) -> SplitDescription:
-    """Read a data yaml and list the images of a split; see :func:`read_named`."""
-    return describe(read_named(path, split), split)
+def _invalid(what: str, *, where: str = "", fix: str = "") -> DataError:
+    return DataError(what, where=where, fix=fix, code="D01")
 
 
 def _load(path: Path) -> Mapping[str, object]:
     try:
         document = load_yaml(read_yaml(path), UniqueKeys)
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", fix=_neighbour(path), code="D22") from None
+        raise DataError(f"{path} does not exist.", fix=_nearest_file(path), code="D22") from None
     except IsADirectoryError:
         raise DataError(
             f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path), code="D22"
         ) from None
     except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not a text file, so it cannot be a data yaml.", code="D01"
-        ) from None
+        raise _invalid(f"{path} is not a text file, so it cannot be a data yaml.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", code="D22") from error
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = yaml_problem(error)
         where = f"{path.name}:{line}" if line else path.name
-        raise DataError(f"{path} is not valid yaml: {problem}", where=where, code="D01") from error
+        raise _invalid(f"{path} is not valid yaml: {problem}", where=where) from error
     if not isinstance(document, dict):
-        got = "nothing" if document is None else f"a {type(document).__name__}"
-        raise DataError(
+        content = "nothing" if document is None else f"a {type(document).__name__}"
+        raise _invalid(
             f"{path.name} is not a data yaml: expected keys such as train, val and names, "
-            f"but it holds {got}.",
-            code="D01",
+            f"but it holds {content}."
         )
     return cast("dict[str, object]", document)
 
 
 def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
-    given = document.get("names")
-    if given is None:
+    value = document.get("names")
+    if value is None:
         count = document.get("nc")
         names = ["cat", "dog"]
         if isinstance(count, int) and count <= EXAMPLES:
             names = [f"class{i}" for i in range(count)]
-        found = ", ".join(map(str, document)) or "nothing"
-        raise DataError(
-            f"{path.name} has no 'names' (found: {found}).",
+        keys = ", ".join(map(str, document)) or "nothing"
+        raise _invalid(
+            f"{path.name} has no 'names' (found: {keys}).",
             fix=f"Add for example  names: [{', '.join(names)}]",
-            code="D01",
         )
-    names = _as_list(path, given)
-    wrong = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
-    if wrong:
-        raise DataError(
-            f"{path.name}: names must be text, but got {wrong[0]!r}.",
+    names = _as_list(path, value)
+    invalid = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
+    if invalid:
+        raise _invalid(
+            f"{path.name}: names must be text, but got {invalid[0]!r}.",
             fix="Put such a name in quotes (yaml reads yes, no, on, off as true or false).",
-            code="D01",
         )
     texts = tuple(str(name) for name in names)
     if not texts:
-        raise DataError(
-            f"{path.name}: 'names' is empty.", fix="Name at least one class.", code="D01"
-        )
-    twice = sorted({name for name in texts if texts.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"{path.name}: class names must differ, but {twice[0]!r} appears twice.", code="D01"
+        raise _invalid(f"{path.name}: 'names' is empty.", fix="Name at least one class.")
+    duplicates = sorted(repeated_items(texts))
+    if duplicates:
+        raise _invalid(
+            f"{path.name}: class names must differ, but {duplicates[0]!r} appears twice."
         )
     count = document.get("nc")
     if count is not None and count != len(texts):
-        raise DataError(
+        raise _invalid(
             f"{path.name}: nc is {count!r}, but there are {len(texts)} names.",
             fix="Correct one of them; nc may be left out.",
-            code="D01",
         )
     return texts
 
 
-def _as_list(path: Path, given: object) -> list[object]:
-    if isinstance(given, list):
-        return list(cast("list[object]", given))
-    if isinstance(given, dict):
-        numbered = {str(key): name for key, name in cast("dict[object, object]", given).items()}
-        wanted = [str(number) for number in range(len(numbered))]
-        missing = [number for number in wanted if number not in numbered]
+def _as_list(path: Path, names: object) -> list[object]:
+    if isinstance(names, list):
+        return list(cast("list[object]", names))
+    if isinstance(names, dict):
+        numbered = {str(key): name for key, name in cast("dict[object, object]", names).items()}
+        numbers = [str(number) for number in range(len(numbered))]
+        missing = [number for number in numbers if number not in numbered]
         if missing:
-            raise DataError(
-                f"{path.name}: names must be numbered 0…{len(wanted) - 1} without a gap, "
-                f"but {missing[0]} is missing.",
-                code="D01",
+            raise _invalid(
+                f"{path.name}: names must be numbered 0…{len(numbers) - 1} without a gap, "
+                f"but {missing[0]} is missing."
             )
-        return [numbered[number] for number in wanted]
-    raise DataError(
-        f"{path.name}: names must be a list or a map, but got {given!r}.",
+        return [numbered[number] for number in numbers]
+    raise _invalid(
+        f"{path.name}: names must be a list or a map, but got {names!r}.",
         fix="Write for example  names: [cat, dog]",
-        code="D01",
     )
 
 
 def _locate(
     path: Path, split: str, document: Mapping[str, object], bases: Sequence[Path]
 ) -> tuple[Path, ...]:
-    given = document.get(split)
-    if given is None:
+    value = document.get(split)
+    if value is None:
         raise MissingSplitError(
             f"{path.name} has no '{split}' (found: {', '.join(map(str, document)) or 'nothing'}).",
             fix=f"Add for example  {split}: images/{split}",
         )
-    values = cast("list[object]", given) if isinstance(given, list) else [given]
-    if not all(isinstance(value, str) for value in values):
-        raise DataError(
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) for item in values):
+        raise _invalid(
             f"{path.name}: {split} must be a folder, a text file or a list of these, "
-            f"but got {given!r}.",
+            f"but got {value!r}.",
             fix=f"Write for example  {split}: images/{split}",
-            code="D01",
         )
-    found: list[Path] = []
-    missing: list[str] = []
+    sources: list[Path] = []
+    problems: list[str] = []
     hints: list[str] = []
-    for value in map(str, values):
-        places = [base / value for base in bases]
-        hit = next((place for place in places if exists(place)), None)
-        if hit is None:
-            looked = ", ".join(map(str, bases)) if not Path(value).is_absolute() else value
-            missing.append(f"{split}: {value} does not exist (looked in {looked})")
-            hints += _nearest_path(value, bases)
-        elif hit.is_file() and is_image(hit.name):
-            missing.append(f"{split}: {value} is an image; expected a folder or a text file")
+    for name in map(str, values):
+        source = next((base / name for base in bases if path_exists(base / name)), None)
+        if source is None:
+            tried = ", ".join(map(str, bases)) if not Path(name).is_absolute() else name
+            problems.append(f"{split}: {name} does not exist (looked in {tried})")
+            hints += _nearest_path(name, bases)
+        elif source.is_file() and is_image(source.name):
+            problems.append(f"{split}: {name} is an image; expected a folder or a text file")
         else:
-            found.append(normal(hit))
-    if missing:
-        raise DataError(
-            "\n".join(missing), where=path.name, fix="\n".join(dict.fromkeys(hints)), code="D01"
-        )
-    return tuple(found)
+            sources.append(absolute_path(source))
+    if problems:
+        hint = "\n".join(dict.fromkeys(hints))
+        raise _invalid("\n".join(problems), where=path.name, fix=hint)
+    return tuple(sources)
 
 
-def _neighbour(path: Path) -> str:
-    built_in = ["digits", "digits:easy"]
-    files = [place.name for place in _entries(path.parent) if place.is_file()]
-    return nearest(path.name, files) or nearest(str(path), built_in)
+def _nearest_file(path: Path) -> str:
+    files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
+    return nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
 
 
 def _yaml_inside(folder: Path) -> str:
-    found = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
-    return f"Use  --data {found[0]}" if found else "It holds no .yaml file."
+    yamls = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+    return f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
 
 
 def _nearest_path(value: str, bases: Sequence[Path]) -> list[str]:
-    wanted = "/".join(part for part in Path(value).parts if part not in ("..", os.sep))
+    name = "/".join(part for part in Path(value).parts if part not in ("..", os.sep))
     for base in bases:
-        names = [place.relative_to(base).as_posix() for place in _below(base)]
-        found = get_close_matches(wanted, names, n=1, cutoff=0.6)
-        if found:
-            return [f"Nearest: {found[0]}"]
+        names = [entry.relative_to(base).as_posix() for entry in _search(base)]
+        matches = get_close_matches(name, names, n=1, cutoff=0.6)
+        if matches:
+            return [f"Nearest: {matches[0]}"]
     return []
 
 
-def _below(base: Path) -> list[Path]:
-    """Return folders and lists under ``base``, nearest first, as far as a look takes no time."""
-    found, level = [], [base]
+def _search(base: Path) -> list[Path]:
+    """Return folders and text files under ``base``, nearest first, within the search limits."""
+    results, level = [], [base]
     for _ in range(_SEARCH_DEPTH):
-        inner: list[Path] = []
+        folders: list[Path] = []
         for folder in level:
-            for place in _entries(folder):
-                if place.is_dir():
-                    inner.append(place)
-                elif place.suffix == ".txt":
-                    found.append(place)
-                if len(found) + len(inner) > _SEARCH_LIMIT:
-                    return found + inner
-        found += inner
-        level = inner
-    return found
+            for entry in _entries(folder):
+                if entry.is_dir():
+                    folders.append(entry)
+                elif entry.suffix == ".txt":
+                    results.append(entry)
+                if len(results) + len(folders) > _SEARCH_LIMIT:
+                    return results + folders
+        results += folders
+        level = folders
+    return results
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from tutelage.data.findings import Finding
-from tutelage.data.formats.image_lists import images_in
-from tutelage.data.formats.scan import scan
+from tutelage.data.formats.image_lists import walk_images
+from tutelage.data.formats.scan import scan_images
 from tutelage.data.index import DatasetIndex
 from tutelage.errors import DataError
 
 
 def open_images(folder: str | Path, names: Sequence[str]) -> DatasetIndex:
-    """Open all images below a folder; label files, if there are any, are not used.
+    """Open all images below a folder; label files are ignored.
 
     Args:
         folder: The folder.
-        names: Class names of the data set that the images stand beside.
+        names: Class names of the labelled data set.
 
     Raises:
         DataError: There is no such folder, or no usable image in it.
@@ -29,14 +29,14 @@ def open_images(folder: str | Path, names: Sequence[str]) -> DatasetIndex:
         raise DataError(
             f"{folder} is no folder of images.", fix="Check  distill.images.", code="D24"
         )
-    images = sorted(images_in(path.absolute()))
+    images = sorted(walk_images(path.absolute()))
     if not images:
         raise DataError(f"{folder} holds no image.", fix="Check  distill.images.", code="D24")
-    found = scan(images, [path.absolute()])
-    usable = found.reasons == ""
+    scan = scan_images(images, [path.absolute()])
+    usable = scan.reasons == ""
     bad = int((~usable).sum())
     if bad == len(images):
-        reason = found.reasons[0]
+        reason = scan.reasons[0]
         raise DataError(f"None of the {bad} images in {folder} can be used: {reason}.", code="D24")
     text = f"{bad} of {len(images)} images in {folder} cannot be used and are left out."
     return DatasetIndex.from_columns(
@@ -45,8 +45,8 @@ def open_images(folder: str | Path, names: Sequence[str]) -> DatasetIndex:
         source=str(folder),
         split="train",
         paths=[image for image, good in zip(images, usable, strict=True) if good],
-        sizes=found.sizes[usable],
-        file_sizes=found.file_sizes[usable],
+        sizes=scan.sizes[usable],
+        file_sizes=scan.file_sizes[usable],
         boxes=np.zeros((0, 4), np.float32),
         labels=np.zeros(0, np.int64),
         counts=np.zeros(int(usable.sum()), np.int64),

@@ -1,4 +1,4 @@
-"""The image files of a folder, of a text file or of an image set of Pascal VOC."""
+"""Lists the image files of a folder, a text file or an image set of Pascal VOC."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
@@ -14,27 +15,42 @@ from tutelage.errors import DataError
 _SETS, _IMAGES = "ImageSets", "JPEGImages"
 
 
-def images_of(source: Path, bases: Sequence[Path]) -> Iterable[str]:
-    """Return the images that a source of a split names.
+class ImageList(NamedTuple):
+    """The images of one split.
+
+    Attributes:
+        images: Absolute paths of the image files, sorted, without duplicates. Strings, because
+            making hundreds of thousands of path objects is slower than reading the folders.
+        sources: The folders, lists or image sets that they come from.
+        repeated: Images that are listed more than once.
+    """
+
+    images: Sequence[str]
+    sources: tuple[Path, ...]
+    repeated: tuple[str, ...] = ()
+
+
+def list_images(source: Path, bases: Sequence[Path]) -> Iterable[str]:
+    """Return the images of one source of a split.
 
     Args:
         source: A folder, a text file with one image per line, or an image set of Pascal VOC.
-        bases: What relative paths in a text file may refer to.
+        bases: Folders that paths in a text file may be relative to.
 
     Raises:
         DataError: The list cannot be read.
     """
     if source.is_dir():
-        inner = source / _IMAGES
-        return images_in(inner if inner.is_dir() else source)
-    lines = _lines(source)
-    named = [line for line in lines if is_image(line)]
-    if _SETS in source.parts and not named:
-        return _image_set(source, lines)
-    return _images_listed(source, named, bases)
+        images = source / _IMAGES
+        return walk_images(images if images.is_dir() else source)
+    lines = _read_lines(source)
+    paths = [line for line in lines if is_image(line)]
+    if _SETS in source.parts and not paths:
+        return _resolve_image_set(source, lines)
+    return _resolve_paths(source, paths, bases)
 
 
-def images_in(folder: Path) -> Iterator[str]:
+def walk_images(folder: Path) -> Iterator[str]:
     """Yield all image files below a folder, links followed, hidden files left out."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -48,20 +64,20 @@ def images_in(folder: Path) -> Iterator[str]:
                 yield f"{place}{os.sep}{name}"
 
 
-def exists(path: str | Path) -> bool:
-    """Say whether there is such a file or folder; no file has a name that no file can have."""
+def path_exists(path: str | Path) -> bool:
+    """Return whether there is such a file or folder; False for names that no file can have."""
     return os.path.exists(path)  # noqa: PTH110  (Path.exists raises if a name is too long)
 
 
-def names_in(folder: str | Path) -> list[str]:
-    """Return the names in a folder; none if it cannot be listed, or is none."""
+def list_names(folder: str | Path) -> list[str]:
+    """Return the sorted names in a folder; empty if it cannot be listed."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208  (names, not paths)
     except (OSError, ValueError):  # a NUL in its name
         return []
 
 
-def normal(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """Return an absolute path without ``..``, links kept."""
     # Not resolve(): a linked folder "images" must keep its name, by which labels are found.
     with contextlib.suppress(RuntimeError):  # no such user
@@ -74,12 +90,12 @@ def normal(path: Path) -> Path:
     return Path(clean)
 
 
-def named_twice(images: Iterable[str]) -> tuple[str, ...]:
-    """Return what occurs more than once."""
-    return tuple(image for image, count in Counter(images).items() if count > 1)
+def repeated_items(items: Iterable[str]) -> tuple[str, ...]:
+    """Return the items that occur more than once."""
+    return tuple(item for item, count in Counter(items).items() if count > 1)
 
 
-def _lines(source: Path) -> list[str]:
+def _read_lines(source: Path) -> list[str]:
     try:
         text = source.read_text("utf-8-sig").replace("\0", "?")  # no path may hold a NUL
         return [line.strip() for line in text.splitlines()]
@@ -93,31 +109,32 @@ def _lines(source: Path) -> list[str]:
         raise DataError(f"{source} cannot be read: {error.strerror}.", code="D24") from error
 
 
-def _images_listed(source: Path, named: Sequence[str], bases: Sequence[Path]) -> list[str]:
-    loose = next((line for line in named if not line.startswith("./")), None)
+def _resolve_paths(source: Path, paths: Sequence[str], bases: Sequence[Path]) -> list[str]:
+    relative = next((path for path in paths if not path.startswith("./")), None)
     places = (*bases, source.parent)
     # One base for the whole list: a look-up per line would cost four stats for each of its images.
-    base = next((b for b in places if loose is not None and exists(b / loose)), bases[0])
+    base = next((b for b in places if relative and path_exists(b / relative)), bases[0])
     own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
     return [
         os.path.normpath(
-            line if line.startswith(os.sep) else (own if line[:2] == "./" else other) + line
+            path if path.startswith(os.sep) else (own if path[:2] == "./" else other) + path
         )
-        for line in named
+        for path in paths
     ]
 
 
-def _image_set(source: Path, lines: Sequence[str]) -> list[str]:
-    """Return the images whose stems a set lists; those that a class list marks -1 are left out."""
-    home = next(place for place in source.parents if place.name == _SETS).parent / _IMAGES
-    known = {image.rpartition(".")[0]: image for image in images_in(home)} if home.is_dir() else {}
-    found: list[str] = []
+def _resolve_image_set(source: Path, lines: Sequence[str]) -> list[str]:
+    """Return the images whose stems an image set lists, except those marked -1 for a class."""
+    folder = next(parent for parent in source.parents if parent.name == _SETS).parent / _IMAGES
+    files = walk_images(folder) if folder.is_dir() else ()
+    by_stem = {image.rpartition(".")[0]: image for image in files}
+    images: list[str] = []
     for number, line in enumerate(lines, 1):
         stem, *marks = line.split() or [""]
         if not stem or marks == ["-1"]:
             continue
-        place = os.path.normpath(f"{home}{os.sep}{stem}")
-        if not place.startswith(f"{home}{os.sep}"):
-            raise DataError(f"{source}:{number} leads out of {home}: {stem!r}", code="D24")
-        found.append(known.get(place, f"{place}.jpg"))
-    return found
+        path = os.path.normpath(f"{folder}{os.sep}{stem}")
+        if not path.startswith(f"{folder}{os.sep}"):
+            raise DataError(f"{source}:{number} leads out of {folder}: {stem!r}", code="D24")
+        images.append(by_stem.get(path, f"{path}.jpg"))
+    return images

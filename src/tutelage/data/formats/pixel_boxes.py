@@ -1,4 +1,4 @@
-"""Boxes in pixels to rows: clipped, without those that have no area or come twice."""
+"""Normalises boxes in pixels: clips them, drops boxes without area and duplicates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOLERANCE = 1.0  # pixels; writers count from 0 or from 1
 
 
 class PixelBox(NamedTuple):
-    """An object of a label file: class name, corners in pixels, its place, what is shown of it."""
+    """An object of a label file: class name, corners in pixels, line, text for messages."""
 
     name: str
     xyxy: tuple[float, float, float, float]
@@ -21,13 +21,13 @@ class PixelBox(NamedTuple):
     text: str
 
 
-def to_rows(
+def normalise_boxes(
     boxes: Iterable[PixelBox], size_wh: tuple[int, int]
 ) -> tuple[list[LabelBox], list[BadLabelLine]]:
-    """Return the usable boxes in 0…1, and what was wrong with the others.
+    """Return the usable boxes with corners in 0…1, and the faults of the others.
 
     Args:
-        boxes: Objects with finite or infinite corners.
+        boxes: The objects; corners may be infinite or NaN.
         size_wh: The size of their image.
     """
     width, height = size_wh
@@ -35,40 +35,35 @@ def to_rows(
     bad: list[BadLabelLine] = []
     seen: set[tuple[str, tuple[float, ...]]] = set()
     for name, xyxy, line, text in boxes:
-
-        def tell(fault: LabelFault, line: int = line, text: str = text) -> None:
-            bad.append(BadLabelLine(line, fault, printable(text[:80])))
-
-        if not all(map(math.isfinite, xyxy)):
-            tell(LabelFault.NUMBER)
-            continue
-        if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
-            tell(LabelFault.EMPTY)
-            continue
-        left, top, right, bottom = (
+        left, top, right, bottom = clipped = tuple(
             min(max(value, 0.0), float(side))
             for value, side in zip(xyxy, (width, height) * 2, strict=True)
         )
-        clipped = (left, top, right, bottom)
-        if right <= left or bottom <= top:
-            tell(LabelFault.RANGE)
-            continue
-        if (name, clipped) in seen:
-            tell(LabelFault.DUPLICATE)
-            continue
-        if max(abs(a - b) for a, b in zip(xyxy, clipped, strict=True)) > TOLERANCE:
-            tell(LabelFault.CLIPPED)
-        seen.add((name, clipped))
-        normalised = (left / width, top / height, right / width, bottom / height)
-        rows.append(LabelBox(name, normalised, line))
+        fault = None
+        if not all(map(math.isfinite, xyxy)):
+            fault = LabelFault.NUMBER
+        elif xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
+            fault = LabelFault.EMPTY
+        elif right <= left or bottom <= top:
+            fault = LabelFault.RANGE
+        elif (name, clipped) in seen:
+            fault = LabelFault.DUPLICATE
+        else:
+            seen.add((name, clipped))
+            normalised = (left / width, top / height, right / width, bottom / height)
+            rows.append(LabelBox(name, normalised, line))
+            if max(abs(a - b) for a, b in zip(xyxy, clipped, strict=True)) > TOLERANCE:
+                fault = LabelFault.CLIPPED
+        if fault is not None:
+            bad.append(BadLabelLine(line, fault, printable(text[:80])))
     return rows, bad
 
 
-def told_size(
-    line: int, told_wh: tuple[float, float], size_wh: tuple[int, int]
+def check_image_size(
+    line: int, stated_wh: tuple[float, float], size_wh: tuple[int, int]
 ) -> list[BadLabelLine]:
-    """Return a fault if a label file tells another image size; a size that is not given is 0."""
-    if min(told_wh) <= 0 or told_wh == size_wh:
+    """Return a fault if a label file states another image size; 0 stands for no statement."""
+    if min(stated_wh) <= 0 or stated_wh == size_wh:
         return []
-    told, real = ("{:g}x{:g}".format(*wh) for wh in (told_wh, size_wh))
-    return [BadLabelLine(line, LabelFault.SIZE, f"{told}, the image is {real}")]
+    stated, actual = ("{:g}x{:g}".format(*wh) for wh in (stated_wh, size_wh))
+    return [BadLabelLine(line, LabelFault.SIZE, f"{stated}, the image is {actual}")]

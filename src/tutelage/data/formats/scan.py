@@ -1,4 +1,4 @@
-"""The scan of a split: image headers and label files read in parallel, remembered in a cache."""
+"""The scan of a split: reads image headers and label files in parallel and caches the result."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from tutelage.errors import DataError
 FORMAT_VERSION = "tutelage-labels-2"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CHUNK = 64
-_MANY = 4000  # images from which processes are worth their start: parsing holds Python's lock
-_EVERY = 3.0  # seconds between two words on how far the reading is
+_PROCESS_THRESHOLD = 4000  # images from which processes pay off: parsing holds the GIL
+_PROGRESS_SECONDS = 3.0  # between two progress messages
 
 _log = logging.getLogger(__name__)
 
 Objects = tuple[list[LabelBox], list[BadLabelLine]]
 Reader = Callable[[str, str, tuple[int, int]], Objects | None]
-"""From image, label file and size of the image to its objects; None: there is no label file."""
+"""Reads the objects of an image from (image, label file, image size); None: no label file."""
 
 
 class Scan(NamedTuple):
-    """What the files of ``n`` images say, in flat arrays.
+    """Sizes and labels of ``n`` images in flat arrays.
 
     Attributes:
         sizes: ``(n, 2)`` int32 width and height; 0 for an image that cannot be used.
         file_sizes: ``(n,)`` int64 bytes of the image files; -1 for one that does not exist.
-        reasons: ``(n,)`` str, why an image cannot be used; empty for the others.
+        reasons: ``(n,)`` str, why an image cannot be used; empty for usable ones.
         labelled: ``(n,)`` bool, whether there is a label file.
         counts: ``(n,)`` int64 boxes per image.
         boxes: ``(m, 4)`` float32 corners in pixels.
-        labels: ``(m,)`` int64 class; where the format has names, a position in ``words``.
-        words: ``(w,)`` str, the class names that occur, sorted; empty where classes are numbers.
+        labels: ``(m,)`` int64 class; where the labels name classes, a position in ``words``.
+        words: ``(w,)`` str, the class names that occur, sorted; empty where labels number classes.
         lines: ``(m,)`` int32 line of each box in its label file.
         bad_image: ``(k,)`` int64, the image of each unusable line.
         bad_line: ``(k,)`` int32, its line number.
@@ -79,7 +79,7 @@ class _ImageScan(NamedTuple):
 
 
 def label_path(image: str) -> str:
-    """Return the label file of an image: last ``/images/`` becomes ``/labels/``, suffix ``.txt``.
+    """Return the YOLO label file: last ``/images/`` becomes ``/labels/``, suffix ``.txt``.
 
     Without a folder ``images`` in its path the label file lies beside the image.
     """
@@ -97,98 +97,95 @@ def read_labels(label_file: str) -> bytes | None:
     """Return the content of a label file, or None if there is none.
 
     Raises:
-        DataError: It is there but cannot be read.
+        DataError: It exists but cannot be read.
     """
     try:
         return Path(label_file).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError:  # a NUL in its name
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in its name
         return None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
 
 
-def scan(
+def scan_images(
     images: Sequence[str],
     sources: Sequence[Path],
     label_files: Sequence[str] | None = None,
     read: Reader = read_yolo,
 ) -> Scan:
-    """Read the headers and labels of ``images``, or take them from the cache if nothing changed.
+    """Read the headers and labels of ``images``, or load them from the cache if nothing changed.
 
-    The cache lies in the user's folder for derived data, never in the data set: what is written to
-    this machine, and where, is not for a data set's lists to decide. Its key are the paths, sizes
-    and modification times of all images and label files.
+    The cache lies in the user's cache folder, never in the data set, whose lists must not decide
+    what is written where. Its key is a hash of the paths, sizes and modification times of all
+    images and label files.
 
     Args:
         images: At least one image file; files may be missing.
-        sources: The folders or lists that the images come from; they name the cache, with what
-            reads the labels and the first label folder.
-        label_files: One per image; none: where YOLO's labels are.
-        read: How a label file is read.
+        sources: The folders or lists of the images; with ``read`` and the first label folder they
+            name the cache file.
+        label_files: One per image; None: YOLO label files.
+        read: Reads a label file.
     """
     if label_files is None:
         label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    named = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
-    name = hashlib.sha256(b"\0".join(map(os.fsencode, named))).hexdigest()[:16]
+    name_parts = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
+    name = hashlib.sha256(b"\0".join(map(os.fsencode, name_parts))).hexdigest()[:16]
     store = array_cache.cache_root() / "labels" / f"{name}.npz"
     stored = array_cache.load_arrays(store, key)
     if stored is not None and set(stored) == set(Scan._fields):
         return Scan(**stored)
-    found = _scan(images, label_files, read)
-    array_cache.save_arrays(store, key, found._asdict())
-    return found
+    scan = _scan(images, label_files, read)
+    array_cache.save_arrays(store, key, scan._asdict())
+    return scan
 
 
 def _key(images: Iterable[str], label_files: Iterable[str]) -> str:
     digest = hashlib.sha256(FORMAT_VERSION.encode())
     for path in (*images, *label_files):
-        state = _stat(path)
-        digest.update(f"{path}\0{state}\0".encode(errors="surrogateescape"))
+        digest.update(f"{path}\0{_stat(path)}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _stat(path: str) -> tuple[int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 (each opening does this for every file)
+        status = os.stat(path)  # noqa: PTH116 (each opening does this for every file)
     except (OSError, ValueError):  # a NUL in its name
         return -1, -1
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _scan(images: Sequence[str], label_files: Sequence[str], read: Reader) -> Scan:
     pairs = list(zip(images, label_files, strict=True))
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
-    many = len(pairs) >= _MANY and START_METHOD == "fork"
-    found: list[_ImageScan] = []
-    told = time.monotonic()
-    with _processes(read) if many else ThreadPoolExecutor(_THREADS) as pool:
-        work = _read_chunk if many else partial(_read_all, read=read)
-        for part in pool.map(work, chunks):
-            found += part
-            if time.monotonic() - told > _EVERY:
-                told = time.monotonic()
-                _log.info("%s of %s images read", f"{len(found):,}", f"{len(pairs):,}")
-    return _columns(found)
+    forks = len(pairs) >= _PROCESS_THRESHOLD and START_METHOD == "fork"
+    images_read: list[_ImageScan] = []
+    last_message = time.monotonic()
+    with _process_pool(read) if forks else ThreadPoolExecutor(_THREADS) as pool:
+        read_chunk = _read_chunk_in_process if forks else partial(_read_chunk, read=read)
+        for chunk in pool.map(read_chunk, chunks):
+            images_read += chunk
+            if time.monotonic() - last_message > _PROGRESS_SECONDS:
+                last_message = time.monotonic()
+                _log.info("%s of %s images read", f"{len(images_read):,}", f"{len(pairs):,}")
+    return _to_arrays(images_read)
 
 
-def _processes(read: Reader) -> ProcessPoolExecutor:
-    """Return one process per core; forked ones have ``read`` without its being sent."""
+def _process_pool(read: Reader) -> ProcessPoolExecutor:
+    """Return one process per core; forked processes inherit ``read``, which need not pickle."""
     return ProcessPoolExecutor(
-        os.cpu_count(), get_context(START_METHOD), initializer=_forked.update, initargs=({0: read},)
+        os.cpu_count(), get_context(START_METHOD), initializer=_reader.update, initargs=({0: read},)
     )
 
 
-_forked: dict[int, Reader] = {}  # of a process that reads; empty everywhere else
+_reader: dict[int, Reader] = {}  # set in the processes of a pool only
 
 
-def _read_chunk(chunk: Sequence[tuple[str, str]]) -> list[_ImageScan]:
-    return _read_all(chunk, read=_forked[0])
+def _read_chunk_in_process(chunk: Sequence[tuple[str, str]]) -> list[_ImageScan]:
+    return _read_chunk(chunk, read=_reader[0])
 
 
-def _read_all(chunk: Sequence[tuple[str, str]], *, read: Reader) -> list[_ImageScan]:
+def _read_chunk(chunk: Sequence[tuple[str, str]], *, read: Reader) -> list[_ImageScan]:
     return [_read(*pair, read=read) for pair in chunk]
 
 
@@ -206,26 +203,26 @@ def _read(image: str, label_file: str, *, read: Reader) -> _ImageScan:
     return _ImageScan(size, file_size, "", objects is not None, *(objects or ([], [])))
 
 
-def _columns(found: Sequence[_ImageScan]) -> Scan:
-    rows = [row for one in found for row in one.rows]
-    bad = [(image, line) for image, one in enumerate(found) for line in one.bad]
-    sizes = np.array([one.size for one in found], np.int32).reshape(-1, 2)
-    counts = np.array([len(one.rows) for one in found], np.int64)
+def _to_arrays(images: Sequence[_ImageScan]) -> Scan:
+    rows = [row for image in images for row in image.rows]
+    bad = [(number, line) for number, image in enumerate(images) for line in image.bad]
+    sizes = np.array([image.size for image in images], np.int32).reshape(-1, 2)
+    counts = np.array([len(image.rows) for image in images], np.int64)
     corners = np.array([row.xyxy for row in rows], np.float64).reshape(-1, 4)
     scale = np.tile(np.repeat(sizes, counts, axis=0), 2)
     words = sorted({row.label for row in rows if isinstance(row.label, str)})
     number: dict[int | str, int] = {word: i for i, word in enumerate(words)}
     return Scan(
         sizes=sizes,
-        file_sizes=np.array([one.file_size for one in found], np.int64),
-        reasons=_strings(one.reason for one in found),
-        labelled=np.array([one.labelled for one in found], np.bool_),
+        file_sizes=np.array([image.file_size for image in images], np.int64),
+        reasons=_strings(image.reason for image in images),
+        labelled=np.array([image.labelled for image in images], np.bool_),
         counts=counts,
         boxes=(corners * scale).astype(np.float32),
         labels=np.array([number.get(row.label, row.label) for row in rows], np.int64),
         words=_strings(words),
         lines=np.array([row.line for row in rows], np.int32),
-        bad_image=np.array([image for image, _ in bad], np.int64),
+        bad_image=np.array([number for number, _ in bad], np.int64),
         bad_line=np.array([line.line for _, line in bad], np.int32),
         bad_fault=np.array([line.fault for _, line in bad], np.uint8),
         bad_text=_strings(line.text for _, line in bad),

@@ -1,4 +1,4 @@
-"""A folder, or one json of it: where the splits of a COCO or Pascal VOC data set are."""
+"""Finds the splits of a COCO or Pascal VOC data set, given its folder or one of its jsons."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.coco import open_coco
-from tutelage.data.formats.data_yaml import read_description
-from tutelage.data.formats.image_lists import images_of, normal
-from tutelage.data.formats.voc import VocImages, looks_like_voc, open_voc
+from tutelage.data.formats.data_yaml import read_split
+from tutelage.data.formats.image_lists import ImageList, absolute_path, list_images
+from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.errors import DataError, MissingSplitError
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -36,115 +36,114 @@ def open_folder(path: Path, split: str, *, single_class: bool = False) -> Opened
         DataError: There is neither.
         MissingSplitError: There is no such split.
     """
-    home = normal(path)
-    jsons = _coco_sources(home)
+    root = absolute_path(path)
+    jsons = _coco_sources(root)
     if any(jsons.values()):
-        chosen = _of_split(jsons, split, path)
-        return open_coco(chosen, split, source=str(path), root=home, single_class=single_class)
-    sources = _voc_sources(home)
-    if not any(sources.values()):
-        read_description(path, split)  # says which yaml inside was meant
+        sources = _sources_of(jsons, split, path)
+        return open_coco(sources, split, source=str(path), root=root, single_class=single_class)
+    folders = _voc_sources(root)
+    if not any(folders.values()):
+        read_split(path, split)  # raises; the error suggests a yaml inside
+    _sources_of(folders, split, path)
     images = {
-        word: VocImages(sorted({i for s in each for i in images_of(s, (home,))}), each)
-        for word, each in sources.items()
+        name: ImageList(sorted({i for s in sources for i in list_images(s, (root,))}), sources)
+        for name, sources in folders.items()
     }
-    _of_split(sources, split, path)
     return open_voc(
         images[split],
         split,
         source=str(path),
-        root=home,
-        others=[one for word, one in images.items() if word != split and one.images],
+        root=root,
+        others=[each for name, each in images.items() if name != split and each.images],
         single_class=single_class,
     )
 
 
 def open_json(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
-    """Open one split of a COCO data set that is named by the json of one of its splits.
+    """Open one split of a COCO data set, given the json of any of its splits.
 
-    The jsons of the other splits are those that differ in the word train, val or test only, in the
-    name of the file or of its folder. A json without such a word is for training.
+    The json of another split has the same path but for the word train, val or test in the name of
+    the file or of its folder. A json without such a word is for training.
 
     Raises:
         DataError: It is no COCO json.
         MissingSplitError: There is no json of this split.
     """
-    place = normal(path)
-    if not place.is_file():
+    json = absolute_path(path)
+    if not json.is_file():
         raise DataError(f"{path} does not exist.", code="D22")
-    sources = {word: _sibling(place, words) for word, words in SPLITS.items()}
-    if not any(sources.values()):
-        sources["train"] = (place,)
-    chosen = _of_split(sources, split, path)
-    inner = place.parent.name == "annotations" or _FOLDER.fullmatch(place.parent.name)
-    root = place.parent.parent if inner else place.parent
-    return open_coco(chosen, split, source=str(path), root=root, single_class=single_class)
+    jsons = {name: _sibling(json, words) for name, words in SPLITS.items()}
+    if not any(jsons.values()):
+        jsons["train"] = (json,)
+    sources = _sources_of(jsons, split, path)
+    inner = json.parent.name == "annotations" or _FOLDER.fullmatch(json.parent.name)
+    root = json.parent.parent if inner else json.parent
+    return open_coco(sources, split, source=str(path), root=root, single_class=single_class)
 
 
-def _sibling(place: Path, words: tuple[str, ...]) -> tuple[Path, ...]:
-    """Return the json of a split, going by the word in the name of a json or of its folder."""
-    in_name = _WORD.search(place.name) is not None
-    if not in_name and _FOLDER.fullmatch(place.parent.name) is None:
+def _sibling(json: Path, words: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the json of a split, by replacing the split's word in a json's name or folder."""
+    in_name = _WORD.search(json.name) is not None
+    if not in_name and _FOLDER.fullmatch(json.parent.name) is None:
         return ()
     for word in words:
-        name = _WORD.sub(word, place.name)
-        other = place.parent.with_name(_WORD.sub(word, place.parent.name))
-        folder = place.parent if in_name else other
-        if (folder / name).is_file():
-            return (folder / name,)
+        parent = _WORD.sub(word, json.parent.name)
+        folder = json.parent if in_name else json.parent.with_name(parent)
+        other = folder / _WORD.sub(word, json.name)
+        if other.is_file():
+            return (other,)
     return ()
 
 
-def _coco_sources(home: Path) -> Sources:
-    found: dict[str, tuple[Path, ...]] = {}
+def _coco_sources(root: Path) -> Sources:
+    jsons: dict[str, tuple[Path, ...]] = {}
     for split, words in SPLITS.items():
-        folders = [home / word / _ROBOFLOW for word in words]
-        named = [
-            place
+        instances = [
+            json
             for word in words
-            for place in sorted((home / "annotations").glob(f"instances_{word}*.json"))
-            if re.fullmatch(rf"instances_{word}\d*", place.stem)
+            for json in sorted((root / "annotations").glob(f"instances_{word}*.json"))
+            if re.fullmatch(rf"instances_{word}\d*", json.stem)
         ]
-        if len(named) > 1:
+        if len(instances) > 1:
             raise DataError(
-                f"{home / 'annotations'} holds {len(named)} jsons for {split}: "
-                f"{', '.join(p.name for p in named)}.",
-                fix=f"Name one in a data yaml:  {split}: annotations/{named[0].name}",
+                f"{root / 'annotations'} holds {len(instances)} jsons for {split}: "
+                f"{', '.join(json.name for json in instances)}.",
+                fix=f"Name one in a data yaml:  {split}: annotations/{instances[0].name}",
                 code="D25",
             )
-        found[split] = tuple([p for p in folders if p.is_file()][:1] or named)
-    flat = home / _ROBOFLOW
-    if not any(found.values()) and flat.is_file():
-        found["train"] = (flat,)
-    return found
+        roboflow = [root / word / _ROBOFLOW for word in words]
+        jsons[split] = tuple([json for json in roboflow if json.is_file()][:1] or instances)
+    flat = root / _ROBOFLOW
+    if not any(jsons.values()) and flat.is_file():
+        jsons["train"] = (flat,)
+    return jsons
 
 
-def _voc_sources(home: Path) -> Sources:
-    kits = [home, *sorted(home.glob("VOC[0-9]*")), *sorted(home.glob("VOCdevkit/VOC[0-9]*"))]
-    found: dict[str, tuple[Path, ...]] = {}
+def _voc_sources(root: Path) -> Sources:
+    kits = [root, *sorted(root.glob("VOC[0-9]*")), *sorted(root.glob("VOCdevkit/VOC[0-9]*"))]
+    sources: dict[str, tuple[Path, ...]] = {}
     for split, words in SPLITS.items():
-        places = [kit / "ImageSets" / "Main" / f"{word}.txt" for kit in kits for word in words]
-        found[split] = tuple(place for place in places if place.is_file())
-    if any(found.values()):
-        return found
+        sets = [kit / "ImageSets" / "Main" / f"{word}.txt" for kit in kits for word in words]
+        sources[split] = tuple(image_set for image_set in sets if image_set.is_file())
+    if any(sources.values()):
+        return sources
     for split, words in SPLITS.items():
-        folders = [home / word for word in words if (home / word).is_dir()]
-        found[split] = tuple(folder for folder in folders if _is_voc(folder))
-    if not any(found.values()) and home.is_dir() and _is_voc(home):
-        found["train"] = (home,)
-    return found
+        folders = [root / word for word in words if (root / word).is_dir()]
+        sources[split] = tuple(folder for folder in folders if _is_voc(folder))
+    if not any(sources.values()) and root.is_dir() and _is_voc(root):
+        sources["train"] = (root,)
+    return sources
 
 
 def _is_voc(folder: Path) -> bool:
-    return looks_like_voc(sorted(images_of(folder, ())))
+    return looks_like_voc(sorted(list_images(folder, ())))
 
 
-def _of_split(sources: Sources, split: str, path: Path) -> tuple[Path, ...]:
-    chosen = sources.get(split, ())
-    if not chosen:
-        has = ", ".join(word for word, each in sources.items() if each)
+def _sources_of(sources: Sources, split: str, path: Path) -> tuple[Path, ...]:
+    if not sources.get(split):
+        existing = ", ".join(name for name, each in sources.items() if each)
         raise MissingSplitError(
-            f"{path} has no {split} split (found: {has}).",
+            f"{path} has no {split} split (found: {existing}).",
             fix=f"Name the parts in a data yaml:  train: …  {split}: …",
         )
-    return chosen
+    return sources[split]

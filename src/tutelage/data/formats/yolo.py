@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitImages, assembled
-from tutelage.data.formats.data_yaml import SplitDescription
-from tutelage.data.formats.image_lists import names_in
-from tutelage.data.formats.scan import label_path, scan
-from tutelage.data.formats.scan_findings import (
-    Explained,
-    notice,
-    notice_classes,
-    notice_faults,
-    notice_missing_labels,
-    notice_no_box,
-)
+from tutelage.data.formats.build_index import OpenedSplit, SplitImages, build_split
+from tutelage.data.formats.image_lists import ImageList, list_names
+from tutelage.data.formats.scan import label_path, scan_images
+from tutelage.data.formats.scan_findings import FaultTable, check_split
 from tutelage.data.formats.yolo_labels import LabelFault
 
-_LINE_FAULTS: Explained = {
+_LINE_FAULTS: FaultTable = {
     LabelFault.SHAPE: (
         "label-malformed",
         "error",
@@ -43,54 +36,57 @@ _FOREIGN_LABELS = {
 
 
 def open_yolo(
-    described: SplitDescription, split: str, *, single_class: bool = False
+    images: ImageList,
+    split: str,
+    *,
+    source: str,
+    root: Path,
+    names: Sequence[str],
+    single_class: bool = False,
 ) -> OpenedSplit:
     """Open one split of a YOLO data set.
 
-    Labels are looked for beside the images: the last ``/images/`` in a path becomes ``/labels/``;
-    without one, in the same folder. Boxes and polygons may be mixed line by line; polygons become
-    boxes. An image without a label file, or with an empty one, is background. Images that cannot be
-    used and duplicate boxes are left out. What was noticed is in the index's ``findings``; whether
-    an error among them is fatal is for the caller to say.
+    The label file of an image is found by replacing the last ``/images/`` in its path by
+    ``/labels/``; without such a folder it lies beside the image. Boxes and polygons may be mixed;
+    polygons become boxes. An image without a label file, or with an empty one, is background.
+    Images that cannot be used and duplicate boxes are left out and reported in the index's
+    ``findings``; the caller decides whether an error among these is fatal.
 
     Args:
-        described: The split as the data yaml describes it.
+        images: The images of the split.
         split: ``train``, ``val`` or ``test``.
+        source: The data set as the user gave it.
+        root: Folder of the data set.
+        names: Class names.
         single_class: Treat all classes as one.
     """
-    images = described.images
-    label_files = [label_path(image) for image in images]
-    listed = SplitImages(
-        "YOLO",
-        str(described.path),
-        split,
-        described.root,
-        described.names,
-        described.sources,
-        images,
-        label_files,
+    label_files = [label_path(image) for image in images.images]
+    listing = SplitImages(
+        "YOLO", source, split, root, tuple(names), images.sources, images.images, label_files
     )
-    found = scan(images, described.sources)
-    hint = "" if found.labelled.any() else _foreign_hint(images[0])
-    findings = [
-        *notice(listed, found, described.repeated),
-        *notice_missing_labels(listed, found, hint),
-        *notice_faults(listed, found, _LINE_FAULTS, "label line"),
-        *(() if single_class else notice_classes(listed, found)),
-        *notice_no_box(listed, found, "A box is a line  class x y w h  with coordinates in 0…1."),
-    ]
-    return assembled(listed, found, findings=findings, single_class=single_class)
+    scan = scan_images(images.images, images.sources)
+    findings = check_split(
+        listing,
+        scan,
+        repeated=images.repeated,
+        faults=_LINE_FAULTS,
+        word="label line",
+        missing_hint="" if scan.labelled.any() else _foreign_labels_hint(images.images[0]),
+        empty_hint="A box is a line  class x y w h  with coordinates in 0…1.",
+        single_class=single_class,
+    )
+    return build_split(listing, scan, findings=findings, single_class=single_class)
 
 
-def _foreign_hint(image: str) -> str:
-    """Say what other label files lie near an image, in its own or a neighbouring folder."""
+def _foreign_labels_hint(image: str) -> str:
+    """Return which label files of other formats lie near an image, in up to two folders above."""
     folder = Path(image).parent
     places = [folder, Path(label_path(image)).parent, folder.parent, folder.parent.parent]
-    for near in (folder.parent, folder.parent.parent):
-        places += [near / name for name in names_in(near)]
+    for parent in (folder.parent, folder.parent.parent):
+        places += [parent / name for name in list_names(parent)]
     for place in dict.fromkeys(places):
-        endings = Counter(Path(name).suffix.lower() for name in names_in(place))
+        suffixes = Counter(Path(name).suffix.lower() for name in list_names(place))
         for suffix, advice in _FOREIGN_LABELS.items():
-            if endings[suffix]:
-                return f"There are {endings[suffix]} {suffix} files in {place}: this is {advice}"
+            if suffixes[suffix]:
+                return f"There are {suffixes[suffix]} {suffix} files in {place}: this is {advice}"
     return ""

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from tutelage.plain import printable
 
-TOLERANCE = 1e-3  # writers round; what is this little outside is clipped
+TOLERANCE = 1e-3  # coordinates this little outside, from rounding, are clipped
 _BOX, _SHORTEST_POLYGON = 5, 7
 _SURELY_PIXELS = 2.0
 _LARGEST_CLASS = 2**31 - 1
 
 
 class LabelFault(IntEnum):
-    """What can be wrong with a label line, or with an object of another format."""
+    """The faults of a label line, or of an object of another format."""
 
     SHAPE = 0
     NUMBER = 1
@@ -30,10 +30,7 @@ class LabelFault(IntEnum):
 
 
 class LabelBox(NamedTuple):
-    """A box: class, normalised corners clipped to the image, and the line it stands on (from 1).
-
-    The class is a name where the format has names only.
-    """
+    """A box: class number or name, normalised corners clipped to the image, line (from 1)."""
 
     label: int | str
     xyxy: tuple[float, float, float, float]
@@ -41,7 +38,7 @@ class LabelBox(NamedTuple):
 
 
 class BadLabelLine(NamedTuple):
-    """A line that gives no box, or not the one that it names."""
+    """A line that gives no box, or a corrected one."""
 
     line: int
     fault: LabelFault
@@ -51,14 +48,14 @@ class BadLabelLine(NamedTuple):
 def parse_labels(text: str) -> tuple[list[LabelBox], list[BadLabelLine]]:
     """Read a label file.
 
-    Each line is judged by itself: five values are a box, an odd number from seven on is a polygon,
-    of which the bounding box is taken.
+    Five values on a line are a box; an odd number from seven on is a polygon, which gives its
+    bounding box.
 
     Args:
         text: The content of the file.
 
     Returns:
-        The boxes in file order without duplicates, and the lines that gave none.
+        The boxes in file order without duplicates, and the unusable lines.
     """
     rows: list[LabelBox] = []
     bad: list[BadLabelLine] = []
@@ -67,18 +64,18 @@ def parse_labels(text: str) -> tuple[list[LabelBox], list[BadLabelLine]]:
         tokens = line.split()
         if not tokens:
             continue
-        found = _parse_line(tokens)
-        if not isinstance(found, LabelFault):
-            label, xyxy = found
+        parsed = _parse_line(tokens)
+        if not isinstance(parsed, LabelFault):
+            label, xyxy = parsed
             if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
-                found = LabelFault.EMPTY
-            elif found in seen:
-                found = LabelFault.DUPLICATE
+                parsed = LabelFault.EMPTY
+            elif parsed in seen:
+                parsed = LabelFault.DUPLICATE
             else:
-                seen.add(found)
+                seen.add(parsed)
                 rows.append(LabelBox(label, xyxy, number))
                 continue
-        bad.append(BadLabelLine(number, found, printable(line.strip()[:80])))
+        bad.append(BadLabelLine(number, parsed, printable(line.strip()[:80])))
     return rows, bad
 
 

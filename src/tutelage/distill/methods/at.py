@@ -13,7 +13,7 @@ from tutelage.structures import Targets
 
 
 class AttentionTransfer(LevelMethod):
-    """Imitate how strongly each cell responds, summed over channels.
+    """Imitate the magnitude of each cell, summed over channels.
 
     Zagoruyko and Komodakis, *Paying More Attention to Attention*, ICLR 2017, arXiv:1612.03928.
     A map's attention is the sum of its squares over channels, divided by its L2 norm over cells.
@@ -32,18 +32,18 @@ class AttentionTransfer(LevelMethod):
         self.form: Literal["paper", "mean"] = form
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Compare as they are: the sum over channels needs no equal number of them."""
+        """Return the identity: widths may differ, since channels are summed."""
         return nn.Identity()
 
     def level(
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        ours, theirs = (F.normalize(x.square().sum(1).flatten(1)) for x in (s, t))
-        squares = (ours - theirs).square().sum(1)
+        s, t = (F.normalize(x.square().sum(1).flatten(1)) for x in (s, t))
+        squares = (s - t).square().sum(1)
         if self.form == "mean":
-            return {"attention": squares.mean() / ours.shape[1]}
-        # The square root has no gradient at 0: where two maps agree there is none to give.
-        agree = squares == 0
-        lengths = torch.where(agree, 1.0, squares).sqrt()
-        return {"attention": torch.where(agree, squares, lengths).mean()}
+            return {"attention": squares.mean() / s.shape[1]}
+        # The square root has an infinite gradient at 0: equal maps get a gradient of 0.
+        equal = squares == 0
+        lengths = torch.where(equal, 1.0, squares).sqrt()
+        return {"attention": torch.where(equal, squares, lengths).mean()}

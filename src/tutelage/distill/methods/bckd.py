@@ -22,16 +22,16 @@ class BCKD(ResponseMethod):
     Yang et al., *Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object
     Detection*, ICCV 2023, arXiv:2308.14286. Every term is a sum over candidates and classes of all
     images, divided by the sum of the teacher's scores (in the paper: the number of positives), at
-    least one per image, so that a batch in which the teacher sees nothing stays bounded.
+    least one per image, so that it stays bounded without detections of the teacher.
 
-    Heads with objectness say there what the paper's class maps say of the background. So it is
-    compared like a class of its own, classes weigh by the teacher's objectness, and boxes by the
-    difference in class score, which is class probability times objectness. (By the difference in
-    class probability alone the boxes would teach nothing once the classes are told apart.)
+    Objectness is compared like a class: it has the role of the background in the paper's class
+    maps. Classes are then weighted by the teacher's objectness, and boxes by the difference in
+    class score, class probability × objectness. (Weighted by the difference in class probability,
+    boxes would have no gradient once the classes are learnt.)
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
-        beta: Exponent of the difference in probability that weighs the cross-entropy.
+        beta: Exponent of the difference in probability that weights the cross-entropy.
         classes: Weight of classes and objectness.
         box: Weight of the boxes.
 
@@ -61,44 +61,46 @@ class BCKD(ResponseMethod):
         self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms."""
-        theirs = class_scores(teacher)
-        scores = theirs.amax(-1)
-        factor = scores.sum().clamp(min=len(scores))
-        s, t = student.logits, teacher.logits
-        use = scores.new_ones(()) if teacher.objectness is None else teacher.objectness.sigmoid()
+        scores = class_scores(teacher)
+        factor = scores.amax(-1).sum().clamp(min=len(scores))
         terms: dict[str, Tensor] = {}
         if self.classes:
-            losses = {}
-            if classes_trained(student):
-                losses["class"] = class_loss(s, t, use, factor, self.beta)
-            if student.objectness is not None and teacher.objectness is not None:
-                seen = student.objectness[..., None], teacher.objectness[..., None]
-                every = scores.new_ones(())
-                losses["objectness"] = class_loss(*seen, every, factor, self.beta)
-            terms |= {name: self.classes * loss for name, loss in losses.items()}
+            losses = class_losses(student, teacher, factor, self.beta)
+            terms = {name: self.classes * loss for name, loss in losses.items()}
         if self.box:
-            terms["box"] = self.box * box_loss(
-                student.xyxy,
-                teacher.xyxy,
-                disagreement(class_scores(student), theirs),
-                factor,
-            )
+            weight = disagreement(class_scores(student), scores)
+            terms["box"] = self.box * box_loss(student.xyxy, teacher.xyxy, weight, factor)
         return terms
 
 
-def class_loss(s: Tensor, t: Tensor, use: Tensor, factor: Tensor, beta: float) -> Tensor:
-    """Sum over candidates and classes the cross-entropy times the difference in probability.
+def class_losses(s: Predictions, t: Predictions, factor: Tensor, beta: float) -> dict[str, Tensor]:
+    """Return the losses of classes and objectness, as far as both heads have them.
 
     Args:
-        s: ``(..., k)`` logits; the gradient flows through the difference too.
-        t: ``(..., k)`` logits.
-        use: ``(...)`` weight of each candidate.
-        factor: The sum is divided by it.
-        beta: Exponent of the difference.
+        s: The student's predictions.
+        t: The teacher's predictions at the same candidates.
+        factor: The sums over candidates and classes are divided by it.
+        beta: Exponent of the difference in probability.
     """
-    wanted = t.sigmoid()
-    cross = F.binary_cross_entropy_with_logits(s, wanted, reduction="none")
-    return ((s.sigmoid() - wanted).abs().pow(beta) * cross * use[..., None]).sum() / factor
+    losses: dict[str, Tensor] = {}
+    if classes_trained(s):
+        loss = class_loss(s.logits, t.logits, beta)
+        if t.objectness is not None:
+            loss = loss * t.objectness.sigmoid()[..., None]
+        losses["class"] = loss.sum() / factor
+    if s.objectness is not None and t.objectness is not None:
+        losses["objectness"] = class_loss(s.objectness, t.objectness, beta).sum() / factor
+    return losses
+
+
+def class_loss(s: Tensor, t: Tensor, beta: float) -> Tensor:
+    """Return elementwise the cross-entropy of two logits times their difference in probability.
+
+    The gradient flows through the difference, too.
+    """
+    probability = t.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(s, probability, reduction="none")
+    return (s.sigmoid() - probability).abs().pow(beta) * cross_entropy
 
 
 def disagreement(s: Tensor, t: Tensor) -> Tensor:
@@ -107,12 +109,5 @@ def disagreement(s: Tensor, t: Tensor) -> Tensor:
 
 
 def box_loss(s: Tensor, t: Tensor, weight: Tensor, factor: Tensor) -> Tensor:
-    """Sum one minus the generalised IoU over candidates.
-
-    Args:
-        s: ``(..., 4)`` corners.
-        t: ``(..., 4)`` corners.
-        weight: ``(...)`` of each candidate.
-        factor: The sum is divided by it.
-    """
+    """Return the weighted sum over ``(..., 4)`` boxes of 1 - generalised IoU, over ``factor``."""
     return (weight * overlap_loss(s, t, "giou")).sum() / factor

@@ -12,7 +12,7 @@ from tutelage.structures import Predictions, Targets
 
 
 class BoxKD(ResponseMethod):
-    """Draw the student's boxes onto the teacher's.
+    """Imitate the teacher's boxes.
 
     One minus the overlap: Rezatofighi et al., *Generalized Intersection over Union*, CVPR 2019,
     arXiv:1902.09630: a mean over the candidates of all images, weighted by the teacher's score.

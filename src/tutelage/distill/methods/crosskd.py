@@ -8,22 +8,22 @@ from torch import Tensor, nn
 from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import Channels, HeightWidth, Method, Need, at_least_float32
-from tutelage.distill.methods.bckd import box_loss, class_loss
-from tutelage.distill.methods.pkd import standardised
-from tutelage.distill.scores import candidate_scores, classes_trained
+from tutelage.distill.methods.bckd import box_loss, class_losses
+from tutelage.distill.methods.pkd import standardise
+from tutelage.distill.scores import candidate_scores
 from tutelage.structures import Knowledge, Targets
 
 
 class CrossKD(Method):
-    """Send the student's features through the teacher's frozen head, and imitate its predictions.
+    """Imitate the teacher's predictions with the student's features in the teacher's frozen head.
 
     Wang et al., *CrossKD: Cross-Head Knowledge Distillation for Object Detection*, CVPR 2024,
-    arXiv:2306.11369. The student's maps, brought to the teacher's width by a 1×1 convolution where
-    it differs, get the mean and deviation of the teacher's in each channel; the rest of the teacher
-    from its tapped layers on turns them into predictions. Classes (and objectness, like a class of
-    its own) are compared as in BCKD, boxes by the generalised IoU weighted by the teacher's score.
-    Every term is a sum over candidates and classes of all images, divided by the sum of the
-    teacher's scores, at least one per image. The classes of the student do not matter.
+    arXiv:2306.11369. The student's maps, projected to the teacher's width by a 1×1 convolution if
+    it differs, get the mean and deviation of the teacher's in each channel; the layers of the
+    teacher after the tapped ones compute predictions from them. Classes and objectness are compared
+    as in BCKD, boxes by the generalised IoU weighted by the teacher's score. Every term is a sum
+    over candidates and classes of all images, divided by the sum of the teacher's scores, at least
+    one per image. The classes of the student do not matter.
 
     Args:
         channels: Student and teacher channels per pair.
@@ -52,44 +52,37 @@ class CrossKD(Method):
     def forward(
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
-        """Compare what the teacher's head says of both networks' features.
+        """Compare the predictions of the teacher's head from both networks' features.
 
         Raises:
-            ValueError: The teacher has no predictions, or no head that follows from its features.
+            ValueError: The teacher has no predictions, or its head cannot be run alone.
         """
         if teacher.predictions is None or teacher.head is None:
             what = "predictions" if teacher.predictions is None else "head that can be run alone"
             raise ValueError(f"the teacher has no {what}")
         with torch.autocast(teacher.features[0].device.type, enabled=False):
             maps = [
-                aligned(connector(at_least_float32(s)), at_least_float32(t.detach()))
+                match_statistics(connector(at_least_float32(s)), at_least_float32(t.detach()))
                 for connector, s, t in zip(
                     self.connectors, student.features, teacher.features, strict=True
                 )
             ]
-            cross, known = teacher.head(tuple(maps)), teacher.predictions
-            scores = candidate_scores(known)
+            s, t = teacher.head(tuple(maps)), teacher.predictions
+            scores = candidate_scores(t)
             factor = scores.sum().clamp(min=len(scores))
-            every, use = scores.new_ones(()), scores.new_ones(())
             terms: dict[str, Tensor] = {}
-            if known.objectness is not None:
-                use = known.objectness.sigmoid()
             if self.classes:
-                if classes_trained(known):
-                    terms["class"] = class_loss(cross.logits, known.logits, use, factor, 1.0)
-                if cross.objectness is not None and known.objectness is not None:
-                    seen = cross.objectness[..., None], known.objectness[..., None]
-                    terms["objectness"] = class_loss(*seen, every, factor, 1.0)
-                terms = {name: self.classes * term for name, term in terms.items()}
+                losses = class_losses(s, t, factor, beta=1.0)
+                terms = {name: self.classes * loss for name, loss in losses.items()}
             if self.box:
-                terms["box"] = self.box * box_loss(cross.xyxy, known.xyxy, scores, factor)
+                terms["box"] = self.box * box_loss(s.xyxy, t.xyxy, scores, factor)
         return terms
 
 
-def aligned(s: Tensor, t: Tensor) -> Tensor:
-    """Give every channel of ``s`` the mean and deviation of the same channel of ``t``.
+def match_statistics(s: Tensor, t: Tensor) -> Tensor:
+    """Return ``s`` with the mean and deviation of ``t`` in each channel.
 
     Both ``(b, c, h, w)``; statistics over images and cells, through which the gradient flows.
     """
-    wanted, centre = torch.std_mean(t, (0, 2, 3), keepdim=True)
-    return standardised(s) * wanted + centre
+    deviation, mean = torch.std_mean(t, (0, 2, 3), keepdim=True)
+    return standardise(s) * deviation + mean

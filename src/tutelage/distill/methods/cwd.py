@@ -12,7 +12,7 @@ from tutelage.structures import Targets
 
 
 class CWD(LevelMethod):
-    """Imitate where each channel is active.
+    """Imitate the spatial distribution of each channel.
 
     Shu et al., *Channel-wise Knowledge Distillation for Dense Prediction*, ICCV 2021,
     arXiv:2011.13256. The divergence between softmaxes over the cells: a sum over cells, a mean over
@@ -35,7 +35,7 @@ class CWD(LevelMethod):
         self.temperature, self.normalise = temperature, normalise
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Connect without a bias, which the softmax ignores."""
+        """Make a connector without a bias, which the softmax ignores."""
         return Connector(student, teacher, bias=False)
 
     def level(
@@ -44,6 +44,6 @@ class CWD(LevelMethod):
         """Return the term of one pair."""
         if self.normalise:
             s, t = (F.batch_norm(x, None, None, training=True) for x in (s, t))
-        ours, theirs = (F.log_softmax(x.flatten(2) / self.temperature, 2) for x in (s, t))
-        divergence = F.kl_div(ours, theirs, reduction="sum", log_target=True)
+        log_s, log_t = (F.log_softmax(x.flatten(2) / self.temperature, 2) for x in (s, t))
+        divergence = F.kl_div(log_s, log_t, reduction="sum", log_target=True)
         return {"channel": self.temperature**2 / (s.shape[0] * s.shape[1]) * divergence}

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
 
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.method import Channels, HeightWidth, LevelMethod, at_least_float32
@@ -18,7 +19,7 @@ CANONICAL_LEVEL = 4
 
 
 class DeFeat(LevelMethod):
-    """Imitate the teacher inside and outside objects, each box on the level of its size.
+    """Imitate the teacher inside and outside objects, each box on the level for its size.
 
     Guo et al., *Distilling Object Detectors via Decoupled Features*, CVPR 2021, arXiv:2103.14475;
     the term of the neck. Half a mean over channels and over the foreground cells of all images,
@@ -63,11 +64,11 @@ class DeFeat(LevelMethod):
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms of one pair; the last channel of ``t`` is the foreground."""
-        inside = t[:, -1:]
+        foreground = t[:, -1:]
         errors = (s - t[:, :-1]).square().mean(1, keepdim=True) / (2 * len(self.levels))
         terms = {
-            "foreground": (self.foreground, inside),
-            "background": (self.background, 1 - inside),
+            "foreground": (self.foreground, foreground),
+            "background": (self.background, 1 - foreground),
         }
         return {
             name: weight * (errors * mask).sum() / mask.sum().clamp(min=1)
@@ -80,25 +81,23 @@ class DeFeat(LevelMethod):
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is a mean over them."""
         levels = [round(math.log2(image_size[0] / t.shape[-2])) for t in teacher.features]
-        height, width = image_size
-        with torch.autocast(targets.xyxy.device.type, enabled=False):  # sizes and cells are exact
-            corners = at_least_float32(targets.xyxy).view(-1, 2, 2)
-            visible = corners.clamp(min=0).minimum(corners.new_tensor((width, height))).flatten(1)
-            boxes = targets._replace(xyxy=visible)
-            own = assigned_levels(visible, levels, self.canonical)
+        with torch.autocast(targets.xyxy.device.type, enabled=False):  # needs exact coordinates
+            xyxy = clip_boxes_to_image(at_least_float32(targets.xyxy), image_size)
+            boxes = targets._replace(xyxy=xyxy)
+            box_level = assign_levels(xyxy, levels, self.canonical)
             features = tuple(
-                torch.cat((t, _inside(boxes, own == level, t, image_size)), 1)
+                torch.cat((t, _foreground(boxes, box_level == level, t, image_size)), 1)
                 for t, level in zip(teacher.features, levels, strict=True)
             )
         return super().forward(student, teacher._replace(features=features), targets, image_size)
 
 
-def assigned_levels(xyxy: Tensor, levels: Sequence[int], canonical: float) -> Tensor:
+def assign_levels(xyxy: Tensor, levels: Sequence[int], canonical: float) -> Tensor:
     """Return ``(n,)`` the level of each box.
 
     The rule of Lin et al., *Feature Pyramid Networks*, CVPR 2017, arXiv:1612.03144, eq. 1:
-    ⌊k + log2(√area / canonical)⌋ with k the level of stride 16. From a level that does not exist
-    the box goes to the next finer one that does, or to the finest.
+    ⌊k + log2(√area / canonical)⌋ with k the level of stride 16. If there is no such level, it is
+    the next finer one, or else the finest.
 
     Args:
         xyxy: ``(n, 4)`` corners in pixels.
@@ -106,21 +105,21 @@ def assigned_levels(xyxy: Tensor, levels: Sequence[int], canonical: float) -> Te
         canonical: Side in pixels of a box of stride 16.
     """
     area = (xyxy[:, 2:] - xyxy[:, :2]).clamp(min=0).prod(1)
-    wanted = (CANONICAL_LEVEL + torch.log2(area.sqrt() / canonical)).floor()
-    existing = wanted.new_tensor(sorted(set(levels)))
-    position = torch.searchsorted(existing, wanted, right=True) - 1
+    ideal = (CANONICAL_LEVEL + torch.log2(area.sqrt() / canonical)).floor()
+    existing = ideal.new_tensor(sorted(set(levels)))
+    position = torch.searchsorted(existing, ideal, right=True) - 1
     return existing[position.clamp(min=0)]
 
 
-def _inside(boxes: Targets, chosen: Tensor, t: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Return ``(b, 1, h, w)``: 1 in the cells of the chosen boxes, 0 elsewhere."""
+def _foreground(boxes: Targets, selected: Tensor, t: Tensor, image_size: HeightWidth) -> Tensor:
+    """Return ``(b, 1, h, w)``: 1 in the cells of the selected boxes, 0 elsewhere."""
     b, _, h, w = t.shape
     rows = _covered(boxes.xyxy[:, 1], boxes.xyxy[:, 3], h, image_size[0])
     columns = _covered(boxes.xyxy[:, 0], boxes.xyxy[:, 2], w, image_size[1])
     image = torch.arange(b, device=t.device)[:, None]
-    belongs = (boxes.image == image) & chosen
-    # Boxes are counted per cell by one matrix product, not by a map per box.
-    count = (belongs[:, None] * rows.T) @ columns
+    member = (boxes.image == image) & selected
+    # One matrix product counts the boxes of each cell, without a map per box.
+    count = (member[:, None] * rows.T) @ columns
     return (count > 0).to(t.dtype)[:, None]
 
 

@@ -53,7 +53,7 @@ class FGD(LevelMethod):
         super().__init__(channels)
         if not any((alpha, beta, gamma, lam)):
             raise ValueError("alpha, beta, gamma and lam are all 0: nothing is compared")
-        if not lam:  # nothing would train the context blocks
+        if not lam:  # the context blocks would get no gradient
             self.levels = nn.ModuleList(nn.Identity() for _ in channels)
         self.temperature = temperature
         self.alpha, self.beta, self.gamma, self.lam = alpha, beta, gamma, lam
@@ -74,8 +74,8 @@ class FGD(LevelMethod):
         s_spatial, s_channel = attention(s, self.temperature)
         t_spatial, t_channel = attention(t, self.temperature)
 
-        # A map-sized temporary costs more than the arithmetic in it. So: square the difference
-        # once, and sum it over channels with the teacher's attention and without in one product.
+        # Memory traffic dominates: one map of squared differences, and one product that sums it
+        # over channels with and without the teacher's attention.
         s_cells, t_cells = _cells(s), _cells(t)
         weights = torch.cat([t_channel, torch.ones_like(t_channel)], 2).flatten(2)
         errors = torch.bmm(F.mse_loss(s_cells, t_cells, reduction="none"), weights)
@@ -87,8 +87,8 @@ class FGD(LevelMethod):
             "attention": (self.gamma, attentive),
         }
         if self.lam:
-            # The context blocks add a constant δ to all cells, so Σ (d + δ)² over the cells needs
-            # no map of its own: it is Σ d² + δ (2 Σ d + cells · δ).
+            # The context blocks add a constant δ to all cells, so that no further map is needed:
+            # Σ (d + δ)² = Σ d² + δ (2 Σ d + cells · δ).
             context = cast("nn.ModuleDict", module)
             shift = context["student"](s) - context["teacher"](t)
             summed = s_cells.sum(1) - t_cells.sum(1)
@@ -100,7 +100,7 @@ class FGD(LevelMethod):
 class GlobalContext(nn.Module):
     """The context block of GCNet (Cao et al., 2019): attention pooling and a bottleneck.
 
-    The last layer starts at zero, so that the block adds nothing at first.
+    The last layer is initialised to zero.
 
     Args:
         channels: Channels c of the map.

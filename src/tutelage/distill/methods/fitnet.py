@@ -1,4 +1,4 @@
-"""Plain imitation of features."""
+"""Imitation of features by their squared difference."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tutelage.structures import Knowledge, Targets
 
 
 class FRS(ScoredMethod):
-    """Imitate maps and class probabilities in proportion to the teacher's scores.
+    """Imitate maps and class probabilities, weighted by the teacher's scores.
 
     Du et al., *Distilling Object Detectors with Feature Richness*, NeurIPS 2021, arXiv:2111.00674.
     Per level a sum over channels, or classes, and a mean over the cells, or candidates, of all
@@ -63,9 +63,10 @@ class FRS(ScoredMethod):
         if not self.classes or not classes_trained(s):
             return terms
         with torch.autocast(s.logits.device.type, enabled=False):
-            wanted = t.logits.sigmoid()
-            cross = F.binary_cross_entropy_with_logits(s.logits, wanted, reduction="none").sum(-1)
+            losses = F.binary_cross_entropy_with_logits(
+                s.logits, t.logits.sigmoid(), reduction="none"
+            ).sum(-1)
             counts = level_counts(t)
-            levels = zip(cross.split(counts, 1), candidate_scores(t).split(counts, 1), strict=True)
+            levels = zip(losses.split(counts, 1), candidate_scores(t).split(counts, 1), strict=True)
             total = torch.stack([weighted_mean(*level) for level in levels]).sum()
         return terms | {"class": self.classes * total}

@@ -15,17 +15,17 @@ from tutelage.structures import Targets
 
 
 class MGD(LevelMethod):
-    """Have the student's features, with parts blanked out, generate the teacher's.
+    """Generate the teacher's features from the student's masked features.
 
     Yang et al., *Masked Generative Distillation*, ECCV 2022, arXiv:2205.01529. The squared
-    difference is a sum over channels and cells and a mean over images. The mask comes from torch's
-    generator, which a run seeds anew at every step.
+    difference is a sum over channels and cells and a mean over images. The mask is drawn from
+    torch's generator, which a run seeds at every step.
 
     Args:
         channels: Student and teacher channels per pair of maps.
         alpha: Weight.
-        lam: Share of the cells (or channels) that is blanked out.
-        channelwise: Blank out channels instead of cells.
+        lam: Share of the cells (or channels) that is masked.
+        channelwise: Mask channels instead of cells.
     """
 
     paper = "Yang et al., ECCV 2022, arXiv:2205.01529"
@@ -54,10 +54,10 @@ class MGD(LevelMethod):
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
         b, c, h, w = s.shape
-        keep = self.kept((b, c, 1, 1) if self.channelwise else (b, 1, h, w), s)
+        keep = self.draw_mask((b, c, 1, 1) if self.channelwise else (b, 1, h, w), s)
         error = F.mse_loss(module(s * keep), t, reduction="sum")
         return {"generation": self.alpha / b * error}
 
-    def kept(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Draw which parts are kept: 1, and 0 for the share that is blanked out."""
+    def draw_mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Draw a mask: 0 for the share that is masked, 1 for the rest."""
         return (torch.rand(shape, device=like.device) < 1 - self.lam).to(like.dtype)

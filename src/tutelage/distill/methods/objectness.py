@@ -12,18 +12,18 @@ from tutelage.structures import Predictions, Targets
 
 
 class ObjectnessScaled(ResponseMethod):
-    """Imitate objectness everywhere, classes and boxes as far as the teacher sees an object.
+    """Imitate objectness everywhere, classes and boxes weighted by the teacher's objectness.
 
     After Mehta and Ozturk, *Object detection at 200 Frames Per Second*, 2018, arXiv:1805.06361,
-    which fixes neither space nor reduction. Here: squared differences of the head's raw outputs,
-    each term a mean over images, candidates and outputs, not divided by the sum of the weights.
-    A teacher without objectness stands in with its best class.
+    which specifies neither space nor reduction. Here: squared differences of the head's raw
+    outputs, each term a mean over images, candidates and outputs, not divided by the sum of the
+    weights. Of a teacher without objectness the best class logit is used.
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
         objectness: Weight of the objectness.
         classes: Weight of the classes.
-        box: Weight of the boxes; the heads must encode them alike.
+        box: Weight of the boxes; both heads must have the same box encoding.
 
     A weight of 0 leaves its term out.
 
@@ -56,10 +56,12 @@ class ObjectnessScaled(ResponseMethod):
             ValueError: The student has no objectness, one of them no raw box outputs, or there is
                 one class and nothing but classes is to be compared.
         """
-        best = teacher.logits.amax(-1) if teacher.objectness is None else teacher.objectness
-        s_seen, t_seen = require_both(student.objectness, best, "has no objectness")
-        scale = t_seen.sigmoid()[..., None]
-        terms = {"objectness": (s_seen - t_seen).square().mean()}
+        t_objectness = teacher.objectness
+        if t_objectness is None:
+            t_objectness = teacher.logits.amax(-1)
+        s_objectness, _ = require_both(student.objectness, t_objectness, "has no objectness")
+        scale = t_objectness.sigmoid()[..., None]
+        terms = {"objectness": (s_objectness - t_objectness).square().mean()}
         if classes_trained(student):
             terms["class"] = (scale * (student.logits - teacher.logits).square()).mean()
         if self.weights["box"]:

@@ -10,16 +10,15 @@ from tutelage.distill.scores import ScoredMethod, weighted_mean
 
 
 class ScoreWeightedL2(ScoredMethod):
-    """Imitate the maps that the head reads, in proportion to the teacher's scores.
+    """Imitate the maps that the head reads, weighted by the teacher's scores.
 
     Published as a setting of Ultralytics 8.4, without a paper; it is the feature term of FRS
-    (arXiv:2111.00674) behind a deeper connector. Per level a mean over channels and over the cells
+    (arXiv:2111.00674) with a deeper connector. Per level a mean over channels and over the cells
     of all images, weighted by the teacher's score; then a sum over levels.
 
     Args:
         channels: Student and teacher channels per pair of maps, which are those the head reads.
-        scale: Factor of the loss. It is not free of scale: the variance of the teacher's maps
-            enters.
+        scale: Factor of the loss, which depends on the variance of the teacher's maps.
     """
 
     paper = "no paper; feature term of FRS, Du et al., NeurIPS 2021, arXiv:2111.00674"

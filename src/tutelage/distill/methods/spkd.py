@@ -10,7 +10,7 @@ from tutelage.structures import Targets
 
 
 class SPKD(LevelMethod):
-    """Imitate which images of the batch look alike.
+    """Imitate the similarities between the images of the batch.
 
     Tung and Mori, *Similarity-Preserving Knowledge Distillation*, ICCV 2019, arXiv:1907.09682. The
     squared difference of the images' products with each other, rows at unit length; a mean over
@@ -28,16 +28,15 @@ class SPKD(LevelMethod):
         self.pooled = pooled
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Compare as they are: products of images need no equal number of channels."""
+        """Return the identity: widths may differ, since images are multiplied."""
         return nn.Identity()
 
     def level(
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the term of one pair."""
-        ours, theirs = (self._similar(x) for x in (s, t))
-        return {"similarity": F.mse_loss(ours, theirs)}
+        return {"similarity": F.mse_loss(self._similarity(s), self._similarity(t))}
 
-    def _similar(self, x: Tensor) -> Tensor:
+    def _similarity(self, x: Tensor) -> Tensor:
         rows = x.mean((2, 3)) if self.pooled else x.flatten(1)
         return F.normalize(rows @ rows.T)

@@ -1,1 +1,1 @@
-"""What watches a run while it goes on: generators around its events."""
+"""Monitors: each reads the events of a run and warns of faults that no check before it can find."""

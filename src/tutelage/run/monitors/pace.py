@@ -1,4 +1,4 @@
-"""How long an epoch will take, told early where no GPU was found: nobody waits a day unawares."""
+"""Warns of a long run on the CPU where no GPU was found."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 
 from tutelage.run.events import Event, Notice, StepDone
 
-STEPS = 10  # that are measured, after the first one, which waits for the loader
-LONG = 60.0  # seconds of an epoch that are worth a warning
+STEPS = 10  # that are timed, after the first one, which waits for the loader
+LONG = 60.0  # seconds per epoch that are worth a warning
 
 
 class PaceMonitor:
-    """Warns once when a run trains on the CPU because there is no GPU, and will take long.
+    """Warns once, early, when training on the CPU for lack of a GPU takes long.
 
     Args:
-        wanted: The device that was asked for. Who asks for the CPU knows.
+        wanted: ``train.device``; an explicit ``cpu`` needs no warning.
         device: The device of the run.
         steps: Steps per epoch.
-        now: The time in seconds.
+        now: Returns the time in seconds.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class PaceMonitor:
         self._since: float | None = None
         self._counted, self._seconds = 0, 0.0
 
-    def see(self, event: Event) -> Notice | None:
-        """Add up what steps take; evaluations and readings between them do not count."""
+    def check(self, event: Event) -> Notice | None:
+        """Add up the time of steps, without evaluations and measurements between them."""
         if not self._measures:
             return None
         now = self._now()

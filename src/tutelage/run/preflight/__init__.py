@@ -1,1 +1,1 @@
-"""Before the first step: the teacher is evaluated, the wiring proven, faults are told."""
+"""Checks before the first step of a distilled run."""

@@ -1,4 +1,4 @@
-"""Before the first step: the teacher is judged, the wiring proven, the weights are measured."""
+"""Before the first step: evaluates the teachers, checks the wiring, measures the method weights."""
 
 from __future__ import annotations
 
@@ -14,65 +14,70 @@ from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.run.events import Event, Notice
 from tutelage.run.kd_weights import WeightMeasurements
-from tutelage.run.preflight.teacher_scores import worth
-from tutelage.run.preflight.wiring import preflight
+from tutelage.run.preflight.teacher_scores import evaluate_teacher
+from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts
+from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
-from tutelage.teachers import fingerprint
 from tutelage.train.schedule import Position
 
 
-def prepare(parts: RunParts, readings: WeightMeasurements, at: Position) -> Iterator[Event]:
-    """Prove that a distilled run can work; nothing is written.
+def check_distillation(
+    parts: RunParts, weights: WeightMeasurements, position: Position
+) -> Iterator[Event]:
+    """Check that a distilled run can work; writes nothing.
+
+    All processes raise an error together, whichever of them found it.
 
     Args:
         parts: The parts of the run; the teachers' scores are added to their records.
-        readings: Measure the weights of a run that begins.
-        at: Where the run begins or goes on.
+        weights: Measures the weights of a new run.
+        position: Where the run starts or continues.
 
     Raises:
-        DataError: No training batch holds a box.
-        TeacherError: The teacher finds nothing, or would not reach the student.
+        DataError: No training batch has a box.
+        TeacherError: A teacher finds nothing, or would not reach the student.
     """
-    teaching = parts.teaching
+    teaching, accelerator = parts.teaching, parts.accelerator
     if teaching is None:
         return
-    if not readings.batches:
+    if not weights.batches:
         raise DataError(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
-    known: dict[str, float] = {}
+    teacher_ap: dict[str, float] = {}
     for number, record in enumerate(teaching.records):
-        scores = worth(teaching, number, parts.val, parts.config, parts.accelerator.device)
+        scores = from_main_process(
+            accelerator,
+            lambda n=number: evaluate_teacher(
+                teaching, n, parts.val, parts.config, accelerator.device
+            ),
+        )
         record["scores"] = scores
         if scores is None:
             text = f"The teacher {record['source']} shares no class with the data: not evaluated."
             yield Notice("info", text)
         else:
-            known[str(record["source"])] = scores["AP"]
-    if at == Position():
-        yield from (Notice("warning", text, "T21") for text in outdone(parts, known))
-    preflight(
-        parts.bare,
-        teaching.panel,
-        lambda: fingerprint(teaching.panel.state()),
-        readings.batches[0],
-    )
-    if at == Position() and teaching.shares:
-        yield from readings.take(teaching, at, "before the first step")
+            teacher_ap[str(record["source"])] = scores["AP"]
+    if position == Position():
+        yield from (Notice("warning", text, "T21") for text in weaker_teachers(parts, teacher_ap))
+    with raise_on_all():
+        check_wiring(parts.unwrapped_task, teaching.panel, weights.batches[0])
+    if position == Position() and teaching.shares:
+        yield from weights.measure(teaching, position, "before the first step")
 
 
-def outdone(parts: RunParts, teachers: Mapping[str, float]) -> Iterator[str]:
-    """Name the teachers above which a student with weights starts.
+def weaker_teachers(parts: RunParts, teacher_ap: Mapping[str, float]) -> Iterator[str]:
+    """Yield a warning for each teacher that a student with trained weights already exceeds.
 
     Args:
         parts: The parts of the run.
-        teachers: AP of each teacher on val, by its source.
+        teacher_ap: AP of each teacher on val, by its source.
     """
-    if parts.config.model.weights is None or not teachers:
+    if parts.config.model.weights is None or not teacher_ap:
         return
-    start = scores_on_val(parts, parts.bare.student).AP
-    for source, ap in teachers.items():
+    start = evaluate_on_val(parts, parts.unwrapped_task.student).AP
+    for source, ap in teacher_ap.items():
         if ap < start:
             teacher, data = shlex.quote(source), shlex.quote(str(parts.config.data))
             yield (
@@ -82,16 +87,18 @@ def outdone(parts: RunParts, teachers: Mapping[str, float]) -> Iterator[str]:
             )
 
 
-def scores_on_val(parts: RunParts, network: Any, batches: Iterable[Batch] | None = None) -> Scores:
-    """Return the scores of a network on the val split, as it would be deployed.
+def evaluate_on_val(
+    parts: RunParts, network: Any, batches: Iterable[Batch] | None = None
+) -> Scores:
+    """Return the scores of a network, its layers fused as for deployment, on the val split.
 
-    Several processes look at a share of the images each, and all return the scores of all images.
-    BatchNorm has seen other images in each process: the first one's running statistics are taken.
+    Each process evaluates a part of the images, and all return the scores of all images. BatchNorm
+    statistics are those of the main process.
 
     Args:
         parts: The parts of the run.
         network: The network.
-        batches: Those of the val loader, if they are to be watched.
+        batches: Batches of the val loader; by default the loader itself.
     """
     several = parts.accelerator.num_processes > 1
     if several:
@@ -103,7 +110,7 @@ def scores_on_val(parts: RunParts, network: Any, batches: Iterable[Batch] | None
         raw = cast("tuple[torch.Tensor, ...]", fused(images).raw)  # the head was run
         return fused.decode(raw, height_width(images))
 
-    found = collect(
+    collected = collect(
         predict,
         parts.val_loader if batches is None else batches,
         parts.val,
@@ -111,5 +118,5 @@ def scores_on_val(parts: RunParts, network: Any, batches: Iterable[Batch] | None
         letterbox=parts.val_loader.dataset.letterbox,
     )
     if several:
-        found = merge(gather_object([found]))
-    return score(parts.val, found.table)
+        collected = merge(gather_object([collected]))
+    return score(parts.val, collected.table)

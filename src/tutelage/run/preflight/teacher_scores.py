@@ -1,4 +1,4 @@
-"""What a teacher is worth on the data of a run: its scores on val, through the student's loader."""
+"""Scores of a teacher on the val split of a run (cached)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,21 @@ from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
 from tutelage.weights.store import atomic_write_text
 
-VAL_IMAGES = 200  # enough to tell a teacher from none
-NO_TEACHER_AP50 = 0.01
+VAL_IMAGES = 200
+HEADLINE = ("AP", "AP50", "AP75")
+LOWEST_AP50 = 0.01  # of a teacher that finds anything
 
 
 def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
-    """Return teacher class → data class, for judging a teacher.
+    """Return teacher class → data class, to evaluate a teacher.
 
-    As ``distill.classes`` says; where it leaves none, by name. Where all classes are treated as
-    one, so are the teacher's.
+    By ``distill.classes``; by name if that maps none. With ``train.single_cls`` all of the
+    teacher's classes become the one class.
+
+    Args:
+        config: All settings.
+        teacher: The classes of the teacher.
+        data: The classes of the data.
 
     Raises:
         ConfigError: A class of ``distill.classes`` does not exist.
@@ -45,17 +51,23 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
     return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
 
 
-def worth(
+def evaluate_teacher(
     teaching: DistillationSetup,
     number: int,
     index: DatasetIndex,
     config: Config,
     device: torch.device,
 ) -> dict[str, float] | None:
-    """Return a teacher's scores on at most 200 val images, through the student's own loader.
+    """Return AP, AP50 and AP75 of a teacher on at most 200 val images; None without common classes.
 
-    Cached by weights, data and size. None when teacher and data share no class. Where all classes
-    are treated as one, so are the teacher's.
+    The images are prepared as for the student. Cached by weights, data and size.
+
+    Args:
+        teaching: The teachers.
+        number: The number of the teacher.
+        index: The val split.
+        config: All settings.
+        device: Where the teacher runs.
 
     Raises:
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
@@ -67,28 +79,28 @@ def worth(
     size = config.train.image_size
     scores, cache = None, None
     if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
-        told = f"{sorted(classes.items())} {record.get('images')} {EVALUATION_IOU}"
-        known = hashlib.sha256(told.encode()).hexdigest()[:8]
-        key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{known}"
+        inputs = f"{sorted(classes.items())} {record.get('images')} {EVALUATION_IOU}"
+        digest = hashlib.sha256(inputs.encode()).hexdigest()[:8]
+        key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{digest}"
         cache = cache_root() / "teachers" / f"{key}.json"
-        scores = _read(cache)
+        scores = _read_cache(cache)
     if scores is None:
-        chosen = sample(index, VAL_IMAGES)
-        loader = evaluation_loader(chosen, image_size=size, batch=config.train.images, workers=0)
-        found = evaluate(
-            lambda images: _predicted(teacher, images),
+        images = sample(index, VAL_IMAGES)
+        loader = evaluation_loader(images, image_size=size, batch=config.train.images, workers=0)
+        result = evaluate(
+            lambda batch: _predict(teacher, batch),
             loader,
-            chosen,
+            images,
             device=device,
             class_map=classes,
         )
-        scores = {name: float(getattr(found, name)) for name in ("AP", "AP50", "AP75")}
+        scores = {name: float(getattr(result, name)) for name in HEADLINE}
         if cache is not None:
-            with suppress(OSError):  # a convenience: a full disk is no reason to stop
+            with suppress(OSError):  # a full disk is no reason to stop
                 cache.parent.mkdir(parents=True, exist_ok=True)
                 atomic_write_text(cache, json.dumps(scores))
     source, data = str(record["source"]), shlex.quote(str(config.data))
-    if scores["AP50"] < NO_TEACHER_AP50 and not config.distill.accept_teacher:
+    if scores["AP50"] < LOWEST_AP50 and not config.distill.accept_teacher:
         train = f"Train it on this data first:  tutelage train --weights {shlex.quote(source)}"
         native = f"{train} --data {data}\n" if isinstance(teacher, NativeTeacher) else ""
         raise TeacherError(
@@ -101,30 +113,30 @@ def worth(
     return scores
 
 
-def _predicted(teacher: Teacher, images: torch.Tensor) -> Predictions:
-    """Return what a teacher predicts.
+def _predict(teacher: Teacher, images: torch.Tensor) -> Predictions:
+    """Return the predictions of a teacher.
 
     Raises:
-        TeacherError: Not all of it is finite.
+        TeacherError: They are not finite.
     """
-    found = cast("Predictions", teacher(images, predictions=True).predictions)
-    if not bool(found.xyxy.isfinite().all() and found.logits.isfinite().all()):
+    predictions = cast("Predictions", teacher(images, predictions=True).predictions)
+    if not bool(predictions.xyxy.isfinite().all() and predictions.logits.isfinite().all()):
         what = f"The predictions of {teacher.title} are not finite"
         raise TeacherError(what, fix="Mend it, or use another one.", code="T26")
-    return found
+    return predictions
 
 
 def sample(index: DatasetIndex, count: int, seed: int = 0) -> DatasetIndex:
-    """Return a seeded choice of ``count`` images, or the index itself if it is no larger."""
+    """Return ``count`` random images (seeded), or the index itself if it is no larger."""
     if len(index) <= count:
         return index
     chosen = np.random.default_rng(seed).permutation(len(index))[:count]
     return index.subset(np.sort(chosen))
 
 
-def _read(cache: Path) -> dict[str, float] | None:
+def _read_cache(cache: Path) -> dict[str, float] | None:
     try:
         scores: Mapping[str, float] = json.loads(cache.read_text())
-        return {name: float(scores[name]) for name in ("AP", "AP50", "AP75")}
+        return {name: float(scores[name]) for name in HEADLINE}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,14 +1,14 @@
-"""Proof, before the first step, that teaching reaches the student.
+"""Checks, before the first step, that distillation reaches the student.
 
 Most reports that distillation "does nothing" come from a loss that is 0, a connector that no
 optimizer trains, a teacher that was never loaded or that drifts. Each is checked here on one real
-batch: a run that fails cannot start.
+batch.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -17,28 +17,23 @@ from torch import Tensor, nn
 from tutelage.distill.method import Method
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Batch, Knowledge, Losses
+from tutelage.teachers import Teachers, fingerprint
 from tutelage.train.gradient_ratio import buffers_restored
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
-TOLD = 6  # faults in a message
+LISTED = 6  # faults in a message
 EDGE = 1e-3  # of the image's side that a box may stick out by rounding
 UNREACHED = "reaches no parameter of the student"
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
 
 
-def preflight(
-    task: Task,
-    teachers: Callable[[Batch], Sequence[Knowledge]],
-    teacher_state: Callable[[], str],
-    batch: Batch,
-) -> None:
+def check_wiring(task: Task, teachers: Teachers, batch: Batch) -> None:
     """Check the wiring of a distilled task on one batch with boxes.
 
     Args:
-        task: The bare task; left bit-identical.
-        teachers: From a floating-point batch to the knowledge of each teacher.
-        teacher_state: Returns a hash of everything the teacher holds.
+        task: The unwrapped task; left bit-identical.
+        teachers: Its teachers.
         batch: A batch with at least one box, on the task's device.
 
     Raises:
@@ -46,7 +41,7 @@ def preflight(
         TeacherError: A KD term is not finite or not positive, does not reach the student, a
             method's own parameter does not train, or the teacher changed. All faults at once.
     """
-    before = teacher_state()
+    before = fingerprint(teachers.state())
     batch = batch.floating()
     knowledge = teachers(batch)
     supervised = SupervisedBatch(batch, knowledge)
@@ -58,14 +53,14 @@ def preflight(
         *_term_faults(task, supervised),
         *_still_faults(task, supervised),
     ]
-    if teacher_state() != before:
+    if fingerprint(teachers.state()) != before:
         faults.append("the teacher changed during the check: it must be frozen and in eval mode")
     if faults:
-        more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
+        more = f"; and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
         raise TeacherError(
-            f"Distillation would not work: {'; '.join(faults[:TOLD])}{more}.",
+            f"Distillation would not work: {'; '.join(faults[:LISTED])}{more}.",
             where="pre-flight on the first training batch",
-            fix=_cure(task, faults),
+            fix=_advice(task, faults),
             code="T24",
         )
 
@@ -88,7 +83,7 @@ def _check_fit(task: Task, supervised: SupervisedBatch) -> None:
                 ) from error
 
 
-def _cure(task: Task, faults: Sequence[str]) -> str:
+def _advice(task: Task, faults: Sequence[str]) -> str:
     broken = [fault for fault in faults if fault.startswith("the teacher")]
     if broken and all(fault in broken or " is nan " in fault for fault in faults):
         return "Mend the teacher, or use another one: it is broken before anything is compared."
@@ -99,7 +94,7 @@ def _cure(task: Task, faults: Sequence[str]) -> str:
 
 
 def _box_faults(batch: Batch) -> Iterable[str]:
-    """Tell boxes outside the image: masks would be drawn, and objects sought, in wrong places."""
+    """Report boxes outside the image: masks and assignments would be wrong."""
     xyxy = batch.targets.xyxy
     h, w = batch.image_size
     limit = xyxy.new_tensor([w, h, w, h])
@@ -109,9 +104,9 @@ def _box_faults(batch: Batch) -> Iterable[str]:
 
 
 def _hidden_faults(task: Task) -> Iterable[str]:
-    """Tell modules and parameters in plain lists and dicts: no optimizer, device or file has them.
+    """Report modules and parameters in plain lists and dicts, which PyTorch does not register.
 
-    The forward pass uses them all the same, so that nothing else would notice.
+    The forward pass uses them, but no optimizer, device or file has them.
     """
     for name, method in task.methods.items():
         known = {id(x) for x in (*method.modules(), *method.parameters())}
@@ -137,13 +132,13 @@ def _trainable(value: object) -> Iterator[object]:
 
 
 def _teacher_faults(knowledge: Sequence[Knowledge]) -> Iterable[str]:
-    for one in knowledge:
-        known = one.predictions
-        if known is not None and not all(
-            bool(x.isfinite().all()) for x in (known.xyxy, known.logits)
+    for each in knowledge:
+        predictions = each.predictions
+        if predictions is not None and not all(
+            bool(x.isfinite().all()) for x in (predictions.xyxy, predictions.logits)
         ):
             yield "the teacher's predictions are not finite"
-    features = [feature for one in knowledge for feature in one.features]
+    features = [feature for each in knowledge for feature in each.features]
     for number, feature in enumerate(features):
         if not bool(torch.isfinite(feature).all()):
             half = feature.dtype == torch.float16
@@ -163,7 +158,7 @@ def _term_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
             number = float(value.detach())
             boxes = task.views[name.partition("/")[0]].of_targets(supervised.batch.targets)
             if number == 0 and not len(boxes.label):
-                continue  # of several teachers, none of the classes that this one knows
+                continue  # no box of the classes that this one of several teachers knows
             if not 0 < number < float("inf"):
                 yield f"{name} is {number:g} on the first batch"
                 continue
@@ -184,7 +179,7 @@ def _losses(task: Task, supervised: SupervisedBatch) -> Losses:
 
 
 def _still_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
-    """Take three steps on a copy and name own parameters of methods that did not move."""
+    """Take three steps on a copy and report parameters of methods that did not change."""
     probe = copy.deepcopy(task).train()
     # Adam without its epsilon: a step's size does not depend on the scale of the gradient
     optimizer = torch.optim.Adam(probe.parameters(), lr=1e-3, eps=1e-30)

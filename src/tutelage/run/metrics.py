@@ -1,0 +1,130 @@
+"""The losses of an epoch: their means over steps and processes, and ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from tutelage.plain import plain
+from tutelage.run.checkpoint import LossSums
+from tutelage.structures import Losses
+from tutelage.weights.store import atomic_write_text
+
+SHARE_EVERY = 10  # steps between computations of the KD share, each of which waits for the device
+
+
+class LossMeans:
+    """Mean of every loss term over an epoch, summed on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self._last: Losses | None = None
+        self._added = 0
+        self._share: float | None = None
+
+    def add(self, losses: Losses) -> None:
+        """Add the detached losses of one step."""
+        self._last, self._added, self._steps = losses, self._added + 1, self._steps + 1
+        for group in losses:
+            for name, value in group.items():
+                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+
+    def state(self) -> LossSums:
+        """Return the sums of this process, for the checkpoint."""
+        return LossSums(steps=self._steps, sums=self._sums)
+
+    def restore(self, state: LossSums) -> None:
+        """Continue from what :meth:`state` returned."""
+        self._steps, self._sums = state.steps, dict(state.sums)
+
+    def take(
+        self, gather: Callable[[list[dict[str, float]]], Sequence[Mapping[str, float]]] = list
+    ) -> dict[str, float]:
+        """Return the means over all steps and processes, and reset.
+
+        A term counts as 0 in steps that lack it, e.g. a teacher that was chosen for no image.
+
+        Args:
+            gather: Concatenates the lists of all processes. Their terms may differ.
+        """
+        sums = [total.float() for total in self._sums.values()]
+        values = (torch.stack(sums) / self._steps).tolist() if sums else []
+        means = dict(zip(self._sums, values, strict=True))
+        self._sums, self._steps = {}, 0
+        return _mean_over_processes(gather([means]))
+
+    def kd_share(self, factor: Callable[[str], float]) -> float:
+        """Return the KD part of the total loss, computed every ten steps.
+
+        Args:
+            factor: The schedule's factor of a method at this step.
+        """
+        if self._last is not None and (self._added % SHARE_EVERY == 1 or self._share is None):
+            detection = sum(float(value) for value in self._last.detection.values())
+            kd = sum(
+                factor(name.partition("/")[0]) * float(value)
+                for name, value in self._last.distillation.items()
+            )
+            self._share = kd / max(kd + detection, 1e-30)
+        return self._share or 0.0
+
+
+def gather_state(state: LossSums, processes: int) -> LossSums:
+    """Return :meth:`LossMeans.state` with sums averaged over processes; all must call this.
+
+    Args:
+        state: Of this process.
+        processes: Their number.
+    """
+    if processes == 1:
+        return state
+    sums = {name: total.float().cpu() for name, total in state.sums.items()}
+    return LossSums(steps=state.steps, sums=_mean_over_processes(gather_object([sums])))
+
+
+def _mean_over_processes(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average floats or tensors by name; a process that lacks a term counts as 0."""
+    names = dict.fromkeys(name for each in terms for name in each)
+    return {name: sum(each.get(name, 0.0) for each in terms) / len(terms) for name in names}
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one line per epoch, appended.
+
+    Args:
+        path: The file.
+        keep_epochs: Number of finished epochs of a resumed run: their lines are kept, all others
+            (e.g. half a line of a killed process) removed.
+    """
+
+    def __init__(self, path: Path, *, keep_epochs: int = 0) -> None:
+        self._path = path
+        lines = {}
+        if keep_epochs and path.exists():
+            for line in path.read_text(errors="replace").splitlines():
+                epoch = _epoch(line)
+                if epoch is not None and epoch < keep_epochs:
+                    lines[epoch] = line
+        atomic_write_text(path, "".join(f"{lines[epoch]}\n" for epoch in sorted(lines)))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append one line; NaN becomes null, which every JSON reader takes."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(plain(row)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _epoch(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return None

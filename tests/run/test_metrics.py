@@ -1,0 +1,66 @@
+"""Means of losses, and metrics.jsonl."""
+
+import json
+
+import pytest
+import torch
+
+from tutelage.run.metrics import LossMeans, MetricsFile
+from tutelage.structures import Losses
+
+
+def losses(box=1.0, kd=2.0):
+    return Losses({"box": torch.tensor(box)}, {"fgd/relation": torch.tensor(kd)})
+
+
+def test_means_are_per_term_and_start_anew():
+    means = LossMeans()
+    means.add(losses(1.0, 4.0))
+    means.add(losses(3.0, 4.0))
+    assert means.take() == {"box": 2.0, "fgd/relation": 4.0}
+    means.add(losses(5.0))
+    assert means.take()["box"] == 5.0
+
+
+def test_kd_share():
+    means = LossMeans()
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(lambda _: 1.0) == pytest.approx(0.75)
+
+
+def test_the_share_is_not_read_off_the_device_at_every_step_when_kd_rests():
+    means = LossMeans()
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(lambda _: 0.0) == 0
+    means.add(losses(1.0, 3.0))
+    assert means.kd_share(lambda _: 1.0) == 0  # the value of ten steps ago, zero or not
+
+
+def test_processes_may_hold_other_terms_in_another_order():
+    means = LossMeans()
+    means.add(losses(1.0, 4.0))
+    means.add(Losses({"box": torch.tensor(3.0)}, {}))
+    other = {"off": 0.0, "fgd/relation": 6.0, "box": 4.0}
+    found = means.take(lambda here: [*here, other])
+    assert found == {"box": 3.0, "fgd/relation": 4.0, "off": 0.0}  # silent in a step: 0 there
+
+
+def test_metrics_go_on_after_the_epochs_that_were_saved(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    first = MetricsFile(path)
+    for epoch in range(3):
+        first.append({"epoch": epoch, "APl": float("nan")})
+    MetricsFile(path, keep_epochs=2).append({"epoch": 2, "APl": 0.5})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert [row["APl"] for row in rows] == [None, None, 0.5]
+    MetricsFile(path)
+    assert path.read_text() == ""
+
+
+def test_half_a_line_and_a_repeated_epoch_are_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 0}\n{"epoch": 1, "a": 1}\n{"epoch": 1, "a": 2}\n{"epo')
+    MetricsFile(path, keep_epochs=3).append({"epoch": 2})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == [{"epoch": 0}, {"epoch": 1, "a": 2}, {"epoch": 2}]
