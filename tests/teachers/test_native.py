@@ -24,8 +24,12 @@ def test_features_are_those_of_the_network_and_carry_no_gradient(network):
 
 
 def test_predictions_on_request(network):
-    found = NativeTeacher(network, ["57"])(torch.rand(1, 3, 64, 64), predictions=True).predictions
+    images = torch.rand(1, 3, 64, 64)
+    found = NativeTeacher(network, ["57"])(images, predictions=True).predictions
     assert found is not None
+    expected = network.decode(network(images).raw, (64, 64))
+    torch.testing.assert_close(found.xyxy, expected.xyxy, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-3, atol=1e-3)
     assert found.xyxy.shape == (1, 3 * (64 + 16 + 4), 4)
     assert found.logits.shape[-1] == 2
 

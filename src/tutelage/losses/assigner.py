@@ -1,8 +1,8 @@
-"""Which predictions answer for which box: anchor-ratio candidates, and SimOTA among them.
+"""Assign predictions to boxes: candidates by anchor ratio, and SimOTA among them.
 
 Everything here is index arithmetic over the whole batch at once, without gradients. The order of
-matches is part of the contract (level, then cell offset, then anchor, then box): where one cell
-answers for several boxes, the last match in this order sets its objectness target.
+matches is part of the contract (level, then cell offset, then anchor, then box): where one
+prediction is assigned to several boxes, the last match in this order sets its objectness target.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tutelage.losses.gather import Place
 from tutelage.structures import Targets
 
 POOL = 10
-"""A box gets at most this many predictions from SimOTA."""
+"""SimOTA assigns at most this many predictions to a box."""
 
 NEAREST, AROUND = 0.5, 1.0
 """Reach in cells: the two nearest neighbours of the own cell, or all four."""
@@ -123,11 +123,11 @@ def simota(
     pool: int = POOL,
     max_pairs: int = _PAIRS,
 ) -> Matches:
-    """Keep the candidates that predict a box best (SimOTA: Ge et al., 2021, arXiv:2107.08430).
+    """Select the best candidates of every box (SimOTA: Ge et al., 2021, arXiv:2107.08430).
 
-    Within an image every box is compared with every candidate, whichever box it stems from. A box
-    takes as many of the cheapest candidates as the sum of its ``pool`` best IoUs says, at least
-    one; a candidate wanted by several boxes goes to the box of the image to which it is cheapest.
+    Within an image every box is compared with every candidate, also those of other boxes. A box
+    selects its k candidates of lowest cost; k is the sum of its ``pool`` best IoUs, at least 1. A
+    candidate selected by several boxes is assigned to the box of the image with the lowest cost.
     The cost is the binary cross-entropy of the scores against the box's class, minus
     3 ln(IoU + 1e-8). Ties go to the earlier candidate and the earlier box.
 
@@ -141,11 +141,11 @@ def simota(
         targets: The ``t`` boxes, in pixels.
         images: Number of images in the batch.
         pool: Most candidates per box.
-        max_pairs: Boxes are taken in turns of at most this many pairs of box and candidate (but one
-            box at least), which bounds the memory. Has no influence on the result.
+        max_pairs: Boxes are processed in chunks of at most this many pairs of box and candidate
+            (at least one box), which bounds the memory. The result does not depend on it.
 
     Returns:
-        The kept candidates in their old order, each with the box that it was given to.
+        The kept candidates in their old order, each with its assigned box.
     """
     number, boxes = len(scores), len(targets.label)
     if not number:
@@ -155,7 +155,7 @@ def simota(
     scores = scores.clamp(_SCORE_FLOOR, 1 - _SCORE_FLOOR)
     absent = torch.log1p(-scores)
     own_class = (absent - scores.log()).flatten()
-    # A line of slots per image. Those left empty hold a box without area, at infinite cost.
+    # A row of slots per image. Empty slots hold a box without area, at infinite cost.
     planes = scores.new_zeros(6, images * width)
     planes[4] = torch.inf
     planes[:4, slot] = xyxy.T
@@ -166,12 +166,12 @@ def simota(
     first_class[slot] = torch.arange(0, own_class.numel(), scores.shape[1], device=slot.device)
     first_class = first_class.view(images, width)
 
-    claims = slot.new_zeros(images, width)
-    claimant = torch.zeros_like(claims)  # a sum: means something where there is one claim
-    cheapest = torch.zeros_like(claims)
+    selection_counts = slot.new_zeros(images, width)
+    selecting_box = torch.zeros_like(selection_counts)  # a sum: valid where the count is 1
+    cheapest = torch.zeros_like(selection_counts)
     lowest = scores.new_full((images, width), torch.inf)
-    for turn in torch.arange(boxes, device=slot.device).split(max(1, max_pairs // width)):
-        image, label, box = (field[turn] for field in targets)
+    for chunk in torch.arange(boxes, device=slot.device).split(max(1, max_pairs // width)):
+        image, label, box = (field[chunk] for field in targets)
         x1, y1, x2, y2, cost, area = planes[:, image].unbind(0)
         left, top, right, bottom = box.to(scores.dtype)[..., None].unbind(1)
         inter = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
@@ -179,27 +179,27 @@ def simota(
         union = (area + (right - left) * (bottom - top)).sub_(inter).clamp_(min=_IOU_FLOOR)
         iou = inter.div_(union)
         best = iou.topk(min(pool, width)).values
-        wanted = best.sum(1, keepdim=True).long().clamp_(1, best.shape[1])
+        dynamic_k = best.sum(1, keepdim=True).long().clamp_(1, best.shape[1])
         cost = cost + own_class[first_class[image] + label[:, None]]
         cost -= iou.add_(_IOU_FLOOR).log_().mul_(_IOU_WEIGHT)
 
-        claim = _smallest(cost, wanted, best.shape[1])
-        claims.index_add_(0, image, claim.long())
-        claimant.index_add_(0, image, claim * turn[:, None])
+        selected = _smallest(cost, dynamic_k, best.shape[1])
+        selection_counts.index_add_(0, image, selected.long())
+        selecting_box.index_add_(0, image, selected * chunk[:, None])
 
-        line = image[:, None].expand_as(cost)
-        low = torch.full_like(lowest, torch.inf).scatter_reduce_(0, line, cost, "amin")
-        first = turn[:, None].where(cost == low[image], boxes)
-        first = torch.full_like(cheapest, boxes).scatter_reduce_(0, line, first, "amin")
+        row_of_image = image[:, None].expand_as(cost)
+        low = torch.full_like(lowest, torch.inf).scatter_reduce_(0, row_of_image, cost, "amin")
+        first = chunk[:, None].where(cost == low[image], boxes)
+        first = torch.full_like(cheapest, boxes).scatter_reduce_(0, row_of_image, first, "amin")
         cheapest = torch.where(low < lowest, first, cheapest)
         lowest = torch.minimum(low, lowest)
 
-    owner = torch.where(claims == 1, claimant, cheapest).flatten()[slot]
-    claimed = claims.flatten()[slot] > 0
-    counts = torch.stack([part.sum() for part in claimed.split(candidates.counts)]).tolist()
-    kept = claimed.nonzero()[:, 0]
+    assigned_box = torch.where(selection_counts == 1, selecting_box, cheapest).flatten()[slot]
+    matched = selection_counts.flatten()[slot] > 0
+    counts = torch.stack([part.sum() for part in matched.split(candidates.counts)]).tolist()
+    kept = matched.nonzero()[:, 0]
     level, image, anchor, row, column = (field[kept] for field in candidates[:5])
-    return Matches(level, image, anchor, row, column, owner[kept], tuple(counts))
+    return Matches(level, image, anchor, row, column, assigned_box[kept], tuple(counts))
 
 
 def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
@@ -221,17 +221,17 @@ def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
     return image * width + position - (counts.cumsum(0) - counts)[image], width
 
 
-def _smallest(cost: Tensor, wanted: Tensor, pool: int) -> Tensor:
-    """Mark the ``wanted`` smallest values of every row; of equal ones the first, unlike ``topk``.
+def _smallest(cost: Tensor, dynamic_k: Tensor, pool: int) -> Tensor:
+    """Mark the k smallest values of every row; ties go to the first, unlike ``topk``.
 
     Args:
         cost: ``(r, w)``.
-        wanted: ``(r, 1)`` int64, 1 to ``pool``.
-        pool: Their upper bound.
+        dynamic_k: ``(r, 1)`` int64, the k of every row, 1 to ``pool``.
+        pool: The upper bound of k.
 
     Returns:
         ``(r, w)`` bool.
     """
-    limit = cost.topk(pool, largest=False).values.gather(1, wanted - 1)
+    limit = cost.topk(pool, largest=False).values.gather(1, dynamic_k - 1)
     below, tied = cost < limit, cost == limit
-    return below | (tied & (tied.cumsum(1) <= wanted - below.sum(1, keepdim=True)))
+    return below | (tied & (tied.cumsum(1) <= dynamic_k - below.sum(1, keepdim=True)))

@@ -2,7 +2,7 @@
 
 torchvision's IoU losses work on corners. There the sides of a very small prediction are differences
 of nearly equal numbers: inexact from size logits of -8 down, zero at -10, where the aspect ratio is
-0 / 0 and the loss NaN. Sizes that never pass through corners do not have this hole.
+0 / 0 and the loss NaN. Centre-size boxes avoid this.
 """
 
 from __future__ import annotations

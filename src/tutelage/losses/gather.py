@@ -1,4 +1,4 @@
-"""Taking matched predictions and all objectness logits out of a head's raw output."""
+"""Select matched predictions and all objectness logits from a head's raw output."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class _Pick(torch.autograd.Function):
 
 
 def pick(level: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-    """Take some predictions, and the objectness of all, out of one level.
+    """Select some predictions, and the objectness of all, from one level.
 
-    The same as two index expressions, but backward fills one tensor of the size of ``level`` where
-    autograd would fill two and add them: for 80 classes that was most of the backward pass.
+    Equals two index expressions, but backward fills one tensor of the size of ``level``, where
+    autograd would fill two and add them (most of the backward pass at 80 classes).
 
     Args:
         level: ``(b, na, ny, nx, k)`` logits, objectness at index 4.
-        place: Where the predictions are; one may be named more than once.
+        place: Indices of the predictions, possibly repeated.
 
     Returns:
         The predictions ``(n, k)`` and the objectness ``(b, na, ny, nx)``.
@@ -44,13 +44,13 @@ def pick(level: Tensor, place: Place) -> tuple[Tensor, Tensor]:
 
 
 def last_written(values: Tensor, place: Place, shape: torch.Size) -> Tensor:
-    """Scatter values to their places, zero elsewhere; the last of several for one place counts.
+    """Scatter values into zeros; of several values for one index the last is kept.
 
-    A plain indexed assignment leaves it open which one counts on a GPU, and on several CPU threads.
+    Which one a plain indexed assignment keeps is undefined on a GPU and on several CPU threads.
 
     Args:
         values: ``(n,)``.
-        place: Where they go.
+        place: Their indices.
         shape: ``(b, na, ny, nx)``.
 
     Returns:
@@ -61,5 +61,5 @@ def last_written(values: Tensor, place: Place, shape: torch.Size) -> Tensor:
         flat = flat * size + index
     order = torch.arange(len(values), device=values.device)
     last = order.new_zeros(shape.numel()).scatter_reduce_(0, flat, order, "amax")
-    # Competitors now all carry the winner's value, so that their order no longer matters.
+    # All values for one index are now equal, so that their order does not matter.
     return values.new_zeros(shape.numel()).index_put_((flat,), values[last[flat]]).view(shape)

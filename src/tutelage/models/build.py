@@ -1,4 +1,4 @@
-"""Making detectors: from a name, a yaml, a mapping, a run folder or a weight file."""
+"""Build detectors from a name, a yaml, a mapping, a run folder or a weight file."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def load(
     weights: str | Path | None = None,
     names: Sequence[str] | None = None,
 ) -> GraphDetector:
-    """Build a detector, with trained weights if there are any.
+    """Build a detector and load its weights, if any.
 
     Args:
         model: What :func:`build` takes, or weights with their own architecture: a run folder, a
             ``.safetensors`` of a run, or a YOLOv7/YOLOv5 ``.pt``.
-        weights: Weights to start an architecture from; tensors that fit by name and shape are
-            taken, the anchors stay those of the architecture.
-        names: Class names (default: those of the weights, else 0, 1, ... as the yaml counts).
+        weights: Initial weights of an architecture; tensors that agree in name and shape are
+            copied, the anchors stay those of the architecture.
+        names: Class names (default: those of the weights, else 0, 1, ... up to ``nc``).
 
     Returns:
         The detector. It is a folded one only if ``model`` is a folded file.
@@ -100,7 +100,7 @@ def load_weights(detector: GraphDetector, weights: str | Path) -> TransferReport
     """Start ``detector`` from a run folder, ``.safetensors`` or ``.pt``; the anchors stay.
 
     Returns:
-        What was taken over.
+        The tensors copied and skipped.
 
     Raises:
         WeightsError: A file that cannot be used, is folded, or matches less than half.
@@ -119,7 +119,7 @@ def _build(
 
 
 def is_checkpoint(model: Source) -> bool:
-    """Say whether ``model`` names weights: a run folder or a weight file."""
+    """Return whether ``model`` names weights: a run folder or a weight file."""
     if isinstance(model, Mapping) or is_named(str(model)):
         return False
     path = Path(model)
@@ -127,14 +127,14 @@ def is_checkpoint(model: Source) -> bool:
 
 
 def is_architecture(model: Source) -> bool:
-    """Say whether ``model`` names a graph without weights: by its name, or its yaml."""
+    """Return whether ``model`` is an architecture name or a yaml."""
     if isinstance(model, Mapping):
         return True
     return is_named(str(model)) or Path(model).suffix in YAML
 
 
 def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
-    """Name and yaml mapping of an architecture."""
+    """Return name and yaml mapping of an architecture."""
     if isinstance(arch, Mapping):
         mapping = {str(key): _as_yaml(value) for key, value in arch.items()}
         return recognise(mapping) or "custom", mapping

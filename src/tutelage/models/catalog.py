@@ -16,7 +16,7 @@ from tutelage.models.architecture import Architecture, GraphRow, read_architectu
 
 
 class Variant(NamedTuple):
-    """A graph file, its multiples, and its activation where that is not the file's."""
+    """A graph file, its depth and width multiples, and an activation that replaces the file's."""
 
     file: str
     depth: float = 1.0
@@ -49,7 +49,7 @@ MAX_WIDTH = 8.0
 
 
 def is_named(text: str) -> bool:
-    """Say whether ``text`` is an architecture name, with or without ``@width``."""
+    """Return whether ``text`` is an architecture name, with or without ``@width``."""
     return text.partition("@")[0] in ARCHITECTURES and Path(text).name == text
 
 
@@ -80,10 +80,10 @@ def named(text: str) -> dict[str, Any]:
 
 
 def recognise(arch: Mapping[str, Any]) -> str | None:
-    """Name a graph mapping: the architecture with the same rows, or None.
+    """Return the name of the architecture with the same rows as a mapping, or None.
 
-    Another width gives ``name@width``; the kind of the head is not compared, nor are the rows that
-    only auxiliary levels need: deploy files have neither.
+    Another width gives ``name@width``. Neither the type of the head nor the auxiliary rows are
+    compared: deploy files have neither.
     """
     try:
         given = read_architecture(arch, name="graph", classes=1)
@@ -113,7 +113,7 @@ def _outline(arch: Architecture) -> list[tuple[Any, ...]]:
 
 
 def _activation(row: GraphRow, arch: Architecture) -> tuple[str, ...]:
-    """The activation of a convolution, in words that can be compared."""
+    """Return the activation of a convolution as comparable text."""
     if row.block != "Conv":
         return ()
     own = [arg for arg in row.args[1:] if callable(arg)]

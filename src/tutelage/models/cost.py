@@ -21,7 +21,7 @@ class ModelCost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerListing:
-    """One layer for a listing.
+    """One row of ``tutelage layers``.
 
     Attributes:
         index: Row index.
@@ -29,7 +29,7 @@ class LayerListing:
         sources: Keys of the layers that it reads.
         channels: Output channels.
         stride: Pixels per cell (0 for the head).
-        size: Height and width of its output at the image size asked for (of the head: 0, 0).
+        size: Height and width of its output at the given image size (of the head: 0, 0).
         level: ``p3`` ... if it is the default tap of a level, ``auxiliary`` if only training runs
             it, else empty.
     """
@@ -44,7 +44,7 @@ class LayerListing:
 
 
 def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> ModelCost:
-    """Count parameters and operations of a detector as it is, folded or not.
+    """Count parameters and operations of a detector; it is not folded first.
 
     Args:
         detector: Any detector; nothing in it changes.

@@ -1,4 +1,4 @@
-"""Which architecture a state dict is of, told by its keys and shapes alone."""
+"""Identify the architecture of a state dict by its keys and shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tutelage.models.heads import Detect
 def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None:
     """Return the yaml mapping of the known architecture that has these tensors, or None.
 
-    Any width is found; anchors are not compared, and blocks may be folded.
+    Any width multiple is recognised; anchors are not compared, and blocks may be folded.
 
     Args:
         state: State with keys ``model.<row>.<...>``.
@@ -45,7 +45,7 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
 
 
 def _candidates(state: Mapping[str, Tensor], rows: int) -> Iterator[dict[str, Any]]:
-    """Graphs with that many rows, at the width of the convolutions and at their own."""
+    """Yield graphs of ``rows`` rows, at the width of the convolutions and at the published one."""
     bare = not any(".ia." in key for key in state)
     for name, variant in ARCHITECTURES.items():
         full = named(name)
@@ -61,7 +61,7 @@ def _candidates(state: Mapping[str, Tensor], rows: int) -> Iterator[dict[str, An
 
 
 def _width(state: Mapping[str, Tensor], body: list[Any]) -> float:
-    """The largest width multiple that no convolution exceeds: channels are rounded up."""
+    """Return the largest width multiple that every convolution reaches: channels round up."""
     ratios: list[float] = []
     for index, row in enumerate(body):
         kernel = state.get(f"model.{index}.conv.weight")

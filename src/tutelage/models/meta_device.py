@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 def on_meta(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """Run ``module`` with its weights replaced by meta tensors.
 
-    Neither weights nor buffers nor the random state are touched, whatever the mode and device.
+    Weights, buffers and the random state do not change, in any mode and on any device.
 
     Args:
         module: Any module.

@@ -1,4 +1,4 @@
-"""Measuring a graph layer by layer."""
+"""Profile a graph layer by layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tutelage.models.meta_device import gflops
 
 
 class LayerCost(NamedTuple):
-    """What one layer costs.
+    """The cost of one layer.
 
     Attributes:
         key: Row index.
@@ -32,13 +32,13 @@ class LayerCost(NamedTuple):
 
 
 class Profiler:
-    """Calls layers and notes what each of them took."""
+    """Runs layers and records the cost of each."""
 
     def __init__(self) -> None:
         self._costs: list[LayerCost] = []
 
     def __call__(self, info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
-        """Run ``layer`` and note its cost."""
+        """Run ``layer`` and record its cost."""
         _wait(inputs[0].device)
         start = time.perf_counter()
         output = layer(*inputs)
@@ -50,7 +50,7 @@ class Profiler:
         return output
 
     def table(self) -> tuple[LayerCost, ...]:
-        """One entry per layer that was run, in graph order."""
+        """Return one entry per executed layer, in graph order."""
         return tuple(self._costs)
 
 

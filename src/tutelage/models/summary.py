@@ -1,4 +1,4 @@
-"""What is in a weight file, told without building the model; and its conversion to ours."""
+"""Summarise a weight file without building its model; convert it to ``.safetensors``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tutelage.models.weight_file import read_checkpoint, require_usable, weight_
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
-_LONGEST = 200  # letters of a text in a header
+_LONGEST = 200  # characters of a text in a header
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid")
 
 
 @dataclass(frozen=True)
 class WeightFileSummary:
-    """What is in a weight file.
+    """The content of a weight file.
 
     Attributes:
         path: The file.
@@ -33,16 +33,16 @@ class WeightFileSummary:
         kind: What kind of file it is.
         architecture: Name of the graph; empty if it is neither known nor described.
         rows: Rows of the graph, or 0.
-        unknown_blocks: Blocks of its yaml that cannot be built here.
+        unknown_blocks: Blocks of its yaml that are not supported.
         form: Family and form of the weights.
         names: Class names.
         strides: Pixels per cell of each level, as stored, or empty.
         tensors: Number of tensors of the model.
         parameters: Number of trained values: without statistics and anchors.
         precision: Number of values by type, the most frequent first.
-        date: When it was written, as stored, or empty.
+        date: Date of writing, as stored, or empty.
         epoch: The last finished epoch, -1 after stripping, or None.
-        holds: The entries of the file, each in a few words.
+        holds: The entries of the file, each with a short description.
     """
 
     path: str
@@ -63,7 +63,7 @@ class WeightFileSummary:
 
 
 def summarise(source: str | Path) -> WeightFileSummary:
-    """Look into a run folder, a ``.safetensors``, a ``last.pt`` or a foreign ``.pt``.
+    """Summarise a run folder, a ``.safetensors``, a ``last.pt`` or a foreign ``.pt``.
 
     Raises:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
@@ -133,7 +133,7 @@ def _summary(
 
 
 def _form(state: Mapping[str, Tensor], arch: Mapping[str, Any], head: str) -> tuple[str, int]:
-    """The family and form in words, and the number of classes of the head."""
+    """Return family and form as text, and the number of classes of the head."""
     try:
         found = infer_form(state, arch, head)
     except WeightsError:
@@ -162,7 +162,7 @@ def _short(value: object) -> str:
 
 
 def convert(source: str | Path, target: str | Path, *, force: bool = False) -> None:
-    """Write the weights of any file as a ``.safetensors`` of ours, in the precision they have.
+    """Convert any weight file to a ``.safetensors`` of Tutelage; the precision stays.
 
     Raises:
         ConfigError: The target has another suffix or no folder, or exists and ``force`` is False.

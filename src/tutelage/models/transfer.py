@@ -1,4 +1,4 @@
-"""Moving weights between models by name and shape."""
+"""Copy weights between models by name and shape."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tutelage.models.graph import GraphDetector
 
 
 class TransferReport(NamedTuple):
-    """What a transfer did.
+    """The result of a transfer.
 
     Attributes:
-        matched: Tensors taken over.
-        total: Tensors of the model that were looked for.
-        skipped: Keys of those that were not found or have another shape: they are new.
-        left: Keys of the checkpoint that found no place, anchors that were not asked for aside.
+        matched: Number of copied tensors.
+        total: Number of tensors of the model.
+        skipped: Keys of the model that the checkpoint lacks or has in another shape.
+        left: Unused keys of the checkpoint, without anchors that were not requested.
     """
 
     matched: int
@@ -27,7 +27,7 @@ class TransferReport(NamedTuple):
     left: tuple[str, ...] = ()
 
     def in_words(self, head: str, before: int, after: int) -> str:
-        """Say what was taken, what is new and what was left.
+        """Return the result as text for a user.
 
         Args:
             head: Prefix of the head's keys, e.g. ``model.77.``.
@@ -49,14 +49,14 @@ class TransferReport(NamedTuple):
 def compare_states(
     detector: GraphDetector, state: Mapping[str, Tensor], *, anchors: bool = False
 ) -> TransferReport:
-    """Say what :func:`transfer` would do, without doing it."""
+    """Return the report of a :func:`transfer` without copying anything."""
     kept = _kept(detector, anchors=anchors)
     wanted = {key: value for key, value in detector.state_dict().items() if key not in kept}
     skipped = tuple(
         key for key, value in wanted.items() if key not in state or state[key].shape != value.shape
     )
     taken = wanted.keys() - set(skipped)
-    stored = detector.head.coding_buffers  # also twice, in files of some releases
+    stored = detector.head.coding_buffers  # some releases store them twice
     left = tuple(
         key
         for key in state
@@ -77,13 +77,13 @@ def transfer(
 ) -> TransferReport:
     """Copy every tensor whose key and shape agree; the others keep their values.
 
-    A head without implicit vectors (a deploy file) given to a head with them: they are set to have
-    no effect, since the file's convolutions already contain theirs.
+    If the state has no implicit vectors (a deploy file), those of the model are set to have no
+    effect: the convolutions of the file already contain them.
 
     Args:
         detector: The model to fill.
         state: State with keys ``model.<row>.<...>``.
-        anchors: Whether the anchors are copied too; otherwise those of the yaml stay.
+        anchors: Whether the anchors are copied too.
 
     Returns:
         What was copied.

@@ -43,7 +43,7 @@ _OPTION = re.compile(r"(?:(\w+)\s*=\s*)?([-+.\w]+)")
 
 
 def looks_like_activation(text: str) -> bool:
-    """Say whether ``text`` has the form ``nn.Name(...)``."""
+    """Return whether ``text`` has the form ``nn.Name(...)``."""
     return _SPELLING.fullmatch(text.strip()) is not None
 
 

@@ -22,7 +22,7 @@ def _pair(size: Size) -> tuple[int, int]:
 
 
 class FoldedConv(nn.Module):
-    """A convolution with bias and its activation: what remains of Conv after folding."""
+    """The deploy form of Conv: a convolution with bias and its activation."""
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
         super().__init__()

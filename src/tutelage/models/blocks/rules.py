@@ -16,7 +16,7 @@ Arguments = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rule may know about its row.
+    """What a rule gets to know about its row.
 
     Attributes:
         inputs: Channels of each input.
@@ -32,7 +32,7 @@ class Scope:
 
 
 class BlockArguments(NamedTuple):
-    """How to make a row: constructor arguments, output channels, number of copies in a chain."""
+    """How to build a row: constructor arguments, output channels, number of copies in a chain."""
 
     args: tuple[Any, ...]
     options: dict[str, Any]
