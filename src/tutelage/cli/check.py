@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -126,7 +127,7 @@ def report_values(report: DataReport) -> dict[str, object]:
             }
             for index in (opened.index for opened in report.splits)
         ],
-        "findings": [{"split": split} | asdict(found) for split, found in report.noticed],
+        "findings": [{"split": split} | asdict(finding) for split, finding in report.noticed],
     }
 
 
@@ -140,20 +141,18 @@ def report_lines(report: DataReport) -> list[str]:
     lines = [f"{report.data} ({', '.join(kinds)}): {' · '.join(parts)}"]
     lines.append(f"{len(indices[0].names)} classes: {', '.join(indices[0].names)}"[:200])
     for severity in ORDER:
-        for split, found in report.noticed:
-            if found.severity == severity:
+        for split, finding in report.noticed:
+            if finding.severity == severity:
                 where = f" ({split})" if split else ""
-                lines += ["", *f"{severity} {found.code}{where}: {found.message}".splitlines()]
-                lines += [f"    {example}" for example in found.examples[1:EXAMPLES]]
-                lines += [f"  {line}" for line in found.fix.splitlines()]
+                lines += ["", *f"{severity} {finding.code}{where}: {finding.message}".splitlines()]
+                lines += [f"    {example}" for example in finding.examples[1:EXAMPLES]]
+                lines += [f"  {line}" for line in finding.fix.splitlines()]
     return [*map(printable, lines), "", f"{_counts(report.noticed)}."]
 
 
 def _counts(noticed: Sequence[SplitFinding]) -> str:
-    found = [one.finding.severity for one in noticed]
-    counts = [(found.count(severity), severity) for severity in ORDER]
-    words = {"error": "errors", "warning": "warnings", "info": "facts"}
+    counts = Counter(one.finding.severity for one in noticed)
+    words = {"error": "error", "warning": "warning", "info": "fact"}
     return ", ".join(
-        f"{count} {words[severity] if count != 1 else words[severity][:-1]}"
-        for count, severity in counts
+        f"{counts[severity]} {words[severity]}{'s' * (counts[severity] != 1)}" for severity in ORDER
     )

@@ -13,7 +13,7 @@ from tutelage.config.overrides import METHODS, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS
 from tutelage.config.schema import Config, MethodConfig
 from tutelage.config.yolov7_hyp import HYP
-from tutelage.errors import ConfigError, nearest, together
+from tutelage.errors import ConfigError, combine_codes, nearest
 
 
 def validate(merged: Overrides, faults: list[ConfigError]) -> Config | None:
@@ -43,7 +43,7 @@ def combined(faults: Iterable[ConfigError]) -> ConfigError:
     faults = list(faults)
     if len(faults) == 1:
         return faults[0]
-    code, marks = together((fault.code for fault in faults), ConfigError.code)
+    code, marks = combine_codes((fault.code for fault in faults), ConfigError.code)
     lines = [f"  {mark}{told(fault)}" for mark, fault in zip(marks, faults, strict=True)]
     return ConfigError("\n".join([f"{len(faults)} settings cannot be used:", *lines]), code=code)
 
