@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check(
     if json:
         print(json_format.dumps(report_values(report)))
     else:
-        say(*report_lines(report), *written)
+        print_lines(*report_lines(report), *written)
     if report.errors:
         raise typer.Exit(DataError.exit_code)
 

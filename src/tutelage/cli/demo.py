@@ -11,7 +11,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import follow
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DemoDisplay:
         if self._json:
             print(json_format.dumps({"event": name, **values}), flush=True)
         elif not self._quiet:
-            say(*lines, style=style)
+            print_lines(*lines, style=style)
 
     def close(self) -> None:
         """End the display of the current run."""
