@@ -1,7 +1,7 @@
-"""Errors that a user can act on: what is wrong, where, the fix, a code; one exit status per family.
+"""Errors that a user can fix: what is wrong, where, the fix, a code; one exit status per family.
 
-A code is a letter and two digits, e.g. ``D03``; ``tutelage explain D03`` tells more. The catalogue
-of all codes is :mod:`tutelage.cli.codes`. Each family has one for what needs no page of its own.
+A code is a letter and two digits, e.g. ``D03``; ``tutelage explain D03`` explains it. All codes are
+in :mod:`tutelage.cli.codes`. The code of a class is the general one of its family.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import ClassVar
 
 
 class UserError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
     Args:
         what: The problem with the offending value, e.g. ``bccd.yaml has no 'names'``.
         where: File and line, or the setting and the layer that set it. Optional.
         fix: Something to paste, or the nearest valid choice. Optional.
-        code: Where the catalogue tells more, if not where the family as a whole is.
+        code: Its code, if not the general one of the family.
     """
 
     exit_code: ClassVar[int] = 1
@@ -33,7 +33,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A setting or a command line that cannot be used."""
+    """An invalid setting or command line."""
 
     exit_code = 2
     code = "C00"
@@ -47,7 +47,7 @@ class DataError(UserError):
 
 
 class MissingSplitError(DataError):
-    """A data set without the split that was asked for."""
+    """A data set without the requested split."""
 
     code = "D23"
 
@@ -60,13 +60,13 @@ class WeightsError(UserError):
 
 
 class TeacherError(WeightsError):
-    """A teacher that cannot teach this student on this data."""
+    """A teacher that cannot be used with this student and data."""
 
     code = "T00"
 
 
 class ExportError(UserError):
-    """An export that failed or that disagrees with its checkpoint."""
+    """An export that failed or that differs from its checkpoint."""
 
     exit_code = 5
     code = "E00"
@@ -80,10 +80,10 @@ class MissingExtraError(UserError):
 
 
 class TrainingError(UserError):
-    """A run that had to stop; its last good files are kept."""
+    """A run that stopped; its last good files are kept."""
 
 
-# what is said on CUDA, MPS, XPU and the CPU, by cuDNN, OpenCV, numpy and the system
+# messages of CUDA, MPS, XPU and the CPU, of cuDNN, OpenCV, numpy and the system
 _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -97,54 +97,54 @@ _OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether a device or the machine has no memory left, whatever library says so."""
+    """Whether an error of any library means that a device or the machine is out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
     return not isinstance(error, UserError) and any(word in text for word in _OUT_OF_MEMORY)
 
 
-# of torch's loaders: how a process of theirs ends, and what a full /dev/shm makes of a batch
+# messages of torch about an ended loader process, and about a full /dev/shm
 _KILLED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited)")
 _SHARED = re.compile(r"</?torch_|/dev/shm|shared memory|[Bb]us error")
 _LOADING = "in DataLoader worker process"
 
 
-def loader_fault(error: BaseException) -> TrainingError | None:
-    """Return what to tell if loader processes had no memory or were ended by the system, or None.
+def loader_error(error: BaseException) -> TrainingError | None:
+    """Return an error if a loader process ran out of memory or was ended by the system, else None.
 
     Args:
-        error: What torch says of it, in the process that waits for batches.
+        error: The exception of torch in the process that waits for batches.
     """
     if isinstance(error, UserError):
         return None
-    said = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each)
-    killed = [match.group(1) or "" for match in _KILLED.finditer(said)]
-    if _SHARED.search(said):
+    text = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each)
+    killed = [match.group(1) or "" for match in _KILLED.finditer(text)]
+    if _SHARED.search(text):
         what = "Shared memory (/dev/shm), through which loader processes pass images, is full"
         fix = "Try fewer --workers, or a smaller --batch-size. In Docker:  --shm-size=8g"
     elif killed:
         signal = next(filter(None, killed), "").strip()
         what = f"A loader process was ended by the system{f' ({signal})' if signal else ''}"
-        fix = "Try fewer --workers, or leave out --cache-images."
+        fix = "Try fewer --workers, or omit --cache-images."
         if signal in ("", "Killed"):
             what += ", as it does when the machine's memory runs out"
         else:
-            fix = f"{fix} With  --workers 0  it can be seen where."
-    elif _LOADING in said and is_out_of_memory(error):
+            fix = f"{fix} --workers 0  shows where."
+    elif _LOADING in text and is_out_of_memory(error):
         what = "A loader process found no memory left on the machine"
-        fix = "Try fewer --workers, or leave out --cache-images."
+        fix = "Try fewer --workers, or omit --cache-images."
     else:
         return None
     return TrainingError(f"{what}.", fix=fix, code="R34")
 
 
-def together(codes: Iterable[str], family: str) -> tuple[str, tuple[str, ...]]:
-    """Return the code of faults that are told together, and what each of them begins with.
+def combine_codes(codes: Iterable[str], family: str) -> tuple[str, tuple[str, ...]]:
+    """Return the code of several errors in one message, and a prefix for each of them.
 
     Args:
-        codes: Their codes. If all are the same, it is told once.
-        family: The code for faults of several kinds.
+        codes: Their codes. Equal codes need no prefixes.
+        family: The code for different ones.
     """
     codes = tuple(codes)
     if len(set(codes)) == 1:
@@ -154,7 +154,7 @@ def together(codes: Iterable[str], family: str) -> tuple[str, tuple[str, ...]]:
 
 def nearest(word: str, choices: Iterable[object]) -> str:
     """Return ``Did you mean 'x'?`` for the closest choice, or an empty string."""
-    known = [str(choice) for choice in choices]
-    begun = [choice for choice in known if len(word) > 2 and choice.startswith(word)]
-    found = begun[:1] or get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean '{found[0]}'?" if found else ""
+    names = [str(choice) for choice in choices]
+    completions = [name for name in names if len(word) > 2 and name.startswith(word)]
+    best = completions[:1] or get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean '{best[0]}'?" if best else ""

@@ -1,4 +1,4 @@
-"""Values as JSON knows them, and texts as a terminal may show them."""
+"""Values that JSON can hold, and texts that are safe to show on a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return nested values for JSON, which has no NaN: what is undefined or infinite is null.
+    """Return nested values for JSON, with null in place of NaN and infinity.
 
     Named tuples become objects, other tuples lists.
     """
@@ -22,11 +22,11 @@ def plain(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Keep control characters of foreign files out of what may end up on a terminal."""
+    """Replace control characters, which a terminal would interpret, by question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def message(text: str, longest: int = 2_000) -> str:
-    """Return a text of several lines that a terminal may show, cut where it is too long."""
+    """Return a printable text of several lines, truncated if it is too long."""
     lines = "\n".join(map(printable, text.split("\n")))
     return lines if len(lines) <= longest else f"{lines[:longest]}…"

@@ -116,7 +116,7 @@ def test_a_reader_that_left_is_no_error(cli, monkeypatch) -> None:
     def broken(*lines: str, style: str = "") -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("tutelage.cli.config.say", broken)
+    monkeypatch.setattr("tutelage.cli.config.print_lines", broken)
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back what is replaced
     assert cli("config").code == 0
     shell = f"{sys.executable} -m tutelage config | head -n 1"
@@ -128,7 +128,7 @@ def test_ctrl_c_outside_a_run_is_told(cli, monkeypatch) -> None:
     def interrupted(*lines: str, style: str = "") -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tutelage.cli.config.say", interrupted)
+    monkeypatch.setattr("tutelage.cli.config.print_lines", interrupted)
     answer = cli("config")
     assert (answer.code, answer.err) == (130, "[R15] Stopped by Ctrl-C.\n")
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 
 
 def test_columns() -> None:
@@ -12,5 +12,5 @@ def test_columns() -> None:
 
 def test_lines_are_printed_as_they_are(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    say("[red]" + "x" * 60, "b")
+    print_lines("[red]" + "x" * 60, "b")
     assert capsys.readouterr().out == "[red]" + "x" * 60 + "\nb\n"

@@ -13,13 +13,14 @@ from tutelage.cli.bench import table
 from tutelage.deploy.bench import bench
 from tutelage.errors import ConfigError, UserError, WeightsError
 from tutelage.models import build
+from tutelage.models.cost import cost
 
 
 def test_a_checkpoint(detector, run) -> None:
     [found] = bench([run], repeats=3, batch=2, device="cpu", image_size=SIZE, threads=1)
     fused = detector.fused()
     assert found.parameters == sum(p.numel() for p in fused.parameters())
-    assert found.gflops > 0
+    assert found.gflops == cost(fused, SIZE).gflops
     assert found.megabytes == (run / "best.safetensors").stat().st_size / 1e6
     assert 0 < found.p50_ms <= found.p95_ms
     assert found.images_per_second == pytest.approx(2000 / found.p50_ms)

@@ -8,6 +8,7 @@ import json
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -202,14 +203,21 @@ def test_torch_export(detector, program, run, images, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_integers_are_scored_beside_floats(to, graph, run, images) -> None:
+def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) -> None:
     if to == "openvino":
         pytest.importorskip("nncf")
+    precisions: list[str] = []
+
+    def validate(model, *, data, image_size):
+        assert (data, image_size) == (str(run.parent / "d.yaml"), SIZE)
+        precisions.append(read_metadata(Path(model.title)).precision)
+        return SimpleNamespace(AP={"float32": 0.5, "int8": 0.25}[precisions[-1]])
+
+    monkeypatch.setattr("tutelage.deploy.export.validate", validate)
     done = export(run, to, int8=True, nms=True, conf=0.1)
     assert done.path.name == f"best-int8{KINDS[to].suffix}"
     assert read_metadata(done.path).precision == "int8"
-    assert 0 <= done.float_ap <= 1
-    assert 0 <= done.int8_ap <= 1
+    assert (precisions, done.float_ap, done.int8_ap) == (["float32", "int8"], 0.5, 0.25)
     assert open_model(done.path, "cpu").run(images).xyxy.shape[0] == 2
 
 

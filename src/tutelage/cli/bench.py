@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 
 if TYPE_CHECKING:
     from tutelage.deploy.bench import Measurement
@@ -69,7 +69,7 @@ def bench(
     if json:
         print(json_format.dumps([each._asdict() for each in measured], indent=1))
     else:
-        say(*table(measured))
+        print_lines(*table(measured))
 
 
 def table(measured: list[Measurement]) -> list[str]:

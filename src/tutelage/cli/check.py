@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def check(
     if json:
         print(json_format.dumps(report_values(report)))
     else:
-        say(*report_lines(report), *written)
+        print_lines(*report_lines(report), *written)
     if report.errors:
         raise typer.Exit(DataError.exit_code)
 
@@ -126,7 +127,7 @@ def report_values(report: DataReport) -> dict[str, object]:
             }
             for index in (opened.index for opened in report.splits)
         ],
-        "findings": [{"split": split} | asdict(found) for split, found in report.findings],
+        "findings": [{"split": split} | asdict(finding) for split, finding in report.findings],
     }
 
 
@@ -140,20 +141,18 @@ def report_lines(report: DataReport) -> list[str]:
     lines = [f"{report.data} ({', '.join(kinds)}): {' · '.join(parts)}"]
     lines.append(f"{len(indices[0].names)} classes: {', '.join(indices[0].names)}"[:200])
     for severity in ORDER:
-        for split, found in report.findings:
-            if found.severity == severity:
+        for split, finding in report.findings:
+            if finding.severity == severity:
                 where = f" ({split})" if split else ""
-                lines += ["", *f"{severity} {found.code}{where}: {found.message}".splitlines()]
-                lines += [f"    {example}" for example in found.examples[1:EXAMPLES]]
-                lines += [f"  {line}" for line in found.fix.splitlines()]
+                lines += ["", *f"{severity} {finding.code}{where}: {finding.message}".splitlines()]
+                lines += [f"    {example}" for example in finding.examples[1:EXAMPLES]]
+                lines += [f"  {line}" for line in finding.fix.splitlines()]
     return [*map(printable, lines), "", f"{_counts(report.findings)}."]
 
 
-def _counts(findings: Sequence[SplitFinding]) -> str:
-    found = [one.finding.severity for one in findings]
-    counts = [(found.count(severity), severity) for severity in ORDER]
-    words = {"error": "errors", "warning": "warnings", "info": "facts"}
+def _counts(noticed: Sequence[SplitFinding]) -> str:
+    counts = Counter(one.finding.severity for one in noticed)
+    words = {"error": "error", "warning": "warning", "info": "fact"}
     return ", ".join(
-        f"{count} {words[severity] if count != 1 else words[severity][:-1]}"
-        for count, severity in counts
+        f"{counts[severity]} {words[severity]}{'s' * (counts[severity] != 1)}" for severity in ORDER
     )

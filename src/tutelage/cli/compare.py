@@ -11,7 +11,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import follow
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import TrainingError
@@ -196,7 +196,7 @@ class CompareDisplay:
         if self._json:
             print(json_format.dumps({"event": name, **values}, ensure_ascii=False), flush=True)
         elif not self._quiet:
-            say(*lines, style=style)
+            print_lines(*lines, style=style)
 
     def close(self) -> None:
         """End the display of the current run."""

@@ -10,7 +10,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.settings import flags_of
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 
 
 def config(
@@ -41,7 +41,7 @@ def config(
     from tutelage.config.overrides import at, origin_of
 
     if every:
-        say(dump_all_settings().rstrip("\n"))
+        print_lines(dump_all_settings().rstrip("\n"))
         return
     path = Path(run) / "config.yaml" if run is not None and Path(run).is_dir() else run
     resolved = load_config(config_file=path, hyp=hyp, flags=flags_of(given), sets=set or ())
@@ -54,5 +54,5 @@ def config(
         print(json_format.dumps(rows))
         return
     for notice in resolved.notices:
-        say(f"# {notice}")
-    say(dump(resolved.config, resolved.origins).rstrip("\n"))
+        print_lines(f"# {notice}")
+    print_lines(dump(resolved.config, resolved.origins).rstrip("\n"))

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.errors import TeacherError
 from tutelage.plain import plain
 
@@ -78,7 +78,7 @@ def doctor(
     if json:
         print(json_format.dumps(by_kind(report)))
     else:
-        say(*report_lines(report))
+        print_lines(*report_lines(report))
     if errors(report):
         raise typer.Exit(TeacherError.exit_code)
 

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tutelage.cli.multi_process import reported_elsewhere
 from tutelage.cli.yolo_flags import COMMANDS
-from tutelage.errors import UserError, is_out_of_memory, loader_fault, nearest
+from tutelage.errors import UserError, is_out_of_memory, loader_error, nearest
 from tutelage.plain import message
 
 CRASH_FILE = "tutelage-crash.txt"
@@ -101,7 +101,7 @@ def describe_error(error: BaseException, *, command: str = "", folder: str = "")
         command: The command that failed, for its ``--help``.
         folder: The folder of the run that ended.
     """
-    error = loader_fault(error) or error
+    error = loader_error(error) or error
     if isinstance(error, UserError):
         what, where, fix = map(message, (error.what, error.where, error.fix))
         return ErrorMessage(what, where, fix, error.exit_code, code=error.code)
@@ -184,13 +184,13 @@ def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path
 
 
 def _versions() -> str:
-    found = [f"python {platform.python_version()} on {platform.platform()}"]
+    versions = [f"python {platform.python_version()} on {platform.platform()}"]
     for package in ("tutelage", "torch", "accelerate", "numpy"):
         try:
-            found.append(f"{package} {version(package)}")
+            versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"{package} is not installed")
-    return " · ".join(found)
+            versions.append(f"{package} is not installed")
+    return " · ".join(versions)
 
 
 def _show(problem: ErrorMessage, *, debug: bool, error: BaseException) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.codes import CODES, FAMILIES, FINDINGS
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.errors import ConfigError, nearest
 
 WIDTH = 78  # columns of prose
@@ -30,9 +30,9 @@ def explain(
         print(json_format.dumps({code: values(code) for code in chosen or [*CODES, *FINDINGS]}))
     elif chosen:
         for number, code in enumerate(chosen):
-            say(*[""] * bool(number), *page(code))
+            print_lines(*[""] * bool(number), *page(code))
     else:
-        say(*listing())
+        print_lines(*listing())
 
 
 def normalise_code(given: str) -> str:

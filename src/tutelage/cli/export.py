@@ -10,7 +10,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 from tutelage.cli.yolo_flags import notices_of
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def export(
         content["ways"] = [way._asdict() for way in result.ways]
         print(json_format.dumps(content))
     else:
-        say(*notices_of(context))
-        say(*result_lines(result, chosen))
+        print_lines(*notices_of(context))
+        print_lines(*result_lines(result, chosen))
 
 
 def result_lines(result: ExportResult, model: str) -> list[str]:

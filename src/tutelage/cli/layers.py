@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
     if json:
         print(json_format.dumps(listing))
     else:
-        say(*lines)
+        print_lines(*lines)
 
 
 def teacher_of(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 
 if TYPE_CHECKING:
     from tutelage.distill.build import MethodRow
@@ -24,7 +24,7 @@ def methods(
     if json:
         print(json_format.dumps([row._asdict() for row in rows]))
     else:
-        say(*method_lines(rows))
+        print_lines(*method_lines(rows))
 
 
 def _option(name: str, row: MethodRow) -> str:

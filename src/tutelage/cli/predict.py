@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import say
+from tutelage.cli.tables import print_lines
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
@@ -85,7 +85,7 @@ def predict(
     total: Counter[str] = Counter()
     pictures, began = 0, time.perf_counter()
     if not (json or quiet):
-        say(*notices_of(context))
+        print_lines(*notices_of(context))
     with ExitStack() as stack:
         for writer in writers:
             stack.callback(writer.close)
@@ -99,14 +99,16 @@ def predict(
             if json:
                 print(json_format.dumps(values(prediction)), flush=True)
             elif not quiet:
-                say(f"{title(prediction)}  {counts(classes_seen)}")
+                print_lines(f"{title(prediction)}  {counts(classes_seen)}")
     if not (json or quiet):
         paths = [path for path in (save, save_txt, save_json) if path]
         saved = f" · saved in {', '.join(paths)}" if paths else ""
         took = f"{time.perf_counter() - began:.1f} s"
-        say(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{saved}")
+        print_lines(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{saved}")
         if not paths:
-            say(" next  add  --save out/  for annotated pictures, --save-txt or --save-json")
+            print_lines(
+                " next  add  --save out/  for annotated pictures, --save-txt or --save-json"
+            )
 
 
 def _model_and_sources(

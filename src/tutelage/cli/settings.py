@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, str] = {
 
 def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Return ``{setting: (value, origin)}`` of the given options."""
-    found: dict[str, tuple[Any, str]] = {}
+    flags: dict[str, tuple[Any, str]] = {}
     for option, setting in SETTINGS.items():
         value = options.get(option)
         if value is None or value is False or value in ((), []):
@@ -54,8 +54,8 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
                 fix = "Is a shell variable unset? To train without a teacher omit it."
                 raise ConfigError("--teacher-weights is empty", fix=fix, code="C26")
             value = value[0] if len(value) == 1 else value
-        found[setting] = (value, f"flag --{option.replace('_', '-')}")
-    return found
+        flags[setting] = (value, f"flag --{option.replace('_', '-')}")
+    return flags
 
 
 def resolve(

@@ -34,7 +34,7 @@ def columns(
     ]
 
 
-def say(*lines: str, style: str = "") -> None:
+def print_lines(*lines: str, style: str = "") -> None:
     """Print lines without wrapping, markup or control characters; styled on a terminal."""
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:

@@ -10,7 +10,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
@@ -70,9 +70,11 @@ def val(
     if json:
         print(json_format.dumps(scores.to_dict()))
         return
-    say(*notices_of(context))
-    say(f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects")
-    say(*score_table(scores))
+    print_lines(*notices_of(context))
+    print_lines(
+        f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
+    )
+    print_lines(*score_table(scores))
 
 
 def stored_data(model: str) -> str:

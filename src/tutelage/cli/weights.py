@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, say
+from tutelage.cli.tables import columns, print_lines
 
 if TYPE_CHECKING:
     from tutelage.models.summary import WeightFileSummary
@@ -39,8 +39,8 @@ def weights(
         print(json_format.dumps(asdict(summary)))
         return
     if to is not None:
-        say(f"{file} is now {to}:")
-    say(*columns(summary_rows(summary), left=3))
+        print_lines(f"{file} is now {to}:")
+    print_lines(*columns(summary_rows(summary), left=3))
 
 
 def summary_rows(summary: WeightFileSummary) -> list[list[str]]:

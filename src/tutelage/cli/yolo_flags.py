@@ -173,7 +173,7 @@ EXPORT: Mapping[str, YoloFlag] = {
 COMPARE: Mapping[str, YoloFlag] = {
     **TRAIN,
     **_refuse("--resume", "the same command again continues a comparison", "maybe"),
-    **_refuse("--seed", "give the number of seeds: --seeds, or a list: --seed-list 0,1", "one"),
+    **_refuse("--seed", "give their number with --seeds or name them: --seed-list 0,1", "one"),
     **_ignore("--exist-ok", "a comparison always continues in its folder"),
 }
 

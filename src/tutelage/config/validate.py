@@ -13,7 +13,7 @@ from tutelage.config.overrides import METHODS, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS
 from tutelage.config.schema import Config, MethodConfig
 from tutelage.config.yolov7_hyp import HYP
-from tutelage.errors import ConfigError, nearest, together
+from tutelage.errors import ConfigError, combine_codes, nearest
 
 
 def validate(merged: Overrides, errors: list[ConfigError]) -> Config | None:
@@ -42,7 +42,7 @@ def combine_errors(errors: Sequence[ConfigError]) -> ConfigError:
     """Return one error with the messages of all."""
     if len(errors) == 1:
         return errors[0]
-    code, marks = together((error.code for error in errors), ConfigError.code)
+    code, marks = combine_codes((error.code for error in errors), ConfigError.code)
     lines = [f"  {mark}{_sentence(error)}" for mark, error in zip(marks, errors, strict=True)]
     return ConfigError("\n".join([f"{len(errors)} settings cannot be used:", *lines]), code=code)
 

@@ -11,7 +11,7 @@ from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.index import DatasetIndex, Split
-from tutelage.errors import DataError, nearest, together
+from tutelage.errors import DataError, combine_codes, nearest
 
 BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
 
@@ -88,7 +88,7 @@ def _raise_errors(findings: Iterable[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         codes = {finding.message: code_of(finding) for finding in errors}
-        code, marks = together(codes.values(), DataError.code)
+        code, marks = combine_codes(codes.values(), DataError.code)
         lines = [f"{mark}{message}" for mark, message in zip(marks, codes, strict=True)]
         fixes = dict.fromkeys(finding.fix for finding in errors if finding.fix)
         raise DataError("\n".join(lines), fix="\n".join(fixes), code=code)

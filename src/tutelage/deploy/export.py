@@ -66,7 +66,7 @@ class ExportResult(NamedTuple):
     """A finished export.
 
     Attributes:
-        path: The file; OpenVINO's weights lie beside it as ``.bin``.
+        path: The file; OpenVINO's weights are in the ``.bin`` beside it.
         metadata: Its metadata.
         difference: The largest difference from the checkpoint, of boxes divided by the canvas
             side and of scores; with int8, that of the float export.

@@ -89,12 +89,12 @@ def _named(model: ModelProto) -> ModelProto:
     sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
     symbols = [re.search(r"\bs\d+\b", size) for size in sizes if size]
     names = ("batch", "rows", "columns")
-    known = {found[0]: name for found, name in zip(symbols, names, strict=True) if found}
+    known = {match[0]: name for match, name in zip(symbols, names, strict=True) if match}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param:
                 axis.dim_param = re.sub(
-                    r"\bs\d+\b", lambda found: known.get(found[0], found[0]), axis.dim_param
+                    r"\bs\d+\b", lambda match: known.get(match[0], match[0]), axis.dim_param
                 )
     return model
 

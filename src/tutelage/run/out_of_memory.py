@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tutelage.config.schema import Config
-from tutelage.errors import TrainingError, UserError, is_out_of_memory, loader_fault
+from tutelage.errors import TrainingError, UserError, is_out_of_memory, loader_error
 from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 
@@ -58,7 +58,7 @@ def explain_out_of_memory(context: MemoryContext) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if (fault := loader_fault(error)) is not None:
+        if (fault := loader_error(error)) is not None:
             raise fault from error
         if not is_out_of_memory(error):
             raise

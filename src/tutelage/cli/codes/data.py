@@ -33,9 +33,9 @@ DATA: Mapping[str, ErrorCode] = {
         "Images have no label file. If none has one it is an error; if some have, a warning: "
         "those without count as background.",
         "Labels of another format, in another place, or not exported. images/x/a.jpg has "
-        "labels/x/a.txt; without a folder named images, a.txt lies beside it.",
+        "labels/x/a.txt; without a folder named images, a.txt is beside it.",
         (
-            "See which are missing, and what lies there instead:",
+            "List the missing ones, and what is there instead:",
             "$ tutelage check data.yaml",
             "Pascal VOC and COCO are read as they are:",
             "$ tutelage train --data path/to/VOC",
