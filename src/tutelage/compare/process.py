@@ -17,13 +17,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from tutelage.compare.arms import ArmRun
 from tutelage.compare.cost import peak_mib, write_cost
@@ -71,7 +71,7 @@ def train_in_process(
         UserError: The run failed. The traceback of a bug is in its ``crash.txt``.
         RunKilled: It was stopped by Ctrl-C or SIGTERM.
     """
-    ours, theirs = _SPAWN.Pipe()
+    ours, theirs = cast("tuple[Connection, Connection]", _SPAWN.Pipe())
     call = {"origins": origins, "command_line": command_line}
     call["resume"] = str(run.folder) if resume else None
     level = logging.getLogger("tutelage").getEffectiveLevel()
@@ -80,13 +80,11 @@ def train_in_process(
         theirs.close()
         try:
             while (answer := ours.recv()) is not None:
-                match answer:
-                    case UserError():
-                        raise answer
-                    case _Stopped(by, None):
-                        raise RunKilled(by)
-                    case _Stopped(by, at):
-                        raise RunInterrupted(at, by)
+                if isinstance(answer, UserError):
+                    raise answer
+                if isinstance(answer, _Stopped):
+                    by, at = answer
+                    raise RunKilled(by) if at is None else RunInterrupted(at, by)
                 yield answer
                 ours.send(None)
         except (EOFError, OSError):
@@ -174,7 +172,8 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 def _train(pipe: Connection, run: ArmRun, call: Mapping[str, Any]) -> None:
     device, finished, reported = choose_device(run.config.train.device), False, 0.0
     try:
-        with contextlib.closing(run_training(run.config, **call)) as events:
+        events = cast("Generator[Event]", run_training(run.config, **call))
+        with contextlib.closing(events):
             for event in events:
                 if isinstance(event, StepDone):
                     if time.monotonic() - reported < INTERVAL:

@@ -34,6 +34,7 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
+from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
@@ -149,6 +150,7 @@ class _Execution:
         stored = read_comparison(self.folder)
         self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))
         self.device = choose_device(self.config.train.device)
+        self.split: Split
         self.split, self.index = open_test_images(self.config)
         teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
         self.identity = identify(self.config, self.split, self.index, teachers)

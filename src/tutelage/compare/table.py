@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.cost import RunCost
@@ -138,7 +138,9 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _ratio(ours: Sequence[RunResult], theirs: Sequence[RunResult], field: str) -> float | None:
     """Return the ratio of the medians of a cost; None if it was not measured in all runs."""
-    costs = [[getattr(run.cost, field, None) for run in runs] for runs in (ours, theirs)]
+    costs: list[list[Any]] = [
+        [getattr(run.cost, field, None) for run in runs] for runs in (ours, theirs)
+    ]
     if not all(value for values in costs for value in values):
         return None
     return statistics.median(costs[0]) / statistics.median(costs[1])
