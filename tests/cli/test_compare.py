@@ -81,7 +81,7 @@ def test_the_screen(cli, played) -> None:
     assert teacher.split() == ["teacher", "50.0"]
     assert base.split() == ["baseline", "20.0", "1.00", "1.00", "1"]
     assert taught.split() == ["fgd", "30.0", "+10.0", "+5.0…+15.0", "1", "helped"]
-    assert lines[-5:] == ["", "fgd raised AP.", "", "A note.", "All of it: runs/c"]
+    assert lines[-5:] == ["", "fgd raised AP.", "", "A note.", "Results: runs/c"]
     assert cli("compare", *BASE, "--quiet").out == ""
 
 

@@ -13,7 +13,7 @@ from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
 from tutelage.compare.cost import RunCost, read_cost, write_cost
 from tutelage.compare.run import ComparisonFinished, RunFailed, run_comparison
-from tutelage.compare.table import HEAD, RunResult, judge, markdown, table_cells
+from tutelage.compare.table import HEAD, RunResult, compare_arms, markdown, table_cells
 from tutelage.errors import TrainingError
 from tutelage.evaluation import gap_closed, paired_bootstrap_over_seeds, resampled, score
 from tutelage.run.events import Finished
@@ -45,7 +45,7 @@ def rows():
     results |= {("fgd", seed): result("fgd", seed, seconds=3, peak=125) for seed in (1, 2, 5)}
     results |= {("pkd", seed): result("pkd", seed) for seed in (0, 1, 2)}
     results |= {("fgd-e0.5", 0): result("fgd-e0.5", 0)}
-    return judge(arms, results, resampled(INDEX, TEACHER, draws=DRAWS), images=40)
+    return compare_arms(arms, results, resampled(INDEX, TEACHER, draws=DRAWS), images=40)
 
 
 def test_each_row_is_that_of_a_direct_computation(rows):
@@ -165,7 +165,7 @@ def test_a_comparison_from_end_to_end(engine, tmp_path):
     assert result.failed == {"pkd-s1": "pkd became nan."}
     assert "300 draws of seeds, then images" in result.notes[1]
     assert "Student's t over the seeds (n = 3)" in result.notes[1]
-    assert any("2 arms were judged, each by itself" in note for note in result.notes)
+    assert any("2 arms were compared with the baseline" in note for note in result.notes)
     stored = json.loads((comparison.folder / "comparison.json").read_text())
     assert [row["arm"] for row in stored["arms"]] == [row.arm for row in result.rows]
     assert stored["runs"]["pkd-s1"]["state"] == "failed"

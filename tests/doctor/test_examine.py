@@ -160,7 +160,7 @@ def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, m
     teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
     weights = {"arch": None, "weights": str(CHECKPOINT)}
     parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
-    [first, *rest] = of(module._judged(parts, parts.distillation), DoctorFinding)
+    [first, *rest] = of(module._evaluate_teachers(parts, parts.distillation), DoctorFinding)
     assert f"The teacher {teachers[0]} scores AP 0.400 on your val split" in first.text
     assert not rest
 

@@ -144,8 +144,7 @@ def compare(
         command_line=" ".join(["tutelage", *sys.argv[1:]]),
         dry_run=dry_run,
     )
-    again = "The same command continues where it was."
-    follow(events, display, again=again)
+    follow(events, display, again="The same command continues where it was.")
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(
@@ -157,7 +156,7 @@ def compare(
 
 
 class CompareDisplay:
-    """Shows each run as usual under a header, before them the list of runs, then the table."""
+    """Shows the list of runs, each run under a header, then the table."""
 
     def __init__(
         self, inner: Display, *, as_json: bool, quiet: bool, dry_run: bool = False
@@ -174,18 +173,17 @@ class CompareDisplay:
             RunStarted,
         )
 
+        if isinstance(event, RunStarted | RunFailed | ComparisonFinished):
+            self.close()
         match event:
             case ComparisonPlanned():
-                self.write("plan_of_runs", survey_values(event), *survey_lines(event, self._dry))
+                self.write("plan_of_runs", plan_values(event), *plan_lines(event, self._dry))
             case RunStarted():
-                self._inner.close()
                 self.write("run", event._asdict(), "", header(event), style="bold")
             case RunFailed():
-                self._inner.close()
-                told = f"failed: {event.message}"
-                self.write("run_failed", event._asdict(), told, style="red")
+                line = f"failed: {event.message}"
+                self.write("run_failed", event._asdict(), line, style="red")
             case ComparisonFinished():
-                self._inner.close()
                 self.failed = event.failed
                 self.write("compared", plain(event), "", *result_lines(event))
             case _:
@@ -209,7 +207,7 @@ def header(event: RunStarted) -> str:
     return f"— run {event.number} of {event.total}: {event.arm}, seed {event.seed}{state}"
 
 
-def survey_values(event: ComparisonPlanned) -> dict[str, Any]:
+def plan_values(event: ComparisonPlanned) -> dict[str, Any]:
     """Return the list of runs as plain values."""
     return {
         "folder": event.folder,
@@ -226,14 +224,14 @@ def survey_values(event: ComparisonPlanned) -> dict[str, Any]:
     }
 
 
-def survey_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
-    """Return the list of runs as lines: a headline, and with ``whole`` a table of all."""
+def plan_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
+    """Return the number of runs as a line, and with ``whole`` a table of all runs."""
     counts = Counter(state for _, state in event.runs)
     arms = len({run.arm.name for run, _ in event.runs})
     words = {"finished": "finished", "resumed": "to resume", "new": "to train"}
-    told = ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
+    states = ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
     seeds = len(event.runs) // arms
-    head = f"{event.folder}: {arms} arms × {seeds} seed{'s' * (seeds > 1)}, {told}"
+    head = f"{event.folder}: {arms} arms × {seeds} seed{'s' * (seeds > 1)}, {states}"
     if not whole:
         return [head]
     rows = [["folder", "methods", "ratio", "epochs", "seed", "state"]]
@@ -247,9 +245,10 @@ def survey_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
 
 
 def result_lines(event: ComparisonFinished) -> list[str]:
-    """Return the comparison as lines: a table, then what it says and what to keep in mind."""
+    """Return the result as lines: a table, a sentence for each row, and notes."""
     from tutelage.compare.table import HEAD, table_cells
 
     table = columns(table_cells(event.rows, event.teachers), left=(0, len(HEAD) - 1))
-    told = [row.sentence for row in event.rows if row.sentence]
-    return [*table, "", *told, *([""] if told else []), *event.notes, f"All of it: {event.folder}"]
+    sentences = [row.sentence for row in event.rows if row.sentence]
+    gap = [""] if sentences else []
+    return [*table, "", *sentences, *gap, *event.notes, f"Results: {event.folder}"]

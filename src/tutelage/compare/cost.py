@@ -1,4 +1,4 @@
-"""What a run of a comparison costs: training time, and the peak of memory."""
+"""The cost of a run: training time and peak of memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RunCost(NamedTuple):
     """The cost of one run.
 
     Attributes:
-        finished: Whether the run came to its end.
+        finished: Whether all epochs were trained.
         epochs: Epochs trained.
-        seconds_per_epoch: The median, evaluation not included; None before the first epoch.
-        peak_mib: Peak of the memory allocated on the GPU, or of the process's resident set on the
-            CPU (Linux); None where it cannot be measured. Of a resumed run, the larger part.
-        device: Where it ran.
+        seconds_per_epoch: The median, without evaluation; None before the first epoch.
+        peak_mib: Peak of the memory allocated on the GPU, or of the resident set of the process
+            on the CPU (Linux), else None. Of a resumed run, the maximum over its parts.
+        device: The device.
         threads: CPU threads of the network.
     """
 
@@ -38,7 +38,7 @@ class RunCost(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """Training time of the whole run; the median keeps a disturbed epoch out of it."""
+        """Training time of the whole run; the median excludes disturbed epochs."""
         return None if self.seconds_per_epoch is None else self.seconds_per_epoch * self.epochs
 
 
@@ -55,17 +55,19 @@ def peak_mib(device: torch.device) -> float | None:
 
 
 def write_cost(folder: Path, device: torch.device, *, finished: bool, peak: float | None) -> None:
-    """Store what a run, or a part of it, has cost.
+    """Write the cost of a run, or of a part of it, into its folder.
 
     Args:
         folder: The run folder.
-        device: Where it ran.
-        finished: Whether it came to its end.
-        peak: Peak of memory in this part, in MiB.
+        device: The device.
+        finished: Whether all epochs were trained.
+        peak: Peak of memory of this part in MiB.
     """
     before = read_cost(folder)
     peaks = [each for each in (peak, before.peak_mib if before else None) if each is not None]
-    seconds = _epoch_seconds(folder)
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    seconds = [float(json.loads(line)["seconds"]) for line in lines]
     cost = RunCost(
         finished=finished,
         epochs=len(seconds),
@@ -78,14 +80,8 @@ def write_cost(folder: Path, device: torch.device, *, finished: bool, peak: floa
 
 
 def read_cost(folder: Path) -> RunCost | None:
-    """Return the stored cost of a run, or None."""
+    """Return the cost stored in a run folder, or None."""
     try:
         return RunCost(**json.loads((folder / FILE).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _epoch_seconds(folder: Path) -> list[float]:
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [float(json.loads(line)["seconds"]) for line in lines]

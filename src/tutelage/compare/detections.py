@@ -1,12 +1,14 @@
-"""Detections of finished runs and of the teacher on the test images, found once and kept."""
+"""Detections of runs and teachers on the test images, and AP on bootstrap draws; cached."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, open_dataset
@@ -25,6 +27,7 @@ from tutelage.teachers import FeatureTeacher, Teacher, fingerprint
 from tutelage.weights.store import identity
 
 BEST = "best.safetensors"
+CONF, IOU = 0.001, 0.65  # as ``tutelage val``
 
 
 def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
@@ -41,31 +44,31 @@ def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
 
 
 def student_detections(folder: Path, config: Config, split: Split, index: DatasetIndex) -> Table:
-    """Return what a run's best weights detect, ``(n, 7)``; kept in the run folder.
+    """Return the detections of a run's best weights, ``(n, 7)``.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, which caches them.
         config: Its settings.
-        split: The name of the split.
+        split: Name of the split.
         index: Its images.
     """
-    size = config.train.image_size
-    path = folder / f"detections-{split}.npz"
-    key = f"{identity(folder / BEST)['sha256']}-{index.fingerprint}-{size}"
-    kept = load_arrays(path, key)
-    if kept is not None:
-        return kept["table"]
-    table = validate(
-        folder,
-        data=str(config.data),
-        split=split,
-        image_size=size,
-        batch=config.train.images,
-        device=config.train.device,
-        single_cls=config.train.single_cls,
-    ).table
-    save_arrays(path, key, {"table": table})
-    return table
+    train = config.train
+    key = f"{identity(folder / BEST)['sha256']}-{index.fingerprint}-{train.image_size}"
+
+    def detect() -> Table:
+        return validate(
+            folder,
+            data=str(config.data),
+            split=split,
+            image_size=train.image_size,
+            batch=train.images,
+            device=train.device,
+            conf=CONF,
+            iou=IOU,
+            single_cls=train.single_cls,
+        ).table
+
+    return _cached(folder / f"detections-{split}.npz", key, "table", detect)
 
 
 def teacher_detections(
@@ -76,15 +79,15 @@ def teacher_detections(
     index: DatasetIndex,
     name: str = "teacher",
 ) -> Table | None:
-    """Return what the teacher detects, ``(n, 7)``; None if it does not know every class.
+    """Return the detections of a teacher, ``(n, 7)``; None if it lacks a class of the data.
 
     Args:
         teacher: The teacher, on the device of ``config``.
-        folder: Where the detections are kept.
+        folder: The folder that caches them.
         config: Settings of the comparison.
-        split: The name of the split.
+        split: Name of the split.
         index: Its images.
-        name: Begins the name of their file.
+        name: Prefix of the file.
 
     Raises:
         ConfigError: The image size does not fit its stride.
@@ -94,44 +97,51 @@ def teacher_detections(
     classes = class_map(config, teacher.names, index.names)
     if set(classes.values()) != set(range(len(index.names))):
         return None
-    path = folder / f"{name}-{split}.npz"
-    told = f"{sorted(classes.items())} {teacher.record.get('images')}"
-    key = f"{fingerprint(teacher.state())}-{told}-{index.fingerprint}-{size}"
-    kept = None if isinstance(teacher, FeatureTeacher) else load_arrays(path, key)
-    if kept is not None:
-        return kept["table"]
-    loader = evaluation_loader(
-        index, image_size=size, batch=config.train.images, workers=0, stride=teacher.stride
-    )
-    table = collect(
-        lambda images: cast("Predictions", teacher(images, predictions=True).predictions),
-        loader,
-        index,
-        device=choose_device(config.train.device),
-        class_map=classes,
-        letterbox=cast("EvaluationDataset", loader.dataset).letterbox,
-    ).table
-    save_arrays(path, key, {"table": table})
-    return table
+
+    def detect() -> Table:
+        loader = evaluation_loader(
+            index, image_size=size, batch=config.train.images, workers=0, stride=teacher.stride
+        )
+        return collect(
+            lambda images: cast("Predictions", teacher(images, predictions=True).predictions),
+            loader,
+            index,
+            device=choose_device(config.train.device),
+            conf=CONF,
+            iou=IOU,
+            class_map=classes,
+            letterbox=cast("EvaluationDataset", loader.dataset).letterbox,
+        ).table
+
+    if isinstance(teacher, FeatureTeacher):  # code of the user: its state may not be all of it
+        return detect()
+    setup = f"{sorted(classes.items())} {teacher.record.get('images')}"
+    key = f"{fingerprint(teacher.state())}-{setup}-{index.fingerprint}-{size}"
+    return _cached(folder / f"{name}-{split}.npz", key, "table", detect)
 
 
-def resampled_once(
+def bootstrap_values(
     folder: Path, table: Table, split: Split, index: DatasetIndex, draws: int
 ) -> Values:
-    """Return AP on every bootstrap draw, as :func:`~tutelage.evaluation.resampled`; kept, too.
+    """Return AP on every bootstrap draw, see :func:`~tutelage.evaluation.resampled`.
 
     Args:
-        folder: Where the values are kept.
+        folder: The folder that caches them.
         table: Detections.
-        split: The name of the split.
+        split: Name of the split.
         index: Its images.
-        draws: Bootstrap draws.
+        draws: Number of draws.
     """
-    path = folder / f"draws-{split}.npz"
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
     key = f"{digest}-{index.fingerprint}-{draws}"
-    kept = load_arrays(path, key)
-    values = kept["AP"] if kept is not None else resampled(index, table, draws=draws)
-    if kept is None:
-        save_arrays(path, key, {"AP": values})
-    return values
+    path = folder / f"draws-{split}.npz"
+    return _cached(path, key, "AP", lambda: resampled(index, table, draws=draws))
+
+
+def _cached(path: Path, key: str, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Return an array of a file; compute and store it if the file has another key or is missing."""
+    stored = load_arrays(path, key)
+    if stored is None:
+        stored = {name: compute()}
+        save_arrays(path, key, stored)
+    return stored[name]

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -80,13 +80,11 @@ def train_in_process(
         theirs.close()
         try:
             while (answer := ours.recv()) is not None:
-                match answer:
-                    case UserError():
-                        raise answer
-                    case _Stopped(by, Position() as position):
-                        raise RunInterrupted(position, by)
-                    case _Stopped(by):
-                        raise RunKilled(by)
+                if isinstance(answer, UserError):
+                    raise answer
+                if isinstance(answer, _Stopped):
+                    by, position = answer
+                    raise RunKilled(by) if position is None else RunInterrupted(position, by)
                 yield answer
                 ours.send(None)
         except (EOFError, OSError):
@@ -174,7 +172,8 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 def _train(pipe: Connection, run: ArmRun, call: Mapping[str, Any]) -> None:
     device, finished, reported = choose_device(run.config.train.device), False, 0.0
     try:
-        with contextlib.closing(run_training(run.config, **call)) as events:
+        events = cast("Generator[Event]", run_training(run.config, **call))
+        with contextlib.closing(events):
             for event in events:
                 if isinstance(event, StepDone):
                     if time.monotonic() - reported < INTERVAL:

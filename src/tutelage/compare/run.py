@@ -16,8 +16,8 @@ import torch
 from tutelage.compare.arms import ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost, write_cost
 from tutelage.compare.detections import (
+    bootstrap_values,
     open_test_images,
-    resampled_once,
     student_detections,
     teacher_detections,
 )
@@ -33,7 +33,7 @@ from tutelage.compare.stored import (
     read_comparison,
     state_of,
 )
-from tutelage.compare.table import ArmRow, RunResult, judge, markdown
+from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
 from tutelage.data.open_data import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
@@ -50,14 +50,14 @@ DRAWS = 2000
 
 
 class ComparisonPlanned(NamedTuple):
-    """What a comparison will do: its runs, each with ``finished``, ``resumed`` or ``new``."""
+    """The runs of a comparison, each with its state: ``finished``, ``resumed`` or ``new``."""
 
     runs: tuple[tuple[ArmRun, str], ...]
     folder: str
 
 
 class RunStarted(NamedTuple):
-    """A run begins or goes on; ``number`` of ``total``, counted from 1."""
+    """A run starts or is resumed; ``number`` of ``total``, counted from 1."""
 
     number: int
     total: int
@@ -68,7 +68,7 @@ class RunStarted(NamedTuple):
 
 
 class RunFailed(NamedTuple):
-    """A run had to stop; the others go on."""
+    """A run failed; the comparison continues with the next one."""
 
     arm: str
     seed: int
@@ -77,15 +77,15 @@ class RunFailed(NamedTuple):
 
 
 class ComparisonFinished(NamedTuple):
-    """The end.
+    """The result.
 
     Attributes:
-        folder: Where everything is.
-        split: The images compared on.
-        teachers: AP of each teacher that knows all classes, by what it is called in the table.
-        rows: What :func:`~tutelage.compare.table.judge` says.
-        notes: What to keep in mind.
-        failed: Messages by run folder's name.
+        folder: Folder of the comparison.
+        split: The split compared on.
+        teachers: AP of each teacher that has all classes, by its name in the table.
+        rows: The result of :func:`~tutelage.compare.table.compare_arms`.
+        notes: How to read the rows.
+        failed: Messages by name of the run folder.
     """
 
     folder: str
@@ -116,15 +116,15 @@ def run_comparison(
         comparison: Arms, seeds and folder.
         origins: Where each setting came from.
         command_line: For the files.
-        dry_run: Check everything and tell what would be done.
+        dry_run: Check everything and stop after :class:`ComparisonPlanned`.
         draws: Bootstrap draws.
 
     Yields:
-        What happens: events of this module and of each run.
+        Events of this module and of each run.
 
     Raises:
-        UserError: Data, teacher, layers or settings cannot be used, or contradict what the folder
-            holds. A run that fails raises nothing; it is in the result.
+        UserError: Data, teacher, layers or settings cannot be used, or differ from those of the
+            folder. A run that fails raises nothing; it is in the result.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
@@ -132,30 +132,29 @@ def run_comparison(
             fix="Start it without torchrun, on one device.",
             code="C31",
         )
-    yield from _Comparing(comparison, origins or {}, command_line, draws).events(dry_run)
+    yield from _Execution(comparison, origins or {}, command_line, draws).events(dry_run)
 
 
-class _Comparing:
-    """A comparison in progress: its data, its teachers, its results so far."""
+class _Execution:
+    """A comparison in progress: its data, its results so far."""
 
     def __init__(
         self, comparison: Comparison, origins: Mapping[str, str], command: str, draws: int
     ) -> None:
         self.comparison, self.config, self.origins = comparison, comparison.config, origins
         self.folder, self.command, self.draws = comparison.folder, command, draws
-        self.stored = read_comparison(self.folder)
         self.results: dict[tuple[str, int], RunResult] = {}
         self.failed: dict[str, str] = {}
-        self.cells: dict[str, dict[str, Any]] = dict(self.stored.get("runs", {}))
 
     def events(self, dry_run: bool) -> Iterator[ComparisonEvent]:
+        stored = read_comparison(self.folder)
+        self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))
         self.device = choose_device(self.config.train.device)
         self.split: Split
         self.split, self.index = open_test_images(self.config)
-        sources = self.config.distill.teachers
-        teachers = [load_teacher(source, self.device) for source in sources]
+        teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
         self.identity = identify(self.config, self.split, self.index, teachers)
-        check_same(self.comparison, self.stored, self.identity)
+        check_same(self.comparison, stored, self.identity)
         runs = tuple((run, state_of(run)) for run in self.comparison.runs())
         if any(state != FINISHED for _, state in runs):
             check_arms(self.comparison, self.origins)
@@ -164,86 +163,76 @@ class _Comparing:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
-        tables = self._detected(teachers)
+        tables = self._teacher_tables(teachers)
         del teachers
         for number, (run, state) in enumerate(runs, 1):
-            of, who = len(runs), run.arm.name
-            yield RunStarted(number, of, who, run.seed, str(run.folder), state)
+            place = (run.arm.name, run.seed, str(run.folder))
+            yield RunStarted(number, len(runs), *place, state)
             yield from self._run(run, state)
             self._write()
-        yield self._concluded(tables)
+        yield self._finish(tables)
 
-    def _detected(self, teachers: Sequence[Teacher]) -> dict[str, Table]:
-        """Return what each teacher that knows all classes detects, by its name in the table."""
-        found: dict[str, Table] = {}
+    def _teacher_tables(self, teachers: Sequence[Teacher]) -> dict[str, Table]:
+        """Return the detections of each teacher that has all classes, by its name."""
+        tables: dict[str, Table] = {}
         for number, teacher in enumerate(teachers, 1):
-            mark = f"-{number}" if len(teachers) > 1 else ""
-            where = (self.folder, self.config, self.split, self.index, f"teacher{mark}")
+            name = f"teacher {number}" if len(teachers) > 1 else "teacher"
+            where = (self.folder, self.config, self.split, self.index, name.replace(" ", "-"))
             table = teacher_detections(teacher, *where)
             if table is not None:
-                found["teacher" + (mark and f" {number}")] = table
-        return found
+                tables[name] = table
+        return tables
 
     def _run(self, run: ArmRun, state: str) -> Iterator[ComparisonEvent]:
-        """Train a run if need be, and evaluate it; what goes wrong is kept."""
-        message = ""
+        """Train a run if it is not finished, and evaluate it; an error is recorded."""
+        row = self.run_rows[run.folder.name] = {"arm": run.arm.name, "seed": run.seed}
         try:
             if state != FINISHED:
-                yield from self._train(run, state)
+                gc.collect()
+                torch.cuda.empty_cache()  # the run needs the memory of earlier evaluations
+                yield from train_in_process(
+                    run,
+                    origins=origins_of(run.arm, self.origins),
+                    resume=state == RESUMED,
+                    command_line=self.command,
+                )
             elif read_cost(run.folder) is None:  # stopped between its last save and this file
                 write_cost(run.folder, self.device, finished=True, peak=None)
-            self._evaluate(run)
+            row |= {"state": FINISHED, **self._evaluate(run)}
+            return
         except UserError as error:
             message = str(error)
         except Exception as error:
             message = crash_message(run.folder, error)
-        if message:
-            self.failed[run.folder.name] = message
-            self._note(run, state="failed", message=message)
-            yield RunFailed(run.arm.name, run.seed, str(run.folder), message)
+        self.failed[run.folder.name] = message
+        row |= {"state": "failed", "message": message}
+        yield RunFailed(run.arm.name, run.seed, str(run.folder), message)
 
-    def _train(self, run: ArmRun, state: str) -> Iterator[Event]:
-        gc.collect()
-        torch.cuda.empty_cache()  # what this process has evaluated with is of use to the run
-        yield from train_in_process(
-            run,
-            origins=origins_of(run.arm, self.origins),
-            resume=state == RESUMED,
-            command_line=self.command,
-        )
-
-    def _evaluate(self, run: ArmRun) -> None:
+    def _evaluate(self, run: ArmRun) -> dict[str, Any]:
         table = student_detections(run.folder, run.config, self.split, self.index)
         scores = score(self.index, table)
-        values = resampled_once(run.folder, table, self.split, self.index, self.draws)
-        result = RunResult(scores.AP, scores.AP50, values, read_cost(run.folder))
-        self.results[run.arm.name, run.seed] = result
-        cost = result.cost._asdict() if result.cost else {}
-        self._note(run, state=FINISHED, AP=result.AP, AP50=result.AP50, **cost)
-
-    def _note(self, run: ArmRun, **values: Any) -> None:
-        self.cells[run.folder.name] = {"arm": run.arm.name, "seed": run.seed, **values}
+        values = bootstrap_values(run.folder, table, self.split, self.index, self.draws)
+        cost = read_cost(run.folder)
+        self.results[run.arm.name, run.seed] = RunResult(scores.AP, scores.AP50, values, cost)
+        return {"AP": scores.AP, "AP50": scores.AP50, **(cost._asdict() if cost else {})}
 
     # --- the result ------------------------------------------------------------------------
 
-    def _concluded(self, tables: dict[str, Table]) -> ComparisonFinished:
+    def _finish(self, tables: dict[str, Table]) -> ComparisonFinished:
         scores = {name: score(self.index, table) for name, table in tables.items()}
-        teachers = {name: found.AP for name, found in scores.items()}
+        teachers = {name: each.AP for name, each in scores.items()}
         values = None
-        if teachers:  # the gap is that to the best of them
+        if teachers:  # the gap is that to the best teacher
             best = tables[max(teachers, key=lambda name: teachers[name])]
-            values = resampled_once(self.folder, best, self.split, self.index, self.draws)
-        rows = judge(self.comparison.arms, self.results, values, images=len(self.index))
-        notes = tuple(self._notes(rows, teachers))
-        self._write(
-            teachers={name: {"AP": s.AP, "AP50": s.AP50} for name, s in scores.items()},
-            arms=rows,
-            notes=notes,
-        )
+            values = bootstrap_values(self.folder, best, self.split, self.index, self.draws)
+        rows = compare_arms(self.comparison.arms, self.results, values, images=len(self.index))
+        notes = tuple(self._notes(rows, bool(teachers)))
+        teacher_rows = {name: {"AP": each.AP, "AP50": each.AP50} for name, each in scores.items()}
+        self._write(teachers=teacher_rows, arms=rows, notes=notes)
         atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))
         return ComparisonFinished(str(self.folder), self.split, teachers, rows, notes, self.failed)
 
-    def _notes(self, rows: tuple[ArmRow, ...], teachers: Mapping[str, float]) -> Iterator[str]:
+    def _notes(self, rows: tuple[ArmRow, ...], has_teacher: bool) -> Iterator[str]:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "
@@ -255,21 +244,21 @@ class _Comparing:
             f"95 % intervals: {self.draws:,} draws of seeds, then images, the same for both arms"
             f"{over_seeds}."
         )
+        memory = "GPU" if self.device.type == "cuda" else "process"
         yield (
-            "The runs followed one another on the same machine. Time is training alone, memory the "
-            f"peak of the {'GPU' if self.device.type == 'cuda' else 'process'}; both relative to "
-            "the baseline."
+            "The runs were trained one after another on the same machine. Time is training alone, "
+            f"memory the peak of the {memory}; both relative to the baseline."
         )
-        judged = [row for row in rows if row.difference]
-        if len(judged) > 1:
+        compared = [row for row in rows if row.difference]
+        if len(compared) > 1:
             yield (
-                f"{len(judged)} arms were judged, each by itself: the best of them looks better "
-                "than it is. Confirm it with other seeds."
+                f"{len(compared)} arms were compared with the baseline: the best of them is likely "
+                "overestimated. Confirm it with other seeds."
             )
-        if any(row.share < 1 for row in judged):
-            yield "Arms with a share of the epochs are judged against the baseline with all."
+        if any(row.share < 1 for row in compared):
+            yield "Arms with a share of the epochs are compared with the baseline with all epochs."
         several = len(self.config.distill.teachers) > 1
-        if not teachers:
+        if not has_teacher:
             who = "None of the teachers knows" if several else "The teacher does not know"
             yield f"{who} all classes of the data: no gap to close."
         elif several:
@@ -278,13 +267,13 @@ class _Comparing:
         if len(threads) > 1 and self.device.type == "cpu":
             yield (
                 f"The runs had different numbers of CPU threads ({min(threads)} to {max(threads)}):"
-                " compare their times with care, or set train.threads."
+                " their times are not comparable unless train.threads is set."
             )
         for name, message in self.failed.items():
             yield f"Missing: {name}. {message}"
 
-    def _write(self, **concluded: Any) -> None:
-        """Write ``comparison.json``; runs of arms that are not asked for now stay in it."""
+    def _write(self, **result: Any) -> None:
+        """Write ``comparison.json``; runs of arms that are not in this call stay in it."""
         arms = [
             {"name": arm.name, "methods": arm.methods, "ratio": arm.ratio, "share": arm.share}
             for arm in self.comparison.arms
@@ -299,7 +288,7 @@ class _Comparing:
             "draws": self.draws,
             "seeds": self.comparison.seeds,
             "asked": arms,
-            "runs": self.cells,
-            **concluded,
+            "runs": self.run_rows,
+            **result,
         }
         write_json(self.folder / RESULT, plain(content))

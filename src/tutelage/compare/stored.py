@@ -1,4 +1,4 @@
-"""What a comparison finds before it begins: what is done, what has changed, what cannot work."""
+"""Checks before a comparison: finished runs, changed settings and data, arms that cannot work."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.kd_weights import batches_with_boxes, first_images
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.resume import why_finished
-from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.build import assemble
 from tutelage.teachers import Teacher, fingerprint
 
 FORMAT = "tutelage-comparison-2"
 RESULT = "comparison.json"
 FINISHED, RESUMED, NEW = "finished", "resumed", "new"
-_ANEW = "Choose another --name to start anew."
-# what is known better by its content than by its name
-_NAMED = ("data", "distill.teacher")
-_OWN = ("run", "train.seed", "distill.methods")  # of each arm and run
-_TOLD = "preset"  # all that it sets is compared itself
+_FIX = "Choose another --name to start a new one."
+_BY_CONTENT = ("data", "distill.teacher")  # compared by content, not by name
+_PER_RUN = ("run", "train.seed", "distill.methods")
+_PRESET = "preset"  # the settings that it sets are compared
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:
     """Return the stored comparison, or an empty one.
 
     Raises:
-        ConfigError: The folder is a run folder, or its file is not ours.
+        ConfigError: The folder is a run folder, or its file is not of this format.
     """
     if (folder / "config.yaml").exists():
         raise ConfigError(
-            f"{folder} is a run folder, not one of a comparison.", fix=_ANEW, code="C31"
+            f"{folder} is the folder of a run, not of a comparison.", fix=_FIX, code="C31"
         )
     path = folder / RESULT
     if not path.exists():
@@ -53,19 +52,19 @@ def read_comparison(folder: Path) -> dict[str, Any]:
             return {**stored, "settings": Config.model_validate(stored["settings"])}
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    raise ConfigError(f"{path} is not a comparison of this version.", fix=_ANEW, code="C31")
+    raise ConfigError(f"{path} is not a comparison of this version.", fix=_FIX, code="C31")
 
 
 def identify(
     config: Config, split: Split, index: DatasetIndex, teachers: Sequence[Teacher]
 ) -> dict[str, Any]:
-    """Return what identifies images and teachers by their content.
+    """Return names and fingerprints of the images and teachers, for :func:`check_same`.
 
     Args:
         config: The settings.
         split: Name of the split to compare on.
         index: Its images.
-        teachers: The networks.
+        teachers: The teachers.
     """
     data, single = str(config.data), config.train.single_cls
     train, val = open_splits(data, "train", "val", single_class=single)
@@ -80,67 +79,65 @@ def identify(
 def check_same(
     comparison: Comparison, stored: Mapping[str, Any], identity: Mapping[str, Any]
 ) -> None:
-    """Refuse to go on with other settings, other images or another teacher.
+    """Check that settings, images and teachers are those that the comparison was begun with.
 
     Args:
-        comparison: What is asked for now.
-        stored: What :func:`read_comparison` returned.
-        identity: What :func:`identify` returned.
+        comparison: The comparison to continue.
+        stored: The result of :func:`read_comparison`.
+        identity: The result of :func:`identify`.
 
     Raises:
-        ConfigError: All that differs, from the stored comparison or from run folders.
+        ConfigError: Something differs from the stored comparison or run folders; lists all.
     """
-    faults: list[str] = []
+    errors: list[str] = []
     if stored:
-        for key, was, now in compare_configs(
-            stored["settings"], comparison.config, free=(*_OWN, *_NAMED, _TOLD)
-        ):
-            faults.append(f"{key}: {now} contradicts its {was}")
-        faults += _changed_content(stored, identity)
-    named = _NAMED if stored else ()
-    for run in () if faults else comparison.runs():
+        free = (*_PER_RUN, *_BY_CONTENT, _PRESET)
+        for key, was, now in compare_configs(stored["settings"], comparison.config, free=free):
+            errors.append(f"{key}: {now} contradicts its {was}")
+        errors += _changed_content(stored, identity)
+    free = ("run", _PRESET, *(_BY_CONTENT if stored else ()))
+    for run in () if errors else comparison.runs():
         path = run.folder / "config.yaml"
         if path.exists():
             before = load_config(config_file=path).config
-            for key, was, now in compare_configs(before, run.config, free=("run", *named, _TOLD)):
-                faults.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
-    if faults:
+            for key, was, now in compare_configs(before, run.config, free=free):
+                errors.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
+    if errors:
         what = f"{comparison.folder} was begun with other settings; methods and seeds may be added."
-        raise ConfigError("\n  ".join([what, *faults]), fix=_ANEW, code="C31")
+        raise ConfigError("\n  ".join([what, *errors]), fix=_FIX, code="C31")
 
 
 def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
-    """Build every kind of arm once, and prove its wiring, so that what cannot work is told now.
+    """Build the parts of each set of methods once, and check that its losses reach the student.
 
     Raises:
-        UserError: What does not fit; faults of settings all together.
+        UserError: Something does not fit; lists all errors of settings.
     """
-    faults: dict[str, UserError] = {}
-    kinds = {arm.methods: arm for arm in comparison.arms if arm.name != BASELINE}
-    for arm in kinds.values():
+    errors: dict[str, UserError] = {}
+    arms = {arm.methods: arm for arm in comparison.arms if arm.name != BASELINE}
+    for arm in arms.values():
         train = arm.config.train.model_copy(update={"cache_images": "none", "workers": 0})
         config = arm.config.model_copy(update={"train": train})
         try:
-            _prove(assemble(config, origins_of(arm, origins), keep_threads=True))
+            _check_wiring(config, origins_of(arm, origins))
         except UserError as error:
-            faults.setdefault(error.what, error)
-    settings = [error for error in faults.values() if isinstance(error, ConfigError)]
+            errors.setdefault(error.what, error)
+    settings = [error for error in errors.values() if isinstance(error, ConfigError)]
     if settings:
         raise combine_errors(settings)
-    if faults:
-        raise next(iter(faults.values()))
+    if errors:
+        raise next(iter(errors.values()))
 
 
-def _prove(parts: RunParts) -> None:
-    """Run the pre-flight on a few images."""
+def _check_wiring(config: Config, origins: Mapping[str, str]) -> None:
+    parts = assemble(config, origins, keep_threads=True)
     batch = next(batches_with_boxes(parts, 1), None)
-    if parts.distillation is None or batch is None:
-        return
-    check_wiring(parts.unwrapped_task, parts.distillation.teachers, first_images(batch))
+    if parts.distillation is not None and batch is not None:
+        check_wiring(parts.unwrapped_task, parts.distillation.teachers, first_images(batch))
 
 
 def state_of(run: ArmRun) -> str:
-    """Say by what a run folder holds whether its run is finished, to be resumed, or new."""
+    """Return whether a run is finished, to be resumed or new, by the files in its folder."""
     cost = read_cost(run.folder)
     whole = (run.folder / BEST).exists()
     if cost and cost.finished and whole:
@@ -161,7 +158,7 @@ def _changed_content(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> 
             yield f"data: the {split} images of {now['source']} are not those of {was['source']}"
     before, after = stored["teacher_weights"], identity["teacher_weights"]
     if len(before) != len(after):
-        yield f"distill.teacher: {len(after)} teachers, they were {len(before)}"
+        yield f"distill.teacher: {len(after)} teachers, previously {len(before)}"
     for was, now in zip(before, after, strict=False):
         if was["fingerprint"] != now["fingerprint"]:
             yield f"distill.teacher: {now['source']} is not the network that {was['source']} was"

@@ -1,1 +1,1 @@
-"""The examination of a teacher, a student and a data set before anything is trained."""
+"""Measurements of a teacher, a student and a data set before training."""

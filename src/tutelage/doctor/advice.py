@@ -1,7 +1,7 @@
-"""What to try, from what was measured: rules with their reasons.
+"""Rules that derive suggestions from the measurements.
 
-A rule speaks only where its condition was seen in a measurement of ours or follows from what a
-method compares; what rests on one data set says so.
+The condition of a rule comes from our benchmarks or from the definition of a method; a reason that
+rests on few data sets says so.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import NamedTuple
 from tutelage.structures import Tap
 
 NARROW = 32  # channels of the finest tap: 16 were too few on the built-in digits
-ALIKE = 0.95  # linear CKA from which a level has little left to teach
-FAR = 10.0  # a fixed weight whose gradient ratio is so many times off the wanted one
+ALIKE = 0.95  # linear CKA from which little is left to learn
+FAR = 10.0  # factor between the gradient ratio of a fixed weight and that of weight: auto
 
 
 class Suggestion(NamedTuple):
-    """Something to try: what to write, and why."""
+    """A setting to try, and the reason."""
 
     setting: str
     reason: str
 
 
 class AdviceInput(NamedTuple):
-    """What the rules judge.
+    """The input of the rules.
 
     Attributes:
         taps: The student's tapped layers, finest first.
         head_inputs: The layers that the student's head reads.
-        given_layers: Whether layers were asked for.
+        given_layers: Whether the user chose the layers.
         similarity: Linear CKA per pair.
         comparable: Whether predictions of teachers and student can be compared.
         features: Whether a method of the run compares features.
         predictions: Whether a method of the run compares predictions.
-        fixed: Gradient ratio at the taps of methods with a fixed weight, and the one wanted.
-        automatic: Measured weight of the run's others.
-        weak: Whether the teacher found nothing, could not be judged or is below the student.
+        fixed: Measured and intended gradient ratio of each method with a fixed weight.
+        automatic: Measured weight of each other method of the run.
+        weak: Whether the teacher has AP 0, could not be evaluated or is below the student.
     """
 
     taps: tuple[Tap, ...]
@@ -52,7 +52,7 @@ class AdviceInput(NamedTuple):
 
 
 def suggestions(case: AdviceInput) -> Iterator[Suggestion]:
-    """Yield what the rules say, the most important first."""
+    """Yield the suggestions of all rules, the most important first."""
     for rule in RULES:
         yield from rule(case)
 
@@ -68,8 +68,8 @@ def _teacher(case: AdviceInput) -> Iterator[Suggestion]:
 
 def _layers(case: AdviceInput) -> Iterator[Suggestion]:
     wider = sum(tap.channels for tap in case.head_inputs) > sum(tap.channels for tap in case.taps)
-    asked = case.features and not case.given_layers
-    if asked and wider and case.taps[0].channels < NARROW:
+    default = case.features and not case.given_layers
+    if default and wider and case.taps[0].channels < NARROW:
         keys = ",".join(tap.key for tap in case.head_inputs)
         yield Suggestion(
             f"--student-kd-layers {keys} (and those of the teacher)",
@@ -103,19 +103,19 @@ def _methods(case: AdviceInput) -> Iterator[Suggestion]:
 
 
 def _weights(case: AdviceInput) -> Iterator[Suggestion]:
-    for name, (found, wanted) in case.fixed.items():
-        if not wanted / FAR <= found <= wanted * FAR:
+    for name, (measured, intended) in case.fixed.items():
+        if not intended / FAR <= measured <= intended * FAR:
             yield Suggestion(
                 f"--method {name}  without a weight",
-                f"With the weight given its gradients at the taps are {found:.2g} times those of "
-                f"the detection loss; {wanted:g} times is what  weight: auto  would choose.",
+                f"With the fixed weight its gradients at the taps are {measured:.2g} times those "
+                f"of the detection loss; weight: auto  would choose {intended:g} times.",
             )
     if case.automatic:
-        found = ", ".join(f"{name} × {weight:.3g}" for name, weight in case.automatic.items())
+        weights = ", ".join(f"{name} × {weight:.3g}" for name, weight in case.automatic.items())
         yield Suggestion(
             "weight: auto",
-            f"Measured now: {found}. A run measures again after warm-up and up to its middle, "
-            "since at the start the balance is another.",
+            f"Measured now: {weights}. A run measures again after warm-up and up to its middle, "
+            "since the balance changes.",
         )
 
 

@@ -1,7 +1,6 @@
-"""The pre-flight alone: would this teacher teach this student on this data, and how best?
+"""Measure teacher, student and methods on a data set before a run.
 
-Nothing is trained and nothing is written, but for the shared caches of labels and of the teacher's
-scores.
+Nothing is trained, and nothing is written except the caches of labels and of the teacher's scores.
 """
 
 from __future__ import annotations
@@ -44,22 +43,22 @@ from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measu
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
-IMAGES = 48  # for gradients and similarity: enough to choose by; a run measures on 512
+IMAGES = 48  # for gradients and similarity: a run measures on 512
 REPEATS = 2  # timed steps of each kind
 
 
 class Candidate(NamedTuple):
-    """A method that fits: its settings, its share of the ratio, whether it is the run's own."""
+    """A method that fits: its settings, its gradient ratio, and whether the run has it."""
 
     config: MethodConfig
-    share: float
+    ratio: float
     own: bool
 
 
 def examine(
     config: Config, origins: Mapping[str, str] | None = None, *, all_methods: bool = False
 ) -> Iterator[Entry]:
-    """Examine a distilled run without running it.
+    """Examine a distillation run without training.
 
     Args:
         config: All settings, with a teacher.
@@ -67,10 +66,10 @@ def examine(
         all_methods: Measure every method that fits the pair, not only the run's.
 
     Yields:
-        Stages and what was found, suggestions last.
+        Stages and measurements, suggestions last.
 
     Raises:
-        UserError: The parts cannot be built: data, model, teacher, layers, image size, device.
+        UserError: Data, model, teacher, layers, image size or device cannot be used.
     """
     yield ExaminationStage(STAGES[0], 0)
     parts = assemble(config, origins)
@@ -83,65 +82,62 @@ def examine(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
     yield ExaminationStage(STAGES[1], 1)
-    judged = list(_judged(parts, parts.distillation))
-    yield from judged
+    teacher_entries = list(_evaluate_teachers(parts, parts.distillation))
+    yield from teacher_entries
     yield ExaminationStage(STAGES[2], 2)
     fitting: list[Candidate] = []
     first = first_images(batches[0])
-    for found in _wired(parts, parts.distillation, first, all_methods=all_methods):
-        if isinstance(found, DoctorFinding):
-            yield found
+    for entry in _fitting_methods(parts, parts.distillation, first, all_methods=all_methods):
+        if isinstance(entry, DoctorFinding):
+            yield entry
         else:
-            fitting.append(found)
+            fitting.append(entry)
     for notice in check_setup(parts, [first]):
         yield DoctorFinding(notice.level, notice.text)
     if config.model.weights is None:
-        yield DoctorFinding("info", "The student is untrained: a CKA near 0 is what to expect.")
+        yield DoctorFinding("info", "The student is untrained: its CKA is near 0.")
     yield ExaminationStage(STAGES[3], 3)
     distillation, methods = parts.distillation, {}
     if fitting:  # in the order in which several teachers are joined
         fitting.sort(key=lambda candidate: candidate.config.teacher or 0)
-        found = [candidate.config for candidate in fitting]
-        distillation = _joined(parts, found, distillation.teachers.teachers)
+        configs = [candidate.config for candidate in fitting]
+        distillation = _with_methods(parts, configs, distillation.teachers.teachers)
         methods = dict(zip(distillation.methods, fitting, strict=True))
     task = _task(parts, distillation, list(methods))
     device = parts.accelerator.device
     teacher = CachedTeachers(distillation.teachers)
-    levels = list(_levels(task, distillation, teacher, batches))
-    yield from levels
+    pairs = list(_layer_pairs(task, distillation, teacher, batches))
+    yield from pairs
     yield ExaminationStage(STAGES[4], 4)
-    shares = {name: candidate.share for name, candidate in methods.items()}
-    balanced = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
+    ratios = {name: candidate.ratio for name, candidate in methods.items()}
+    automatic = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
     reading = WeightReading({}, {})
-    if shares:
+    if ratios:
         reading = measure_weights(
             task,
             teacher,
             batches,
-            shares,
-            adjust_balance=lambda name, found: found if name in balanced else [1.0] * len(found),
+            ratios,
+            adjust_balance=lambda name, balance: (
+                balance if name in automatic else [1.0] * len(balance)
+            ),
         )
     yield ExaminationStage(STAGES[5], 5)
-    yield _cost(task, teacher, batches[0], device)
-    measured = [
-        _measured(
-            name,
-            distillation.bindings[name],
-            reading,
-            _added(task, name, teacher, batches[0], device),
-        )
-        for name in methods
-    ]
-    yield from measured
-    own = [found for found in measured if methods[found.name].own]
-    yield from suggestions(_case(parts, distillation, first, judged, levels, own))
+    yield _step_cost(task, teacher, batches[0], device)
+    reports: list[MethodReport] = []
+    for name in methods:
+        milliseconds = _method_milliseconds(task, name, teacher, batches[0], device)
+        reports.append(_report(name, distillation.bindings[name], reading, milliseconds))
+    yield from reports
+    own = [report for report in reports if methods[report.name].own]
+    yield from suggestions(_advice_input(parts, distillation, first, teacher_entries, pairs, own))
 
 
-def _judged(
+def _evaluate_teachers(
     parts: RunParts, distillation: DistillationSetup
 ) -> Iterator[TeacherScores | DoctorFinding]:
-    """Yield what each teacher is worth on val, and whether a trained student is better already."""
-    known: dict[str, float] = {}
+    """Evaluate each teacher on val; warn if the student is better already."""
+    scores_by_teacher: dict[str, float] = {}
     for number, record in enumerate(distillation.records):
         source = str(record["source"])
         try:
@@ -155,14 +151,16 @@ def _judged(
         if scores is None:
             yield DoctorFinding("warning", f"{source} and the data share no class name.")
         else:
-            known[source] = scores["AP"]
-    yield from (DoctorFinding("warning", text) for text in weaker_teachers(parts, known))
+            scores_by_teacher[source] = scores["AP"]
+    yield from (
+        DoctorFinding("warning", text) for text in weaker_teachers(parts, scores_by_teacher)
+    )
 
 
-def _wired(
+def _fitting_methods(
     parts: RunParts, distillation: DistillationSetup, batch: Batch, *, all_methods: bool
 ) -> Iterator[Candidate | DoctorFinding]:
-    """Yield every method that passes the pre-flight, and what is wrong with the others."""
+    """Yield every method that passes the pre-flight, and a finding for each of the others."""
     teachers = distillation.teachers.teachers
     several = len(teachers) > 1
     for name, method in distillation.methods.items():
@@ -171,41 +169,39 @@ def _wired(
         config = binding.config.model_copy(update={"teacher": number})
         if name not in distillation.shares:
             config = config.model_copy(update={"weight": distillation.weights[name]})
-        share = distillation.shares.get(name, _wanted(parts, method))
-        yield _fault(parts, distillation, name, batch, "error") or Candidate(
-            config, share, own=True
-        )
+        ratio = distillation.shares.get(name, _ratio(parts, method))
+        fault = _wiring_fault(parts, distillation, name, batch, "error")
+        yield fault or Candidate(config, ratio, own=True)
     own = {binding.config.name for binding in distillation.bindings.values()}
     for number, teacher in enumerate(teachers, 1):
         for name in METHODS if all_methods else ():
             if name in own:
                 continue
             try:
-                alone = _joined(parts, [MethodConfig(name=name)], [teacher])
+                alone = _with_methods(parts, [MethodConfig(name=name)], [teacher])
             except UserError as error:
                 yield DoctorFinding("info", f"{name} does not fit: {error.what}")
                 continue
             config = MethodConfig(name=name, teacher=number if several else None)
-            yield _fault(parts, alone, name, batch, "info") or Candidate(
-                config, _wanted(parts, alone.methods[name]), own=False
-            )
+            fault = _wiring_fault(parts, alone, name, batch, "info")
+            yield fault or Candidate(config, _ratio(parts, alone.methods[name]), own=False)
 
 
-def _wanted(parts: RunParts, method: Method) -> float:
-    """Return how strongly a method should teach if it were alone."""
+def _ratio(parts: RunParts, method: Method) -> float:
+    """Return the gradient ratio of a method without others."""
     return parts.config.distill.ratio or method.ratio
 
 
-def _joined(
+def _with_methods(
     parts: RunParts, methods: Sequence[MethodConfig], teachers: Sequence[Teacher]
 ) -> DistillationSetup:
-    """Return the run's networks with other methods."""
+    """Return the distillation setup of the run with other methods."""
     config = parts.config.distill.model_copy(update={"methods": tuple(methods)})
     return bind_methods(config, parts.student, teachers)
 
 
 def _task(parts: RunParts, distillation: DistillationSetup, names: Sequence[str]) -> Task:
-    """Return a task of some methods, their weights not applied."""
+    """Return a task with some methods and without their weights."""
     methods = {name: distillation.methods[name] for name in names}
     views = {name: distillation.views[name] for name in names}
     task = Task(
@@ -214,7 +210,7 @@ def _task(parts: RunParts, distillation: DistillationSetup, names: Sequence[str]
     return task.to(parts.accelerator.device)
 
 
-def _fault(
+def _wiring_fault(
     parts: RunParts,
     distillation: DistillationSetup,
     name: str,
@@ -229,13 +225,13 @@ def _fault(
 
 
 @torch.no_grad()
-def _levels(
+def _layer_pairs(
     task: Task, distillation: DistillationSetup, teacher: CachedTeachers, batches: Sequence[Batch]
 ) -> Iterator[LayerPairReport]:
     with buffers_restored(task):
         task.train()
-        ours = [task.student(b.images, distillation.taps, head=False).taps for b in batches]
-    theirs = [teacher(b) for b in batches]
+        student_maps = [task.student(b.images, distillation.taps, head=False).taps for b in batches]
+    knowledge = [teacher(b) for b in batches]
     done: set[tuple[int, Tap, Tap]] = set()
     for name, binding in distillation.bindings.items():
         view = distillation.views[name]
@@ -244,16 +240,15 @@ def _levels(
                 continue
             done.add((binding.teacher, mine, other))
             here, there = view.map_positions(number)
-            maps = [known[binding.teacher].features[there] for known in theirs]
+            maps = [each[binding.teacher].features[there] for each in knowledge]
             size = height_width(maps[0])
-            values = [map_similarity(s[here], t) for s, t in zip(ours, maps, strict=True)]
-            known = [value for value in values if np.isfinite(value)]
-            yield LayerPairReport(
-                mine, other, binding.teacher + 1, size, float(np.mean(known)) if known else nan
-            )
+            values = [map_similarity(s[here], t) for s, t in zip(student_maps, maps, strict=True)]
+            finite = [value for value in values if np.isfinite(value)]
+            similarity = float(np.mean(finite)) if finite else nan
+            yield LayerPairReport(mine, other, binding.teacher + 1, size, similarity)
 
 
-def _cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.device) -> StepCost:
+def _step_cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.device) -> StepCost:
     plain = Task(task.student, task.criterion)
 
     def step() -> None:
@@ -266,13 +261,10 @@ def _cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.devic
     return StepCost(len(batch.images), milliseconds, teacher.milliseconds())
 
 
-def _added(
+def _method_milliseconds(
     task: Task, name: str, teacher: CachedTeachers, batch: Batch, device: torch.device
 ) -> float:
-    """Return the time of a method alone, forward and back to what it compares.
-
-    The student's own passes are the same with and without it.
-    """
+    """Return the time of a method alone, forward and backward to the student's outputs."""
     supervised = SupervisedBatch(batch, teacher(batch))
     with torch.no_grad(), buffers_restored(task):
         out = task.student(batch.images, task.taps)
@@ -286,12 +278,12 @@ def _added(
         terms = task.method_terms(name, student, supervised)
         torch.stack(list(terms.values())).sum().backward()
 
-    found = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
+    milliseconds = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
     task.methods[name].zero_grad(set_to_none=True)
-    return found
+    return milliseconds
 
 
-def _measured(
+def _report(
     name: str, binding: MethodBinding, reading: WeightReading, milliseconds: float
 ) -> MethodReport:
     given = binding.config.weight
@@ -299,31 +291,28 @@ def _measured(
     low, middle, high = (
         weight * float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
     )
-    each = zip(*reading.levels[name], strict=True)
-    levels = {
-        tap.key: weight * median(values)
-        for tap, values in zip(binding.pairs.student, each, strict=True)
-    }
+    per_tap = zip(binding.pairs.student, zip(*reading.levels[name], strict=True), strict=True)
+    levels = {tap.key: weight * median(values) for tap, values in per_tap}
     return MethodReport(name, weight, given != "auto", (low, middle, high), levels, milliseconds)
 
 
-def _case(
+def _advice_input(
     parts: RunParts,
     distillation: DistillationSetup,
     batch: Batch,
-    judged: Sequence[TeacherScores | DoctorFinding],
-    levels: Sequence[LayerPairReport],
+    teacher_entries: Sequence[TeacherScores | DoctorFinding],
+    pairs: Sequence[LayerPairReport],
     own: Sequence[MethodReport],
 ) -> AdviceInput:
     student, distill = parts.student, parts.config.distill
-    taps = student.tap(list(dict.fromkeys(level.student.key for level in levels)))
+    taps = student.tap(list(dict.fromkeys(pair.student.key for pair in pairs)))
     predictions = parts.unwrapped_task.needs_predictions
     return AdviceInput(
         taps=taps,
         head_inputs=student.tap(student.layers[-1].sources),
         given_layers=bool(distill.student_kd_layers or distill.teacher_kd_layers),
         similarity=tuple(
-            min(level.similarity for level in levels if level.student == tap) for tap in taps
+            min(pair.similarity for pair in pairs if pair.student == tap) for tap in taps
         ),
         comparable=predictions or _comparable(parts, batch),
         features=any(
@@ -332,12 +321,12 @@ def _case(
         ),
         predictions=predictions,
         fixed={
-            m.name: (m.quartiles[1], _wanted(parts, distillation.methods[m.name]))
+            m.name: (m.quartiles[1], _ratio(parts, distillation.methods[m.name]))
             for m in own
             if m.fixed
         },
         automatic={m.name: m.weight for m in own if not m.fixed},
-        weak=any(isinstance(j, DoctorFinding) for j in judged),
+        weak=any(isinstance(entry, DoctorFinding) for entry in teacher_entries),
     )
 
 
@@ -345,7 +334,7 @@ def _comparable(parts: RunParts, batch: Batch) -> bool:
     """Whether the predictions of all teachers can be compared with the student's."""
     teachers = parts.distillation.teachers.teachers if parts.distillation else ()
     try:
-        joined = _joined(parts, [MethodConfig(name="bckd")], teachers)
+        setup = _with_methods(parts, [MethodConfig(name="bckd")], teachers)
     except UserError:
         return False
-    return not any(_fault(parts, joined, name, batch, "info") for name in joined.methods)
+    return not any(_wiring_fault(parts, setup, name, batch, "info") for name in setup.methods)

@@ -1,4 +1,4 @@
-"""What the doctor finds: the entries of its report."""
+"""The entries of the doctor's report."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ STAGES = ("networks and data", "teacher's AP", "wiring", "similarity", "gradient
 
 
 class ExaminationStage(NamedTuple):
-    """The next part begins; ``number`` of them are done."""
+    """The next stage begins; ``number`` of them are done."""
 
     title: str
     number: int
 
 
 class DoctorFinding(NamedTuple):
-    """Something to know; an error would keep a run from starting."""
+    """A finding; with an error a run would not start."""
 
     level: Literal["error", "warning", "info"]
     text: str
@@ -27,14 +27,14 @@ class DoctorFinding(NamedTuple):
 
 
 class TeacherScores(NamedTuple):
-    """The teacher on this val split: its scores, None where it shares no class name."""
+    """A teacher's scores on val; None if it shares no class name with the data."""
 
     source: str
     scores: Mapping[str, float] | None
 
 
 class LayerPairReport(NamedTuple):
-    """A pair of layers: the teacher, counted from 1, the size of its map, linear CKA of both."""
+    """A pair of layers: the teacher's number from 1, the size of its map, linear CKA."""
 
     student: Tap
     teacher: Tap
@@ -44,15 +44,15 @@ class LayerPairReport(NamedTuple):
 
 
 class MethodReport(NamedTuple):
-    """A method at work.
+    """Measurements of a method.
 
     Attributes:
         name: The method.
-        weight: What ``weight: auto`` would choose, or the fixed weight.
-        fixed: Whether the weight was given.
+        weight: The fixed weight, or that of ``weight: auto``.
+        fixed: Whether the weight is fixed.
         quartiles: ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖ at the taps at that weight, over batches.
         levels: The median of the same at each of its taps.
-        milliseconds: What it adds to a step, apart from the teacher's pass.
+        milliseconds: Its time per step without the teacher's pass.
     """
 
     name: str
@@ -64,7 +64,7 @@ class MethodReport(NamedTuple):
 
 
 class StepCost(NamedTuple):
-    """Milliseconds per step of so many images: without a teacher, and the teachers' pass."""
+    """Milliseconds of a step of ``images``: without a teacher, and of the teachers' pass."""
 
     images: int
     plain: float
