@@ -18,8 +18,8 @@ from tutelage.data import digits
 from tutelage.data.digit_scenes import SceneSettings
 from tutelage.demo import shipped_teacher
 from tutelage.models.build import load
-from tutelage.plain import plain
 from tutelage.run.events import Evaluated, Finished
+from tutelage.sanitise import json_values
 from tutelage.train.loop import fit
 from tutelage.train.schedule import Schedule
 from tutelage.train.supervision import SupervisedBatch
@@ -99,7 +99,7 @@ def test_kd55_the_scores_of_a_run_are_those_of_the_student_that_it_saved(
     assert command(["val", folder, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert scores["AP"] > 0.4
-    assert plain(scores) == {name: again[name] for name in scores}
+    assert json_values(scores) == {name: again[name] for name in scores}
     assert command(["val", teacher, "--data", data, "--json"]) == 0
     own = json.loads(capsys.readouterr().out)
     record = json.loads((Path(folder) / "teacher.json").read_text())

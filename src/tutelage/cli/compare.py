@@ -15,7 +15,7 @@ from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import follow
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import TrainingError
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunStarted
@@ -185,7 +185,7 @@ class CompareDisplay:
                 self.write("run_failed", event._asdict(), line, style="red")
             case ComparisonFinished():
                 self.failed = event.failed
-                self.write("compared", plain(event), "", *result_lines(event))
+                self.write("compared", json_values(event), "", *result_lines(event))
             case _:
                 self._inner.show(event)
 

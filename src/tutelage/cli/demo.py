@@ -12,7 +12,7 @@ from tutelage.cli.console import make_display
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns
 from tutelage.cli.train import follow
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.demo import DemoResult
@@ -71,7 +71,7 @@ class DemoDisplay(CompareDisplay):
 
         if isinstance(event, DemoResult):
             self.close()
-            self.write("outcome", plain(event), "", *result_lines(event))
+            self.write("outcome", json_values(event), "", *result_lines(event))
         else:
             super().show(event)
 

@@ -39,9 +39,9 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
-from tutelage.plain import plain
 from tutelage.run.events import Event
 from tutelage.run.folder import write_json
+from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.weights.store import atomic_write_text
 
@@ -291,4 +291,4 @@ class _Execution:
             "runs": self.run_rows,
             **result,
         }
-        write_json(self.folder / RESULT, plain(content))
+        write_json(self.folder / RESULT, json_values(content))

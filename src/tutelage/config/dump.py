@@ -9,7 +9,7 @@ from tutelage.config.describe import leaves
 from tutelage.config.overrides import METHODS, at, origin_of
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import write_value
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _COMMENT_COLUMN = 36
 

@@ -12,8 +12,8 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from tutelage.plain import plain
 from tutelage.run.checkpoint import LossSums
+from tutelage.sanitise import json_values
 from tutelage.structures import Losses
 from tutelage.weights.store import atomic_write_text
 
@@ -118,7 +118,7 @@ class MetricsFile:
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; NaN becomes null, which every JSON reader takes."""
         with self._path.open("a") as file:
-            file.write(json.dumps(plain(row)) + "\n")
+            file.write(json.dumps(json_values(row)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

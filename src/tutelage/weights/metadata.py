@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 from tutelage.weights.allowlist import UnreadTensor
 from tutelage.weights.pickle_parser import DamagedError, PickledObject, is_scalar
 

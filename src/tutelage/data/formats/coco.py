@@ -17,7 +17,7 @@ from tutelage.data.formats.scan_findings import OBJECT_FAULTS, check_split
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _SAMPLE = 20  # file names tried to find the folder of the images
 _ImageEntry = tuple[tuple[float, float], list[tuple[int, dict[str, Any]]]]

@@ -14,7 +14,7 @@ from tutelage.data.formats.scan import Objects, Scan, label_path, read_labels, s
 from tutelage.data.formats.scan_findings import OBJECT_FAULTS, check_split
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
 _SAMPLE = 50

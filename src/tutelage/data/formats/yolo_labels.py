@@ -6,7 +6,7 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 TOLERANCE = 1e-3  # coordinates this little outside, from rounding, are clipped
 _BOX, _SHORTEST_POLYGON = 5, 7
