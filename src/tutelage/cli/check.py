@@ -133,7 +133,7 @@ def report_values(report: DataReport) -> dict[str, object]:
 
 def report_lines(report: DataReport) -> list[str]:
     """Return a report as lines: sizes, findings by severity, counts."""
-    from tutelage.plain import printable
+    from tutelage.sanitise import printable
 
     indices = [opened.index for opened in report.splits]
     parts = [f"{i.split} {len(i):,} images {len(i.boxes):,} boxes" for i in indices]

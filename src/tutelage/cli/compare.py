@@ -15,7 +15,7 @@ from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import follow
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import TrainingError
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunStarted
@@ -185,7 +185,7 @@ class CompareDisplay:
             case ComparisonFinished():
                 self._inner.close()
                 self.failed = event.failed
-                self._tell("compared", plain(event), "", *result_lines(event))
+                self._tell("compared", json_values(event), "", *result_lines(event))
             case _:
                 self._inner.show(event)
 

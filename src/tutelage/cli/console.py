@@ -21,7 +21,7 @@ from rich.text import Text
 
 from tutelage.cli.formatting import clock as clock_text
 from tutelage.cli.formatting import duration, loss, score
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.run.events import (
@@ -104,7 +104,7 @@ class JsonDisplay:
                 return
             self._shown = self._now()
             values["losses"] = {name: group for name, group in _items(event).items() if group}
-        row = {"event": EVENT_NAMES[type(event).__name__], **plain(values)}
+        row = {"event": EVENT_NAMES[type(event).__name__], **json_values(values)}
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._stream.flush()
 

@@ -15,7 +15,7 @@ from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, print_lines
 from tutelage.errors import TeacherError
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
@@ -117,7 +117,7 @@ def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
     from tutelage.doctor.advice import Suggestion
 
     def of(kind: type) -> list[dict[str, Any]]:
-        return [plain(entry) for entry in report if isinstance(entry, kind)]
+        return [json_values(entry) for entry in report if isinstance(entry, kind)]
 
     return {
         "ok": not errors(report),

@@ -21,7 +21,7 @@ from rich.text import Text
 from tutelage.cli.multi_process import reported_elsewhere
 from tutelage.cli.yolo_flags import COMMANDS
 from tutelage.errors import UserError, is_out_of_memory, loader_error, nearest
-from tutelage.plain import message
+from tutelage.sanitise import printable_lines
 
 CRASH_FILE = "tutelage-crash.txt"
 PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
@@ -103,7 +103,7 @@ def describe_error(error: BaseException, *, command: str = "", folder: str = "")
     """
     error = loader_error(error) or error
     if isinstance(error, UserError):
-        what, where, fix = map(message, (error.what, error.where, error.fix))
+        what, where, fix = map(printable_lines, (error.what, error.where, error.fix))
         return ErrorMessage(what, where, fix, error.exit_code, code=error.code)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return ErrorMessage("Stopped by Ctrl-C.", exit_code=Interrupted.exit_code, code="R15")

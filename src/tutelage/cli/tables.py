@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 
 def columns(

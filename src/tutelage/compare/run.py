@@ -37,10 +37,10 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
-from tutelage.plain import plain
 from tutelage.run.events import Event
 from tutelage.run.folder import write_json
 from tutelage.run.run import run_training
+from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.weights.store import atomic_write_text
 
@@ -305,4 +305,4 @@ class _Comparing:
             "runs": self.cells,
             **concluded,
         }
-        write_json(self.folder / RESULT, plain(content))
+        write_json(self.folder / RESULT, json_values(content))

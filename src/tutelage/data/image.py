@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 SMALLEST_SIDE = 10

@@ -11,7 +11,7 @@ import numpy as np
 
 from tutelage.data.index import DatasetIndex
 from tutelage.evaluation.coco import METRICS, CocoEvaluation, Table
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 Rows = Table | Sequence[Mapping[str, Any]]
 
@@ -85,10 +85,10 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the detections as JSON values; undefined numbers are None."""
         return {
-            **plain(self.metrics),
+            **json_values(self.metrics),
             "images": self.images,
             "instances": self.instances,
-            "per_class": plain(self.per_class),
+            "per_class": json_values(self.per_class),
             **self.diagnostics,
         }
 

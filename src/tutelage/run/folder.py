@@ -19,7 +19,7 @@ import yaml
 from accelerate.utils import broadcast_object_list
 
 from tutelage.errors import ConfigError, TrainingError
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 from tutelage.setup.build import RunParts
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text
@@ -176,7 +176,7 @@ class Metrics:
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; what is undefined (NaN) becomes null, so that any reader can take it."""
         with self._path.open("a") as file:
-            file.write(json.dumps(plain(row)) + "\n")
+            file.write(json.dumps(json_values(row)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

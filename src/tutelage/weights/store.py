@@ -23,7 +23,7 @@ from safetensors.torch import save as encode_safetensors
 from torch import Tensor
 
 from tutelage.errors import WeightsError
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 from tutelage.weights.archive import check_zip
 from tutelage.weights.file_type import existing_file, sniff
 
@@ -100,7 +100,7 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
     Raises:
         TypeError: A header value is no JSON value.
     """
-    header = {key: json.dumps(plain(value), allow_nan=False) for key, value in meta.items()}
+    header = {key: json.dumps(json_values(value), allow_nan=False) for key, value in meta.items()}
     # The format has no strides and no sharing: every tensor becomes a dense copy of its own.
     tensors = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()

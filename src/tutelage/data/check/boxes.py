@@ -9,7 +9,7 @@ import numpy as np
 
 from tutelage.data.findings import Finding, Severity, first_cases, gather
 from tutelage.data.formats.build_index import OpenedSplit
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 TINY = 2.0  # pixels at the training size; augmentation drops what is smaller
 IMBALANCE = 10.0

@@ -17,7 +17,7 @@ from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fit_wh, resize
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 SEVERITIES = ("error", "warning", "info")
 COLOURED = 2  # columns: severity and code

@@ -17,7 +17,7 @@ from PIL import Image
 from tutelage.data.findings import Finding, gather
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.image import FORMATS
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _CHUNK = 16
 _SIDE = 8

@@ -23,7 +23,7 @@ from tutelage.data.formats.scan_findings import (
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _LOOKED_AT = 20
 

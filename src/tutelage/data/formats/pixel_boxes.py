@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelBox, LabelFault
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 TOLERANCE = 1.0  # pixels; writers count from 0 or from 1
 

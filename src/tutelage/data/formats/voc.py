@@ -22,7 +22,7 @@ from tutelage.data.formats.scan_findings import (
 )
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.errors import DataError
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 _FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
 _LOOKED_AT = 50

@@ -6,7 +6,7 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
-from tutelage.plain import printable
+from tutelage.sanitise import printable
 
 TOLERANCE = 1e-3  # writers round; what is this little outside is clipped
 _BOX, _SHORTEST_POLYGON = 5, 7

@@ -4,7 +4,7 @@ import json
 import math
 from typing import NamedTuple
 
-from tutelage.plain import plain
+from tutelage.sanitise import json_values
 
 
 class Pair(NamedTuple):
@@ -13,7 +13,7 @@ class Pair(NamedTuple):
 
 
 def test_what_is_undefined_is_null_at_any_depth():
-    found = plain({"a": [Pair("x", math.nan), (1, -math.inf)], "b": {"c": Pair("y", 0.5)}})
+    found = json_values({"a": [Pair("x", math.nan), (1, -math.inf)], "b": {"c": Pair("y", 0.5)}})
     assert found == {
         "a": [{"name": "x", "score": None}, [1, None]],
         "b": {"c": {"name": "y", "score": 0.5}},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def plain(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """Return nested values for JSON, with null in place of NaN and infinity.
 
     Named tuples become objects, other tuples lists.
@@ -15,9 +15,9 @@ def plain(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [json_values(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def message(text: str, longest: int = 2_000) -> str:
+def printable_lines(text: str, longest: int = 2_000) -> str:
     """Return a printable text of several lines, truncated if it is too long."""
     lines = "\n".join(map(printable, text.split("\n")))
     return lines if len(lines) <= longest else f"{lines[:longest]}…"
