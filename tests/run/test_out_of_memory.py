@@ -163,7 +163,7 @@ def test_everything_fits_up_to_the_nominal_batch(tmp_path):
     )
     assert "more would change the nominal batch" in fitted.notices[0]
     again = fit_batch(fitted.config)
-    assert (again.config, again.told) == (fitted.config, ())
+    assert (again.config, again.notices) == (fitted.config, ())
 
 
 def test_the_teacher_and_the_methods_take_part(tmp_path, monkeypatch):
