@@ -161,9 +161,9 @@ def test_everything_fits_up_to_the_nominal_batch(tmp_path):
         8,
         "flag --batch-size: auto",
     )
-    assert "more would change the nominal batch" in fitted.told[0]
+    assert "more would change the nominal batch" in fitted.notices[0]
     again = fit_batch(fitted.config)
-    assert (again.config, again.told) == (fitted.config, ())
+    assert (again.config, again.notices) == (fitted.config, ())
 
 
 def test_the_teacher_and_the_methods_take_part(tmp_path, monkeypatch):
@@ -220,7 +220,7 @@ def test_other_errors_are_not_taken_for_a_full_device(tmp_path, monkeypatch):
 def test_on_the_cpu_it_stops_before_the_system_would_kill_it(tmp_path, monkeypatch):
     """Main memory grows by 100 MB an image; there are 500 MB."""
     base, top = 10**9, [10**9]
-    steps = fitting.steps
+    steps = fitting.run_steps
 
     def growing(parts, count):
         steps(parts, count)

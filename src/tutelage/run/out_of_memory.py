@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,21 +30,13 @@ class DeviceMemory(NamedTuple):
     total: int
 
 
+@dataclass
 class MemoryContext:
-    """State of a run, for the message when memory runs out.
+    """State of a run, for the message when memory runs out; None: not yet."""
 
-    Args:
-        config: Its settings.
-
-    Attributes:
-        parts: Its parts; None before they are built.
-        position: After the last step; None before the first.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.parts: RunParts | None = None
-        self.position: Position | None = None
+    config: Config
+    parts: RunParts | None = None
+    position: Position | None = None  # after the last step
 
 
 @contextmanager
