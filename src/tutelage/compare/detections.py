@@ -13,7 +13,7 @@ from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, op
 from tutelage.data.array_cache import load_arrays, save_arrays
 from tutelage.data.open_data import Split
 from tutelage.errors import MissingSplitError
-from tutelage.evaluation import collect, resampled
+from tutelage.evaluation import bootstrap_metric, collect
 from tutelage.evaluation.bootstrap import Values
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
@@ -118,7 +118,7 @@ def teacher_detections(
 def resampled_once(
     folder: Path, table: Table, split: Split, index: DatasetIndex, draws: int
 ) -> Values:
-    """Return AP on every bootstrap draw, as :func:`~tutelage.evaluation.resampled`; kept, too.
+    """Return AP on every draw, as :func:`~tutelage.evaluation.bootstrap_metric`; kept, too.
 
     Args:
         folder: Where the values are kept.
@@ -131,7 +131,7 @@ def resampled_once(
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
     key = f"{digest}-{index.fingerprint}-{draws}"
     kept = load_arrays(path, key)
-    values = kept["AP"] if kept is not None else resampled(index, table, draws=draws)
+    values = kept["AP"] if kept is not None else bootstrap_metric(index, table, draws=draws)
     if kept is None:
         save_arrays(path, key, {"AP": values})
     return values

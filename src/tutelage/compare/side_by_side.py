@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tutelage.data import open_dataset
 from tutelage.data.open_data import Split
-from tutelage.evaluation import Difference, Scores, latency, paired_bootstrap, sentence
+from tutelage.evaluation import Difference, Scores, describe_difference, latency, paired_bootstrap
 from tutelage.evaluation.validate import validate
 from tutelage.models.build import load
 from tutelage.models.cost import cost
@@ -61,15 +61,13 @@ def measured(title: str, model: str | Path, *, data: str, split: Split, image_si
     return Arm(title, str(model), scores, size.parameters, size.gflops, speed.p50_ms, start)
 
 
-def concluded(
-    teacher: Arm, baseline: Arm, distilled: Arm, *, data: str, split: Split, seeds: int = 1
-) -> Outcome:
+def concluded(teacher: Arm, baseline: Arm, distilled: Arm, *, data: str, split: Split) -> Outcome:
     """Say whether distillation helped, with the interval that the data allow."""
     index = open_dataset(data, split)
     difference = paired_bootstrap(index, baseline.scores.detections, distilled.scores.detections)
     gap = teacher.scores.AP - baseline.scores.AP
     closed = difference.delta / gap if gap > 0 else None
-    verdict = sentence(difference, images=len(index), seeds=seeds)
+    verdict = describe_difference(difference)
     arms = (teacher, baseline, distilled)
     return Outcome(arms, difference, verdict, closed, starts(baseline.start, distilled.start))
 

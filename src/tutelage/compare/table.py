@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.cost import RunCost
-from tutelage.evaluation import Difference, difference_of, gap_closed, sentence
+from tutelage.evaluation import Difference, describe_difference, gap_closed, paired_difference
 from tutelage.evaluation.bootstrap import Values
 
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
@@ -116,7 +116,7 @@ def _row(
         return row
     ours, theirs = [mine[seed] for seed in paired], [base[seed] for seed in paired]
     a, b = [each.values for each in theirs], [each.values for each in ours]
-    difference = difference_of(a, b, images=images)
+    difference = paired_difference(a, b, images=images)
     deltas = tuple(x.AP - y.AP for x, y in zip(ours, theirs, strict=True))
     subject = arm.name if arm.share == 1 else f"{arm.name} ({100 * arm.share:g} % of the epochs)"
     return row._replace(
@@ -128,7 +128,7 @@ def _row(
         time_ratio=_ratio(ours, theirs, lambda cost: cost.seconds),
         memory_ratio=_ratio(ours, theirs, lambda cost: cost.peak_mib),
         verdict=_verdict(difference),
-        sentence=sentence(difference, subject=subject),
+        sentence=describe_difference(difference, subject=subject),
     )
 
 
