@@ -41,7 +41,6 @@ def evaluate(
     device: torch.device | str = "cpu",
     conf: float = EVALUATION_CONF,
     iou: float = EVALUATION_IOU,
-    max_detections: int = 300,
     class_map: Mapping[int, int] | None = None,
     letterbox: Geometry | None = None,
 ) -> Scores:
@@ -55,7 +54,6 @@ def evaluate(
         device: Where ``predict`` expects the images.
         conf: Detections must score more than this.
         iou: IoU threshold of the NMS.
-        max_detections: Per image. COCO's AP counts the best 100 per image and class.
         class_map: Predicted class → class of the data, for a model with other names. Predictions of
             other classes are dropped, and only the classes of the map are scored.
         letterbox: Position and canvas ``(h, w)`` → geometry of that image, for a loader whose
@@ -68,7 +66,6 @@ def evaluate(
         device=device,
         conf=conf,
         iou=iou,
-        max_detections=max_detections,
         class_map=class_map,
         letterbox=letterbox,
     )
@@ -84,7 +81,6 @@ def collect(
     device: torch.device | str = "cpu",
     conf: float = EVALUATION_CONF,
     iou: float = EVALUATION_IOU,
-    max_detections: int = 300,
     class_map: Mapping[int, int] | None = None,
     letterbox: Geometry | None = None,
 ) -> EvaluatedDetections:
@@ -102,7 +98,6 @@ def collect(
                 predict(images),
                 conf=conf,
                 iou=iou,
-                max_detections=max_detections,
                 multi_label=True,
                 class_map=class_map,
             )
