@@ -13,7 +13,7 @@ from tutelage.compare.run import ComparisonEvent, ComparisonFinished, run_compar
 from tutelage.compare.stored import read_comparison
 from tutelage.config.load import ResolvedConfig, load_config
 from tutelage.errors import TrainingError, WeightsError
-from tutelage.evaluation import Difference, latency, sentence
+from tutelage.evaluation import Difference, describe_difference, latency
 from tutelage.models.build import load
 from tutelage.models.cost import cost
 from tutelage.models.weight_file import weight_file
@@ -178,7 +178,7 @@ def _result(
             _measured("distilled", distilled, row.AP, row.AP50),
         ),
         difference=difference,
-        verdict=sentence(difference),
+        verdict=describe_difference(difference),
         gap_closed=row.gap_closed[0] if row.gap_closed else None,
         starts=starts(_start(baseline), _start(distilled)),
         seconds=seconds,

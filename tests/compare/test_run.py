@@ -114,7 +114,7 @@ def test_nothing_is_done_twice_and_failed_runs_are_tried_again(done, monkeypatch
     comparison, before = done
     monkeypatch.setattr(compare_module, "check_arms", lambda *_: None)
     monkeypatch.setattr("tutelage.compare.detections.validate", None)  # a call would fail
-    monkeypatch.setattr("tutelage.compare.detections.resampled", None)
+    monkeypatch.setattr("tutelage.compare.detections.bootstrap_metric", None)
     events = compare(comparison)
     states = [state for _, _, state in begun(events)]
     assert states == ["finished", "new", "finished"]

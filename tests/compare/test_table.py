@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from tests.evaluation.synthetic_coco import detect, make_index
+from tests.evaluation.synthetic_coco import compare_seeds, detect, make_index
 from tests.run.small_runs import last, settings
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
@@ -15,7 +15,7 @@ from tutelage.compare.cost import RunCost, read_cost, write_cost
 from tutelage.compare.run import ComparisonFinished, RunFailed, run_comparison
 from tutelage.compare.table import HEAD, RunResult, compare_arms, markdown, table_cells
 from tutelage.errors import TrainingError
-from tutelage.evaluation import gap_closed, paired_bootstrap_over_seeds, resampled, score
+from tutelage.evaluation import bootstrap_metric, gap_closed, score
 from tutelage.run.events import Finished
 
 INDEX, DRAWS = make_index(40, seed=1), 300
@@ -29,7 +29,7 @@ def found(arm, seed):
 
 def result(arm, seed, *, seconds=2.0, peak=100.0):
     scores = score(INDEX, found(arm, seed))
-    values = resampled(INDEX, scores.table, draws=DRAWS)
+    values = bootstrap_metric(INDEX, scores.table, draws=DRAWS)
     return RunResult(scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1))
 
 
@@ -45,7 +45,7 @@ def rows():
     results |= {("fgd", seed): result("fgd", seed, seconds=3, peak=125) for seed in (1, 2, 5)}
     results |= {("pkd", seed): result("pkd", seed) for seed in (0, 1, 2)}
     results |= {("fgd-e0.5", 0): result("fgd-e0.5", 0)}
-    return compare_arms(arms, results, resampled(INDEX, TEACHER, draws=DRAWS), images=40)
+    return compare_arms(arms, results, bootstrap_metric(INDEX, TEACHER, draws=DRAWS), images=40)
 
 
 def test_each_row_is_that_of_a_direct_computation(rows):
@@ -53,7 +53,7 @@ def test_each_row_is_that_of_a_direct_computation(rows):
     fgd = table["fgd"]
     assert (fgd.seeds, fgd.paired) == ((1, 2, 5), (1, 2))  # the baseline lacks seed 5
     base, taught = ([found(arm, seed) for seed in (1, 2)] for arm in ("baseline", "fgd"))
-    assert fgd.difference == paired_bootstrap_over_seeds(INDEX, base, taught, draws=DRAWS)
+    assert fgd.difference == compare_seeds(INDEX, base, taught, draws=DRAWS)
     deltas = [score(INDEX, b).AP - score(INDEX, a).AP for a, b in zip(base, taught, strict=True)]
     assert fgd.deltas == pytest.approx(deltas)
     assert fgd.delta_sd == pytest.approx(statistics.stdev(deltas))
@@ -159,7 +159,7 @@ def test_a_comparison_from_end_to_end(engine, tmp_path):
     seeds = {"fgd": (0, 1, 2), "pkd": (0, 2)}
     for arm, paired in seeds.items():
         runs = [[found(name, seed) for seed in paired] for name in ("baseline", arm)]
-        expected = paired_bootstrap_over_seeds(INDEX, *runs, draws=DRAWS)
+        expected = compare_seeds(INDEX, *runs, draws=DRAWS)
         assert table[arm].difference == expected
         assert table[arm].time_ratio == 3
     assert result.failed == {"pkd-s1": "pkd became nan."}

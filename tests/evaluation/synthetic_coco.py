@@ -1,4 +1,4 @@
-"""Random data sets, detections near their objects, and pycocotools as the judge."""
+"""Random data sets, detections near their objects, and pycocotools as the reference."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.index import DatasetIndex
+from tutelage.evaluation import Difference, bootstrap_metric, paired_difference
+from tutelage.evaluation.scores import Rows
 
 NAMES = ("cell", "dot", "rod", "absent")
 
@@ -147,3 +149,13 @@ def pycocotools_evaluation(
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
+
+
+def compare_seeds(
+    index: DatasetIndex, runs_a: Sequence[Rows], runs_b: Sequence[Rows], *, draws: int
+) -> Difference:
+    """Compare two arms of several runs each."""
+    a, b = (
+        [bootstrap_metric(index, run, draws=draws) for run in runs] for runs in (runs_a, runs_b)
+    )
+    return paired_difference(a, b, images=len(index))

@@ -8,15 +8,19 @@ import time
 import numpy as np
 import pytest
 
-from tests.evaluation.synthetic_coco import detect, make_index, pycocotools_evaluation
+from tests.evaluation.synthetic_coco import (
+    compare_seeds,
+    detect,
+    make_index,
+    pycocotools_evaluation,
+)
 from tutelage.evaluation import (
     Difference,
+    describe_difference,
     paired_bootstrap,
-    paired_bootstrap_over_seeds,
     score,
-    sentence,
 )
-from tutelage.evaluation.bootstrap import _METRICS, _values, t_quantile
+from tutelage.evaluation.bootstrap import _METRICS, _weighted_metric, t_quantile
 from tutelage.evaluation.coco import CocoEvaluation
 
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
@@ -31,7 +35,7 @@ def test_each_draw_equals_pycocotools_on_repeated_images(metric: str) -> None:
     draws = [np.arange(25), *generator.integers(0, 25, (4, 25))]
     weights = np.stack([np.bincount(draw, minlength=25) for draw in draws]).astype(np.int32)
     area, ious = _METRICS[metric]
-    found = _values(CocoEvaluation(index, table), weights, area, ious)
+    found = _weighted_metric(CocoEvaluation(index, table), weights, area, ious)
     expected = [
         pycocotools_evaluation(index, table, draw.tolist()).stats[STATS[metric]] for draw in draws
     ]
@@ -104,7 +108,7 @@ def test_over_seeds_resamples_seeds_and_images() -> None:
     index = make_index(60, seed=1)
     runs_a = [detect(index, seed=s, noise=0.10) for s in (1, 2, 3, 4)]
     runs_b = [detect(index, seed=s + 10, noise=0.08) for s in (1, 2, 3, 4)]
-    found = paired_bootstrap_over_seeds(index, runs_a, runs_b, draws=400)
+    found = compare_seeds(index, runs_a, runs_b, draws=400)
     singles = [
         paired_bootstrap(index, a, b, draws=400) for a, b in zip(runs_a, runs_b, strict=True)
     ]
@@ -115,7 +119,7 @@ def test_over_seeds_resamples_seeds_and_images() -> None:
         (found.delta - half, found.delta + half)
     )
     assert found.seeds == 4
-    same = paired_bootstrap_over_seeds(index, [runs_a[0]] * 3, [runs_b[0]] * 3, draws=400)
+    same = compare_seeds(index, [runs_a[0]] * 3, [runs_b[0]] * 3, draws=400)
     assert same[:3] == pytest.approx(singles[0][:3])  # seeds that agree add nothing
     assert found.high - found.low < max(each.high - each.low for each in singles)
 
@@ -123,7 +127,7 @@ def test_over_seeds_resamples_seeds_and_images() -> None:
 def test_wrong_arguments() -> None:
     index = make_index()
     with pytest.raises(ValueError, match="1 and 2"):
-        paired_bootstrap_over_seeds(index, [[]], [[], []])
+        compare_seeds(index, [[]], [[], []], draws=5)
     with pytest.raises(ValueError, match="expected one of AP"):
         paired_bootstrap(index, [], [], metric="mAP")
 
@@ -131,7 +135,7 @@ def test_wrong_arguments() -> None:
 def test_nothing_to_compare() -> None:
     found = paired_bootstrap(make_index(empty=True), [], [], draws=10)
     assert math.isnan(found.delta)
-    assert "no object to find" in sentence(found)
+    assert "no object to find" in describe_difference(found)
     assert math.isnan(paired_bootstrap(make_index(), [], [], draws=10, images=[]).delta)
     nothing_found = paired_bootstrap(make_index(), [], [], draws=10)
     assert nothing_found.delta == 0
@@ -190,6 +194,5 @@ ONE_SEED = (
 )
 def test_sentence(difference: Difference, verdict: str, interval: str) -> None:
     told = f"{verdict} (95 % interval {interval})."
-    assert sentence(difference) == told + (ONE_SEED if difference.seeds == 1 else "")
-    assert "over 9 images" in sentence(difference, images=9, seeds=1)
-    assert "Width raised" in sentence(Difference(0.1, 0.05, 0.2, 0.0), subject="Width")
+    assert describe_difference(difference) == told + (ONE_SEED if difference.seeds == 1 else "")
+    assert "Width raised" in describe_difference(Difference(0.1, 0.05, 0.2, 0.0), subject="Width")

@@ -84,9 +84,9 @@ def stored_data(model: str) -> str:
         WeightsError: There is no such model.
         ConfigError: The model is not a run folder, or its settings name no data set.
     """
-    from tutelage.evaluation.predictor import data_of
+    from tutelage.evaluation.predictor import training_data
 
-    data = data_of(model)
+    data = training_data(model)
     if data is not None:
         return data
     from tutelage.models.weight_file import weight_file

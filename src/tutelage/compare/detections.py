@@ -15,7 +15,7 @@ from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, op
 from tutelage.data.array_cache import load_arrays, save_arrays
 from tutelage.data.open_data import Split
 from tutelage.errors import MissingSplitError
-from tutelage.evaluation import collect, resampled
+from tutelage.evaluation import bootstrap_metric, collect
 from tutelage.evaluation.bootstrap import Values
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
@@ -27,7 +27,6 @@ from tutelage.teachers import FeatureTeacher, Teacher, fingerprint
 from tutelage.weights.store import identity
 
 BEST = "best.safetensors"
-CONF, IOU = 0.001, 0.65  # as ``tutelage val``
 
 
 def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
@@ -63,8 +62,6 @@ def student_detections(folder: Path, config: Config, split: Split, index: Datase
             image_size=train.image_size,
             batch=train.images,
             device=train.device,
-            conf=CONF,
-            iou=IOU,
             single_cls=train.single_cls,
         ).table
 
@@ -107,8 +104,6 @@ def teacher_detections(
             loader,
             index,
             device=choose_device(config.train.device),
-            conf=CONF,
-            iou=IOU,
             class_map=classes,
             letterbox=cast("EvaluationDataset", loader.dataset).letterbox,
         ).table
@@ -123,7 +118,7 @@ def teacher_detections(
 def bootstrap_values(
     folder: Path, table: Table, split: Split, index: DatasetIndex, draws: int
 ) -> Values:
-    """Return AP on every bootstrap draw, see :func:`~tutelage.evaluation.resampled`.
+    """Return AP on every bootstrap draw, see :func:`~tutelage.evaluation.bootstrap_metric`.
 
     Args:
         folder: The folder that caches them.
@@ -135,7 +130,7 @@ def bootstrap_values(
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
     key = f"{digest}-{index.fingerprint}-{draws}"
     path = folder / f"draws-{split}.npz"
-    return _cached(path, key, "AP", lambda: resampled(index, table, draws=draws))
+    return _cached(path, key, "AP", lambda: bootstrap_metric(index, table, draws=draws))
 
 
 def _cached(path: Path, key: str, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:

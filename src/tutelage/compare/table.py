@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.cost import RunCost
-from tutelage.evaluation import Difference, difference_of, gap_closed, sentence
+from tutelage.evaluation import Difference, describe_difference, gap_closed, paired_difference
 from tutelage.evaluation.bootstrap import Values
 
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
@@ -113,7 +113,7 @@ def _row(
         return row
     ours, theirs = [runs[seed] for seed in paired], [baseline[seed] for seed in paired]
     values = [run.values for run in theirs], [run.values for run in ours]
-    difference = difference_of(*values, images=images)
+    difference = paired_difference(*values, images=images)
     deltas = tuple(a.AP - b.AP for a, b in zip(ours, theirs, strict=True))
     subject = arm.name if arm.share == 1 else f"{arm.name} ({100 * arm.share:g} % of the epochs)"
     verdict: Verdict = "no demonstrable difference"
@@ -128,7 +128,7 @@ def _row(
         time_ratio=_ratio(ours, theirs, "seconds"),
         memory_ratio=_ratio(ours, theirs, "peak_mib"),
         verdict=verdict,
-        sentence=sentence(difference, subject=subject),
+        sentence=describe_difference(difference, subject=subject),
     )
 
 

@@ -15,7 +15,7 @@ from tutelage.deploy.metadata import MARK, RANDOM, Metadata
 from tutelage.deploy.optional_packages import openvino_core, require
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.predictor import Predictor, hardware, runnable
+from tutelage.evaluation.predictor import Predictor, hardware, load_predictor
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Predictions
 from tutelage.weights.file_type import existing_file
@@ -60,7 +60,7 @@ def open_model(
             code="W11",
         )
     if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO):
-        return runnable(model, choose_device(device), augment=augment, half=half)
+        return load_predictor(model, choose_device(device), augment=augment, half=half)
     if augment:
         raise ConfigError(f"--augment needs a checkpoint, not {model}.", code="C30")
     if half:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tutelage.deploy.metadata import RANDOM
 from tutelage.errors import WeightsError
-from tutelage.evaluation.predictor import data_of
+from tutelage.evaluation.predictor import training_data
 from tutelage.models.build import is_architecture, load
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
@@ -54,7 +54,7 @@ def load_source(model: str | Path | GraphDetector) -> SourceModel:
         )
     file = weight_file(model)
     detector = restore(read_checkpoint(file))
-    data = data_of(model)
+    data = training_data(model)
     metadata: dict[str, Any] = {"weights": file.name, "sha256": identity(file)["sha256"]}
     metadata["data"] = Path(data).name if data is not None else ""  # not the private folder
     scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None

@@ -1,15 +1,14 @@
-"""Evaluation: suppression, COCO scores, differences between runs, speed."""
+"""Evaluation: NMS, COCO scores, differences between runs, latency."""
 
 from __future__ import annotations
 
 from tutelage.evaluation.bootstrap import (
     Difference,
-    difference_of,
+    bootstrap_metric,
+    describe_difference,
     gap_closed,
     paired_bootstrap,
-    paired_bootstrap_over_seeds,
-    resampled,
-    sentence,
+    paired_difference,
 )
 from tutelage.evaluation.evaluate import EvaluatedDetections, collect, evaluate, merge
 from tutelage.evaluation.nms import nms
@@ -22,16 +21,15 @@ __all__ = [
     "EvaluatedDetections",
     "Latency",
     "Scores",
+    "bootstrap_metric",
     "collect",
-    "difference_of",
+    "describe_difference",
     "evaluate",
     "gap_closed",
     "latency",
     "merge",
     "nms",
     "paired_bootstrap",
-    "paired_bootstrap_over_seeds",
-    "resampled",
+    "paired_difference",
     "score",
-    "sentence",
 ]

@@ -1,4 +1,4 @@
-"""COCO metrics. The one file that knows hotcoco.
+"""COCO metrics by hotcoco, which is used in this file alone.
 
 Detections travel as a table, one row each: ``image_id, x, y, w, h, score, category_id``; image ids
 are positions in the :class:`~tutelage.data.index.DatasetIndex`, category ids its class numbers,
@@ -37,8 +37,8 @@ class ClassMatches(NamedTuple):
 
     Attributes:
         image: ``(d,)`` row of the image in the order given.
-        hit: ``(10, d)`` whether the detection found an object, per IoU threshold.
-        ignored: ``(10, d)`` whether it counts neither as right nor as wrong.
+        hit: ``(10, d)`` whether the detection is a true positive, per IoU threshold.
+        ignored: ``(10, d)`` whether it is neither a true nor a false positive.
         objects: ``(images,)`` objects of the class per image.
     """
 
@@ -53,9 +53,9 @@ class CocoEvaluation:
 
     Args:
         index: Images and objects.
-        table: ``(n, 7)`` detections, see the module's text.
-        images: Positions of the images that were evaluated; all if None.
-        classes: Class numbers that count; all if None.
+        table: ``(n, 7)`` detections, as above.
+        images: Positions of the evaluated images; all if None.
+        classes: Class numbers to evaluate; all if None.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class CocoEvaluation:
         return evaluation
 
     def metrics(self) -> dict[str, float]:
-        """Return the twelve COCO numbers; NaN where there is no object to find."""
+        """Return the twelve COCO metrics; NaN without objects."""
         return {
             name: _nan(value) for name, value in zip(METRICS, self._evaluated.stats, strict=True)
         }
@@ -105,8 +105,8 @@ class CocoEvaluation:
         Keys: ``recall`` (101), ``precision`` (IoU as text → 101), ``classes`` (class number → 101).
         """
         precision = self._precision()
-        seen = precision[0, 0] >= 0
-        means = precision[:, :, seen].mean(2) if seen.any() else np.zeros((10, 0))
+        present = precision[0, 0] >= 0  # classes with objects
+        means = precision[:, :, present].mean(2) if present.any() else np.zeros((10, 0))
         return {
             "recall": _rounded(RECALLS),
             "precision": {
@@ -115,41 +115,39 @@ class CocoEvaluation:
             "classes": {
                 number: _rounded(precision[0, :, k])
                 for k, number in enumerate(self.classes)
-                if seen[k]
+                if present[k]
             },
         }
 
     def tide(self) -> dict[str, Any]:
-        """Return what the errors cost (TIDE, Bolya et al., ECCV 2020, arXiv:2008.08115).
+        """Return the cost of the errors (TIDE, Bolya et al., ECCV 2020, arXiv:2008.08115).
 
-        Keys: ``cost`` (AP50 regained if that kind of error were mended) and ``count`` by kind: Cls,
-        Loc, Both, Dupe, Bkg, Miss; ``cost`` also has FP and FN.
+        Keys: ``cost`` (AP50 gained without that kind of error) and ``count`` by kind: Cls, Loc,
+        Both, Dupe, Bkg, Miss; ``cost`` also has FP and FN.
         """
-        found = self._evaluated.tide_errors()
-        return {"cost": dict(found["delta_ap"]), "count": dict(found["counts"])}
+        errors = self._evaluated.tide_errors()
+        return {"cost": dict(errors["delta_ap"]), "count": dict(errors["counts"])}
 
     def confusion(self, *, conf: float = 0.25, iou: float = 0.45) -> NDArray[np.int64]:
         """Return ``(k + 1, k + 1)`` counts, rows the true class, columns the predicted one.
 
-        The last column holds objects that were missed, the last row detections of nothing.
+        The last column counts missed objects, the last row false positives on the background.
         """
-        found = self._evaluated.confusion_matrix(iou_thr=iou, min_score=conf)
-        return np.asarray(found["matrix"], np.int64)
+        matrix = self._evaluated.confusion_matrix(iou_thr=iou, min_score=conf)["matrix"]
+        return np.asarray(matrix, np.int64)
 
     def matches(self, area: str = "all") -> list[ClassMatches]:
-        """Return the matched detections of every class that has objects, for own statistics."""
+        """Return the matched detections of every class that has objects."""
         row_of = {int(image): row for row, image in enumerate(self.images)}
-        parts: dict[int, list[tuple[int, Mapping[str, Any]]]] = {
-            number: [] for number in self.classes
-        }
+        cells: dict[int, list[tuple[int, Mapping[str, Any]]]] = {k: [] for k in self.classes}
         for cell in self._evaluate(area).eval_imgs:
             if cell is not None:
-                parts[cell["category_id"]].append((row_of[cell["image_id"]], cell))
-        found = (_joined(cells, len(self.images)) for cells in parts.values())
-        return [each for each in found if each.objects.any()]
+                cells[cell["category_id"]].append((row_of[cell["image_id"]], cell))
+        matches = (_join(own, len(self.images)) for own in cells.values())
+        return [each for each in matches if each.objects.any()]
 
     def _precision(self) -> NDArray[np.float64]:
-        """``(10, 101, k)``: all areas, 100 detections; −1 for classes without objects."""
+        """Return ``(10, 101, k)`` for all areas, 100 detections; −1 for classes without objects."""
         arrays: Any = self._evaluated.eval
         return np.asarray(arrays["precision"])[:, :, :, 0, -1]
 
@@ -157,9 +155,8 @@ class CocoEvaluation:
 def _ground_truth(
     index: DatasetIndex, images: NDArray[np.int64], classes: Sequence[int]
 ) -> tuple[hotcoco.COCO, NDArray[np.int64]]:
-    """The objects of the chosen images and classes, and their number per class."""
-    counts = index.counts
-    owner = np.repeat(np.arange(len(index)), counts)
+    """Return the objects of the images and classes, and their number per class."""
+    owner = np.repeat(np.arange(len(index)), index.counts)
     chosen = np.isin(owner, images) & np.isin(index.labels, classes)
     label, xyxy = index.labels[chosen], index.boxes[chosen].astype(np.float64)
     sizes = index.sizes.tolist()
@@ -173,8 +170,8 @@ def _ground_truth(
     return truth, np.bincount(label, minlength=len(index.names))[list(classes)]
 
 
-def _joined(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassMatches:
-    """Put the images of one class together, best detection first, as COCO's accumulation does."""
+def _join(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassMatches:
+    """Join the images of one class, best detection first, as COCO's accumulation does."""
     objects = np.zeros(images, np.int64)
     rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     scores: list[NDArray[np.float64]] = [np.zeros(0)]
@@ -188,17 +185,17 @@ def _joined(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> Clas
         hits.append(np.asarray(cell["dtMatched"], bool).reshape(10, -1))
         ignored.append(np.asarray(cell["dtIgnore"], bool).reshape(10, -1))
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    skipped = np.concatenate(ignored, 1)[:, order]
+    ignore = np.concatenate(ignored, 1)[:, order]
     return ClassMatches(
         image=np.concatenate(rows)[order],
-        hit=np.concatenate(hits, 1)[:, order] & ~skipped,
-        ignored=skipped,
+        hit=np.concatenate(hits, 1)[:, order] & ~ignore,
+        ignored=ignore,
         objects=objects,
     )
 
 
 def _nan(value: float) -> float:
-    """COCO writes −1 for what cannot be computed."""
+    """Replace −1, COCO's value without objects, by NaN."""
     return float("nan") if value < 0 else float(value)
 
 

@@ -1,4 +1,4 @@
-"""Which device a name stands for on this machine."""
+"""Devices by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: dense predictions in, the detections of each image out."""
+"""Non-maximum suppression: from dense predictions to the detections of each image."""
 
 from __future__ import annotations
 
@@ -26,37 +26,35 @@ def nms(
     agnostic: bool = False,
     class_map: Mapping[int, int] | None = None,
 ) -> list[Detections]:
-    """Keep the best of overlapping candidates, class by class.
+    """Return the detections that remain after NMS per class.
 
     The score of a candidate is objectness times class probability. With a single class it is the
-    objectness alone, as in YOLOv7 (YOLOv5 multiplies): the class loss is off then, so the class
-    output was never trained. Without objectness it is the class probability.
+    objectness alone, as in YOLOv7 (YOLOv5 multiplies): there is no class loss then, so that the
+    class output is untrained. Without objectness it is the class probability.
 
     Args:
         predictions: ``b`` images with ``n`` candidates.
         conf: Candidates must score more than this.
         iou: A candidate that overlaps a better one of its class by more than this is dropped.
-        max_detections: At most so many detections per image, the best ones.
-        multi_label: Every class above ``conf`` of a candidate counts, not only its best (for
-            evaluation; without effect on a single class).
-        agnostic: Let candidates of different classes suppress each other.
-        class_map: Predicted class → class reported; predictions of other classes are dropped before
-            they can take part. None: all classes as they are.
+        max_detections: The largest number of detections per image.
+        multi_label: A candidate may be a detection of each class above ``conf``, not only of its
+            best (for evaluation; no effect with a single class).
+        agnostic: Candidates of different classes suppress each other.
+        class_map: Predicted class → class of the detection; others are dropped before NMS. None:
+            all classes as they are.
 
     Returns:
         One :class:`Detections` per image, boxes in pixels of the **canvas**, best score first.
     """
-    classes = predictions.logits.shape[-1]
-    lookup = _lookup(class_map, classes, predictions.logits.device)
+    lookup: Tensor | None = None
+    if class_map is not None:
+        labels = [class_map.get(label, -1) for label in range(predictions.logits.shape[-1])]
+        lookup = torch.tensor(labels, device=predictions.logits.device)
     images: list[Detections] = []
-    for number in range(len(predictions.xyxy)):
+    for number, logits in enumerate(predictions.logits):
         objectness = None if predictions.objectness is None else predictions.objectness[number]
         row, label, score = _candidates(
-            predictions.logits[number],
-            objectness,
-            conf=conf,
-            multi_label=multi_label,
-            lookup=lookup,
+            logits, objectness, conf=conf, multi_label=multi_label, lookup=lookup
         )
         xyxy = predictions.xyxy[number, row].float()
         order = score.argsort(descending=True, stable=True)[:MAX_CANDIDATES]
@@ -75,33 +73,25 @@ def _candidates(
     multi_label: bool,
     lookup: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return row, label and score of what scores more than ``conf`` in one image."""
+    """Return row, label and score of the candidates of one image above ``conf``."""
     rows = torch.arange(len(logits), device=logits.device)
-    present: Tensor | None = None
+    factor: Tensor | None = None
     if objectness is not None:
-        present = objectness.float().sigmoid()
-        rows = (present > conf).nonzero()[:, 0]  # a product cannot exceed either factor
-        present = present[rows]
-    if logits.shape[-1] == 1 and present is not None:
-        scores = present[:, None]
+        factor = objectness.float().sigmoid()
+        rows = (factor > conf).nonzero()[:, 0]  # a product cannot exceed either factor
+        factor = factor[rows, None]
+    if logits.shape[-1] == 1 and factor is not None:
+        scores = factor
     else:
         scores = logits[rows].float().sigmoid()
-        scores = scores if present is None else scores * present[:, None]
+        scores = scores if factor is None else scores * factor
     if lookup is not None:
         scores = scores.masked_fill(lookup < 0, 0.0)
     if multi_label:
-        where, label = (scores > conf).nonzero(as_tuple=True)
-        score = scores[where, label]
+        selected, label = (scores > conf).nonzero(as_tuple=True)
+        score = scores[selected, label]
     else:
         score, label = scores.max(1)
-        where = (score > conf).nonzero()[:, 0]
-        score, label = score[where], label[where]
-    return rows[where], label if lookup is None else lookup[label], score
-
-
-def _lookup(
-    class_map: Mapping[int, int] | None, classes: int, device: torch.device
-) -> Tensor | None:
-    if class_map is None:
-        return None
-    return torch.tensor([class_map.get(number, -1) for number in range(classes)], device=device)
+        selected = (score > conf).nonzero()[:, 0]
+        score, label = score[selected], label[selected]
+    return rows[selected], label if lookup is None else lookup[label], score

@@ -1,4 +1,4 @@
-"""A model that is ready to find objects, whatever runs it."""
+"""A model ready for inference, in torch or another runtime."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from tutelage.weights.store import load_header
 _log = logging.getLogger(__name__)
 
 DEFAULT_SIZE, LARGE_SIZE = 640, 1280  # pixels; the official models of stride 64 are made for 1280
-LARGEST_SIZE = 8192  # that a file may ask for
+LARGEST_SIZE = 8192  # accepted from the header of a file
 
 
 class Predictor(NamedTuple):
-    """A model that is ready to find objects, whatever runs it: torch or another runtime.
+    """A model ready for inference, in torch or another runtime.
 
     Attributes:
-        title: What it is called in messages.
+        title: Its name in messages.
         names: Class names.
         stride: Both sides of the images must be multiples of it.
-        image_size: The size it was made for, in pixels.
+        image_size: The size it was trained with, in pixels.
         device: Where it expects its images.
-        hardware: Where it runs, for people: ``cpu``, or the name of a GPU.
+        hardware: ``cpu``, or the name of the GPU on which it runs.
         run: Maps images ``(b, 3, h, w)`` in 0..1 to predictions in pixels of that canvas.
-        network: What of this the runtime does, for timing.
-        floor: It has no answers with lower scores: a suppression inside it drops them.
-        random: It was never trained.
+        network: The part of ``run`` that the runtime computes, for timing.
+        floor: The score threshold of an NMS inside it.
+        random: Whether its weights are untrained.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Predictor(NamedTuple):
     random: bool = False
 
     def warn(self, conf: float) -> None:
-        """Tell what spoils its answers to a question for scores above ``conf``."""
+        """Warn of random weights, and of an NMS inside it with a higher threshold than ``conf``."""
         if self.random:
             _log.warning("%s has random weights: good for measuring only.", self.title)
         if conf < self.floor:
@@ -65,20 +65,20 @@ class Predictor(NamedTuple):
             )
 
 
-def runnable(
+def load_predictor(
     model: str | Path | GraphDetector,
     device: torch.device,
     *,
     augment: bool = False,
     half: bool = False,
 ) -> Predictor:
-    """Make a checkpoint ready: folded, in evaluation mode, on its device.
+    """Load a checkpoint for inference: fused, in evaluation mode, on its device.
 
     Args:
-        model: Run folder, weight file, or a detector (which stays as it is).
-        device: Where it is to run.
+        model: Run folder, weight file, or a detector (not modified).
+        device: Where it runs.
         augment: Three views of each image.
-        half: Compute in half precision, which a GPU can do; decoding stays float32.
+        half: Compute in half precision on a GPU; decoding stays float32.
 
     Raises:
         WeightsError: The model cannot be read.
@@ -89,8 +89,8 @@ def runnable(
             "--half needs a GPU.", fix="Leave it out, or give --device cuda.", code="C30"
         )
     detector = model if isinstance(model, GraphDetector) else restore(read_checkpoint(model))
-    folded = detector.fused().eval().to(device)
-    run = predictor(half_precision(folded) if half else folded, augment=augment)
+    fused = detector.fused().eval().to(device)
+    run = predictor(half_precision(fused) if half else fused, augment=augment)
     return Predictor(
         title=detector.arch_name if isinstance(model, GraphDetector) else str(model),
         names=detector.names,
@@ -109,26 +109,26 @@ def hardware(device: torch.device) -> str:
 
 
 def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
-    """Return the image size in a run's weights; for anything else the usual one of its stride."""
-    usual = DEFAULT_SIZE if stride <= 32 else LARGE_SIZE
+    """Return the image size stored in a run's weights, else the default of the stride."""
+    default = DEFAULT_SIZE if stride <= 32 else LARGE_SIZE
     if isinstance(model, GraphDetector) or is_architecture(model):
-        return usual
+        return default
     path = weight_file(model)
     size = load_header(path).get("image_size") if sniff(path) == "safetensors" else None
-    return size if type(size) is int and 0 < size <= LARGEST_SIZE else usual
+    return size if type(size) is int and 0 < size <= LARGEST_SIZE else default
 
 
-def half_precision(folded: GraphDetector) -> GraphDetector:
-    """Turn a folded detector itself to half precision, all but its anchors."""
-    anchors = dict(folded.head.named_buffers(recurse=False))
-    folded.half()
-    for name, exact in anchors.items():
-        folded.head.register_buffer(name, exact)
-    return folded
+def half_precision(fused: GraphDetector) -> GraphDetector:
+    """Convert a fused detector in place to half precision, all but its anchors."""
+    anchors = dict(fused.head.named_buffers(recurse=False))
+    fused.half()
+    for name, anchor in anchors.items():
+        fused.head.register_buffer(name, anchor)
+    return fused
 
 
 def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Tensor], Predictions]:
-    """Return the function that maps images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
+    """Return a function from images ``(b, 3, h, w)`` in 0..1 to a detector's predictions."""
     dtype = next(detector.parameters()).dtype
 
     def plain(images: Tensor) -> Predictions:
@@ -151,8 +151,8 @@ def from_rows(rows: Tensor) -> Predictions:
     return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)
 
 
-def data_of(model: str | Path) -> str | None:
-    """Return the data set that a run was trained on; None if that is not known."""
+def training_data(model: str | Path) -> str | None:
+    """Return the data set that a run was trained on; None if unknown."""
     path = Path(model)
     settings = (path if path.is_dir() else path.parent) / "config.yaml"
     return load_config(config_file=settings).config.data if settings.is_file() else None

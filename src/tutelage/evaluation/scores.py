@@ -1,4 +1,4 @@
-"""The result of an evaluation: numbers, and the detections they came from."""
+"""The result of an evaluation: COCO metrics and the detections."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ClassScore(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """COCO metrics of one model on one data set, each 0..1 or NaN where there is no object to find.
+    """COCO metrics of one model on one data set, each 0..1 or NaN without objects.
 
     Attributes:
-        AP: Mean over IoU 0.50:0.95 and classes. The rest follows COCO's names.
-        per_class: By class name, in the order of the data set; only the classes that counted.
+        AP: Mean over IoU 0.50:0.95 and classes; the others as named by COCO.
+        per_class: By class name, in the order of the data set, of the evaluated classes.
         images: Number of images evaluated.
         instances: Number of objects in them.
         table: ``(n, 7)`` detections: image position, x, y, w, h, score, class.
@@ -83,7 +83,7 @@ class Scores:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the detections as JSON values; undefined numbers are None."""
+        """Return everything but the detections as JSON values; NaN becomes None."""
         return {
             **json_values(self.metrics),
             "images": self.images,
@@ -106,9 +106,8 @@ def score(
         index: Images and objects.
         detections: A table as in :class:`Scores`, or COCO results whose ``image_id`` is the
             position in the index.
-        images: Positions of the images that were evaluated; all if None. An image without
-            detections counts.
-        classes: Class numbers that count; all if None.
+        images: Positions of the evaluated images, with or without detections; all if None.
+        classes: Class numbers to evaluate; all if None.
     """
     table = to_table(detections)
     evaluation = CocoEvaluation(index, table, images=images, classes=classes)
@@ -129,7 +128,7 @@ def score(
 
 
 def to_table(detections: Rows) -> Table:
-    """Return detections as an ``(n, 7)`` table, whether they come as one or as COCO results."""
+    """Return detections, a table or COCO results, as an ``(n, 7)`` table."""
     if isinstance(detections, np.ndarray):
         return np.asarray(detections, np.float64).reshape(-1, 7)
     rows = [
@@ -147,9 +146,8 @@ def to_coco(table: Table) -> list[dict[str, Any]]:
 
 
 def _unique(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
-    """Tell classes of the same name apart by their number."""
-    twice = {name for name in names if names.count(name) > 1}
+    """Append the number to class names that occur twice."""
     return [
-        f"{name} ({number})" if name in twice else name
+        f"{name} ({number})" if names.count(name) > 1 else name
         for name, number in zip(names, numbers, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""How long a detector takes for a batch, as deployed."""
+"""Latency of a detector as deployed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WARMUP_SECONDS = 0.5
 
 
 class Latency(NamedTuple):
-    """Milliseconds per batch: the median, and what 95 of 100 batches stay below."""
+    """Milliseconds per batch: the median and the 95th percentile."""
 
     p50_ms: float
     p95_ms: float
@@ -28,14 +28,13 @@ def latency(
     batch: int = 1,
     repeats: int = 50,
 ) -> Latency:
-    """Measure a fused, channels-last copy of a detector, decoding included, suppression not.
+    """Measure a fused, channels-last copy of a detector, with decoding, without NMS.
 
     Args:
-        detector: The model; it is measured on its own device and in its own precision, and stays as
-            it is.
+        detector: The model (not modified); it is measured on its own device, in its own precision.
         image_size: Side of the square image, or height and width.
         batch: Images at a time.
-        repeats: Batches measured, after half a second (at least three batches) of warming up.
+        repeats: Batches measured, after a warm-up of half a second (at least three batches).
     """
     deployed = detector.fused().eval()
     example = next(deployed.parameters())
@@ -61,13 +60,13 @@ def timed(
     repeats: int = 50,
     warmup: float = WARMUP_SECONDS,
 ) -> Latency:
-    """Measure any function; on a GPU its work is waited for.
+    """Measure any function, synchronising with the device.
 
     Args:
         step: Called once per measurement.
-        device: Where its work is done.
+        device: Where it computes.
         repeats: Number of measurements.
-        warmup: Seconds of warming up, in at least three calls; 0: one call.
+        warmup: Seconds of warm-up, at least three calls; 0: one call.
     """
     wait = _synchroniser(torch.device(device))
     start, warm = time.perf_counter(), 0

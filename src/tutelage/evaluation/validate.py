@@ -1,4 +1,4 @@
-"""A trained model and a data set, by their names, to scores."""
+"""Evaluates a trained model on a split of a data set, both given by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
 from tutelage.evaluation.nms import EVALUATION_CONF, EVALUATION_IOU
-from tutelage.evaluation.predictor import Predictor, runnable
+from tutelage.evaluation.predictor import Predictor, load_predictor
 from tutelage.evaluation.scores import Scores
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
@@ -39,19 +39,19 @@ def validate(
     """Return the scores of a model on a split of a data set.
 
     Args:
-        model: Run folder, weight file, a detector (which stays as it is), or what runs one.
+        model: Run folder, weight file, a detector (not modified), or a predictor.
         data: Data set, as for training.
         split: ``train``, ``val`` or ``test``.
         image_size: Longer side of the images in pixels; None: that of the training, else 640.
         batch: Images at a time.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         conf: Detections must score more than this.
-        iou: Overlap limit of the suppression.
+        iou: IoU threshold of the NMS.
         augment: Test-time augmentation: three views of each image.
         half: Compute in half precision on a GPU.
         single_cls: Treat all classes as one, of the data and of the model.
-        rect: Batches of similar shape with a margin, as YOLOv7 evaluates, instead of squares, as
-            the evaluations during training.
+        rect: Batches of similar shape with a margin, as in YOLOv7, instead of squares, as during
+            training.
         workers: Loader processes.
 
     Raises:
@@ -59,19 +59,21 @@ def validate(
         DataError: The data set cannot be used.
         ConfigError: The device is absent, or the size does not fit the model's strides.
     """
-    found = model
-    if not isinstance(found, Predictor):
-        found = runnable(found, choose_device(device), augment=augment, half=half)
-    found.warn(conf)
-    size = image_size if image_size is not None else found.image_size
-    check_image_size(size, found.stride)
+    predictor = model
+    if not isinstance(predictor, Predictor):
+        predictor = load_predictor(predictor, choose_device(device), augment=augment, half=half)
+    predictor.warn(conf)
+    size = image_size if image_size is not None else predictor.image_size
+    check_image_size(size, predictor.stride)
     index = open_dataset(data, split, single_class=single_cls)
     for finding in index.findings:
         _log.warning("%s: %s", finding.severity, finding.message)
     if single_cls:
-        class_map: Mapping[int, int] | None = dict.fromkeys(range(len(found.names)), 0)
+        class_map: Mapping[int, int] | None = dict.fromkeys(range(len(predictor.names)), 0)
     else:
-        class_map = match_classes(found.names, index.names, model=found.title, data=str(data))
+        class_map = match_classes(
+            predictor.names, index.names, model=predictor.title, data=str(data)
+        )
     loader = evaluation_loader(
         index,
         image_size=size,
@@ -79,13 +81,13 @@ def validate(
         workers=workers,
         rect=rect,
         pad=0.5 if rect else 0.0,
-        stride=found.stride,
+        stride=predictor.stride,
     )
     return evaluate(
-        found.run,
+        predictor.run,
         loader,
         index,
-        device=found.device,
+        device=predictor.device,
         conf=conf,
         iou=iou,
         class_map=class_map,
@@ -98,32 +100,29 @@ def match_classes(
 ) -> dict[int, int] | None:
     """Return model class → data class by name; None if they are the same in the same order.
 
-    A model that only numbers its classes is taken to count them as the data does.
+    Classes without names, ``0``, ``1``, ..., are assumed to be in the order of the data.
 
     Raises:
-        WeightsError: The model lacks a class of the data, or knows others; the names are told.
+        WeightsError: The model lacks a class of the data, or knows others.
     """
     numbered = model_names == tuple(str(number) for number in range(len(model_names)))
     if model_names == data_names or (numbered and len(model_names) == len(data_names)):
         return None
     if sorted(model_names) == sorted(data_names) and len(set(data_names)) == len(data_names):
         return {number: data_names.index(name) for number, name in enumerate(model_names)}
-    lacking = [name for name in data_names if name not in model_names]
-    extra = [name for name in model_names if name not in data_names]
-    parts = [
-        f"the model knows {len(model_names)} classes, the data {len(data_names)}"
-        if len(model_names) != len(data_names)
-        else "the class names differ"
-    ]
-    parts += [f"not known to the model: {_listed(lacking)}"] if lacking else []
-    parts += [f"not in the data: {_listed(extra)}"] if extra else []
+    parts = ["the class names differ"]
+    if len(model_names) != len(data_names):
+        parts = [f"the model knows {len(model_names)} classes, the data {len(data_names)}"]
+    for what, names, others in (
+        ("not known to the model", data_names, model_names),
+        ("not in the data", model_names, data_names),
+    ):
+        missing = [name for name in names if name not in others]
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        parts += [f"{what}: {', '.join(missing[:5])}{more}"] if missing else []
     raise WeightsError(
         f"{model} does not fit {data}: {'; '.join(parts)}.",
         fix="Use the data set it was trained on, rename the classes in the data yaml, or compare "
         "places only: --single-cls.",
         code="W24",
     )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
