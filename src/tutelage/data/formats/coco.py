@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, summarise
-from tutelage.data.formats.build_index import OpenedSplit, SplitImages, build_split
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
 from tutelage.data.formats.image_lists import repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
-from tutelage.data.formats.scan import Objects, scan_images
-from tutelage.data.formats.scan_findings import OBJECT_FAULTS, check_split
+from tutelage.data.formats.scan import Objects, SplitImages, scan_images
+from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
@@ -50,35 +50,24 @@ class CocoJson(NamedTuple):
 
 
 def open_coco(
-    jsons: Sequence[Path],
-    split: str,
-    *,
-    source: str,
-    root: Path,
-    names: Sequence[str] = (),
-    bases: Sequence[Path] = (),
-    single_class: bool = False,
+    jsons: Sequence[Path], request: SplitRequest, bases: Sequence[Path] = ()
 ) -> OpenedSplit:
     """Open one split of a COCO data set.
 
-    Classes are numbered 0 … n - 1 by ascending category id, unless ``names`` gives the order. Boxes
+    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them. Boxes
     with ``iscrowd`` or ``ignore`` are left out.
 
     Args:
-        jsons: Its files; their categories must be the same.
-        split: ``train``, ``val`` or ``test``.
-        source: The data set as the user gave it.
-        root: Folder of the data set.
-        names: Class names in their order, if a data yaml gives them.
+        jsons: The files of the split; their categories must be the same.
+        request: The split.
         bases: More folders that file names may be relative to.
-        single_class: Treat all classes as one.
 
     Raises:
         DataError: A json cannot be used, or none of its images is found.
     """
-    files = [read_coco(path, (*bases, root)) for path in jsons]
+    files = [read_coco(path, (*bases, request.root)) for path in jsons]
     for file in files[1:]:
-        if not names and file.names != files[0].names:
+        if not request.names and file.names != files[0].names:
             raise DataError(
                 f"{file.path.name} has other categories than {files[0].path.name}.",
                 fix="Give the order in a data yaml:  names: [...]",
@@ -87,27 +76,25 @@ def open_coco(
     json_of = {image: file for file in files for image in file.images}
     images = sorted(json_of)
     if not images:
-        raise DataError(f"{split}: no images in {', '.join(map(str, jsons))}", code="D24")
+        where = ", ".join(map(str, jsons))
+        raise DataError(f"{request.split}: no images in {where}", code="D24")
 
     def read_json(image: str, _: str, size_wh: tuple[int, int]) -> Objects:
         file = json_of[image]
         return _objects(file.categories, *file.images[image], size_wh)
 
     label_files = [str(json_of[image].path) for image in images]
-    scan = scan_images(images, jsons, label_files, read_json)
-    names = tuple(names) or files[0].names
-    listing = SplitImages("COCO", source, split, root, names, tuple(jsons), images, label_files)
-    findings = check_split(
-        listing,
-        scan,
+    names = request.names or files[0].names
+    return build_split(
+        SplitImages("COCO", *request[:3], names, images, tuple(jsons), label_files),
+        scan_images(images, jsons, label_files, read_json),
         repeated=repeated_items(image for file in files for image in file.files),
         faults=OBJECT_FAULTS,
         word="annotation",
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
-        single_class=single_class,
+        single_class=request.single_class,
     )
-    return build_split(listing, scan, findings=findings, single_class=single_class)
 
 
 def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
@@ -135,11 +122,11 @@ def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
             annotations_of.setdefault(_key(entry.get("id")), annotations)
     orphans: list[str] = []
     for number, annotation in enumerate(_entries(path, document, "annotations", needed=False)):
-        annotations = annotations_of.get(_key(annotation.get("image_id")))
-        if annotations is None:
+        siblings = annotations_of.get(_key(annotation.get("image_id")))
+        if siblings is None:
             orphans.append(f"{path.name} annotations[{number}]")
         else:
-            annotations.append((number, annotation))
+            siblings.append((number, annotation))
     return CocoJson(path, categories, images, [p for p in paths if p], orphans, outside)
 
 

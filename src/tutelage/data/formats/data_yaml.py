@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import yaml
 
 from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
-from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.image_lists import (
     ImageList,
@@ -54,29 +54,14 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
         DataError: The yaml, or a source in it, cannot be used at all.
     """
     entry = read_split(path, split)
+    request = SplitRequest(str(path), split, entry.root, single_class, entry.names)
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
         images = list_split(path, split, entry)
-        open_format = open_voc if looks_like_voc(images.images) else open_yolo
-        return open_format(
-            images,
-            split,
-            source=str(path),
-            root=entry.root,
-            names=entry.names,
-            single_class=single_class,
-        )
+        return (open_voc if looks_like_voc(images.images) else open_yolo)(images, request)
     if len(jsons) < len(entry.sources):
         raise _invalid(f"{split} mixes COCO jsons with other sources.", where=path.name)
-    return open_coco(
-        jsons,
-        split,
-        source=str(path),
-        root=entry.root,
-        names=entry.names,
-        bases=entry.bases[:2],
-        single_class=single_class,
-    )
+    return open_coco(jsons, request, entry.bases[:2])
 
 
 def read_split(path: Path, split: str) -> SplitEntry:
