@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.findings import Finding
-from tutelage.data.formats.scan import Scan, SplitImages, class_numbers
+from tutelage.data.formats.image_lists import ImageList
+from tutelage.data.formats.scan import LabelFormat, Scan, SplitImages, class_numbers
 from tutelage.data.formats.scan_findings import (
     FaultTable,
     check_bad_lines,
@@ -69,41 +70,53 @@ class OpenedSplit:
 
 
 def build_split(
-    listing: SplitImages,
+    label_format: LabelFormat,
+    request: SplitRequest,
+    images: ImageList,
+    label_files: Sequence[str],
     scan: Scan,
     *,
-    repeated: Iterable[str],
     faults: FaultTable,
     word: str,
     empty_hint: str,
     missing_hint: str = "",
     entries: Iterable[Finding] = (),
-    single_class: bool,
 ) -> OpenedSplit:
     """Build the index of a split without unusable images and boxes of unknown classes.
 
     Args:
-        listing: The files of the split.
-        scan: Their scan.
-        repeated: Images that are listed more than once.
+        label_format: The format.
+        request: The split, with its class names.
+        images: Its images.
+        label_files: One per image.
+        scan: The scan of both.
         faults: The faults of the format.
         word: Name of a faulty line or object in messages, e.g. ``label line``.
         empty_hint: The fix if no label file holds a box.
         missing_hint: The fix if there is no label file at all.
         entries: Findings about the entries of a COCO json.
-        single_class: Treat all classes as one.
     """
+    listing = SplitImages(
+        format=label_format,
+        source=request.source,
+        split=request.split,
+        root=request.root,
+        names=request.names,
+        images=images.images,
+        sources=images.sources,
+        label_files=label_files,
+    )
     findings = [
-        *check_images(listing, scan, tuple(repeated)),
+        *check_images(listing, scan, images.repeated),
         *entries,
         *check_missing_labels(listing, scan, missing_hint),
         *check_bad_lines(listing, scan, faults, word),
-        *(() if single_class else check_class_numbers(listing, scan)),
+        *(() if request.single_class else check_class_numbers(listing, scan)),
         *check_no_boxes(listing, scan, empty_hint),
     ]
     usable, labels = scan.reasons == "", class_numbers(listing.names, scan)
     kept = np.repeat(usable, scan.counts)
-    if single_class:
+    if request.single_class:
         labels = np.zeros_like(labels)
     else:
         kept &= (labels >= 0) & (labels < len(listing.names))
@@ -111,7 +124,7 @@ def build_split(
     counts = np.bincount(image_of_box[kept], minlength=len(usable))
     single = (listing.names[0] if len(listing.names) == 1 else "item",)
     index = DatasetIndex.from_columns(
-        names=single if single_class else listing.names,
+        names=single if request.single_class else listing.names,
         root=listing.root,
         source=listing.source,
         split=listing.split,

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, summarise
 from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
-from tutelage.data.formats.image_lists import repeated_items
+from tutelage.data.formats.image_lists import ImageList, repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
-from tutelage.data.formats.scan import Objects, SplitImages, scan_images
+from tutelage.data.formats.scan import Objects, scan_images
 from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
@@ -84,16 +84,17 @@ def open_coco(
         return _objects(file.categories, *file.images[image], size_wh)
 
     label_files = [str(json_of[image].path) for image in images]
-    names = request.names or files[0].names
+    repeated = repeated_items(image for file in files for image in file.files)
     return build_split(
-        SplitImages("COCO", *request[:3], names, images, tuple(jsons), label_files),
+        "COCO",
+        request._replace(names=request.names or files[0].names),
+        ImageList(images, tuple(jsons), repeated),
+        label_files,
         scan_images(images, jsons, label_files, read_json),
-        repeated=repeated_items(image for file in files for image in file.files),
         faults=OBJECT_FAULTS,
         word="annotation",
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
-        single_class=request.single_class,
     )
 
 

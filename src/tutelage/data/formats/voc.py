@@ -12,7 +12,6 @@ from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normal
 from tutelage.data.formats.scan import (
     Objects,
     Scan,
-    SplitImages,
     label_path,
     read_labels,
     scan_images,
@@ -78,13 +77,14 @@ def open_voc(
     if not names:
         raise DataError(f"No object with a class in the XML files of {request.source}.", code="D26")
     return build_split(
-        SplitImages("Pascal VOC", *request[:3], names, *images[:2], label_files),
+        "Pascal VOC",
+        request._replace(names=names),
+        images,
+        label_files,
         scan,
-        repeated=images.repeated,
         faults=OBJECT_FAULTS,
         word="object",
         empty_hint="An object has a <name> and a <bndbox>.",
-        single_class=request.single_class,
     )
 
 

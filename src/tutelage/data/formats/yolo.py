@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
 from tutelage.data.formats.image_lists import ImageList, list_names
-from tutelage.data.formats.scan import SplitImages, label_path, scan_images
+from tutelage.data.formats.scan import label_path, scan_images
 from tutelage.data.formats.scan_findings import FaultTable
 from tutelage.data.formats.yolo_labels import LabelFault
 
@@ -46,14 +46,15 @@ def open_yolo(images: ImageList, request: SplitRequest) -> OpenedSplit:
     label_files = [label_path(image) for image in images.images]
     scan = scan_images(images.images, images.sources)
     return build_split(
-        SplitImages("YOLO", *request[:3], request.names, *images[:2], label_files),
+        "YOLO",
+        request,
+        images,
+        label_files,
         scan,
-        repeated=images.repeated,
         faults=_LINE_FAULTS,
         word="label line",
         missing_hint="" if scan.labelled.any() else _foreign_labels_hint(images.images[0]),
         empty_hint="A box is a line  class x y w h  with coordinates in 0…1.",
-        single_class=request.single_class,
     )
 
 
