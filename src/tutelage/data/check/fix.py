@@ -51,11 +51,8 @@ def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
         name for name in sorted(data_folders) if target.is_relative_to(os.path.realpath(name))
     ]
     if inside:
-        raise ConfigError(
-            f"{folder} lies inside the data set ({inside[0]}).",
-            fix=f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}",
-            code="C29",
-        )
+        fix = f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}"
+        raise ConfigError(f"{folder} lies inside the data set ({inside[0]}).", fix=fix, code="C29")
 
 
 def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:

@@ -68,11 +68,9 @@ def open_coco(
     files = [read_coco(path, (*bases, request.root)) for path in jsons]
     for file in files[1:]:
         if not request.names and file.names != files[0].names:
-            raise DataError(
-                f"{file.path.name} has other categories than {files[0].path.name}.",
-                fix="Give the order in a data yaml:  names: [...]",
-                code="D25",
-            )
+            what = f"{file.path.name} has other categories than {files[0].path.name}."
+            fix = "Give the order in a data yaml:  names: [...]"
+            raise DataError(what, fix=fix, code="D25")
     json_of = {image: file for file in files for image in file.images}
     images = sorted(json_of)
     if not images:
@@ -150,11 +148,8 @@ def _load(path: Path) -> Mapping[str, object]:
         what = f"{path} is not valid json: {error}"
         raise DataError(what, where=path.name, code="D25") from error
     if not isinstance(document, dict) or not {"images", "categories"} <= document.keys():
-        raise DataError(
-            f"{path} is not a COCO json: expected the keys images, annotations and categories.",
-            where=path.name,
-            code="D25",
-        )
+        what = f"{path} is not a COCO json: expected the keys images, annotations and categories."
+        raise DataError(what, where=path.name, code="D25")
     return cast("dict[str, object]", document)
 
 

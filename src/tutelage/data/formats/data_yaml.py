@@ -97,12 +97,9 @@ def list_split(path: Path, split: str, entry: SplitEntry) -> ImageList:
     unique = tuple(sorted(set(images)))
     if not unique:
         suffixes = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
-        raise DataError(
-            f"{split}: no images in {', '.join(map(str, entry.sources))}",
-            where=path.name,
-            fix=f"Images are files ending in: {suffixes}.",
-            code="D24",
-        )
+        what = f"{split}: no images in {', '.join(map(str, entry.sources))}"
+        fix = f"Images are files ending in: {suffixes}."
+        raise DataError(what, where=path.name, fix=fix, code="D24")
     repeated = repeated_items(images) if len(unique) < len(images) else ()
     return ImageList(unique, entry.sources, repeated)
 
@@ -145,17 +142,13 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         if isinstance(count, int) and count <= EXAMPLES:
             names = [f"class{i}" for i in range(count)]
         keys = ", ".join(map(str, document)) or "nothing"
-        raise _invalid(
-            f"{path.name} has no 'names' (found: {keys}).",
-            fix=f"Add for example  names: [{', '.join(names)}]",
-        )
+        fix = f"Add for example  names: [{', '.join(names)}]"
+        raise _invalid(f"{path.name} has no 'names' (found: {keys}).", fix=fix)
     names = _as_list(path, value)
     invalid = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
     if invalid:
-        raise _invalid(
-            f"{path.name}: names must be text, but got {invalid[0]!r}.",
-            fix="Put such a name in quotes (yaml reads yes, no, on, off as true or false).",
-        )
+        fix = "Put such a name in quotes (yaml reads yes, no, on, off as true or false)."
+        raise _invalid(f"{path.name}: names must be text, but got {invalid[0]!r}.", fix=fix)
     texts = tuple(str(name) for name in names)
     if not texts:
         raise _invalid(f"{path.name}: 'names' is empty.", fix="Name at least one class.")
@@ -166,10 +159,8 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         )
     count = document.get("nc")
     if count is not None and count != len(texts):
-        raise _invalid(
-            f"{path.name}: nc is {count!r}, but there are {len(texts)} names.",
-            fix="Correct one of them; nc may be left out.",
-        )
+        fix = "Correct one of them; nc may be left out."
+        raise _invalid(f"{path.name}: nc is {count!r}, but there are {len(texts)} names.", fix=fix)
     return texts
 
 
@@ -186,10 +177,8 @@ def _as_list(path: Path, names: object) -> list[object]:
                 f"but {missing[0]} is missing."
             )
         return [numbered[number] for number in numbers]
-    raise _invalid(
-        f"{path.name}: names must be a list or a map, but got {names!r}.",
-        fix="Write for example  names: [cat, dog]",
-    )
+    fix = "Write for example  names: [cat, dog]"
+    raise _invalid(f"{path.name}: names must be a list or a map, but got {names!r}.", fix=fix)
 
 
 def _locate(

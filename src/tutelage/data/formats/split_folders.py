@@ -136,8 +136,6 @@ def _is_voc(folder: Path) -> bool:
 def _sources_of(sources: Sources, split: str, path: Path) -> tuple[Path, ...]:
     if not sources.get(split):
         existing = ", ".join(name for name, each in sources.items() if each)
-        raise MissingSplitError(
-            f"{path} has no {split} split (found: {existing}).",
-            fix=f"Name the parts in a data yaml:  train: …  {split}: …",
-        )
+        fix = f"Name the parts in a data yaml:  train: …  {split}: …"
+        raise MissingSplitError(f"{path} has no {split} split (found: {existing}).", fix=fix)
     return sources[split]
