@@ -16,10 +16,6 @@ class HypKey(NamedTuple):
     convert: Callable[[Any], Any] | None = None
 
 
-def _assigner(value: Any) -> str:
-    return {1: "ota", 0: "anchor"}[value]
-
-
 _SAME_NAMES = {  # settings with the name of their key, by section
     "optim": "lrf momentum weight_decay warmup_epochs warmup_momentum warmup_bias_lr",
     "loss": "box cls cls_pw obj obj_pw anchor_t fl_gamma label_smoothing",
@@ -30,7 +26,7 @@ _SAME_NAMES = {  # settings with the name of their key, by section
 HYP: dict[str, HypKey] = {
     "lr0": HypKey("optim.lr"),
     **{key: HypKey(f"{s}.{key}") for s, keys in _SAME_NAMES.items() for key in keys.split()},
-    "loss_ota": HypKey("loss.assigner", _assigner),
+    "loss_ota": HypKey("loss.assigner", {1: "ota", 0: "anchor"}.__getitem__),
 }
 
 WITHOUT_EFFECT: dict[str, str] = {
@@ -71,7 +67,9 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
             if value:
                 unused.append(f"{name} ({WITHOUT_EFFECT[name]})")
         elif name not in HYP:
-            result.errors.append(_unknown_key(name, origin))
+            what = f"A hyp file has no key '{name}'"
+            fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
+            result.errors.append(ConfigError(what, where=origin, fix=fix, code="C05"))
         else:
             key = HYP[name]
             try:
@@ -83,8 +81,3 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
     if unused:
         result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result
-
-
-def _unknown_key(name: str, origin: str) -> ConfigError:
-    fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
-    return ConfigError(f"A hyp file has no key '{name}'", where=origin, fix=fix, code="C05")

@@ -168,7 +168,9 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
         state=state,
         yaml={**yaml, "nc": nc} if yaml else {},
         names=normalise_names(fields["names"], nc),
-        strides=tuple(int(each) for each in strides if _is_stride(each)),
+        strides=tuple(
+            int(each) for each in strides if isinstance(each, int | float) and 1 <= each <= 4096
+        ),
         nc=nc,
         hyp={str(key): value for key, value in hyp.items()},
         source=found.source,
@@ -198,10 +200,6 @@ def _classes(
     if type(nc) is not int or not 1 <= nc <= _MAX_CLASSES:
         raise DamagedError("it does not say how many classes it has")
     return nc
-
-
-def _is_stride(value: object) -> bool:
-    return isinstance(value, int | float) and 1 <= value <= 4096
 
 
 def _state(

@@ -112,11 +112,13 @@ def _load(path: Path) -> Mapping[str, object]:
     try:
         document = load_yaml(read_yaml(path), UniqueKeys)
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", fix=_nearest_file(path), code="D22") from None
+        files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
+        fix = nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
+        raise DataError(f"{path} does not exist.", fix=fix, code="D22") from None
     except IsADirectoryError:
-        raise DataError(
-            f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path), code="D22"
-        ) from None
+        yamls = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
+        fix = f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
+        raise DataError(f"{path} is a folder, not a data yaml.", fix=fix, code="D22") from None
     except UnicodeDecodeError:
         raise _invalid(f"{path} is not a text file, so it cannot be a data yaml.") from None
     except OSError as error:
@@ -214,16 +216,6 @@ def _locate(
         hint = "\n".join(dict.fromkeys(hints))
         raise _invalid("\n".join(problems), where=path.name, fix=hint)
     return tuple(sources)
-
-
-def _nearest_file(path: Path) -> str:
-    files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
-    return nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
-
-
-def _yaml_inside(folder: Path) -> str:
-    yamls = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
-    return f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
 
 
 def _nearest_path(value: str, bases: Sequence[Path]) -> list[str]:
