@@ -41,7 +41,7 @@ def settled(data, arch=ARCH, began=None, **changes):
 
 
 def test_anchors_that_reach_the_boxes_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "search", None)
+    monkeypatch.setattr(module, "search_anchors", None)
     student, words = settled(make_data(tmp_path))
     assert words == "best possible recall 1.000, kept"
     assert torch.equal(student.anchors, build(ARCH, ["a"]).anchors)
@@ -69,17 +69,17 @@ def test_it_can_be_switched_off(flat):
 
 
 def test_worse_anchors_are_not_taken(flat, monkeypatch):
-    monkeypatch.setattr(module, "search", lambda *_: np.full((9, 2), 500.0))
+    monkeypatch.setattr(module, "search_anchors", lambda *_: np.full((9, 2), 500.0))
     student, words = settled(flat)
     assert words.endswith("kept: no better ones were found")
-    monkeypatch.setattr(module, "search", lambda *_: None)
+    monkeypatch.setattr(module, "search_anchors", lambda *_: None)
     assert settled(flat)[1] == words
     assert torch.equal(student.anchors, build(ARCH, ["a"]).anchors)
 
 
 @pytest.mark.parametrize("began", [(), [[[1.0, 2.0]] * 3] * 3], ids=["not told", "told"])
 def test_a_resumed_run_keeps_its_own(flat, monkeypatch, began):
-    monkeypatch.setattr(module, "search", None)
+    monkeypatch.setattr(module, "search_anchors", None)
     student, words = settled(flat, began=began)
     assert words.endswith("as the run began")
     expected = torch.tensor(began) if began else build(ARCH, ["a"]).anchors
@@ -95,7 +95,7 @@ def test_a_run_stores_its_anchors_and_goes_on_with_them(flat, tmp_path, monkeypa
             break
     folder = last(whole, Planned).folder
     assert "with anchors found" in dict(last(whole, Planned).rows)["anchors"]
-    monkeypatch.setattr(module, "search", None)
+    monkeypatch.setattr(module, "search_anchors", None)
     seen = []
     made = module.settle_anchors
 
