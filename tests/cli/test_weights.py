@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from tests.models.repeatable_weights import fill_normal
+from tests.weights.checkpoints import trained
 from tests.weights.foreign import Writer, archive, call, model, tensor
 from tests.weights.foreign import save as save_pickled
 from tests.weights.publishing import Wardrobe, publish, published
-from tests.weights.test_safe import trained
 from tutelage import load
 from tutelage.models import GraphDetector, build
 from tutelage.weights import load_best, save_best, save_last

@@ -239,7 +239,7 @@ def test_set_faults(text: str, message: str) -> None:
     assert message in faults(sets=[text])
 
 
-def test_all_faults_are_told_at_once(run, tmp_path) -> None:
+def test_all_faults_are_reported_at_once(run, tmp_path) -> None:
     hyp = tmp_path / "hyp.yaml"
     hyp.write_text("boks: 1\nmosaic: 2\n")
     text = faults(

@@ -166,7 +166,7 @@ def test_layers_become_text_and_zero_anchors_are_silent(hyp) -> None:
         ("lr0: .nan", r"optim.lr: nan cannot be used"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_line(hyp, text: str, message: str) -> None:
+def test_what_cannot_be_used_is_reported_with_its_line(hyp, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(hyp=hyp(text))
 

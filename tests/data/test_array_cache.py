@@ -73,7 +73,7 @@ def test_nothing_is_written_where_the_data_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", ["label", "new label", "image", "new image"])
-def test_any_change_is_noticed(tmp_path: Path, reads: list[Path], changed: str) -> None:
+def test_any_change_is_detected(tmp_path: Path, reads: list[Path], changed: str) -> None:
     path = make_dataset(tmp_path, {"a": GOOD, "b": None})
     open_dataset(path, "train")
     if changed == "label":
@@ -93,7 +93,7 @@ def test_any_change_is_noticed(tmp_path: Path, reads: list[Path], changed: str) 
     assert len(stored_ones()) == 1
 
 
-def test_same_size_edit_is_noticed_by_its_time(tmp_path: Path) -> None:
+def test_same_size_edit_is_detected_by_its_time(tmp_path: Path) -> None:
     path = make_dataset(tmp_path, {"a": GOOD})
     open_dataset(path, "train")
     label = tmp_path / "labels" / "train" / "a.txt"

@@ -15,8 +15,10 @@ from PIL import Image
 
 from tests.data.annotation_files import make_coco, make_voc
 from tests.data.write_dataset import (
+    GOOD,
     NAMES,
-    make_dataset,
+    OTHER,
+    make_sound,
     picture,
     write_image,
     write_text,
@@ -27,22 +29,10 @@ from tutelage.data.findings import Finding
 from tutelage.errors import DataError
 from tutelage.setup.unlabelled import HELD_OUT
 
-GOOD = "0 0.5 0.5 0.25 0.5\n"
-OTHER = "1 0.4 0.4 0.25 0.25\n"
-
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
-
-
-def make_sound(root: Path) -> Path:
-    """Two splits of two images, nothing to notice."""
-    make_dataset(root, {"a": GOOD, "b": OTHER})
-    for number, stem in enumerate("cd"):
-        write_image(root / "images" / "val" / f"{stem}.jpg", seed=50 + number)
-        write_text(root / "labels" / "val" / f"{stem}.txt", GOOD if number else OTHER)
-    return write_yaml(root / "data.yaml", train="images/train", val="images/val", names=NAMES)
 
 
 def found(data: Path, **options: int) -> dict[tuple[str, str], Finding]:
@@ -50,7 +40,7 @@ def found(data: Path, **options: int) -> dict[tuple[str, str], Finding]:
 
 
 @pytest.mark.parametrize("make", [make_sound, make_coco, make_voc])
-def test_nothing_to_notice(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_no_findings(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     seen: list[tuple[str, int, int]] = []
     report = examine(make(tmp_path / "set"), progress=lambda *values: seen.append(values))
     assert report.findings == ()
@@ -238,7 +228,7 @@ def test_names_of_splits_that_differ(tmp_path: Path) -> None:
     assert finding.examples == ("train: cat, dog", "val: cat, wolf")
 
 
-def test_empty_and_flat_images_are_no_twins(tmp_path: Path) -> None:
+def test_empty_and_flat_images_are_no_duplicates(tmp_path: Path) -> None:
     data = make_sound(tmp_path)
     for split, stem in (("train", "a"), ("val", "c")):
         (tmp_path / "images" / split / f"{stem}.jpg").write_bytes(b"")
@@ -280,7 +270,7 @@ def test_a_camera_that_stands_still_takes_no_square_of_time() -> None:
     assert (pairs[:, 0] < pairs[:, 1]).all()
 
 
-def test_pictures_of_few_edges_are_no_twins(tmp_path: Path) -> None:
+def test_pictures_of_few_edges_are_no_duplicates(tmp_path: Path) -> None:
     """Their difference hashes are equal, since most of both is of one grey."""
     data = make_sound(tmp_path)
     for stem, left, low in (("a", 200, 90), ("b", 120, 250)):

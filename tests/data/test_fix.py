@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 
 from tests.data.annotation_files import make_coco, make_voc, write_coco
-from tests.data.test_check import GOOD, OTHER, make_sound
-from tests.data.write_dataset import NAMES, make_dataset, write_image, write_text, write_yaml
+from tests.data.write_dataset import (
+    GOOD,
+    NAMES,
+    OTHER,
+    make_dataset,
+    make_sound,
+    write_image,
+    write_text,
+    write_yaml,
+)
 from tutelage.data import open_dataset, open_splits
 from tutelage.data.check import examine
 from tutelage.data.check.fix import write_fixed

@@ -217,7 +217,7 @@ class TestEvaluation:
                     batch.targets.xyxy[mine], geometry.apply(item.xyxy), atol=1e-4
                 )
 
-    def test_an_image_that_broke_is_grey_and_told(
+    def test_an_image_that_broke_is_grey_and_reported(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         index = open_dataset(make_scenes(tmp_path, 3), "train")

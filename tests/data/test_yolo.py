@@ -295,7 +295,7 @@ def test_unknown_kind_of_data(tmp_path: Path) -> None:
         open_dataset(tmp_path / "data.csv", "train")
 
 
-def test_faults_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
+def test_faults_of_all_splits_are_reported_at_once(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"a": GOOD + "7 .5 .5 .1 .1"})
     make_dataset(tmp_path, {"b": None}, split="val")
     keys = {"names": ["cat", "dog"], "train": "images/train"}

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import yaml
 
+GOOD = "0 0.5 0.5 0.25 0.5\n"
+OTHER = "1 0.4 0.4 0.25 0.25\n"
 NAMES = ["cat", "dog"]
 
 
@@ -63,3 +65,12 @@ def make_scenes(root: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((6
         ]
         write_text(root / "labels" / "train" / f"{number:03}.txt", "\n".join(lines))
     return write_yaml(root / "data.yaml", train="images/train", val="images/train", names=NAMES)
+
+
+def make_sound(root: Path) -> Path:
+    """Two splits of two images, without findings."""
+    make_dataset(root, {"a": GOOD, "b": OTHER})
+    for number, stem in enumerate("cd"):
+        write_image(root / "images" / "val" / f"{stem}.jpg", seed=50 + number)
+        write_text(root / "labels" / "val" / f"{stem}.txt", GOOD if number else OTHER)
+    return write_yaml(root / "data.yaml", train="images/train", val="images/val", names=NAMES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.weights.test_safe import SHARED, needs_shared
+from tests.weights.checkpoints import SHARED, needs_shared
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
 from tutelage.weights.convert import (

@@ -8,13 +8,13 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.weights.checkpoints import GOLDEN, WEIGHT, Touch, read, trained
 from tests.weights.foreign import (
     Raw,
     Writer,
@@ -30,21 +30,11 @@ from tests.weights.foreign import (
     tensor,
 )
 from tests.weights.publishing import publish
-from tests.weights.test_safe import GOLDEN, trained
 from tutelage.config import default_preset
 from tutelage.errors import WeightsError
 from tutelage.models import build, load, read_checkpoint
 from tutelage.models.summary import summarise
 from tutelage.weights import read_foreign
-
-WEIGHT = torch.arange(6.0).numpy().tobytes()
-
-
-def read(value: Any, tmp_path: Path, entries: dict[str, bytes] | None = None) -> Any:
-    """Read an archive whose pickle holds ``value``."""
-    pickled = value if isinstance(value, bytes) else Writer().value(value).done()
-    stored = {"data/0": WEIGHT} if entries is None else entries
-    return read_foreign(archive(pickled, tmp_path / "evil.pt", stored))
 
 
 def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
@@ -59,16 +49,6 @@ def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
     assert read(model(tensor((2,), (2,), 1)), tmp_path).state["weight"].tolist() == [1, 3]
     empty = read(model(tensor((0, 4), (4, 1)), **{"_buffers": {"b": tensor()}}), tmp_path)
     assert empty.state["weight"].shape == (0, 4)
-
-
-class Touch:
-    """Unpickling this runs a command; the file it makes is the proof."""
-
-    def __init__(self, function: Callable[..., object], *args: object) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self.call
 
 
 @pytest.mark.parametrize("where", ["top", "model", "buffer", "yaml", "optimizer"])
@@ -375,7 +355,7 @@ def test_small_files_that_describe_much(tmp_path: Path, bomb: Any, match: str) -
     assert time.monotonic() - start < 60
 
 
-def test_every_truncation_point_is_told(tmp_path: Path) -> None:
+def test_every_truncation_point_is_reported(tmp_path: Path) -> None:
     whole = (GOLDEN / "yolov7-tiny-w025-stripped.pt").read_bytes()
     for length in (1, 2, 3, 4, 30, 100, 5000, len(whole) - 1):
         path = tmp_path / "part.pt"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.weights.checkpoints import WEIGHT, read
 from tests.weights.foreign import Raw, Writer, archive, call, code, global_, model, storage, tensor
-from tests.weights.test_hostile import WEIGHT, read
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
 

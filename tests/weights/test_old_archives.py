@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.weights.checkpoints import Touch, assert_same_state, trained
 from tests.weights.foreign import Writer, global_, published_modules
-from tests.weights.test_hostile import Touch
-from tests.weights.test_safe import assert_same_state, trained
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
 

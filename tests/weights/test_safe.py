@@ -12,35 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.weights.checkpoints import GOLDEN, SHARED, assert_same_state, needs_shared, trained
 from tests.weights.foreign import YAML, Conv, Detect, Model, Writer, archive, save
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
-SHARED = Path(__file__).parents[3] / "shared" / "golden" / "checkpoints"
-needs_shared = pytest.mark.skipif(
-    not SHARED.is_dir(),
-    reason="needs ../shared/golden/checkpoints, which is not part of the project",
-)
-
-
-def trained(**options: object) -> Model:
-    """A model whose tensors all differ."""
-    torch.manual_seed(0)
-    made = Model(**options)  # type: ignore[arg-type]
-    for tensor in made.state_dict().values():
-        if tensor.is_floating_point() and tensor.dim() < 5:
-            tensor.copy_(torch.rand_like(tensor) + 0.5)
-    made.model[0].bn.num_batches_tracked.fill_(7)
-    return made
-
-
-def assert_same_state(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert list(found) == list(expected)
-    for key, value in expected.items():
-        assert found[key].dtype == value.dtype, key
-        assert torch.equal(found[key], value), key
-        assert found[key].is_contiguous(), key
 
 
 def test_state_equals_state_dict_of_the_model(tmp_path: Path) -> None:

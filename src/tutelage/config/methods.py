@@ -55,8 +55,5 @@ def parse_method(text: str) -> MethodConfig:
         return MethodConfig.model_validate({"name": name, **options})
     except ValidationError as error:
         setting = str(error.errors()[0]["loc"][0])
-        raise ConfigError(
-            f"'{text}': the {setting} is {options[setting]!r}, but must be {_EXPECTED[setting]}",
-            fix=_EXAMPLE,
-            code="T22",
-        ) from None
+        what = f"'{text}': the {setting} is {options[setting]!r}, but must be {_EXPECTED[setting]}"
+        raise ConfigError(what, fix=_EXAMPLE, code="T22") from None

@@ -63,11 +63,8 @@ def _group_key(group: Any, part: str, key: str, parent: str) -> int | str:
         raise ConfigError(f"{key}: {parent} is one value, not a group", code="C05")
     if part.isdecimal() and int(part) < len(group):
         return int(part)
-    raise ConfigError(
-        f"{key}: there is no {parent}.{part}",
-        fix=f"Items are counted from 0; there are {len(group)}.",
-        code="C05",
-    )
+    fix = f"Items are counted from 0; there are {len(group)}."
+    raise ConfigError(f"{key}: there is no {parent}.{part}", fix=fix, code="C05")
 
 
 def normalise_value(key: str, value: Any) -> Any:
@@ -104,11 +101,8 @@ def _device(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if "," in value:
-        raise ConfigError(
-            f"train.device: '{value}' names several devices",
-            fix="One process has one, e.g. cuda:0.",
-            code="C25",
-        )
+        fix = "One process has one, e.g. cuda:0."
+        raise ConfigError(f"train.device: '{value}' names several devices", fix=fix, code="C25")
     text = value.strip()
     return f"cuda:{text}" if text.isdecimal() else text or "auto"
 

@@ -16,41 +16,17 @@ class HypKey(NamedTuple):
     convert: Callable[[Any], Any] | None = None
 
 
-def _assigner(value: Any) -> str:
-    return {1: "ota", 0: "anchor"}[value]
-
-
+_SAME_NAMES = {  # settings with the name of their key, by section
+    "optim": "lrf momentum weight_decay warmup_epochs warmup_momentum warmup_bias_lr",
+    "loss": "box cls cls_pw obj obj_pw anchor_t fl_gamma label_smoothing",
+    "augment": "hsv_h hsv_s hsv_v degrees translate scale shear perspective flipud fliplr "
+    "mosaic mixup",
+    "distill": "student_kd_layers teacher_kd_layers",
+}
 HYP: dict[str, HypKey] = {
     "lr0": HypKey("optim.lr"),
-    "lrf": HypKey("optim.lrf"),
-    "momentum": HypKey("optim.momentum"),
-    "weight_decay": HypKey("optim.weight_decay"),
-    "warmup_epochs": HypKey("optim.warmup_epochs"),
-    "warmup_momentum": HypKey("optim.warmup_momentum"),
-    "warmup_bias_lr": HypKey("optim.warmup_bias_lr"),
-    "box": HypKey("loss.box"),
-    "cls": HypKey("loss.cls"),
-    "cls_pw": HypKey("loss.cls_pw"),
-    "obj": HypKey("loss.obj"),
-    "obj_pw": HypKey("loss.obj_pw"),
-    "anchor_t": HypKey("loss.anchor_t"),
-    "fl_gamma": HypKey("loss.fl_gamma"),
-    "label_smoothing": HypKey("loss.label_smoothing"),
-    "loss_ota": HypKey("loss.assigner", _assigner),
-    "hsv_h": HypKey("augment.hsv_h"),
-    "hsv_s": HypKey("augment.hsv_s"),
-    "hsv_v": HypKey("augment.hsv_v"),
-    "degrees": HypKey("augment.degrees"),
-    "translate": HypKey("augment.translate"),
-    "scale": HypKey("augment.scale"),
-    "shear": HypKey("augment.shear"),
-    "perspective": HypKey("augment.perspective"),
-    "flipud": HypKey("augment.flipud"),
-    "fliplr": HypKey("augment.fliplr"),
-    "mosaic": HypKey("augment.mosaic"),
-    "mixup": HypKey("augment.mixup"),
-    "student_kd_layers": HypKey("distill.student_kd_layers"),
-    "teacher_kd_layers": HypKey("distill.teacher_kd_layers"),
+    **{key: HypKey(f"{s}.{key}") for s, keys in _SAME_NAMES.items() for key in keys.split()},
+    "loss_ota": HypKey("loss.assigner", {1: "ota", 0: "anchor"}.__getitem__),
 }
 
 WITHOUT_EFFECT: dict[str, str] = {
@@ -91,7 +67,9 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
             if value:
                 unused.append(f"{name} ({WITHOUT_EFFECT[name]})")
         elif name not in HYP:
-            result.errors.append(_unknown_key(name, origin))
+            what = f"A hyp file has no key '{name}'"
+            fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
+            result.errors.append(ConfigError(what, where=origin, fix=fix, code="C05"))
         else:
             key = HYP[name]
             try:
@@ -103,8 +81,3 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
     if unused:
         result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result
-
-
-def _unknown_key(name: str, origin: str) -> ConfigError:
-    fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
-    return ConfigError(f"A hyp file has no key '{name}'", where=origin, fix=fix, code="C05")

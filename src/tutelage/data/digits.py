@@ -83,11 +83,8 @@ def build(
         MissingExtraError: scikit-learn is needed and not installed.
     """
     if variant not in VARIANTS:
-        raise ConfigError(
-            f"There is no built-in data set '{variant}'.",
-            fix=nearest(variant, VARIANTS) or f"Choose one of: {', '.join(VARIANTS)}.",
-            code="C25",
-        )
+        fix = nearest(variant, VARIANTS) or f"Choose one of: {', '.join(VARIANTS)}."
+        raise ConfigError(f"There is no built-in data set '{variant}'.", fix=fix, code="C25")
     if seed < 0:
         raise ConfigError(f"The seed of '{variant}' is {seed}.", fix="Use 0 or more.", code="C25")
     settings = scenes or VARIANTS[variant]
@@ -104,12 +101,9 @@ def build(
             _write(made, settings, seed, glyphs, label)
             _move(made, folder)
     except OSError as error:
-        raise DataError(
-            f"Cannot make the data set '{variant}': {error}.",
-            where=str(folder),
-            fix="Free the disk or remove what is there, or choose another folder for data sets.",
-            code="D29",
-        ) from error
+        what = f"Cannot make the data set '{variant}': {error}."
+        fix = "Free the disk or remove what is there, or choose another folder for data sets."
+        raise DataError(what, where=str(folder), fix=fix, code="D29") from error
     return yaml
 
 
@@ -158,10 +152,9 @@ def _handwriting() -> tuple[Floats, Integers]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtraError(
-            "The built-in digits come with scikit-learn, which is not installed:",
-            fix="pip install 'tutelage[demo]'",
-        ) from error
+        what = "The built-in digits come with scikit-learn, which is not installed:"
+        fix = "pip install 'tutelage[demo]'"
+        raise MissingExtraError(what, fix=fix) from error
     data: Any = load_digits()
     glyphs = np.asarray(data.images, np.float32)
     return glyphs / glyphs.max(axis=(1, 2), keepdims=True), np.asarray(data.target, np.int64)

@@ -76,10 +76,8 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
         raise DataError(f"{path} cannot be read: {_reason(error, path)}", code="D27") from error
     height, width = image.shape[:2]
     if size_wh is not None and (width, height) != size_wh:
-        raise DataError(
-            f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned",
-            code="D27",
-        )
+        what = f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned"
+        raise DataError(what, code="D27")
     return image
 
 

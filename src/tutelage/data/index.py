@@ -85,20 +85,7 @@ class DatasetIndex:
         counts: NDArray[np.int64],
         findings: Sequence[Finding] = (),
     ) -> DatasetIndex:
-        """Build an index from columns per image and per box; see the attributes of the class.
-
-        Args:
-            names: Class names.
-            root: Paths below it are stored relative to it.
-            source: The data set as the user gave it.
-            split: The split's name.
-            paths: ``n`` image files.
-            sizes: ``(n, 2)`` width and height.
-            file_sizes: ``(n,)`` bytes.
-            boxes: ``(m, 4)`` corners in pixels, grouped by image.
-            labels: ``(m,)`` class.
-            counts: ``(n,)`` boxes per image.
-            findings: Problems found while opening.
+        """Build an index from ``n`` paths, ``(n,)`` boxes per image, and the columns of the class.
 
         Raises:
             ValueError: The lengths of the columns do not match.

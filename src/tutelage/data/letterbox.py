@@ -89,13 +89,8 @@ def letterbox_geometry(
     if longest is not None:
         scale = min(scale, longest / max(width, height))
     new_wh = (max(round(width * scale), 1), max(round(height * scale), 1))
-    pad = (centred(canvas_hw[1] - new_wh[0]), centred(canvas_hw[0] - new_wh[1]))
+    pad = ((canvas_hw[1] - new_wh[0]) // 2, (canvas_hw[0] - new_wh[1]) // 2)
     return Letterbox(scale, pad, new_wh, (width, height))
-
-
-def centred(free: int) -> int:
-    """Return how many of ``free`` grey pixels lie left of or above a centred image."""
-    return free // 2
 
 
 def fitted_canvas(size_wh: tuple[int, int], image_size: int, stride: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from tutelage.config.schema import AugmentConfig
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset, LoadedSample
 from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
-from tutelage.data.letterbox import GREY, centred
+from tutelage.data.letterbox import GREY
 from tutelage.data.sampler import EpochBatches, EpochSampler, rect_plan
 from tutelage.data.unlabelled import MixedBatches, MixedDataset
 from tutelage.structures import Batch, Targets
@@ -149,7 +149,7 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
     boxes: list[np.ndarray] = []
     for canvas, (sample, _, _) in zip(images, loaded, strict=True):
         new_w, new_h = sample.size_wh
-        left, top = centred(width - new_w), centred(height - new_h)
+        left, top = (width - new_w) // 2, (height - new_h) // 2
         if (new_w, new_h) != (width, height):
             canvas.fill(GREY)
         canvas[top : top + new_h, left : left + new_w] = sample.image

@@ -167,18 +167,13 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], path: Path, size: int) -> 
     """Check the directory of a zip of ``size`` bytes; see :func:`check_zip`."""
     names = [entry.filename for entry in entries]
     if any(name.endswith("/constants.pkl") for name in names):
-        raise WeightsError(
-            f"{path} is a TorchScript archive: it holds a program instead of a model.",
-            fix="Give the checkpoint that it was exported from.",
-            code="W22",
-        )
+        what = f"{path} is a TorchScript archive: it holds a program instead of a model."
+        fix = "Give the checkpoint that it was exported from."
+        raise WeightsError(what, fix=fix, code="W22")
     inside = [name for name in names if name.endswith(_WEIGHTS)]
     if inside and not any(name.endswith("/data.pkl") for name in names):
-        raise WeightsError(
-            f"{path} is a zip around {printable(inside[0])}.",
-            fix="Unpack it and give that file.",
-            code="W10",
-        )
+        fix = "Unpack it and give that file."
+        raise WeightsError(f"{path} is a zip around {printable(inside[0])}.", fix=fix, code="W10")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(f"it has two entries named {printable(twice)}")

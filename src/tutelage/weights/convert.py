@@ -140,7 +140,7 @@ def with_activation(yaml: Mapping[str, Any], activations: Sequence[str]) -> dict
     """Return a model yaml that names its activation.
 
     Yamls omit the default activation, which has changed between releases; the modules of the model
-    tell which one was used.
+    show which one was used.
 
     Args:
         yaml: The yaml stored with the model; empty stays empty.

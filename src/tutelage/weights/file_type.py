@@ -76,55 +76,39 @@ def sniff(path: str | Path) -> FileType:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}.", code="W10") from error
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    again = "Download it again."
-    if not head:
-        raise WeightsError(f"{path} is empty.", fix=again, code="W10")
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
-        raise WeightsError(
-            f"{path} is not a checkpoint: it is an HTML page ({human_size(size)}), "
-            "probably a failed download.",
-            fix=again,
-            code="W10",
-        )
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(
-            f"{path} is a Git LFS pointer, not the weights:", fix="run git lfs pull.", code="W10"
-        )
+    length = int.from_bytes(head[:8], "little")
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    length = int.from_bytes(head[:8], "little")
     if len(head) > 8 and head[8:9] == b"{" and length < _SAFETENSORS_HEADER_LIMIT:
         return "safetensors"
-    if head[0] == 0x80 and _TORCH_MAGIC in head[:32]:
+    if head[:1] == b"\x80" and _TORCH_MAGIC in head[:32]:
         return "legacy"
-    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
-        raise WeightsError(
-            f"{path} is a bare pickle, not a checkpoint: torch.save did not write it.",
-            fix="Load it once with the program that wrote it and torch.save its model.",
-            code="W22",
+    if not head:
+        what, fix, code = "is empty.", "Download it again.", "W10"
+    elif text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        what = f"is not a checkpoint: it is an HTML page ({human_size(size)}), "
+        what, fix, code = what + "probably a failed download.", "Download it again.", "W10"
+    elif head.startswith(b"version https://git-lfs"):
+        what, fix, code = "is a Git LFS pointer, not the weights:", "run git lfs pull.", "W10"
+    elif head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
+        what = "is a bare pickle, not a checkpoint: torch.save did not write it."
+        fix = "Load it once with the program that wrote it and torch.save its model."
+        code = "W22"
+    elif head.startswith((b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!")):
+        what, fix, code = "is packed (gzip, 7z or rar).", "Unpack it first.", "W10"
+    elif path.suffix == ".onnx":
+        what = "is an exported ONNX model: val, predict and bench run it, nothing else."
+        fix, code = "Give the checkpoint that it was exported from.", "W22"
+    elif head[257:262] == b"ustar":
+        what = "is a tar archive; the tars that torch wrote before 2017 are not read."
+        fix, code = "If it was packed for a download, unpack it first.", "W22"
+    else:
+        kind = (
+            f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
         )
-    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!")):
-        raise WeightsError(
-            f"{path} is packed (gzip, 7z or rar).", fix="Unpack it first.", code="W10"
-        )
-    if path.suffix == ".onnx":
-        raise WeightsError(
-            f"{path} is an exported ONNX model: val, predict and bench run it, nothing else.",
-            fix="Give the checkpoint that it was exported from.",
-            code="W22",
-        )
-    if head[257:262] == b"ustar":
-        raise WeightsError(
-            f"{path} is a tar archive; the tars that torch wrote before 2017 are not read.",
-            fix="If it was packed for a download, unpack it first.",
-            code="W22",
-        )
-    what = f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
-    raise WeightsError(
-        f"{path} is not a checkpoint: {what}, {human_size(size)}.",
-        fix="Expected a .safetensors of ours or a YOLOv7/YOLOv5 .pt.",
-        code="W10",
-    )
+        what = f"is not a checkpoint: {kind}, {human_size(size)}."
+        fix, code = "Expected a .safetensors of ours or a YOLOv7/YOLOv5 .pt.", "W10"
+    raise WeightsError(f"{path} {what}", fix=fix, code=code)
 
 
 def _is_text(head: bytes) -> bool:

@@ -105,11 +105,9 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
     path = Path(path)
     kind = sniff(path)
     if kind == "safetensors":
-        raise WeightsError(
-            f"{path} is a .safetensors file, not a YOLOv7/YOLOv5 .pt.",
-            fix="Give a run folder or a best.safetensors of ours as it is.",
-            code="W22",
-        )
+        what = f"{path} is a .safetensors file, not a YOLOv7/YOLOv5 .pt."
+        fix = "Give a run folder or a best.safetensors of ours as it is."
+        raise WeightsError(what, fix=fix, code="W22")
     try:
         container = Archive(path) if kind == "zip" else OldArchive(path)
         return _interpret(container, path, values=values)
@@ -118,11 +116,9 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
     except DamagedError as error:
         if kind == "zip" and not _has_directory(path):
             size = human_size(path.stat().st_size)
-            raise WeightsError(
-                f"{path} is truncated (zip directory missing, {size} are here).",
-                fix="Download it again.",
-                code="W10",
-            ) from error
+            what = f"{path} is truncated (zip directory missing, {size} are here)."
+            fix = "Download it again."
+            raise WeightsError(what, fix=fix, code="W10") from error
         raise WeightsError(
             f"{path} is not a readable checkpoint: {error}.", fix="Download it again.", code="W10"
         ) from error
@@ -172,7 +168,9 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
         state=state,
         yaml={**yaml, "nc": nc} if yaml else {},
         names=normalise_names(fields["names"], nc),
-        strides=tuple(int(each) for each in strides if _is_stride(each)),
+        strides=tuple(
+            int(each) for each in strides if isinstance(each, int | float) and 1 <= each <= 4096
+        ),
         nc=nc,
         hyp={str(key): value for key, value in hyp.items()},
         source=found.source,
@@ -204,10 +202,6 @@ def _classes(
     return nc
 
 
-def _is_stride(value: object) -> bool:
-    return isinstance(value, int | float) and 1 <= value <= 4096
-
-
 def _state(
     layouts: Mapping[str, UnreadTensor], container: Container, path: Path, *, values: bool
 ) -> dict[str, Tensor]:
@@ -234,11 +228,9 @@ def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
     if bad:
         kind = "NaN" if state[bad[0]].isnan().any() else "infinite"
         more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
-        raise WeightsError(
-            f"{path} has {kind} values in {printable(bad[0])}{more}.",
-            fix="The training diverged, or half precision overflowed: use an earlier checkpoint.",
-            code="W23",
-        )
+        what = f"{path} has {kind} values in {printable(bad[0])}{more}."
+        fix = "The training diverged, or half precision overflowed: use an earlier checkpoint."
+        raise WeightsError(what, fix=fix, code="W23")
     below = [key for key, x in state.items() if key.endswith("running_var") and (x < 0).any()]
     if below:
         raise WeightsError(

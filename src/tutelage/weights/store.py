@@ -233,11 +233,9 @@ def _open_safetensors(path: str | Path) -> Iterator[Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is damaged or truncated ({error}).",
-            fix="Copy or download it again.",
-            code="W10",
-        ) from error
+        what = f"{path} is damaged or truncated ({error})."
+        fix = "Copy or download it again."
+        raise WeightsError(what, fix=fix, code="W10") from error
 
 
 def _header(file: Any) -> dict[str, Any]:

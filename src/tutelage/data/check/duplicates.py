@@ -54,7 +54,8 @@ def check_duplicates(splits: Sequence[OpenedSplit], duplicates: Duplicates) -> I
     def describe_image(number: int) -> str:
         split = int(np.searchsorted(starts, number, side="right")) - 1
         listing = splits[split].listing
-        return f"{listing.short(listing.images[int(number - starts[split])])} ({listing.split})"
+        image = listing.images[number - int(starts[split])]
+        return f"{listing.short(image)} ({listing.split})"
 
     def describe_pair(pair: Sequence[int]) -> str:
         return " and ".join(map(describe_image, pair))

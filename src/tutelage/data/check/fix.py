@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from tutelage.data.check.label_encoding import plain_text
 from tutelage.data.check.report import DataReport
@@ -51,11 +50,8 @@ def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
         name for name in sorted(data_folders) if target.is_relative_to(os.path.realpath(name))
     ]
     if inside:
-        raise ConfigError(
-            f"{folder} lies inside the data set ({inside[0]}).",
-            fix=f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}",
-            code="C29",
-        )
+        fix = f"Name a folder elsewhere, e.g.  --fix {Path(inside[0]).parent / 'cleaned'}"
+        raise ConfigError(f"{folder} lies inside the data set ({inside[0]}).", fix=fix, code="C29")
 
 
 def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
@@ -131,15 +127,12 @@ def find_omitted(report: DataReport) -> Iterator[tuple[int, str]]:
             yield number, str(reason or damage)
     sizes = [len(opened.listing.images) for opened in report.splits]
     split_of = np.repeat(np.arange(len(sizes)), sizes)
-    for group in _groups(report.duplicates.same):
+    pairs = report.duplicates.same
+    for first in np.unique(pairs[:, 0]).tolist():
+        group = np.append(first, pairs[pairs[:, 0] == first, 1])
         last = group[int(split_of[group].argmax())]
         for number in group[group != last].tolist():
             yield number, "the same file is there a second time"
-
-
-def _groups(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for first in np.unique(pairs[:, 0]).tolist():
-        yield np.append(first, pairs[pairs[:, 0] == first, 1])
 
 
 def _lines(opened: OpenedSplit, position: int, names: Sequence[str]) -> list[str] | None:

@@ -50,16 +50,12 @@ class DataReport:
         return sum(one.finding.severity == "error" for one in self.findings)
 
 
-def _no_progress(_: str, __: int, ___: int) -> None:
-    """Show no progress."""
-
-
 def examine(
     data: str | Path,
     splits: Sequence[Split] = SPLITS,
     *,
     image_size: int = 640,
-    progress: Callable[[str, int, int], None] = _no_progress,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> DataReport:
     """Check a data set: decodes every image and checks every label. Writes nothing.
 

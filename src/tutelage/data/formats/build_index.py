@@ -1,54 +1,45 @@
-"""Builds the index of a split from its scan, for every format."""
+"""Builds the index and the findings of a split from its scan, for every format."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.findings import Finding
-from tutelage.data.formats.scan import Scan
+from tutelage.data.formats.image_lists import ImageList
+from tutelage.data.formats.scan import LabelFormat, Scan, SplitImages, class_numbers
+from tutelage.data.formats.scan_findings import (
+    FaultTable,
+    check_bad_lines,
+    check_class_numbers,
+    check_images,
+    check_missing_labels,
+    check_no_boxes,
+)
 from tutelage.data.index import DatasetIndex
 
-LabelFormat = Literal["YOLO", "Pascal VOC", "COCO"]
 
-
-class SplitImages(NamedTuple):
-    """The files of one split.
+class SplitRequest(NamedTuple):
+    """The split to open.
 
     Attributes:
-        format: The format of the labels.
         source: The data set as the user gave it.
         split: ``train``, ``val`` or ``test``.
-        root: Folder that paths in messages are relative to.
-        names: Class names.
-        sources: The folders, lists or jsons of the split.
-        images: The image files, sorted, without duplicates.
-        label_files: One per image.
+        root: Folder of the data set; paths in messages are relative to it.
+        single_class: Treat all classes as one.
+        names: Class names in their order; empty if the labels name the classes.
     """
 
-    format: LabelFormat
     source: str
     split: str
     root: Path
-    names: tuple[str, ...]
-    sources: tuple[Path, ...]
-    images: Sequence[str]
-    label_files: Sequence[str]
-
-    def short(self, path: str) -> str:
-        """Return a path for messages: relative to the root if it lies below it."""
-        return path.removeprefix(f"{self.root}{os.sep}")
-
-    def locate(self, image: int, line: int) -> str:
-        """Return the place of an object: file and line, or its number in a COCO json."""
-        file = self.short(self.label_files[image])
-        return f"{file} annotations[{line}]" if self.format == "COCO" else f"{file}:{line}"
+    single_class: bool
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +70,53 @@ class OpenedSplit:
 
 
 def build_split(
-    listing: SplitImages, scan: Scan, *, findings: Sequence[Finding], single_class: bool
+    label_format: LabelFormat,
+    request: SplitRequest,
+    images: ImageList,
+    label_files: Sequence[str],
+    scan: Scan,
+    *,
+    faults: FaultTable,
+    word: str,
+    empty_hint: str,
+    missing_hint: str = "",
+    entries: Iterable[Finding] = (),
 ) -> OpenedSplit:
-    """Build the index of a split without unusable images and boxes of unknown classes."""
+    """Build the index of a split without unusable images and boxes of unknown classes.
+
+    Args:
+        label_format: The format.
+        request: The split, with its class names.
+        images: Its images.
+        label_files: One per image.
+        scan: The scan of both.
+        faults: The faults of the format.
+        word: Name of a faulty line or object in messages, e.g. ``label line``.
+        empty_hint: The fix if no label file holds a box.
+        missing_hint: The fix if there is no label file at all.
+        entries: Findings about the entries of a COCO json.
+    """
+    listing = SplitImages(
+        format=label_format,
+        source=request.source,
+        split=request.split,
+        root=request.root,
+        names=request.names,
+        images=images.images,
+        sources=images.sources,
+        label_files=label_files,
+    )
+    findings = [
+        *check_images(listing, scan, images.repeated),
+        *entries,
+        *check_missing_labels(listing, scan, missing_hint),
+        *check_bad_lines(listing, scan, faults, word),
+        *(() if request.single_class else check_class_numbers(listing, scan)),
+        *check_no_boxes(listing, scan, empty_hint),
+    ]
     usable, labels = scan.reasons == "", class_numbers(listing.names, scan)
     kept = np.repeat(usable, scan.counts)
-    if single_class:
+    if request.single_class:
         labels = np.zeros_like(labels)
     else:
         kept &= (labels >= 0) & (labels < len(listing.names))
@@ -92,7 +124,7 @@ def build_split(
     counts = np.bincount(image_of_box[kept], minlength=len(usable))
     single = (listing.names[0] if len(listing.names) == 1 else "item",)
     index = DatasetIndex.from_columns(
-        names=single if single_class else listing.names,
+        names=single if request.single_class else listing.names,
         root=listing.root,
         source=listing.source,
         split=listing.split,
@@ -105,11 +137,3 @@ def build_split(
         findings=findings,
     )
     return OpenedSplit(index, listing, scan, kept)
-
-
-def class_numbers(names: Sequence[str], scan: Scan) -> NDArray[np.int64]:
-    """Return ``(m,)`` the class of each box; -1 for a class name that is not among ``names``."""
-    if not len(scan.words):
-        return scan.labels
-    number = {name: position for position, name in enumerate(names)}
-    return np.array([number.get(str(word), -1) for word in scan.words], np.int64)[scan.labels]

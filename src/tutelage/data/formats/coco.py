@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, summarise
-from tutelage.data.formats.build_index import OpenedSplit, SplitImages, build_split
-from tutelage.data.formats.image_lists import repeated_items
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
+from tutelage.data.formats.image_lists import ImageList, repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
 from tutelage.data.formats.scan import Objects, scan_images
-from tutelage.data.formats.scan_findings import OBJECT_FAULTS, check_split
+from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
 from tutelage.errors import DataError
@@ -50,64 +50,50 @@ class CocoJson(NamedTuple):
 
 
 def open_coco(
-    jsons: Sequence[Path],
-    split: str,
-    *,
-    source: str,
-    root: Path,
-    names: Sequence[str] = (),
-    bases: Sequence[Path] = (),
-    single_class: bool = False,
+    jsons: Sequence[Path], request: SplitRequest, bases: Sequence[Path] = ()
 ) -> OpenedSplit:
     """Open one split of a COCO data set.
 
-    Classes are numbered 0 … n - 1 by ascending category id, unless ``names`` gives the order. Boxes
+    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them. Boxes
     with ``iscrowd`` or ``ignore`` are left out.
 
     Args:
-        jsons: Its files; their categories must be the same.
-        split: ``train``, ``val`` or ``test``.
-        source: The data set as the user gave it.
-        root: Folder of the data set.
-        names: Class names in their order, if a data yaml gives them.
+        jsons: The files of the split; their categories must be the same.
+        request: The split.
         bases: More folders that file names may be relative to.
-        single_class: Treat all classes as one.
 
     Raises:
         DataError: A json cannot be used, or none of its images is found.
     """
-    files = [read_coco(path, (*bases, root)) for path in jsons]
+    files = [read_coco(path, (*bases, request.root)) for path in jsons]
     for file in files[1:]:
-        if not names and file.names != files[0].names:
-            raise DataError(
-                f"{file.path.name} has other categories than {files[0].path.name}.",
-                fix="Give the order in a data yaml:  names: [...]",
-                code="D25",
-            )
+        if not request.names and file.names != files[0].names:
+            what = f"{file.path.name} has other categories than {files[0].path.name}."
+            fix = "Give the order in a data yaml:  names: [...]"
+            raise DataError(what, fix=fix, code="D25")
     json_of = {image: file for file in files for image in file.images}
     images = sorted(json_of)
     if not images:
-        raise DataError(f"{split}: no images in {', '.join(map(str, jsons))}", code="D24")
+        where = ", ".join(map(str, jsons))
+        raise DataError(f"{request.split}: no images in {where}", code="D24")
 
     def read_json(image: str, _: str, size_wh: tuple[int, int]) -> Objects:
         file = json_of[image]
         return _objects(file.categories, *file.images[image], size_wh)
 
     label_files = [str(json_of[image].path) for image in images]
-    scan = scan_images(images, jsons, label_files, read_json)
-    names = tuple(names) or files[0].names
-    listing = SplitImages("COCO", source, split, root, names, tuple(jsons), images, label_files)
-    findings = check_split(
-        listing,
-        scan,
-        repeated=repeated_items(image for file in files for image in file.files),
+    repeated = repeated_items(image for file in files for image in file.files)
+    return build_split(
+        "COCO",
+        request._replace(names=request.names or files[0].names),
+        ImageList(images, tuple(jsons), repeated),
+        label_files,
+        scan_images(images, jsons, label_files, read_json),
         faults=OBJECT_FAULTS,
         word="annotation",
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
-        single_class=single_class,
     )
-    return build_split(listing, scan, findings=findings, single_class=single_class)
 
 
 def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
@@ -135,11 +121,11 @@ def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
             annotations_of.setdefault(_key(entry.get("id")), annotations)
     orphans: list[str] = []
     for number, annotation in enumerate(_entries(path, document, "annotations", needed=False)):
-        own = annotations_of.get(_key(annotation.get("image_id")))
-        if own is None:
+        siblings = annotations_of.get(_key(annotation.get("image_id")))
+        if siblings is None:
             orphans.append(f"{path.name} annotations[{number}]")
         else:
-            own.append((number, annotation))
+            siblings.append((number, annotation))
     return CocoJson(path, categories, images, [p for p in paths if p], orphans, outside)
 
 
@@ -162,11 +148,8 @@ def _load(path: Path) -> Mapping[str, object]:
         what = f"{path} is not valid json: {error}"
         raise DataError(what, where=path.name, code="D25") from error
     if not isinstance(document, dict) or not {"images", "categories"} <= document.keys():
-        raise DataError(
-            f"{path} is not a COCO json: expected the keys images, annotations and categories.",
-            where=path.name,
-            code="D25",
-        )
+        what = f"{path} is not a COCO json: expected the keys images, annotations and categories."
+        raise DataError(what, where=path.name, code="D25")
     return cast("dict[str, object]", document)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import yaml
 
 from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
-from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.image_lists import (
     ImageList,
@@ -54,29 +54,14 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
         DataError: The yaml, or a source in it, cannot be used at all.
     """
     entry = read_split(path, split)
+    request = SplitRequest(str(path), split, entry.root, single_class, entry.names)
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
         images = list_split(path, split, entry)
-        open_format = open_voc if looks_like_voc(images.images) else open_yolo
-        return open_format(
-            images,
-            split,
-            source=str(path),
-            root=entry.root,
-            names=entry.names,
-            single_class=single_class,
-        )
+        return (open_voc if looks_like_voc(images.images) else open_yolo)(images, request)
     if len(jsons) < len(entry.sources):
         raise _invalid(f"{split} mixes COCO jsons with other sources.", where=path.name)
-    return open_coco(
-        jsons,
-        split,
-        source=str(path),
-        root=entry.root,
-        names=entry.names,
-        bases=entry.bases[:2],
-        single_class=single_class,
-    )
+    return open_coco(jsons, request, entry.bases[:2])
 
 
 def read_split(path: Path, split: str) -> SplitEntry:
@@ -112,12 +97,9 @@ def list_split(path: Path, split: str, entry: SplitEntry) -> ImageList:
     unique = tuple(sorted(set(images)))
     if not unique:
         suffixes = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
-        raise DataError(
-            f"{split}: no images in {', '.join(map(str, entry.sources))}",
-            where=path.name,
-            fix=f"Images are files ending in: {suffixes}.",
-            code="D24",
-        )
+        what = f"{split}: no images in {', '.join(map(str, entry.sources))}"
+        fix = f"Images are files ending in: {suffixes}."
+        raise DataError(what, where=path.name, fix=fix, code="D24")
     repeated = repeated_items(images) if len(unique) < len(images) else ()
     return ImageList(unique, entry.sources, repeated)
 
@@ -130,11 +112,13 @@ def _load(path: Path) -> Mapping[str, object]:
     try:
         document = load_yaml(read_yaml(path), UniqueKeys)
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", fix=_nearest_file(path), code="D22") from None
+        files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
+        fix = nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
+        raise DataError(f"{path} does not exist.", fix=fix, code="D22") from None
     except IsADirectoryError:
-        raise DataError(
-            f"{path} is a folder, not a data yaml.", fix=_yaml_inside(path), code="D22"
-        ) from None
+        yamls = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
+        fix = f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
+        raise DataError(f"{path} is a folder, not a data yaml.", fix=fix, code="D22") from None
     except UnicodeDecodeError:
         raise _invalid(f"{path} is not a text file, so it cannot be a data yaml.") from None
     except OSError as error:
@@ -160,17 +144,13 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         if isinstance(count, int) and count <= EXAMPLES:
             names = [f"class{i}" for i in range(count)]
         keys = ", ".join(map(str, document)) or "nothing"
-        raise _invalid(
-            f"{path.name} has no 'names' (found: {keys}).",
-            fix=f"Add for example  names: [{', '.join(names)}]",
-        )
+        fix = f"Add for example  names: [{', '.join(names)}]"
+        raise _invalid(f"{path.name} has no 'names' (found: {keys}).", fix=fix)
     names = _as_list(path, value)
     invalid = [n for n in names if isinstance(n, bool) or not isinstance(n, (str, int, float))]
     if invalid:
-        raise _invalid(
-            f"{path.name}: names must be text, but got {invalid[0]!r}.",
-            fix="Put such a name in quotes (yaml reads yes, no, on, off as true or false).",
-        )
+        fix = "Put such a name in quotes (yaml reads yes, no, on, off as true or false)."
+        raise _invalid(f"{path.name}: names must be text, but got {invalid[0]!r}.", fix=fix)
     texts = tuple(str(name) for name in names)
     if not texts:
         raise _invalid(f"{path.name}: 'names' is empty.", fix="Name at least one class.")
@@ -181,10 +161,8 @@ def _names(path: Path, document: Mapping[str, object]) -> tuple[str, ...]:
         )
     count = document.get("nc")
     if count is not None and count != len(texts):
-        raise _invalid(
-            f"{path.name}: nc is {count!r}, but there are {len(texts)} names.",
-            fix="Correct one of them; nc may be left out.",
-        )
+        fix = "Correct one of them; nc may be left out."
+        raise _invalid(f"{path.name}: nc is {count!r}, but there are {len(texts)} names.", fix=fix)
     return texts
 
 
@@ -201,10 +179,8 @@ def _as_list(path: Path, names: object) -> list[object]:
                 f"but {missing[0]} is missing."
             )
         return [numbered[number] for number in numbers]
-    raise _invalid(
-        f"{path.name}: names must be a list or a map, but got {names!r}.",
-        fix="Write for example  names: [cat, dog]",
-    )
+    fix = "Write for example  names: [cat, dog]"
+    raise _invalid(f"{path.name}: names must be a list or a map, but got {names!r}.", fix=fix)
 
 
 def _locate(
@@ -240,16 +216,6 @@ def _locate(
         hint = "\n".join(dict.fromkeys(hints))
         raise _invalid("\n".join(problems), where=path.name, fix=hint)
     return tuple(sources)
-
-
-def _nearest_file(path: Path) -> str:
-    files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
-    return nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
-
-
-def _yaml_inside(folder: Path) -> str:
-    yamls = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
-    return f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
 
 
 def _nearest_path(value: str, bases: Sequence[Path]) -> list[str]:

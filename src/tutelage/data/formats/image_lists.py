@@ -100,11 +100,9 @@ def _read_lines(source: Path) -> list[str]:
         text = source.read_text("utf-8-sig").replace("\0", "?")  # no path may hold a NUL
         return [line.strip() for line in text.splitlines()]
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source} is not a list of image files: it is no text in UTF-8.",
-            fix="Save it as UTF-8.",
-            code="D24",
-        ) from error
+        what = f"{source} is not a list of image files: it is no text in UTF-8."
+        fix = "Save it as UTF-8."
+        raise DataError(what, fix=fix, code="D24") from error
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror}.", code="D24") from error
 

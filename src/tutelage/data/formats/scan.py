@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ _PROGRESS_SECONDS = 3.0  # between two progress messages
 
 _log = logging.getLogger(__name__)
 
+LabelFormat = Literal["YOLO", "Pascal VOC", "COCO"]
 Objects = tuple[list[LabelBox], list[BadLabelLine]]
 Reader = Callable[[str, str, tuple[int, int]], Objects | None]
 """Reads the objects of an image from (image, label file, image size); None: no label file."""
@@ -69,6 +70,39 @@ class Scan(NamedTuple):
     bad_text: NDArray[np.str_]
 
 
+class SplitImages(NamedTuple):
+    """The files of one split.
+
+    Attributes:
+        format: The format of the labels.
+        source: The data set as the user gave it.
+        split: ``train``, ``val`` or ``test``.
+        root: Folder that paths in messages are relative to.
+        names: Class names.
+        images: The image files, sorted, without duplicates.
+        sources: The folders, lists or jsons of the split.
+        label_files: One per image.
+    """
+
+    format: LabelFormat
+    source: str
+    split: str
+    root: Path
+    names: tuple[str, ...]
+    images: Sequence[str]
+    sources: tuple[Path, ...]
+    label_files: Sequence[str]
+
+    def short(self, path: str) -> str:
+        """Return a path for messages: relative to the root if it lies below it."""
+        return path.removeprefix(f"{self.root}{os.sep}")
+
+    def locate(self, image: int, line: int) -> str:
+        """Return the place of an object: file and line, or its number in a COCO json."""
+        file = self.short(self.label_files[image])
+        return f"{file} annotations[{line}]" if self.format == "COCO" else f"{file}:{line}"
+
+
 class _ImageScan(NamedTuple):
     size: tuple[int, int]
     file_size: int
@@ -76,6 +110,14 @@ class _ImageScan(NamedTuple):
     labelled: bool
     rows: list[LabelBox]
     bad: list[BadLabelLine]
+
+
+def class_numbers(names: Sequence[str], scan: Scan) -> NDArray[np.int64]:
+    """Return ``(m,)`` the class of each box; -1 for a class name that is not among ``names``."""
+    if not len(scan.words):
+        return scan.labels
+    number = {name: position for position, name in enumerate(names)}
+    return np.array([number.get(str(word), -1) for word in scan.words], np.int64)[scan.labels]
 
 
 def label_path(image: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tutelage.data.findings import EXAMPLES, Finding, Severity, first_cases
-from tutelage.data.formats.build_index import SplitImages, class_numbers
-from tutelage.data.formats.scan import Scan
+from tutelage.data.formats.scan import Scan, SplitImages, class_numbers
 from tutelage.data.formats.yolo_labels import LabelFault
 
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
@@ -30,41 +29,6 @@ OBJECT_FAULTS: FaultTable = {
     LabelFault.SIZE: ("label-size", "warning", "the label file says another image size"),
 }
 """For formats with objects in pixels, not lines."""
-
-
-def check_split(
-    listing: SplitImages,
-    scan: Scan,
-    *,
-    repeated: Sequence[str],
-    faults: FaultTable,
-    word: str,
-    empty_hint: str,
-    missing_hint: str = "",
-    entries: Iterable[Finding] = (),
-    single_class: bool,
-) -> list[Finding]:
-    """Return all findings of a split.
-
-    Args:
-        listing: The files of the split.
-        scan: Their scan.
-        repeated: Images that are listed more than once.
-        faults: The faults of the format.
-        word: Name of a faulty line or object in messages, e.g. ``label line``.
-        empty_hint: The fix if no label file holds a box.
-        missing_hint: The fix if there is no label file at all.
-        entries: Findings about the entries of a COCO json.
-        single_class: Class numbers are not checked.
-    """
-    return [
-        *check_images(listing, scan, repeated),
-        *entries,
-        *check_missing_labels(listing, scan, missing_hint),
-        *check_bad_lines(listing, scan, faults, word),
-        *(() if single_class else check_class_numbers(listing, scan)),
-        *check_no_boxes(listing, scan, empty_hint),
-    ]
 
 
 def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.data_yaml import read_split
 from tutelage.data.formats.image_lists import ImageList, absolute_path, list_images
@@ -37,10 +37,10 @@ def open_folder(path: Path, split: str, *, single_class: bool = False) -> Opened
         MissingSplitError: There is no such split.
     """
     root = absolute_path(path)
+    request = SplitRequest(str(path), split, root, single_class)
     jsons = _coco_sources(root)
     if any(jsons.values()):
-        sources = _sources_of(jsons, split, path)
-        return open_coco(sources, split, source=str(path), root=root, single_class=single_class)
+        return open_coco(_sources_of(jsons, split, path), request)
     folders = _voc_sources(root)
     if not any(folders.values()):
         read_split(path, split)  # raises; the error suggests a yaml inside
@@ -49,14 +49,8 @@ def open_folder(path: Path, split: str, *, single_class: bool = False) -> Opened
         name: ImageList(sorted({i for s in sources for i in list_images(s, (root,))}), sources)
         for name, sources in folders.items()
     }
-    return open_voc(
-        images[split],
-        split,
-        source=str(path),
-        root=root,
-        others=[each for name, each in images.items() if name != split and each.images],
-        single_class=single_class,
-    )
+    others = [each for name, each in images.items() if name != split and each.images]
+    return open_voc(images[split], request, others)
 
 
 def open_json(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
@@ -78,7 +72,7 @@ def open_json(path: Path, split: str, *, single_class: bool = False) -> OpenedSp
     sources = _sources_of(jsons, split, path)
     inner = json.parent.name == "annotations" or _FOLDER.fullmatch(json.parent.name)
     root = json.parent.parent if inner else json.parent
-    return open_coco(sources, split, source=str(path), root=root, single_class=single_class)
+    return open_coco(sources, SplitRequest(str(path), split, root, single_class))
 
 
 def _sibling(json: Path, words: tuple[str, ...]) -> tuple[Path, ...]:
@@ -142,8 +136,6 @@ def _is_voc(folder: Path) -> bool:
 def _sources_of(sources: Sources, split: str, path: Path) -> tuple[Path, ...]:
     if not sources.get(split):
         existing = ", ".join(name for name, each in sources.items() if each)
-        raise MissingSplitError(
-            f"{path} has no {split} split (found: {existing}).",
-            fix=f"Name the parts in a data yaml:  train: …  {split}: …",
-        )
+        fix = f"Name the parts in a data yaml:  train: …  {split}: …"
+        raise MissingSplitError(f"{path} has no {split} split (found: {existing}).", fix=fix)
     return sources[split]

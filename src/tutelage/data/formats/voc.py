@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from xml.parsers import expat
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitImages, build_split
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
 from tutelage.data.formats.image_lists import ImageList, path_exists
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
-from tutelage.data.formats.scan import Objects, Scan, label_path, read_labels, scan_images
-from tutelage.data.formats.scan_findings import OBJECT_FAULTS, check_split
+from tutelage.data.formats.scan import (
+    Objects,
+    Scan,
+    label_path,
+    read_labels,
+    scan_images,
+)
+from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.errors import DataError
 from tutelage.sanitise import printable
@@ -45,53 +50,42 @@ def looks_like_voc(images: Sequence[str]) -> bool:
 
 
 def open_voc(
-    images: ImageList,
-    split: str,
-    *,
-    source: str,
-    root: Path,
-    names: Sequence[str] = (),
-    others: Iterable[ImageList] = (),
-    single_class: bool = False,
+    images: ImageList, request: SplitRequest, others: Iterable[ImageList] = ()
 ) -> OpenedSplit:
     """Open one split of a Pascal VOC data set.
 
     Objects marked difficult are left out, as in VOC's own evaluation. A box covers the pixels
-    ``xmin`` … ``xmax``, counted from 1.
+    ``xmin`` … ``xmax``, counted from 1. Without given names the classes are those that occur in any
+    split, in alphabetical order.
 
     Args:
         images: The images of the split.
-        split: ``train``, ``val`` or ``test``.
-        source: The data set as the user gave it.
-        root: Folder of the data set.
-        names: Class names; empty: those that occur in any split, in alphabetical order.
+        request: The split.
         others: The images of the other splits, for the class names.
-        single_class: Treat all classes as one.
 
     Raises:
         DataError: There is no image, or no class.
     """
     if not images.images:
-        raise DataError(f"{split}: no images in {', '.join(map(str, images.sources))}", code="D24")
+        sources = ", ".join(map(str, images.sources))
+        raise DataError(f"{request.split}: no images in {sources}", code="D24")
     label_files, scan = _scan_voc(images)
+    names = request.names
     if not names:
         scans = [scan, *(_scan_voc(other)[1] for other in others)]
-        names = sorted({name for each in scans for name in each.words.tolist()})
+        names = tuple(sorted({name for each in scans for name in each.words.tolist()}))
     if not names:
-        raise DataError(f"No object with a class in the XML files of {source}.", code="D26")
-    listing = SplitImages(
-        "Pascal VOC", source, split, root, tuple(names), images.sources, images.images, label_files
-    )
-    findings = check_split(
-        listing,
+        raise DataError(f"No object with a class in the XML files of {request.source}.", code="D26")
+    return build_split(
+        "Pascal VOC",
+        request._replace(names=names),
+        images,
+        label_files,
         scan,
-        repeated=images.repeated,
         faults=OBJECT_FAULTS,
         word="object",
         empty_hint="An object has a <name> and a <bndbox>.",
-        single_class=single_class,
     )
-    return build_split(listing, scan, findings=findings, single_class=single_class)
 
 
 def _scan_voc(images: ImageList) -> tuple[list[str], Scan]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitImages, build_split
+from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
 from tutelage.data.formats.image_lists import ImageList, list_names
 from tutelage.data.formats.scan import label_path, scan_images
-from tutelage.data.formats.scan_findings import FaultTable, check_split
+from tutelage.data.formats.scan_findings import FaultTable
 from tutelage.data.formats.yolo_labels import LabelFault
 
 _LINE_FAULTS: FaultTable = {
@@ -35,15 +34,7 @@ _FOREIGN_LABELS = {
 }
 
 
-def open_yolo(
-    images: ImageList,
-    split: str,
-    *,
-    source: str,
-    root: Path,
-    names: Sequence[str],
-    single_class: bool = False,
-) -> OpenedSplit:
+def open_yolo(images: ImageList, request: SplitRequest) -> OpenedSplit:
     """Open one split of a YOLO data set.
 
     The label file of an image is found by replacing the last ``/images/`` in its path by
@@ -51,31 +42,20 @@ def open_yolo(
     polygons become boxes. An image without a label file, or with an empty one, is background.
     Images that cannot be used and duplicate boxes are left out and reported in the index's
     ``findings``; the caller decides whether an error among these is fatal.
-
-    Args:
-        images: The images of the split.
-        split: ``train``, ``val`` or ``test``.
-        source: The data set as the user gave it.
-        root: Folder of the data set.
-        names: Class names.
-        single_class: Treat all classes as one.
     """
     label_files = [label_path(image) for image in images.images]
-    listing = SplitImages(
-        "YOLO", source, split, root, tuple(names), images.sources, images.images, label_files
-    )
     scan = scan_images(images.images, images.sources)
-    findings = check_split(
-        listing,
+    return build_split(
+        "YOLO",
+        request,
+        images,
+        label_files,
         scan,
-        repeated=images.repeated,
         faults=_LINE_FAULTS,
         word="label line",
         missing_hint="" if scan.labelled.any() else _foreign_labels_hint(images.images[0]),
         empty_hint="A box is a line  class x y w h  with coordinates in 0…1.",
-        single_class=single_class,
     )
-    return build_split(listing, scan, findings=findings, single_class=single_class)
 
 
 def _foreign_labels_hint(image: str) -> str:
