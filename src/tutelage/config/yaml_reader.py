@@ -64,9 +64,11 @@ class CoreLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = _core_resolvers()
 
 
-CoreLoader.add_constructor(  # decimal: 010 is ten
-    "tag:yaml.org,2002:int", lambda loader, node: int(str(loader.construct_scalar(node)))
-)
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+CoreLoader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 class CoreDumper(yaml.SafeDumper):
