@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage import plain
+from tutelage import sanitise
 from tutelage.weights.pickle_parser import DamagedError, PickledObject, RefusedError, is_scalar
 
 
@@ -83,7 +83,7 @@ def check_name(module: str, name: str) -> None:
 
 def printable(text: str) -> str:
     """Return the start of a text from a file without control characters."""
-    return plain.printable(text[:120])
+    return sanitise.printable(text[:120])
 
 
 def printable_value(value: object) -> str:
