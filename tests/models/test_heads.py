@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tutelage.models.heads import Detect, Family, IDetect
+from tutelage.models.heads import Detect, IDetect
 from tutelage.models.heads.decode import decode, decode_rows
+from tutelage.weights.convert import Family
 
 ANCHORS = [[(10.0, 13.0), (16.0, 30.0)], [(100.0, 90.0), (150.0, 190.0)]]
 
