@@ -37,21 +37,15 @@ def check(
     ] = None,
     img_size: Annotated[
         int,
-        typer.Option(
-            "--img-size",
-            "--img",
-            "--imgsz",
-            metavar="<px>",
-            min=32,
-            help="Boxes are tiny at this size",
+        o.value(
+            "--img-size --img --imgsz", "<px>", "Boxes are tiny at this size", o.OPTIONS, min=32
         ),
     ] = 640,
     fix: Annotated[
-        Path | None,
-        typer.Option("--fix", metavar="<dir>", help="Write a cleaned copy of the labels"),
+        Path | None, o.value("--fix", "<dir>", "Write a cleaned copy of the labels", o.OPTIONS)
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="<file>", help="Write a page with pictures")
+        Path | None, o.value("--html", "<file>", "Write a page with pictures", o.OPTIONS)
     ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)

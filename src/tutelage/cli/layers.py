@@ -23,14 +23,10 @@ def layers(
         str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, weights, or a teacher")
     ],
     teacher: Annotated[
-        str | None,
-        typer.Option("--teacher", metavar="<model>", help="Suggest pairs with this network"),
+        str | None, o.value("--teacher", "<model>", "Suggest pairs with this network", o.OPTIONS)
     ] = None,
     img_size: Annotated[
-        int,
-        typer.Option(
-            "--img-size", "--img", metavar="<px>", min=32, help="For the sizes of the maps"
-        ),
+        int, o.value("--img-size --img", "<px>", "For the sizes of the maps", o.OPTIONS, min=32)
     ] = 640,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)

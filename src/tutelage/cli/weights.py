@@ -20,8 +20,7 @@ SHOWN_NAMES = 12
 def weights(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Run folder or weight file")],
     to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="<path>", help="Convert it to this .safetensors"),
+        str | None, o.value("--to", "<path>", "Convert it to this .safetensors", o.OPTIONS)
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file if it exists", metavar="")
