@@ -127,24 +127,19 @@ class CompareDisplay:
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
-        from tutelage.compare.run import (
-            ComparisonFinished,
-            ComparisonPlanned,
-            RunFailed,
-            RunStarted,
-        )
+        from tutelage.compare import run as r
 
-        if isinstance(event, RunStarted | RunFailed | ComparisonFinished):
+        if isinstance(event, r.RunStarted | r.RunFailed | r.ComparisonFinished):
             self.close()
         match event:
-            case ComparisonPlanned():
+            case r.ComparisonPlanned():
                 self.write("plan_of_runs", plan_values(event), *plan_lines(event, self._dry))
-            case RunStarted():
+            case r.RunStarted():
                 self.write("run", event._asdict(), "", header(event), style="bold")
-            case RunFailed():
+            case r.RunFailed():
                 line = f"failed: {event.message}"
                 self.write("run_failed", event._asdict(), line, style="red")
-            case ComparisonFinished():
+            case r.ComparisonFinished():
                 self.failed = event.failed
                 self.write("compared", json_values(event), "", *result_lines(event))
             case _:
@@ -170,19 +165,11 @@ def header(event: RunStarted) -> str:
 
 def plan_values(event: ComparisonPlanned) -> dict[str, Any]:
     """Return the list of runs as plain values."""
-    return {
-        "folder": event.folder,
-        "runs": [
-            {
-                "arm": run.arm.name,
-                "seed": run.seed,
-                "folder": str(run.folder),
-                "epochs": run.config.train.epochs,
-                "state": state,
-            }
-            for run, state in event.runs
-        ],
-    }
+    rows: list[dict[str, Any]] = []
+    for run, state in event.runs:
+        values = {"arm": run.arm.name, "seed": run.seed, "folder": str(run.folder)}
+        rows.append(values | {"epochs": run.config.train.epochs, "state": state})
+    return {"folder": event.folder, "runs": rows}
 
 
 def plan_lines(event: ComparisonPlanned, whole: bool) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def layers(
                 code="C27",
             )
         _, rows, lines = teacher_of(model, img_size)
-        _show({"teacher": rows}, lines, json=json)
+        print_result({"teacher": rows}, lines, as_json=json)
         return
     student = load(model)
     check_image_size(img_size, max(student.strides))
@@ -64,14 +63,7 @@ def layers(
         }
         own = table_of(student, img_size, "student ")
         lines = [*own, "", *table, "", *pair_lines(student, pairs)]
-    _show(listing, lines, json=json)
-
-
-def _show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
-    if json:
-        print(json_format.dumps(listing))
-    else:
-        print_lines(*lines)
+    print_result(listing, lines, as_json=json)
 
 
 def teacher_of(
