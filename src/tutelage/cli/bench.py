@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
 
 
-class RuntimeChoice(StrEnum):
-    """Values of ``--runtime``."""
-
-    torch = "torch"
-    onnx = "onnx"
-    openvino = "openvino"
+RuntimeChoice = StrEnum("RuntimeChoice", ["torch", "onnx", "openvino"])
 
 
 def bench(
@@ -76,21 +71,11 @@ def table(measured: list[Measurement]) -> list[str]:
     """Return the measurements as lines."""
     rows = [["model", *HEAD, "MiB"]]
     for each in measured:
-        memory = "-" if each.memory_mib is None else f"{each.memory_mib:.0f}"
         precision = "" if each.precision == "float32" else f" {each.precision}"
-        rows.append(
-            [
-                each.model,
-                f"{each.runtime}{precision}",
-                each.device,
-                f"{each.image_size}x{each.batch}",
-                f"{each.parameters / 1e6:.2f} M",
-                f"{each.gflops:.2f}",
-                f"{each.megabytes:.1f}",
-                f"{each.p50_ms:.1f}",
-                f"{each.p95_ms:.1f}",
-                f"{each.images_per_second:.1f}",
-                memory,
-            ]
-        )
+        size = f"{each.image_size}x{each.batch}"
+        cells = [each.model, f"{each.runtime}{precision}", each.device, size]
+        cells += [f"{each.parameters / 1e6:.2f} M", f"{each.gflops:.2f}"]
+        numbers = (each.megabytes, each.p50_ms, each.p95_ms, each.images_per_second)
+        memory = "-" if each.memory_mib is None else f"{each.memory_mib:.0f}"
+        rows.append([*cells, *(f"{number:.1f}" for number in numbers), memory])
     return columns(rows, left=3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import print_lines
+from tutelage.cli.tables import print_result
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,21 +36,15 @@ def check(
     ] = None,
     img_size: Annotated[
         int,
-        typer.Option(
-            "--img-size",
-            "--img",
-            "--imgsz",
-            metavar="<px>",
-            min=32,
-            help="Boxes are tiny at this size",
+        o.value(
+            "--img-size --img --imgsz", "<px>", "Boxes are tiny at this size", o.OPTIONS, min=32
         ),
     ] = 640,
     fix: Annotated[
-        Path | None,
-        typer.Option("--fix", metavar="<dir>", help="Write a cleaned copy of the labels"),
+        Path | None, o.value("--fix", "<dir>", "Write a cleaned copy of the labels", o.OPTIONS)
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="<file>", help="Write a page with pictures")
+        Path | None, o.value("--html", "<file>", "Write a page with pictures", o.OPTIONS)
     ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
@@ -82,10 +75,7 @@ def check(
 
         atomic_write_text(html, atlas(report, image_size=img_size))
         written.append(f"wrote {html}")
-    if json:
-        print(json_format.dumps(report_values(report)))
-    else:
-        print_lines(*report_lines(report), *written)
+    print_result(report_values(report), [*report_lines(report), *written], as_json=json)
     if report.errors:
         raise typer.Exit(DataError.exit_code)
 

@@ -20,63 +20,6 @@ from tutelage.sanitise import json_values
 if TYPE_CHECKING:
     from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunStarted
 
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        metavar="<spec>",
-        help="e.g. fgd+bckd (repeatable) [dim]\\[auto][/]",
-        rich_help_panel=o.KD,
-    ),
-]
-Ratios = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ratio",
-        metavar="<x>",
-        help="Arms with distill.ratio <x> (repeatable)",
-        rich_help_panel=o.KD,
-    ),
-]
-EpochsShare = Annotated[
-    str | None,
-    typer.Option(
-        "--epochs-share",
-        metavar="<x>",
-        help="0.6: arms also with 60 % of the epochs",
-        rich_help_panel=o.KD,
-    ),
-]
-Seeds = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds", metavar="<n>", help="Seeds 0 to n-1 [dim]\\[3][/]", rich_help_panel=o.HOW
-    ),
-]
-SeedList = Annotated[
-    str | None,
-    typer.Option("--seed-list", metavar="<list>", help="e.g. 0,1,2", rich_help_panel=o.HOW),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Check everything, list the runs",
-        rich_help_panel=o.HOW,
-        metavar="",
-        show_default=False,
-    ),
-]
-Name = Annotated[
-    str | None,
-    typer.Option(
-        "--name",
-        metavar="<name>",
-        help="Folder of the comparison [dim]\\[compare-<data>-<cfg>][/]",
-        rich_help_panel=o.WHERE,
-    ),
-]
-
 
 def compare(
     context: typer.Context,
@@ -88,13 +31,21 @@ def compare(
     preset: o.Preset = None,
     single_cls: o.SingleClass = False,
     teacher_weights: o.TeacherWeights = None,
-    method: Methods = None,
-    ratio: Ratios = None,
-    epochs_share: EpochsShare = None,
+    method: Annotated[
+        o.Texts, o.value("--method", "<spec>", "e.g. fgd+bckd (repeatable) [dim]\\[auto][/]", o.KD)
+    ] = None,
+    ratio: Annotated[
+        o.Texts, o.value("--ratio", "<x>", "Arms with distill.ratio <x> (repeatable)", o.KD)
+    ] = None,
+    epochs_share: Annotated[
+        o.Text, o.value("--epochs-share", "<x>", "0.6: arms also with 60 % of the epochs", o.KD)
+    ] = None,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,
-    seeds: Seeds = None,
-    seed_list: SeedList = None,
+    seeds: Annotated[
+        o.Text, o.value("--seeds", "<n>", "Seeds 0 to n-1 [dim]\\[3][/]", o.HOW)
+    ] = None,
+    seed_list: Annotated[o.Text, o.value("--seed-list", "<list>", "e.g. 0,1,2", o.HOW)] = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
     img_size: o.ImageSize = None,
@@ -107,10 +58,20 @@ def compare(
     multi_scale: o.MultiScale = False,
     rect: o.Rect = False,
     cache_images: o.CacheImages = False,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, o.switch("--dry-run", "Check everything, list the runs", o.HOW)
+    ] = False,
     set: o.Sets = None,
     project: o.Project = None,
-    name: Name = None,
+    name: Annotated[
+        o.Text,
+        o.value(
+            "--name",
+            "<name>",
+            "Folder of the comparison [dim]\\[compare-<data>-<cfg>][/]",
+            o.WHERE,
+        ),
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -166,24 +127,19 @@ class CompareDisplay:
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
-        from tutelage.compare.run import (
-            ComparisonFinished,
-            ComparisonPlanned,
-            RunFailed,
-            RunStarted,
-        )
+        from tutelage.compare import run as r
 
-        if isinstance(event, RunStarted | RunFailed | ComparisonFinished):
+        if isinstance(event, r.RunStarted | r.RunFailed | r.ComparisonFinished):
             self.close()
         match event:
-            case ComparisonPlanned():
+            case r.ComparisonPlanned():
                 self.write("plan_of_runs", plan_values(event), *plan_lines(event, self._dry))
-            case RunStarted():
+            case r.RunStarted():
                 self.write("run", event._asdict(), "", header(event), style="bold")
-            case RunFailed():
+            case r.RunFailed():
                 line = f"failed: {event.message}"
                 self.write("run_failed", event._asdict(), line, style="red")
-            case ComparisonFinished():
+            case r.ComparisonFinished():
                 self.failed = event.failed
                 self.write("compared", json_values(event), "", *result_lines(event))
             case _:
@@ -209,19 +165,11 @@ def header(event: RunStarted) -> str:
 
 def plan_values(event: ComparisonPlanned) -> dict[str, Any]:
     """Return the list of runs as plain values."""
-    return {
-        "folder": event.folder,
-        "runs": [
-            {
-                "arm": run.arm.name,
-                "seed": run.seed,
-                "folder": str(run.folder),
-                "epochs": run.config.train.epochs,
-                "state": state,
-            }
-            for run, state in event.runs
-        ],
-    }
+    rows: list[dict[str, Any]] = []
+    for run, state in event.runs:
+        values = {"arm": run.arm.name, "seed": run.seed, "folder": str(run.folder)}
+        rows.append(values | {"epochs": run.config.train.epochs, "state": state})
+    return {"folder": event.folder, "runs": rows}
 
 
 def plan_lines(event: ComparisonPlanned, whole: bool) -> list[str]:

@@ -25,11 +25,7 @@ def config(
     set: o.Sets = None,
     every: Annotated[
         bool,
-        typer.Option(
-            "--all",
-            help="Every setting: default, what it accepts, what it means",
-            show_default=False,
-        ),
+        o.switch("--all", "Every setting: default, what it accepts, what it means", o.OPTIONS),
     ] = False,
     json: o.Json = False,
     debug: o.Debug = False,

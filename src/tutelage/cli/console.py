@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -24,23 +24,15 @@ from tutelage.cli.formatting import duration, loss, score
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.run.events import (
-        EpochDone,
-        Evaluated,
-        Event,
-        Finished,
-        Notice,
-        Planned,
-        StepDone,
-    )
+    from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
 
 INTERVAL = 0.25  # seconds between two reads of the losses
 SCORES = ("AP", "AP50", "AP75")
 BAR_WIDTH = 24
 
 
-class Display(Protocol):
-    """Shows events."""
+class Display:
+    """Shows the events of a run; this one shows nothing."""
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -60,12 +52,10 @@ def make_display(
         stream: Output (None: stdout); the live bar needs a terminal.
     """
     output: TextIO = sys.stdout if stream is None else stream
-    if os.environ.get("RANK", "0") != "0":
-        return QuietDisplay()
+    if os.environ.get("RANK", "0") != "0" or (quiet and not as_json):
+        return Display()
     if as_json:
         return JsonDisplay(output)
-    if quiet:
-        return QuietDisplay()
     console = Console(file=output, highlight=False, markup=False)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console)
@@ -78,17 +68,7 @@ def notice_line(event: Notice) -> str:
     return f"{event.level}{mark}: {event.text}" if event.level == "warning" else event.text
 
 
-class QuietDisplay:
-    """Shows nothing."""
-
-    def show(self, event: Event) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class JsonDisplay:
+class JsonDisplay(Display):
     """One JSON object per line; epochs and steps are numbered as in ``metrics.jsonl``."""
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
@@ -108,9 +88,6 @@ class JsonDisplay:
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Do nothing: every line is complete."""
-
 
 EVENT_NAMES = {
     "Planned": "plan",
@@ -122,7 +99,7 @@ EVENT_NAMES = {
 }
 
 
-class PlainDisplay:
+class PlainDisplay(Display):
     """One line per epoch without control characters: for files and pipes."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -179,7 +156,7 @@ class PlainDisplay:
         self._stream.flush()
 
 
-class LiveDisplay:
+class LiveDisplay(Display):
     """A live bar with the losses of the last step, and a permanent row per evaluation."""
 
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
@@ -224,7 +201,12 @@ class LiveDisplay:
         self.close()
         self._plan, self._done, self._header = plan, None, False
         self._shown, self._started = -math.inf, None
-        self._print_plan(plan)
+        first, *rest = plan_lines(plan)
+        self._console.print(Text(first, style="bold"), soft_wrap=True)
+        width = _label_width(plan) + 1
+        for line in rest:
+            text = Text.assemble((line[:width], "cyan"), line[width:])
+            self._console.print(text, soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
 
@@ -263,15 +245,6 @@ class LiveDisplay:
         cells += [f"{score(event.scores[name]):>9}" for name in scores]
         mark = ("   ▲ best", "green") if event.best else ""
         self._console.print(Text.assemble("".join(cells), mark), soft_wrap=True)
-
-    def _print_plan(self, plan: Planned) -> None:
-        first, *rest = plan_lines(plan)
-        self._console.print(Text(first, style="bold"), soft_wrap=True)
-        width = _label_width(plan)
-        for line in rest:
-            self._console.print(
-                Text.assemble((line[: width + 1], "cyan"), line[width + 1 :]), soft_wrap=True
-            )
 
 
 def plan_lines(plan: Planned) -> list[str]:

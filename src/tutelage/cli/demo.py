@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from tutelage.cli import options as o
 from tutelage.cli.compare import CompareDisplay
 from tutelage.cli.console import make_display
@@ -20,33 +18,14 @@ if TYPE_CHECKING:
 
 def demo(
     epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs", metavar="<n>", min=1, help="Epochs of each student", rich_help_panel=o.HOW
-        ),
+        int | None, o.value("--epochs", "<n>", "Epochs of each student", o.HOW, min=1)
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="<n>", help="Of both students", rich_help_panel=o.HOW)
-    ] = 0,
+    seed: Annotated[int, o.value("--seed", "<n>", "Of both students", o.HOW)] = 0,
     train_teacher: Annotated[
-        bool,
-        typer.Option(
-            "--train-teacher",
-            metavar="",
-            help="Train the teacher too",
-            rich_help_panel=o.HOW,
-            show_default=False,
-        ),
+        bool, o.switch("--train-teacher", "Train the teacher too", o.HOW)
     ] = False,
     project: Annotated[
-        str,
-        typer.Option(
-            "--project",
-            "--folder",
-            metavar="<folder>",
-            help="Parent of the run folders",
-            rich_help_panel=o.WHERE,
-        ),
+        str, o.value("--project --folder", "<folder>", "Parent of the run folders", o.WHERE)
     ] = "runs",
     json: o.Json = False,
     quiet: o.Quiet = False,

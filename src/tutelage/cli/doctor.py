@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,12 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
+
+T = TypeVar("T")
 
 
 def doctor(
@@ -75,10 +76,7 @@ def doctor(
 
     entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
     report = list(entries if json else with_progress(entries))
-    if json:
-        print(json_format.dumps(by_kind(report)))
-    else:
-        print_lines(*report_lines(report))
+    print_result(by_kind(report), report_lines(report), as_json=json)
     if errors(report):
         raise typer.Exit(TeacherError.exit_code)
 
@@ -106,9 +104,11 @@ def errors(report: Sequence[Entry]) -> list[DoctorFinding]:
     """Return the findings with which a run would not start."""
     from tutelage.doctor.findings import DoctorFinding
 
-    return [
-        entry for entry in report if isinstance(entry, DoctorFinding) and entry.level == "error"
-    ]
+    return [finding for finding in _of_kind(report, DoctorFinding) if finding.level == "error"]
+
+
+def _of_kind(report: Sequence[Entry], kind: type[T]) -> list[T]:
+    return [entry for entry in report if isinstance(entry, kind)]
 
 
 def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
     from tutelage.doctor.advice import Suggestion
 
     def of(kind: type) -> list[dict[str, Any]]:
-        return [json_values(entry) for entry in report if isinstance(entry, kind)]
+        return [json_values(entry) for entry in _of_kind(report, kind)]
 
     return {
         "ok": not errors(report),
@@ -135,22 +135,20 @@ def report_lines(report: Sequence[Entry]) -> list[str]:
     from tutelage.doctor import findings as f
     from tutelage.doctor.advice import Suggestion
 
-    levels = [entry for entry in report if isinstance(entry, f.LayerPairReport)]
-    methods = [entry for entry in report if isinstance(entry, f.MethodReport)]
-    findings = [entry for entry in report if isinstance(entry, f.DoctorFinding)]
+    levels = _of_kind(report, f.LayerPairReport)
+    methods = _of_kind(report, f.MethodReport)
+    findings = _of_kind(report, f.DoctorFinding)
     lines: list[str] = []
-    for entry in report:
-        if isinstance(entry, f.TeacherScores):
-            value = f"AP {score(entry.scores['AP'])}" if entry.scores else "no common class"
-            lines.append(f"teacher  {entry.source}: {value} on this val split")
+    for teacher in _of_kind(report, f.TeacherScores):
+        value = f"AP {score(teacher.scores['AP'])}" if teacher.scores else "no common class"
+        lines.append(f"teacher  {teacher.source}: {value} on this val split")
     if levels:
         lines += ["", *columns(_pair_rows(levels), left=3)]
     if methods:
         lines += ["", *columns(_method_rows(levels, methods), left=1)]
-    for entry in report:
-        if isinstance(entry, f.StepCost):
-            teacher = f"the teacher adds {entry.teacher:.0f} ms"
-            lines += ["", f"a step of {entry.images} images takes {entry.plain:.0f} ms; {teacher}"]
+    for cost in _of_kind(report, f.StepCost):
+        step = f"a step of {cost.images} images takes {cost.plain:.0f} ms"
+        lines += ["", f"{step}; the teacher adds {cost.teacher:.0f} ms"]
     lines += [""] * bool(findings)
     for finding in findings:
         mark = "" if finding.level == "info" else f"{finding.level}: "
@@ -158,9 +156,8 @@ def report_lines(report: Sequence[Entry]) -> list[str]:
         lines += [f"  {line}" for line in finding.fix.splitlines()]
     passed = "Wiring: every term reaches the student."
     lines += ["", "A run would not start with these errors." if errors(report) else passed]
-    for entry in report:
-        if isinstance(entry, Suggestion):
-            lines += [f"try  {entry.setting}", f"     {entry.reason}"]
+    for suggestion in _of_kind(report, Suggestion):
+        lines += [f"try  {suggestion.setting}", f"     {suggestion.reason}"]
     return lines
 
 
@@ -168,14 +165,10 @@ def _pair_rows(levels: Sequence[LayerPairReport]) -> list[list[str]]:
     several = any(level.number > 1 for level in levels)
     rows = [["pair", "channels", "map", "CKA"]]
     for level in levels:
-        rows.append(
-            [
-                f"{level.student.key} → {level.teacher.key}" + f" @{level.number}" * several,
-                f"{level.student.channels} → {level.teacher.channels}",
-                f"{level.size[0]}×{level.size[1]}",
-                score(level.similarity),
-            ]
-        )
+        pair = f"{level.student.key} → {level.teacher.key}" + f" @{level.number}" * several
+        channels = f"{level.student.channels} → {level.teacher.channels}"
+        size = f"{level.size[0]}×{level.size[1]}"
+        rows.append([pair, channels, size, score(level.similarity)])
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from textwrap import wrap
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.codes import CODES, FAMILIES, FINDINGS
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 from tutelage.errors import ConfigError, nearest
 
 WIDTH = 78  # columns of prose
@@ -26,13 +25,9 @@ def explain(
 ) -> None:
     """Explain the code of an error or a warning: what it means, how it comes about, the cure."""
     chosen = [normalise_code(code) for code in codes or ()]
-    if json:
-        print(json_format.dumps({code: values(code) for code in chosen or [*CODES, *FINDINGS]}))
-    elif chosen:
-        for number, code in enumerate(chosen):
-            print_lines(*[""] * bool(number), *page(code))
-    else:
-        print_lines(*listing())
+    entries = {code: values(code) for code in chosen or [*CODES, *FINDINGS]}
+    pages = [line for code in chosen for line in ("", *page(code))][1:]
+    print_result(entries, pages or listing(), as_json=json)
 
 
 def normalise_code(given: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import shlex
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +9,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import print_lines
+from tutelage.cli.tables import print_result
 from tutelage.cli.yolo_flags import notices_of
 
 if TYPE_CHECKING:
@@ -73,14 +72,11 @@ def export(
         images=images,
         calibration=calibration,
     )
-    if json:
-        content = {**result._asdict(), "path": str(result.path)}
-        content["metadata"] = result.metadata.model_dump(mode="json")
-        content["ways"] = [way._asdict() for way in result.ways]
-        print(json_format.dumps(content))
-    else:
-        print_lines(*notices_of(context))
-        print_lines(*result_lines(result, chosen))
+    content = {**result._asdict(), "path": str(result.path)}
+    content["metadata"] = result.metadata.model_dump(mode="json")
+    content["ways"] = [way._asdict() for way in result.ways]
+    lines = [*notices_of(context), *result_lines(result, chosen)]
+    print_result(content, lines, as_json=json)
 
 
 def result_lines(result: ExportResult, model: str) -> list[str]:

@@ -22,20 +22,19 @@ def score(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Write a time span: ``12 s``, ``41 min 12 s``, ``3 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def clock(seconds: float) -> str:
     """Write a remaining time: ``8:41``, ``3:05:00``."""
-    whole = round(seconds)
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    minutes = whole % 3600 // 60
-    return f"{hours}{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    whole = f"{minutes // 60}:{minutes % 60:02d}" if minutes >= 60 else f"{minutes}"
+    return f"{whole}:{rest:02d}"
 
 
 def _bare(text: str) -> str:

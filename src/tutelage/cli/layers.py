@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,14 +22,10 @@ def layers(
         str, typer.Argument(metavar="MODEL", help="Architecture, its yaml, weights, or a teacher")
     ],
     teacher: Annotated[
-        str | None,
-        typer.Option("--teacher", metavar="<model>", help="Suggest pairs with this network"),
+        str | None, o.value("--teacher", "<model>", "Suggest pairs with this network", o.OPTIONS)
     ] = None,
     img_size: Annotated[
-        int,
-        typer.Option(
-            "--img-size", "--img", metavar="<px>", min=32, help="For the sizes of the maps"
-        ),
+        int, o.value("--img-size --img", "<px>", "For the sizes of the maps", o.OPTIONS, min=32)
     ] = 640,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
@@ -48,7 +43,7 @@ def layers(
                 code="C27",
             )
         _, rows, lines = teacher_of(model, img_size)
-        _show({"teacher": rows}, lines, json=json)
+        print_result({"teacher": rows}, lines, as_json=json)
         return
     student = load(model)
     check_image_size(img_size, max(student.strides))
@@ -68,14 +63,7 @@ def layers(
         }
         own = table_of(student, img_size, "student ")
         lines = [*own, "", *table, "", *pair_lines(student, pairs)]
-    _show(listing, lines, json=json)
-
-
-def _show(listing: dict[str, Any], lines: list[str], *, json: bool) -> None:
-    if json:
-        print(json_format.dumps(listing))
-    else:
-        print_lines(*lines)
+    print_result(listing, lines, as_json=json)
 
 
 def teacher_of(

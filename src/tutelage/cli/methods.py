@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import print_lines
+from tutelage.cli.tables import print_result
 
 if TYPE_CHECKING:
     from tutelage.distill.build import MethodRow
@@ -21,10 +20,7 @@ def methods(
     from tutelage.distill.build import describe_methods
 
     rows = describe_methods()
-    if json:
-        print(json_format.dumps([row._asdict() for row in rows]))
-    else:
-        print_lines(*method_lines(rows))
+    print_result([row._asdict() for row in rows], method_lines(rows), as_json=json)
 
 
 def _option(name: str, row: MethodRow) -> str:

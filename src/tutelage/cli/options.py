@@ -12,6 +12,7 @@ import typer
 from tutelage.errors import ConfigError
 
 WHAT, KD, HOW, WHERE = "What", "Distillation", "How", "Where"
+OPTIONS = "Options"  # typer's name of the panel without a name
 
 
 def value(flags: str, metavar: str, help: str, panel: str = "", **more: Any) -> Any:

@@ -156,10 +156,7 @@ def values(prediction: PredictedFrame) -> dict[str, Any]:
         "detections": [
             {"xyxy": xyxy, "score": score, "label": label, "name": detections.names[label]}
             for xyxy, score, label in zip(
-                detections.xyxy.tolist(),
-                detections.score.tolist(),
-                detections.label.tolist(),
-                strict=True,
+                *(column.tolist() for column in detections[:3]), strict=True
             )
         ],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -39,3 +40,11 @@ def print_lines(*lines: str, style: str = "") -> None:
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:
         console.print(Text("\n".join(map(printable, line.split("\n"))), style=style))
+
+
+def print_result(values: object, lines: Sequence[str], *, as_json: bool) -> None:
+    """Print the result of a command: its values with ``--json``, else lines."""
+    if as_json:
+        print(json.dumps(values))
+    else:
+        print_lines(*lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +9,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
@@ -67,14 +66,9 @@ def val(
         single_cls=single_cls,
         rect=rect,
     )
-    if json:
-        print(json_format.dumps(scores.to_dict()))
-        return
-    print_lines(*notices_of(context))
-    print_lines(
-        f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
-    )
-    print_lines(*score_table(scores))
+    head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
+    lines = [*notices_of(context), head, *score_table(scores)]
+    print_result(scores.to_dict(), lines, as_json=json)
 
 
 def stored_data(model: str) -> str:

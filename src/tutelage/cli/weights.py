@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_lines
+from tutelage.cli.tables import columns, print_result
 
 if TYPE_CHECKING:
     from tutelage.models.summary import WeightFileSummary
@@ -20,8 +19,7 @@ SHOWN_NAMES = 12
 def weights(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Run folder or weight file")],
     to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="<path>", help="Convert it to this .safetensors"),
+        str | None, o.value("--to", "<path>", "Convert it to this .safetensors", o.OPTIONS)
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file if it exists", metavar="")
@@ -35,12 +33,9 @@ def weights(
     if to is not None:
         convert(file, to, force=force)
     summary = summarise(to or file)
-    if json:
-        print(json_format.dumps(asdict(summary)))
-        return
-    if to is not None:
-        print_lines(f"{file} is now {to}:")
-    print_lines(*columns(summary_rows(summary), left=3))
+    head = [] if to is None else [f"{file} is now {to}:"]
+    lines = [*head, *columns(summary_rows(summary), left=3)]
+    print_result(asdict(summary), lines, as_json=json)
 
 
 def summary_rows(summary: WeightFileSummary) -> list[list[str]]:

@@ -49,22 +49,24 @@ def notices_of(context: Any) -> list[str]:
     return command.notices if command else []
 
 
-Table = dict[str, YoloFlag]
+FlagTable = dict[str, YoloFlag]
 
 
-def _keep(flags: str, takes: Takes = "one") -> Table:
+def _keep(flags: str, takes: Takes = "one") -> FlagTable:
     return dict.fromkeys(flags.split(), YoloFlag("keep", takes))
 
 
-def _set(flags: str, setting: str, value: Any = None, takes: Takes = "none") -> Table:
+def _set(flags: str, setting: str, value: Any = None, takes: Takes = "none") -> FlagTable:
     return dict.fromkeys(flags.split(), YoloFlag("set", takes, setting=setting, value=value))
 
 
-def _ignore(flags: str, reason: str, takes: Takes = "none") -> Table:
+def _ignore(flags: str, reason: str, takes: Takes = "none") -> FlagTable:
     return dict.fromkeys(flags.split(), YoloFlag("ignore", takes, reason))
 
 
-def _refuse(flags: str, reason: str, takes: Takes = "none", harmless: str | None = None) -> Table:
+def _refuse(
+    flags: str, reason: str, takes: Takes = "none", harmless: str | None = None
+) -> FlagTable:
     values = () if harmless is None else (harmless,)
     return dict.fromkeys(flags.split(), YoloFlag("refuse", takes, reason, harmless=values))
 
@@ -76,7 +78,7 @@ TRACKERS = "nothing is sent to a service; see metrics.jsonl in the run folder"
 TORCHRUN = "processes are started by torchrun, which needs no flag"
 NO_EVOLUTION = "hyper-parameters are not searched; give one file with --hyp"
 
-TRAIN: Mapping[str, YoloFlag] = {
+TRAIN: FlagTable = {
     **_keep("--weights --cfg --data --hyp --epochs --batch-size --batch --device --workers"),
     **_keep("--project --name --optimizer --patience --seed"),
     **_keep("--rect --exist-ok --multi-scale --single-cls --cache-images", "none"),
@@ -108,7 +110,7 @@ TRAIN: Mapping[str, YoloFlag] = {
     **_refuse("--quad", "batches are not folded; use a larger --img-size"),
 }
 
-VAL: Mapping[str, YoloFlag] = {
+VAL: FlagTable = {
     **_keep("--weights --data --batch-size --batch --conf-thres --iou-thres --task --device"),
     **_keep("--single-cls --augment --half", "none"),
     **_keep(SIZES, "numbers"),
@@ -126,7 +128,7 @@ VAL: Mapping[str, YoloFlag] = {
 DRAWN = "boxes and captions are scaled to the picture"
 PLACES = "--save, --save-txt and --save-json give the paths"
 
-PREDICT: Mapping[str, YoloFlag] = {
+PREDICT: FlagTable = {
     **_keep("--weights --source"),
     **_keep(f"{SIZES} --classes", "numbers"),
     **_ignore("--data", "the model has its class names", "one"),
@@ -149,7 +151,7 @@ PREDICT: Mapping[str, YoloFlag] = {
 ALWAYS_FREE = "batch and size are free in every export"
 PER_CLASS = "with --nms classes never suppress each other"
 
-EXPORT: Mapping[str, YoloFlag] = {
+EXPORT: FlagTable = {
     **_keep("--weights"),
     **_keep(SIZES, "numbers"),
     **_ignore("--topk-per-class", "--max-det limits the detections of an image", "one"),
@@ -170,7 +172,7 @@ EXPORT: Mapping[str, YoloFlag] = {
     **_refuse("--per-tensor", "integers have a range per channel"),
 }
 
-COMPARE: Mapping[str, YoloFlag] = {
+COMPARE: FlagTable = {
     **TRAIN,
     **_refuse("--resume", "the same command again continues a comparison", "maybe"),
     **_refuse("--seed", "give their number with --seeds or name them: --seed-list 0,1", "one"),

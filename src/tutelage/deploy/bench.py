@@ -78,7 +78,7 @@ class _Subject(NamedTuple):
 
     model: str
     runtime: Runtime
-    size: int
+    image_size: int
     parameters: int
     gflops: float
     precision: str
@@ -129,14 +129,9 @@ def bench(
         for model in models
         for each in _runtimes(str(model), runtimes)
     ]
+    threads = threads or torch.get_num_threads()
     for subject in subjects:
-        yield _measured(
-            subject,
-            device=device,
-            batch=batch,
-            repeats=repeats,
-            threads=threads or torch.get_num_threads(),
-        )
+        yield _measured(subject, device=device, batch=batch, repeats=repeats, threads=threads)
 
 
 def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
@@ -179,7 +174,7 @@ def _file(subject: _Subject, folder: Path) -> Path:
         random = load(model)
         meta = {"arch": random.arch, "arch_name": random.arch_name, "names": list(random.names)}
         model = folder / f"{random.arch_name}.safetensors"
-        save_best(model, random.state_dict(), {**meta, "image_size": subject.size})
+        save_best(model, random.state_dict(), {**meta, "image_size": subject.image_size})
     if subject.runtime == "torch":
         return weight_file(model)
     return export(model, subject.runtime, out=folder, half=half).path
@@ -194,7 +189,7 @@ def _measured(
             "file": str(file),
             "runtime": subject.runtime,
             "device": device,
-            "size": subject.size,
+            "size": subject.image_size,
             "batch": batch,
             "repeats": repeats,
             "threads": threads,
@@ -204,15 +199,10 @@ def _measured(
         parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
         megabytes = sum(part.stat().st_size for part in parts) / 1e6
     return Measurement(
-        model=subject.model,
-        runtime=subject.runtime,
+        **subject._asdict(),
         device=measured["hardware"],
-        precision=subject.precision,
-        image_size=subject.size,
         batch=batch,
         threads=threads,
-        parameters=subject.parameters,
-        gflops=subject.gflops,
         megabytes=megabytes,
         p50_ms=measured["p50_ms"],
         p95_ms=measured["p95_ms"],

@@ -20,8 +20,6 @@ from tutelage.deploy.metadata import Metadata, Suppression
 from tutelage.deploy.network import BOXES, IMAGES, SCORES, quiet
 from tutelage.weights.store import atomic_write
 
-DETECTIONS = "detections"
-
 # Equal to tutelage.evaluation.nms: only the best class of a candidate counts, and the limit is per
 # image. ONNX limits per image and class, so the survivors are sorted by score, and a cumulative sum
 # in a column per image gives the rank of each detection in its image.
@@ -86,16 +84,15 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
 
 def _named(model: ModelProto) -> ModelProto:
     """Rename the free sizes, which torch calls e.g. ``s34``."""
+    symbol = re.compile(r"\bs\d+\b")
     sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
-    symbols = [re.search(r"\bs\d+\b", size) for size in sizes if size]
+    symbols = [symbol.search(size) for size in sizes if size]
     names = ("batch", "rows", "columns")
     known = {match[0]: name for match, name in zip(symbols, names, strict=True) if match}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param:
-                axis.dim_param = re.sub(
-                    r"\bs\d+\b", lambda match: known.get(match[0], match[0]), axis.dim_param
-                )
+                axis.dim_param = symbol.sub(lambda m: known.get(m[0], m[0]), axis.dim_param)
     return model
 
 
@@ -106,15 +103,9 @@ def suppression(settings: Suppression, *, ir: int, opset: int) -> ModelProto:
         A model from boxes and scores to detections ``(m, 7)``: number of the image in the batch,
         x1, y1, x2, y2 in pixels of the canvas, class, score; best score first.
     """
-    return onnx.parser.parse_model(
-        SUPPRESS.format(
-            ir=ir,
-            opset=opset,
-            limit=settings.max_detections,
-            iou=float(settings.iou),
-            conf=float(settings.conf),
-        )
-    )
+    limits = {"iou": float(settings.iou), "conf": float(settings.conf)}
+    text = SUPPRESS.format(ir=ir, opset=opset, limit=settings.max_detections, **limits)
+    return onnx.parser.parse_model(text)
 
 
 def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:

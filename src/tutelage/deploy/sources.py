@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,12 +62,12 @@ def read_frames(source: PictureSource) -> Iterator[Frame]:
         DataError: There is no picture, or none can be read.
     """
     sources = [source] if isinstance(source, str | Path | np.ndarray) else source
-    files = _unique_names(
-        [each if isinstance(each, np.ndarray) else list_files(each) for each in sources]
-    )
+    items: list[SourceFile | Frame] = []
+    for number, each in enumerate(sources):
+        items += [_array(each, number)] if isinstance(each, np.ndarray) else list_files(each)
     count, reason = 0, "the source is empty"
-    for number, item in enumerate(files):
-        for frame in _array(item, number) if isinstance(item, np.ndarray) else _frames(item):
+    for item in _unique_names(items):
+        for frame in [item] if isinstance(item, Frame) else _frames(item):
             if isinstance(frame, DataError):
                 reason = str(frame)
                 _log.warning("%s. Skipped.", reason.rstrip("."))
@@ -78,21 +78,17 @@ def read_frames(source: PictureSource) -> Iterator[Frame]:
         raise DataError(f"Nothing could be read: {reason.rstrip('.')}.", code="D28")
 
 
-def _unique_names(
-    items: list[list[SourceFile] | NDArray[np.uint8]],
-) -> list[list[SourceFile] | NDArray[np.uint8]]:
+def _unique_names(items: list[SourceFile | Frame]) -> list[SourceFile | Frame]:
     """If two files have one name, name all relative to their common parent."""
-    files = {
-        file.path.absolute(): file.name for each in items if isinstance(each, list) for file in each
-    }
-    if len(set(files.values())) == len(files):
+    names = {item.path.absolute(): item.name for item in items if isinstance(item, SourceFile)}
+    if len(set(names.values())) == len(names):
         return items
-    root = Path(os.path.commonpath([path.parent for path in files]))
+    root = Path(os.path.commonpath([path.parent for path in names]))
     return [
-        [SourceFile(file.path, file.path.absolute().relative_to(root)) for file in each]
-        if isinstance(each, list)
-        else each
-        for each in items
+        item._replace(name=item.path.absolute().relative_to(root))
+        if isinstance(item, SourceFile)
+        else item
+        for item in items
     ]
 
 
@@ -149,26 +145,23 @@ def _known() -> str:
     return f"Known suffixes: {' '.join((*SUFFIXES, *VIDEO_SUFFIXES))}."
 
 
-def _array(image: NDArray[np.uint8], number: int) -> Iterator[Frame]:
+def _array(image: NDArray[np.uint8], number: int) -> Frame:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(
             f"Expected an RGB array (h, w, 3) of uint8, but got {image.shape} {image.dtype}."
         )
     name = Path(f"image-{number}.png")
-    yield Frame(name, name, None, image)
+    return Frame(name, name, None, image)
 
 
-def _frames(files: Iterable[SourceFile]) -> Iterator[Frame | DataError]:
-    for file in files:
-        if is_video(file.name.name):
-            yield from _video(file)
-            continue
-        try:
-            image = read_image(file.path)
-        except DataError as error:
-            yield error
-        else:
-            yield Frame(file.path, file.name, None, image)
+def _frames(file: SourceFile) -> Iterator[Frame | DataError]:
+    if is_video(file.name.name):
+        yield from _video(file)
+        return
+    try:
+        yield Frame(file.path, file.name, None, read_image(file.path))
+    except DataError as error:
+        yield error
 
 
 def _video(file: SourceFile) -> Iterator[Frame | DataError]:

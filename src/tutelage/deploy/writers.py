@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,13 +23,14 @@ from tutelage.weights.store import atomic_write, atomic_write_text
 VIDEO = ".mp4"
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Writes predictions."""
 
+    @abstractmethod
     def add(self, prediction: PredictedFrame) -> None:
         """Write a picture's detections, or keep them for :meth:`close`."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most files are complete at once)
         """Finish all files."""
 
 
@@ -51,7 +53,7 @@ class _OutputPaths:
         )
 
 
-class PictureWriter:
+class PictureWriter(Writer):
     """Annotated pictures and videos in a folder.
 
     Args:
@@ -83,7 +85,8 @@ class PictureWriter:
         )
         if frame.number is None:
             self.close()
-            _write_picture(target, np.asarray(picture, np.uint8))
+            encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
+            atomic_write(target, lambda file: file.write(encoded))
         else:
             self._film(frame.path, target, picture, frame.rate)
 
@@ -113,7 +116,7 @@ class PictureWriter:
             self._writer.write(picture)
 
 
-class LabelWriter:
+class LabelWriter(Writer):
     """One YOLO label file per picture or frame: class, cx, cy, w, h as shares of the picture.
 
     Args:
@@ -144,11 +147,8 @@ class LabelWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(target, "".join(lines))
 
-    def close(self) -> None:
-        """Do nothing: every file is complete."""
 
-
-class CocoWriter:
+class CocoWriter(Writer):
     """All detections as one COCO file, which ``pycocotools.coco.COCO`` reads.
 
     Args:
@@ -175,12 +175,7 @@ class CocoWriter:
         image |= {"width": width, "height": height}
         self._images.append(image if frame.number is None else image | {"frame": frame.number})
         self._names = detections.names
-        rows = zip(
-            detections.xyxy.tolist(),
-            detections.score.tolist(),
-            detections.label.tolist(),
-            strict=True,
-        )
+        rows = zip(*(column.tolist() for column in detections[:3]), strict=True)
         for (x1, y1, x2, y2), score, label in rows:
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             self._annotations.append(
@@ -197,13 +192,9 @@ class CocoWriter:
 
     def close(self) -> None:
         """Write the file."""
-        categories = [{"id": number, "name": name} for number, name in enumerate(self._names)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "images": self._images,
-            "annotations": self._annotations,
-            "categories": categories,
-        }
+        content = {"images": self._images, "annotations": self._annotations}
+        content["categories"] = [{"id": i, "name": name} for i, name in enumerate(self._names)]
         atomic_write_text(self.path, json.dumps(content))
 
 
@@ -233,9 +224,3 @@ def _suffix(frame: Frame) -> str:
     if frame.number is not None:
         return VIDEO
     return frame.name.suffix if cv2.haveImageWriter(frame.name.name) else ".png"
-
-
-def _write_picture(target: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a BGR picture in the format of its name."""
-    encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
-    atomic_write(target, lambda file: file.write(encoded))
