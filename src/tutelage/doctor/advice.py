@@ -119,5 +119,5 @@ def _weights(case: AdviceInput) -> Iterator[Suggestion]:
         )
 
 
-Rule = Callable[[AdviceInput], Iterator[Suggestion]]
-RULES: tuple[Rule, ...] = (_teacher, _layers, _similar, _methods, _weights)
+AdviceRule = Callable[[AdviceInput], Iterator[Suggestion]]
+RULES: tuple[AdviceRule, ...] = (_teacher, _layers, _similar, _methods, _weights)

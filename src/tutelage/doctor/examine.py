@@ -34,7 +34,7 @@ from tutelage.run.preflight.before_training import weaker_teachers
 from tutelage.run.preflight.teacher_scores import evaluate_teacher
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
 from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher
@@ -72,7 +72,7 @@ def examine(
         UserError: Data, model, teacher, layers, image size or device cannot be used.
     """
     yield ExaminationStage(STAGES[0], 0)
-    parts = assemble(config, origins)
+    parts = build_run(config, origins)
     if parts.distillation is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
     count = max(-(-IMAGES // measurement_batch(parts)), 2)

@@ -17,13 +17,7 @@ from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
 from tutelage.run.auto_batch import fit_batch
-from tutelage.run.checkpoint import (
-    LossSums,
-    RunProgress,
-    best_metadata,
-    restore,
-    save_checkpoint,
-)
+from tutelage.run.checkpoint import LossSums, RunProgress, best_metadata, restore, save_checkpoint
 from tutelage.run.early_stopping import EarlyStopping
 from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
 from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
@@ -54,7 +48,7 @@ from tutelage.run.resume import (
 )
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.summary import data_warnings, plan_rows
-from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.student import StudentOrigin
 from tutelage.setup.unlabelled import files_by_id
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
@@ -115,8 +109,8 @@ def _events(
         torch.set_num_threads(progress.threads)
     yield from (Notice("info", text) for text in notices)
     with suggest_moved_files(config, resume):
-        began = progress.student_origin if progress else None
-        parts = context.parts = assemble(config, origins, began=began)
+        student_origin = progress.student_origin if progress else None
+        parts = context.parts = build_run(config, origins, student_origin=student_origin)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     position = Position()

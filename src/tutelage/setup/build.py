@@ -18,12 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
-from tutelage.data import (
-    DatasetIndex,
-    evaluation_loader,
-    open_splits,
-    training_loader,
-)
+from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -79,11 +74,11 @@ class RunParts:
         return self.distillation.records if self.distillation else ()
 
 
-def assemble(
+def build_run(
     config: Config,
     origins: Mapping[str, str] | None = None,
     *,
-    began: StudentOrigin | None = None,
+    student_origin: StudentOrigin | None = None,
     keep_threads: bool = False,
     trial: bool = False,
 ) -> RunParts:
@@ -92,7 +87,8 @@ def assemble(
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        began: The original state of a resumed run; its number of CPU threads is already set.
+        student_origin: The student with which a resumed run began; its number of CPU threads is
+            already set.
         keep_threads: Do not change the number of CPU threads.
         trial: The batch size is not that of the run, and not checked.
 
@@ -114,12 +110,13 @@ def assemble(
             fix="Check the label files.",
             code="D26",
         )
-    student, start = make_student(config, train.names, origins, began)
+    student, start = make_student(config, train.names, origins, student_origin)
     check_image_size(config.train.image_size, max(student.strides))
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
-    settled = choose_anchors(student, train, config, began.head if began else None)
+    head_state = student_origin.head if student_origin else None
+    anchors = choose_anchors(student, train, config, head_state)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -129,12 +126,11 @@ def assemble(
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
-        stride = math.lcm(
-            stride, distillation.teachers.stride
-        )  # teacher and student get the same images
+        # teacher and student get the same images
+        stride = math.lcm(stride, distillation.teachers.stride)
         check_image_size(config.train.image_size, stride)
 
-    if accelerator.device.type == "cpu" and began is None and not keep_threads:
+    if accelerator.device.type == "cpu" and student_origin is None and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.images)
     workers = choose_workers(config.train.workers, accelerator.device)
     unlabelled = open_unlabelled(config, val)
@@ -176,7 +172,7 @@ def assemble(
         unlabelled=unlabelled,
         student=student,
         start=start,
-        anchors=settled,
+        anchors=anchors,
         distillation=distillation,
         supervision=make_supervision(
             config.distill, distillation, len(train) if unlabelled else None

@@ -88,11 +88,7 @@ def evaluate_teacher(
         images = sample(index, VAL_IMAGES)
         loader = evaluation_loader(images, image_size=size, batch=config.train.images, workers=0)
         result = evaluate(
-            lambda batch: _predict(teacher, batch),
-            loader,
-            images,
-            device=device,
-            class_map=classes,
+            lambda batch: _predict(teacher, batch), loader, images, device=device, class_map=classes
         )
         scores = {name: float(getattr(result, name)) for name in HEADLINE}
         if cache is not None:
