@@ -86,9 +86,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
         for batch in candidate_batches(parts.schedule.nominal_batch, processes, len(parts.train))
         if _is_trainable(config, parts, batch)
     ]
-    largest = 0
-    for count in _fitting(parts, [batch // processes for batch in batches]):
-        largest = count
+    largest = max(_fitting(parts, [batch // processes for batch in batches]), default=0)
     fitting = min(gather_object([largest])) * processes
     larger = [batch for batch in batches if batch > fitting]
     return parts.schedule.nominal_batch, fitting, larger[0] if larger else fitting

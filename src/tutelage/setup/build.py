@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ from tutelage.setup.distillation import (
     bind_methods,
     load_teachers,
 )
-from tutelage.setup.distributed import check_batch, quieten, synchronise
+from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.train.ema import make_ema
@@ -151,7 +151,7 @@ def build_run(
         distillation.taps if distillation else (),
         distillation.views if distillation else None,
     )
-    schedule = make_schedule(
+    schedule = _make_schedule(
         config,
         images=len(train),
         steps=len(loader),
@@ -162,7 +162,12 @@ def build_run(
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
         synchronise(student, accelerator.device.type, accelerator.num_processes)
-    quieten()
+    # channels-last has two names for the strides of 1×1 convolutions; the copy costs nothing
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    supervision = None
+    if distillation:
+        first_unlabelled = len(train) if unlabelled else None
+        supervision = _make_supervision(config.distill, distillation, first_unlabelled)
     prepared, optimizer = accelerator.prepare(task, optimizer)
     return RunParts(
         config=config,
@@ -174,11 +179,7 @@ def build_run(
         start=start,
         anchors=anchors,
         distillation=distillation,
-        supervision=make_supervision(
-            config.distill, distillation, len(train) if unlabelled else None
-        )
-        if distillation
-        else None,
+        supervision=supervision,
         task=prepared,
         unwrapped_task=task,
         optimizer=optimizer,
@@ -261,16 +262,10 @@ def make_training_loader(
     )
 
 
-def make_supervision(
+def _make_supervision(
     config: DistillConfig, distillation: DistillationSetup, first_unlabelled: int | None
 ) -> TeacherSupervision:
-    """Return the supervision by the teachers.
-
-    Args:
-        config: The settings of distillation.
-        distillation: Teachers and methods.
-        first_unlabelled: Images with an id from this on have no labels; None: all have.
-    """
+    """Return the supervision by the teachers."""
     return TeacherSupervision(
         distillation.teachers.timed(),
         distillation.columns,
@@ -284,21 +279,10 @@ def make_supervision(
     )
 
 
-def make_schedule(
-    config: Config,
-    *,
-    images: int,
-    steps: int,
-    bindings: Mapping[str, MethodBinding] = MappingProxyType({}),
+def _make_schedule(
+    config: Config, *, images: int, steps: int, bindings: Mapping[str, MethodBinding]
 ) -> Schedule:
-    """Return the schedule of a run.
-
-    Args:
-        config: All settings.
-        images: Training images.
-        steps: Batches per epoch and process.
-        bindings: The methods by their name in the run.
-    """
+    """Return the schedule of a run with ``steps`` batches per epoch and process."""
     train, optim = config.train, config.optim
     return Schedule(
         epochs=train.epochs,
@@ -314,20 +298,16 @@ def make_schedule(
         max_norm=train.max_norm,
         seed=train.seed,
         weight_schedules={
-            name: make_weight_schedule(binding.config, config.distill, train.epochs, steps)
+            name: _make_weight_schedule(binding.config, config.distill, train.epochs, steps)
             for name, binding in bindings.items()
         },
     )
 
 
-def make_weight_schedule(
+def _make_weight_schedule(
     method: MethodConfig, distill: DistillConfig, epochs: int, steps: int
 ) -> WeightSchedule:
-    """Return the weight schedule of a method: its own settings, else those of the run.
-
-    Raises:
-        ConfigError: It would never have its full weight, or stops after the end of the run.
-    """
+    """Return the weight schedule of a method: its own settings, else those of the run."""
     warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
     stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
     end = epochs if stop is None else stop
