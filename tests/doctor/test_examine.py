@@ -22,7 +22,7 @@ from tutelage.doctor.findings import (
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
 from tutelage.run.preflight import before_training as prepare
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.structures import Knowledge, Tap
 from tutelage.teachers import Teachers, cached
 from tutelage.teachers.cached import CachedTeachers
@@ -159,7 +159,7 @@ def test_a_student_above_its_teacher_is_told_as_a_run_tells_it(data, tmp_path, m
     )
     teachers = [make_teacher(tmp_path / f"{name}.safetensors") for name in "ab"]
     weights = {"arch": None, "weights": str(CHECKPOINT)}
-    parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
+    parts = build_run(settings(data, tmp_path, model=weights, distill={"teacher": teachers}))
     [first, *rest] = of(module._evaluate_teachers(parts, parts.distillation), DoctorFinding)
     assert f"The teacher {teachers[0]} scores AP 0.400 on your val split" in first.text
     assert not rest

@@ -18,7 +18,7 @@ from tests.run.small_runs import settings
 from tests.weights.mutation import mutate as mutate_weights
 from tutelage.run import run as running
 from tutelage.run.events import EpochDone
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 
 
 class RunFolder:
@@ -75,14 +75,14 @@ class RunFolder:
 
     def use(self, _: Path) -> str:
         """Go on for one step, and return how that ended."""
-        with mock.patch.object(running, "assemble", self._once):
+        with mock.patch.object(running, "build_run", self._once):
             return f"exit {command(_goes_on, folder=self.evil)[0]}"
 
     def _once(self, config: Any, *given: Any, **options: Any) -> Any:
         """Build the parts of a run once: the settings of other rounds are the same, or refused."""
         key = config.model_dump_json()
         if key not in self._parts:
-            self._parts = {key: assemble(config, *given, **options)}
+            self._parts = {key: build_run(config, *given, **options)}
         return self._parts[key]
 
 

@@ -15,7 +15,7 @@ from tutelage.run.events import EpochDone, StepDone
 from tutelage.run.monitors.skipped_steps import SkippedStepMonitor
 from tutelage.run.preflight.warnings import dead_channels
 from tutelage.run.summary import plan_rows
-from tutelage.setup.build import assemble, make_accelerator
+from tutelage.setup.build import build_run, make_accelerator
 from tutelage.structures import Losses
 from tutelage.train.supervision import SupervisedBatch
 
@@ -80,7 +80,7 @@ def test_kd40_a_teacher_changes_no_precision(distilled, tmp_path, precision, tau
     methods = [{"name": "fgd", "weight": 1.0}]
     distill = {"teacher": str(CHECKPOINT), "methods": methods} if taught else {}
     train = {"precision": precision}
-    parts = assemble(settings(distilled.data, tmp_path, train=train, distill=distill))
+    parts = build_run(settings(distilled.data, tmp_path, train=train, distill=distill))
     assert dict(plan_rows(parts, {}, "x"))["run"].endswith(f" · {precision}")
     seen = []
     parts.student.model[0].conv.register_forward_hook(lambda _, __, out: seen.append(out.dtype))

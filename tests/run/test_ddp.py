@@ -19,7 +19,7 @@ from tutelage.errors import TeacherError
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.preflight import teacher_scores, wiring
 from tutelage.run.preflight.before_training import evaluate_on_val
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.teachers import Teachers, fingerprint
 from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
 from tutelage.train.task import Task
@@ -115,7 +115,7 @@ def resumed(folder):
 def judged(rank, folder):
     """Evaluate as one of two processes whose BatchNorm differ; write down what came out."""
     config = settings(f"{folder}/data/data.yaml", f"{folder}/runs", train={"batch": 3})
-    parts = assemble(config)
+    parts = build_run(config)
     network = parts.ema.module
     if rank:
         network.model[0].bn.running_mean += 1.0
@@ -254,7 +254,7 @@ def test_two_processes_judge_a_share_each(tmp_path, monkeypatch):
     assert sorted(first["seen"] + second["seen"]) == list(range(8))
     assert first["seen"]
     assert second["seen"]
-    parts = assemble(settings(data, tmp_path / "runs", train={"batch": 3}))
+    parts = build_run(settings(data, tmp_path / "runs", train={"batch": 3}))
     alone = evaluate_on_val(parts, parts.ema.module).detections
     key = lambda one: (one["image_id"], -one["score"], one["bbox"])  # noqa: E731
     assert alone

@@ -15,7 +15,7 @@ from tutelage.run.kd_weights import (
     due_steps,
     measurement_batch,
 )
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.train.gradient_ratio import WeightReading
 from tutelage.train.schedule import Position, Schedule
 
@@ -39,7 +39,7 @@ def parts(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUTELAGE_CACHE", str(folder / "cache"))
         distill = {"teacher": str(CHECKPOINT), "accept_teacher": True}
-        return assemble(
+        return build_run(
             settings(make_data(folder / "d"), folder, train={"epochs": 10}, distill=distill)
         )
 

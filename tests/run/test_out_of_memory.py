@@ -18,7 +18,7 @@ from tutelage.run.out_of_memory import (
     out_of_memory_error,
     peak_memory,
 )
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.train.schedule import Position
 from tutelage.train.task import Task
 
@@ -99,7 +99,7 @@ def test_in_the_midst_of_a_run_it_tells_the_step_and_the_last_save_stays(tmp_pat
 def test_a_batch_of_one_cannot_be_halved(tmp_path):
     config = settings(make_data(tmp_path), tmp_path / "runs", train={"batch": 2})
     use = MemoryContext(config)
-    use.parts, use.position = assemble(config), Position(0, 2)
+    use.parts, use.position = build_run(config), Position(0, 2)
     assert "at step 3 with batch 2" in out_of_memory_error(use).what
     use.position = Position(0, 4)
     assert "in the evaluation after epoch 1" in out_of_memory_error(use).what
@@ -261,7 +261,7 @@ def test_a_comparison_needs_a_number(tmp_path):
 
 def test_elsewhere_a_number_is_needed(tmp_path):
     with pytest.raises(ConfigError, match="is found by tutelage train"):
-        assemble(automatic(tmp_path))
+        build_run(automatic(tmp_path))
 
 
 def test_resume_keeps_what_was_found(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from tutelage.models.build import load
 from tutelage.run import run as run_module
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Planned, StepDone
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.train.loop import EpochEnded
 from tutelage.weights.store import load_best, load_header
 
@@ -80,7 +80,7 @@ def test_weights_alone_bring_their_architecture(data, tmp_path):
 
 def test_frozen_rows_keep_their_weights_and_their_statistics_adapt(data, tmp_path):
     config = settings(data, tmp_path, train={"freeze": (2,)})
-    before = {k: v.clone() for k, v in assemble(config).student.state_dict().items()}
+    before = {k: v.clone() for k, v in build_run(config).student.state_dict().items()}
     events = run(config)
     after = load_checkpoint(f"{last(events, Finished).folder}/last.pt").task
     moved = {k for k, v in before.items() if not torch.equal(v, after[f"student.{k}"])}

@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
 from tutelage.setup import build as module
 from tutelage.setup import cpu_threads as cores
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import make_student
 from tutelage.weights.store import load_header, save_best
@@ -92,12 +92,12 @@ def test_a_file_that_is_not_there_is_told_with_its_setting(setting, tmp_path, mo
     config = settings(make_data(tmp_path / "data"), tmp_path, **{section: {key: "nope.pt"}})
     make_teacher(tmp_path / "mine.safetensors")
     with pytest.raises(WeightsError) as caught:
-        assemble(config, {setting: "flag --x"})
+        build_run(config, {setting: "flag --x"})
     assert caught.value.what == "nope.pt does not exist."
     assert caught.value.where == f"{setting}, flag --x"
     assert caught.value.fix == "Beside it: mine.safetensors"
     with pytest.raises(WeightsError, match=rf"\({setting}\)"):
-        assemble(config)
+        build_run(config)
 
 
 def test_an_architecture_with_weights_keeps_its_own_anchors(tmp_path):
@@ -158,7 +158,7 @@ def test_everything_trains_but_the_teacher(tmp_path):
         tmp_path,
         distill={"teacher": str(CHECKPOINT), "accept_teacher": True},
     )
-    parts = assemble(config)
+    parts = build_run(config)
     trained = storages(p for group in parts.optimizer.param_groups for p in group["params"])
     assert trained == storages(parts.unwrapped_task.parameters())
     teacher = storages(tensor for _, tensor in parts.distillation.teachers.state())
@@ -189,7 +189,7 @@ def test_the_image_must_fit_the_teacher_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "load_teachers", coarse)
     with pytest.raises(ConfigError, match="--img-size 96 must be a multiple of 64"):
-        assemble(config)
+        build_run(config)
 
 
 def test_batchnorm_of_all_gpus():

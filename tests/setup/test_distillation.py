@@ -16,7 +16,7 @@ from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight import before_training as prepare_module
 from tutelage.run.preflight.before_training import check_distillation
 from tutelage.run.preflight.teacher_scores import class_map, evaluate_teacher, sample
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.train.schedule import Position
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def test_a_teacher_needs_weights(tmp_path):
 def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start, warned):
     path = make_teacher(tmp_path / "teacher.safetensors")
     weights = {"arch": None, "weights": str(CHECKPOINT)}
-    parts = assemble(settings(data, tmp_path, model=weights, distill={"teacher": path}))
+    parts = build_run(settings(data, tmp_path, model=weights, distill={"teacher": path}))
     monkeypatch.setattr(
         prepare_module, "evaluate_teacher", lambda *_: {"AP": 0.29, "AP50": 0.5, "AP75": 0.2}
     )

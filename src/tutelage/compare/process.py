@@ -50,11 +50,7 @@ class _Stopped(NamedTuple):
 
 
 def train_in_process(
-    run: ArmRun,
-    *,
-    origins: Mapping[str, str],
-    resume: bool = False,
-    command_line: str = "",
+    run: ArmRun, *, origins: Mapping[str, str], resume: bool = False, command_line: str = ""
 ) -> Iterator[Event]:
     """Train a run in a new process, and write its cost.
 

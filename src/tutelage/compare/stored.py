@@ -21,7 +21,7 @@ from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.kd_weights import batches_with_boxes, first_images
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.resume import why_finished
-from tutelage.setup.build import assemble
+from tutelage.setup.build import build_run
 from tutelage.teachers import Teacher, fingerprint
 
 FORMAT = "tutelage-comparison-2"
@@ -130,7 +130,7 @@ def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
 
 
 def _check_wiring(config: Config, origins: Mapping[str, str]) -> None:
-    parts = assemble(config, origins, keep_threads=True)
+    parts = build_run(config, origins, keep_threads=True)
     batch = next(batches_with_boxes(parts, 1), None)
     if parts.distillation is not None and batch is not None:
         check_wiring(parts.unwrapped_task, parts.distillation.teachers, first_images(batch))

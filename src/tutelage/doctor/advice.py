@@ -6,7 +6,7 @@ rests on few data sets says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tutelage.structures import Tap
@@ -53,7 +53,7 @@ class AdviceInput(NamedTuple):
 
 def suggestions(case: AdviceInput) -> Iterator[Suggestion]:
     """Yield the suggestions of all rules, the most important first."""
-    for rule in RULES:
+    for rule in (_teacher, _layers, _similar, _methods, _weights):
         yield from rule(case)
 
 
@@ -117,7 +117,3 @@ def _weights(case: AdviceInput) -> Iterator[Suggestion]:
             f"Measured now: {weights}. A run measures again after warm-up and up to its middle, "
             "since the balance changes.",
         )
-
-
-Rule = Callable[[AdviceInput], Iterator[Suggestion]]
-RULES: tuple[Rule, ...] = (_teacher, _layers, _similar, _methods, _weights)

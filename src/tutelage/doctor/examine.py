@@ -5,7 +5,7 @@ Nothing is trained, and nothing is written except the caches of labels and of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import nan
 from statistics import median
 from typing import Any, Literal, NamedTuple, cast
@@ -34,7 +34,7 @@ from tutelage.run.preflight.before_training import weaker_teachers
 from tutelage.run.preflight.teacher_scores import evaluate_teacher
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
 from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher
@@ -72,7 +72,7 @@ def examine(
         UserError: Data, model, teacher, layers, image size or device cannot be used.
     """
     yield ExaminationStage(STAGES[0], 0)
-    parts = assemble(config, origins)
+    parts = build_run(config, origins)
     if parts.distillation is None:
         raise ConfigError("No teacher is given.", fix="Add  --teacher runs/teacher", code="C26")
     count = max(-(-IMAGES // measurement_batch(parts)), 2)
@@ -104,7 +104,6 @@ def examine(
         distillation = _with_methods(parts, configs, distillation.teachers.teachers)
         methods = dict(zip(distillation.methods, fitting, strict=True))
     task = _task(parts, distillation, list(methods))
-    device = parts.accelerator.device
     teacher = CachedTeachers(distillation.teachers)
     pairs = list(_layer_pairs(task, distillation, teacher, batches))
     yield from pairs
@@ -123,10 +122,10 @@ def examine(
             ),
         )
     yield ExaminationStage(STAGES[5], 5)
-    yield _step_cost(task, teacher, batches[0], device)
+    yield _step_cost(task, teacher, batches[0])
     reports: list[MethodReport] = []
     for name in methods:
-        milliseconds = _method_milliseconds(task, name, teacher, batches[0], device)
+        milliseconds = _method_milliseconds(task, name, teacher, batches[0])
         reports.append(_report(name, distillation.bindings[name], reading, milliseconds))
     yield from reports
     own = [report for report in reports if methods[report.name].own]
@@ -152,9 +151,8 @@ def _evaluate_teachers(
             yield DoctorFinding("warning", f"{source} and the data share no class name.")
         else:
             scores_by_teacher[source] = scores["AP"]
-    yield from (
-        DoctorFinding("warning", text) for text in weaker_teachers(parts, scores_by_teacher)
-    )
+    for text in weaker_teachers(parts, scores_by_teacher):
+        yield DoctorFinding("warning", text)
 
 
 def _fitting_methods(
@@ -248,7 +246,7 @@ def _layer_pairs(
             yield LayerPairReport(mine, other, binding.teacher + 1, size, similarity)
 
 
-def _step_cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.device) -> StepCost:
+def _step_cost(task: Task, teacher: CachedTeachers, batch: Batch) -> StepCost:
     plain = Task(task.student, task.criterion)
 
     def step() -> None:
@@ -256,14 +254,12 @@ def _step_cost(task: Task, teacher: CachedTeachers, batch: Batch, device: torch.
         total.backward()
 
     with buffers_restored(plain):
-        milliseconds = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
+        milliseconds = _milliseconds(step, batch)
     plain.zero_grad(set_to_none=True)
     return StepCost(len(batch.images), milliseconds, teacher.milliseconds())
 
 
-def _method_milliseconds(
-    task: Task, name: str, teacher: CachedTeachers, batch: Batch, device: torch.device
-) -> float:
+def _method_milliseconds(task: Task, name: str, teacher: CachedTeachers, batch: Batch) -> float:
     """Return the time of a method alone, forward and backward to the student's outputs."""
     supervised = SupervisedBatch(batch, teacher(batch))
     with torch.no_grad(), buffers_restored(task):
@@ -278,9 +274,13 @@ def _method_milliseconds(
         terms = task.method_terms(name, student, supervised)
         torch.stack(list(terms.values())).sum().backward()
 
-    milliseconds = timed(step, device=device, repeats=REPEATS, warmup=0).p50_ms
+    milliseconds = _milliseconds(step, batch)
     task.methods[name].zero_grad(set_to_none=True)
     return milliseconds
+
+
+def _milliseconds(step: Callable[[], None], batch: Batch) -> float:
+    return timed(step, device=batch.images.device, repeats=REPEATS, warmup=0).p50_ms
 
 
 def _report(
@@ -288,9 +288,8 @@ def _report(
 ) -> MethodReport:
     given = binding.config.weight
     weight = reading.weights[name] if given == "auto" else float(given)
-    low, middle, high = (
-        weight * float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
-    )
+    quartiles = weight * np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))
+    low, middle, high = quartiles.tolist()
     per_tap = zip(binding.pairs.student, zip(*reading.levels[name], strict=True), strict=True)
     levels = {tap.key: weight * median(values) for tap, values in per_tap}
     return MethodReport(name, weight, given != "auto", (low, middle, high), levels, milliseconds)

@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TrainingError, is_out_of_memory
 from tutelage.run.out_of_memory import current_memory, memory_of, peak_memory
-from tutelage.setup.build import RunParts, assemble, make_training_loader
+from tutelage.setup.build import RunParts, build_run, make_training_loader
 from tutelage.setup.distributed import check_batch
 from tutelage.structures import Batch
 from tutelage.train.loop import enlarged
@@ -77,7 +77,7 @@ def candidate_batches(nominal: int, processes: int, images: int) -> list[int]:
 def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
     """Return the nominal batch, the largest that fits (0: none) and the first that does not."""
     train = config.train.model_copy(update={"batch": TRIAL, "workers": 0, "cache_images": "none"})
-    parts = assemble(
+    parts = build_run(
         config.model_copy(update={"train": train}), origins, keep_threads=True, trial=True
     )
     processes = parts.accelerator.num_processes
@@ -86,9 +86,7 @@ def _find(config: Config, origins: Mapping[str, str]) -> tuple[int, int, int]:
         for batch in candidate_batches(parts.schedule.nominal_batch, processes, len(parts.train))
         if _is_trainable(config, parts, batch)
     ]
-    largest = 0
-    for count in _fitting(parts, [batch // processes for batch in batches]):
-        largest = count
+    largest = max(_fitting(parts, [batch // processes for batch in batches]), default=0)
     fitting = min(gather_object([largest])) * processes
     larger = [batch for batch in batches if batch > fitting]
     return parts.schedule.nominal_batch, fitting, larger[0] if larger else fitting

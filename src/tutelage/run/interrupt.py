@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NamedTuple, Self, TypeVar
 
 import torch
@@ -75,12 +75,7 @@ class InterruptHandler:
                 break
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Restore the previous handlers."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)  # type: ignore[arg-type]  # what it returned itself
@@ -129,8 +124,7 @@ class InterruptHandler:
         counts = self._accelerator.reduce(own, "sum")
         return [bool(each) for each in counts.tolist()]  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self._received:
             self._received, self._time, self._signal = True, now, signal.Signals(number)

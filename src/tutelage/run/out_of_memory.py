@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -150,4 +149,4 @@ def peak_memory() -> int:
 
 def current_memory() -> int:
     """Return the main memory of this process in bytes."""
-    return int(psutil.Process(os.getpid()).memory_info().rss)
+    return int(psutil.Process().memory_info().rss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,7 @@ from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
 from tutelage.run.auto_batch import fit_batch
-from tutelage.run.checkpoint import (
-    LossSums,
-    RunProgress,
-    best_metadata,
-    restore,
-    save_checkpoint,
-)
+from tutelage.run.checkpoint import LossSums, RunProgress, best_metadata, restore, save_checkpoint
 from tutelage.run.early_stopping import EarlyStopping
 from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
 from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
@@ -54,7 +49,7 @@ from tutelage.run.resume import (
 )
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.summary import data_warnings, plan_rows
-from tutelage.setup.build import RunParts, assemble
+from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.student import StudentOrigin
 from tutelage.setup.unlabelled import files_by_id
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
@@ -115,8 +110,8 @@ def _events(
         torch.set_num_threads(progress.threads)
     yield from (Notice("info", text) for text in notices)
     with suggest_moved_files(config, resume):
-        began = progress.student_origin if progress else None
-        parts = context.parts = assemble(config, origins, began=began)
+        student_origin = progress.student_origin if progress else None
+        parts = context.parts = build_run(config, origins, student_origin=student_origin)
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     position = Position()
@@ -158,6 +153,7 @@ class _TrainingRun:
         self.config_text = dump(self.config, origins)
         self.best = EarlyStopping(self.config.train.patience, progress)
         self.means = LossMeans()
+        self.interrupt = InterruptHandler(parts.accelerator)
         self.save_timer = SaveTimer(self.config.train.save_minutes)
         on_cpu = parts.accelerator.device.type == "cpu"
         self.guard = FiniteGuard(
@@ -171,11 +167,7 @@ class _TrainingRun:
                 self.means.restore(progress.means)
 
     def write_first_files(self, command: str, *, resumed: bool) -> None:
-        """Write what is known before the first step.
-
-        Raises:
-            TrainingError: A file cannot be written.
-        """
+        """Write what is known before the first step."""
         if not self.parts.accelerator.is_main_process:
             return
         with self._write_errors():
@@ -194,17 +186,13 @@ class _TrainingRun:
     # --- training --------------------------------------------------------------------------
 
     def train(self, started: float) -> Iterator[Event]:
-        """Run the training loop; evaluate and save.
-
-        Raises:
-            RunInterrupted: By Ctrl-C or SIGTERM, after a save.
-        """
-        with InterruptHandler(self.parts.accelerator) as interrupt:
-            yield from self._train(interrupt)
+        """Run the training loop; evaluate and save."""
+        with self.interrupt:
+            yield from self._train()
         seconds = time.monotonic() - started
         yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
 
-    def _train(self, interrupt: InterruptHandler) -> Iterator[Event]:
+    def _train(self) -> Iterator[Event]:
         parts, train = self.parts, self.config.train
         metrics = None
         if parts.accelerator.is_main_process:
@@ -224,40 +212,35 @@ class _TrainingRun:
             else None,
         ):
             if isinstance(event, EpochEnded):
-                yield from self._end_epoch(event.epoch, metrics, interrupt)
+                yield from self._end_epoch(event.epoch, metrics)
                 if self.best.exhausted(event.epoch) and not self._is_last(event.epoch):
                     text = f"Stopped early: no better AP for {self.best.patience} epochs."
                     yield Notice("info", text)
                     break
             else:
-                yield from self._end_batch(event, interrupt)
+                yield from self._end_batch(event)
 
-    def _end_batch(self, event: BatchDone, interrupt: InterruptHandler) -> Iterator[Event]:
+    def _end_batch(self, event: BatchDone) -> Iterator[Event]:
         epoch, step, losses, ids = event
         parts, position = self.parts, Position(epoch, step)
         self.guard.add(losses, epoch + 1, step, ids)
         self.means.add(losses)
-        share = None
-        if parts.distillation:
-            share = self.means.kd_share(
-                lambda name: parts.schedule.kd_factor(name, epoch, step - 1)
-            )
+        factor = partial(parts.schedule.kd_factor, epoch=epoch, step=step - 1)
+        share = self.means.kd_share(factor) if parts.distillation else None
         yield StepDone(epoch, step, losses, self._lr(), share)
         if parts.distillation and self.weights.due(epoch, step):
             when = f"at epoch {epoch + 1} step {step}"
             yield from self.weights.measure(parts.distillation, position, when)
         if parts.accelerator.sync_gradients:  # accumulated gradients are not saved
-            decision = interrupt.decide(self.save_timer.due())
+            decision = self.interrupt.decide(self.save_timer.due())
             if decision.save:
                 self.guard.check_losses()
                 self._check_weights(epoch)
                 self._save_last(position)
             if decision.stop:
-                raise interrupt.interrupted(position)
+                raise self.interrupt.interrupted(position)
 
-    def _end_epoch(
-        self, epoch: int, metrics: MetricsFile | None, interrupt: InterruptHandler
-    ) -> Iterator[Event]:
+    def _end_epoch(self, epoch: int, metrics: MetricsFile | None) -> Iterator[Event]:
         parts = self.parts
         self.guard.check_losses()
         self._check_weights(epoch)
@@ -267,7 +250,7 @@ class _TrainingRun:
         yield EpochDone(epoch, means, seconds, self._lr())
         scores = {}
         if self._evaluates(epoch):
-            result = self._evaluate(Position(epoch, parts.schedule.steps), sums, interrupt)
+            result = self._evaluate(Position(epoch, parts.schedule.steps), sums)
             # The networks of the processes differ in BatchNorm statistics; all must agree on the
             # best epoch and on when to stop.
             shared = [{name: float(getattr(result, name)) for name in HEADLINE}]
@@ -290,15 +273,15 @@ class _TrainingRun:
                 metrics.append({"epoch": epoch, **means, **scores, **timing, **kd})
         self._save_last(Position(epoch + 1, 0))
 
-    def _evaluate(self, position: Position, sums: LossSums, interrupt: InterruptHandler) -> Scores:
+    def _evaluate(self, position: Position, sums: LossSums) -> Scores:
         """Evaluate the EMA student; if interrupted, a resumed run evaluates again."""
         parts = self.parts
-        if interrupt.decide(self.save_timer.due(), now=True).save:
+        if self.interrupt.decide(self.save_timer.due(), now=True).save:
             self._save_last(position, sums)
         batches = -(-len(parts.val) // parts.val_loader.batch_sampler.batch)
         common = batches // parts.accelerator.num_processes
         try:
-            loader = interrupt.interruptible(parts.val_loader, position, common)
+            loader = self.interrupt.interruptible(parts.val_loader, position, common)
             return evaluate_on_val(parts, parts.ema.module, loader)
         except RunInterrupted:
             self._save_last(position, sums)
@@ -331,12 +314,7 @@ class _TrainingRun:
         save_detections(self.folder / "samples", parts.val, result.detections)
 
     def _save_last(self, position: Position, sums: LossSums | None = None) -> None:
-        """Write ``last.pt``.
-
-        Args:
-            position: Where the run continues.
-            sums: Of the losses of the epoch, if the means were taken already.
-        """
+        """Write ``last.pt``; ``sums``: of the losses, if their means were taken already."""
         parts, accelerator = self.parts, self.parts.accelerator
         sums = gather_state(sums or self.means.state(), accelerator.num_processes)
         if not position.batch:

@@ -11,12 +11,7 @@ from torch import Tensor
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
-from tutelage.data.anchors import (
-    GOOD_RECALL,
-    best_possible_recall,
-    box_sizes,
-    search_anchors,
-)
+from tutelage.data.anchors import GOOD_RECALL, best_possible_recall, box_sizes, search_anchors
 from tutelage.models.graph import GraphDetector
 
 

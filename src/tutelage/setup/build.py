@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,12 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
-from tutelage.data import (
-    DatasetIndex,
-    evaluation_loader,
-    open_splits,
-    training_loader,
-)
+from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -37,7 +32,7 @@ from tutelage.setup.distillation import (
     bind_methods,
     load_teachers,
 )
-from tutelage.setup.distributed import check_batch, quieten, synchronise
+from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.train.ema import make_ema
@@ -79,11 +74,11 @@ class RunParts:
         return self.distillation.records if self.distillation else ()
 
 
-def assemble(
+def build_run(
     config: Config,
     origins: Mapping[str, str] | None = None,
     *,
-    began: StudentOrigin | None = None,
+    student_origin: StudentOrigin | None = None,
     keep_threads: bool = False,
     trial: bool = False,
 ) -> RunParts:
@@ -92,7 +87,8 @@ def assemble(
     Args:
         config: All settings.
         origins: Where each came from, for messages.
-        began: The original state of a resumed run; its number of CPU threads is already set.
+        student_origin: The student with which a resumed run began; its number of CPU threads is
+            already set.
         keep_threads: Do not change the number of CPU threads.
         trial: The batch size is not that of the run, and not checked.
 
@@ -114,12 +110,13 @@ def assemble(
             fix="Check the label files.",
             code="D26",
         )
-    student, start = make_student(config, train.names, origins, began)
+    student, start = make_student(config, train.names, origins, student_origin)
     check_image_size(config.train.image_size, max(student.strides))
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
-    settled = choose_anchors(student, train, config, began.head if began else None)
+    head_state = student_origin.head if student_origin else None
+    anchors = choose_anchors(student, train, config, head_state)
     notices = _notices(config)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
@@ -129,12 +126,11 @@ def assemble(
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
-        stride = math.lcm(
-            stride, distillation.teachers.stride
-        )  # teacher and student get the same images
+        # teacher and student get the same images
+        stride = math.lcm(stride, distillation.teachers.stride)
         check_image_size(config.train.image_size, stride)
 
-    if accelerator.device.type == "cpu" and began is None and not keep_threads:
+    if accelerator.device.type == "cpu" and student_origin is None and not keep_threads:
         set_threads(config.train.threads, student, config.train.image_size, config.train.images)
     workers = choose_workers(config.train.workers, accelerator.device)
     unlabelled = open_unlabelled(config, val)
@@ -155,7 +151,7 @@ def assemble(
         distillation.taps if distillation else (),
         distillation.views if distillation else None,
     )
-    schedule = make_schedule(
+    schedule = _make_schedule(
         config,
         images=len(train),
         steps=len(loader),
@@ -166,7 +162,12 @@ def assemble(
     ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
     if config.train.sync_bn:
         synchronise(student, accelerator.device.type, accelerator.num_processes)
-    quieten()
+    # channels-last has two names for the strides of 1×1 convolutions; the copy costs nothing
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    supervision = None
+    if distillation:
+        first_unlabelled = len(train) if unlabelled else None
+        supervision = _make_supervision(config.distill, distillation, first_unlabelled)
     prepared, optimizer = accelerator.prepare(task, optimizer)
     return RunParts(
         config=config,
@@ -176,13 +177,9 @@ def assemble(
         unlabelled=unlabelled,
         student=student,
         start=start,
-        anchors=settled,
+        anchors=anchors,
         distillation=distillation,
-        supervision=make_supervision(
-            config.distill, distillation, len(train) if unlabelled else None
-        )
-        if distillation
-        else None,
+        supervision=supervision,
         task=prepared,
         unwrapped_task=task,
         optimizer=optimizer,
@@ -265,16 +262,10 @@ def make_training_loader(
     )
 
 
-def make_supervision(
+def _make_supervision(
     config: DistillConfig, distillation: DistillationSetup, first_unlabelled: int | None
 ) -> TeacherSupervision:
-    """Return the supervision by the teachers.
-
-    Args:
-        config: The settings of distillation.
-        distillation: Teachers and methods.
-        first_unlabelled: Images with an id from this on have no labels; None: all have.
-    """
+    """Return the supervision by the teachers."""
     return TeacherSupervision(
         distillation.teachers.timed(),
         distillation.columns,
@@ -288,21 +279,10 @@ def make_supervision(
     )
 
 
-def make_schedule(
-    config: Config,
-    *,
-    images: int,
-    steps: int,
-    bindings: Mapping[str, MethodBinding] = MappingProxyType({}),
+def _make_schedule(
+    config: Config, *, images: int, steps: int, bindings: Mapping[str, MethodBinding]
 ) -> Schedule:
-    """Return the schedule of a run.
-
-    Args:
-        config: All settings.
-        images: Training images.
-        steps: Batches per epoch and process.
-        bindings: The methods by their name in the run.
-    """
+    """Return the schedule of a run with ``steps`` batches per epoch and process."""
     train, optim = config.train, config.optim
     return Schedule(
         epochs=train.epochs,
@@ -318,20 +298,16 @@ def make_schedule(
         max_norm=train.max_norm,
         seed=train.seed,
         weight_schedules={
-            name: make_weight_schedule(binding.config, config.distill, train.epochs, steps)
+            name: _make_weight_schedule(binding.config, config.distill, train.epochs, steps)
             for name, binding in bindings.items()
         },
     )
 
 
-def make_weight_schedule(
+def _make_weight_schedule(
     method: MethodConfig, distill: DistillConfig, epochs: int, steps: int
 ) -> WeightSchedule:
-    """Return the weight schedule of a method: its own settings, else those of the run.
-
-    Raises:
-        ConfigError: It would never have its full weight, or stops after the end of the run.
-    """
+    """Return the weight schedule of a method: its own settings, else those of the run."""
     warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
     stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
     end = epochs if stop is None else stop

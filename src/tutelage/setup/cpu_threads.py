@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+from timeit import repeat
 
 import torch
 
@@ -39,11 +40,7 @@ def set_threads(setting: int | str, student: GraphDetector, image_size: int, bat
     with torch.inference_mode():
         for threads in sorted({1, max(cores // 2, 1), cores}):
             torch.set_num_threads(threads)
-            times = []
-            for _ in range(TRIES):
-                start = time.perf_counter()
-                probe(images)
-                times.append(time.perf_counter() - start)
+            times = repeat(lambda: probe(images), timer=time.perf_counter, number=1, repeat=TRIES)
             seconds[threads] = min(times)
     best = min(seconds.values())
     torch.set_num_threads(min(n for n, each in seconds.items() if each <= MIN_SPEEDUP * best))

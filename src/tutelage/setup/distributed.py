@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -83,14 +82,6 @@ def check_batch(train: TrainConfig, stride: int, images: int, processes: int = 1
             f"--batch-size above {processes} that leaves no single one of the {images} images over",
             code="C30",
         )
-
-
-def quieten() -> None:
-    """Silence torch's warning about the strides of gradients of 1×1 convolutions.
-
-    Channels-last has two names for these strides; the copy costs nothing beside the step.
-    """
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 def synchronise(student: nn.Module, device: str, processes: int) -> None:

@@ -43,7 +43,7 @@ def make_student(
     config: Config,
     names: tuple[str, ...],
     origins: Mapping[str, str] | None = None,
-    began: StudentOrigin | None = None,
+    student_origin: StudentOrigin | None = None,
 ) -> tuple[GraphDetector, str]:
     """Build the student with the data set's classes, from its architecture and weights.
 
@@ -54,15 +54,17 @@ def make_student(
         config: All settings.
         names: The classes.
         origins: Where each setting came from, for messages.
-        began: The student of a resumed run.
+        student_origin: The student of a resumed run.
 
     Returns:
         The student, and where its weights came from, in words.
     """
     torch.manual_seed(config.train.seed)
-    if began is not None and began.arch is not None:
-        graph = read_architecture(began.arch, name=began.arch_name, classes=len(names))
-        return GraphDetector(graph, names), began.start
+    if student_origin is not None and student_origin.arch is not None:
+        graph = read_architecture(
+            student_origin.arch, name=student_origin.arch_name, classes=len(names)
+        )
+        return GraphDetector(graph, names), student_origin.start
     arch, weights = config.model.arch, config.model.weights
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"

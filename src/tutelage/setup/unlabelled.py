@@ -20,10 +20,7 @@ def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
 
     Args:
         config: All settings.
-        val: The validation images.
-
-    Returns:
-        The images, with a warning if validation or test images are among them.
+        val: If these, or the test images, are among them, the index gets a warning.
 
     Raises:
         DataError: The folder cannot be used.

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.data_loader import DataLoaderShard
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
 from tutelage.structures import Batch, Losses
 from tutelage.train.schedule import Position, Schedule
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
-
-
-class TrainingLoader(Protocol):
-    """A loader of training batches that is shuffled by the epoch, as Accelerate prepares it."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next iteration."""
-        ...
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the epoch."""
-        ...
 
 
 class BatchDone(NamedTuple):
@@ -53,7 +41,7 @@ def fit(
     supervision: Callable[[Batch, Sequence[str]], SupervisedBatch] | None,
     optimizer: Optimizer,
     ema: AveragedModel,
-    loader: TrainingLoader,
+    loader: DataLoaderShard,
     schedule: Schedule,
     at: Position = Position(),  # noqa: B008  (an immutable NamedTuple)
     resize: Callable[[Batch, int], Batch] | None = None,
@@ -134,14 +122,14 @@ def _resized(batch: Batch, side: int, stride: int) -> Batch:
 
 
 def _from(
-    accelerator: Accelerator, loader: TrainingLoader, start: int, steps: int
+    accelerator: Accelerator, loader: DataLoaderShard, start: int, steps: int
 ) -> Iterable[Batch]:
     """Return the batches of an epoch from number ``start`` on; none at its end."""
     if start == 0:
         return loader
     if start >= steps:
         return ()
-    return accelerator.skip_first_batches(cast("DataLoader[Batch]", loader), start)
+    return accelerator.skip_first_batches(loader, start)
 
 
 def _detached(losses: Losses) -> Losses:

@@ -47,9 +47,6 @@ class TeacherSupervision:
             part in the detection loss.
         needs: Per method, the number of its teacher, and whether it needs predictions. Teachers
             without an active method are not run. None: all are always run.
-
-    Attributes:
-        teachers: The teachers.
     """
 
     def __init__(

@@ -88,11 +88,7 @@ def evaluate_teacher(
         images = sample(index, VAL_IMAGES)
         loader = evaluation_loader(images, image_size=size, batch=config.train.images, workers=0)
         result = evaluate(
-            lambda batch: _predict(teacher, batch),
-            loader,
-            images,
-            device=device,
-            class_map=classes,
+            lambda batch: _predict(teacher, batch), loader, images, device=device, class_map=classes
         )
         scores = {name: float(getattr(result, name)) for name in HEADLINE}
         if cache is not None:
@@ -114,11 +110,7 @@ def evaluate_teacher(
 
 
 def _predict(teacher: Teacher, images: torch.Tensor) -> Predictions:
-    """Return the predictions of a teacher.
-
-    Raises:
-        TeacherError: They are not finite.
-    """
+    """Return the predictions of a teacher; an error if they are not finite."""
     predictions = cast("Predictions", teacher(images, predictions=True).predictions)
     if not bool(predictions.xyxy.isfinite().all() and predictions.logits.isfinite().all()):
         what = f"The predictions of {teacher.title} are not finite"
@@ -126,11 +118,11 @@ def _predict(teacher: Teacher, images: torch.Tensor) -> Predictions:
     return predictions
 
 
-def sample(index: DatasetIndex, count: int, seed: int = 0) -> DatasetIndex:
-    """Return ``count`` random images (seeded), or the index itself if it is no larger."""
+def sample(index: DatasetIndex, count: int) -> DatasetIndex:
+    """Return ``count`` random images (always the same), or the index itself if it is no larger."""
     if len(index) <= count:
         return index
-    chosen = np.random.default_rng(seed).permutation(len(index))[:count]
+    chosen = np.random.default_rng(0).permutation(len(index))[:count]
     return index.subset(np.sort(chosen))
 
 
