@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.distill.connector import Connector
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 Channels = Sequence[tuple[int, int]]
@@ -206,8 +207,3 @@ def as_level_method(method: nn.Module) -> LevelMethod | None:
     """Return a method, or the one inside :class:`Resized`, if it sums over pairs of maps."""
     inner = method.method if isinstance(method, Resized) else method
     return inner if isinstance(inner, LevelMethod) else None
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Cast half precision to float32; leave float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tutelage.distill.candidate_matching import match_candidates
-from tutelage.distill.method import HeightWidth, Method, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, Method, Need
 from tutelage.distill.scores import level_counts
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import HeightWidth, LevelMethod, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, LevelMethod, Need
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 

@@ -174,13 +174,12 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
     detector, state = _checked(checkpoint, chosen)
     folded = is_folded(state)
     # Copies: the state may be a part of the mapped file, which someone may write to later.
-    own = {key: x.to(_loaded_type(x), copy=True) for key, x in state.items()}
+    own = {
+        key: x.to(torch.float32 if x.is_floating_point() else x.dtype, copy=True)
+        for key, x in state.items()
+    }
     detector.load_state_dict(own, assign=True)
     return detector.to(memory_format=torch.channels_last) if folded else detector
-
-
-def _loaded_type(value: Tensor) -> torch.dtype:
-    return torch.float32 if value.is_floating_point() else value.dtype
 
 
 def build_for_classes(

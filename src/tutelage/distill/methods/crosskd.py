@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
-from tutelage.distill.method import Channels, HeightWidth, Method, Need, at_least_float32
+from tutelage.distill.method import Channels, HeightWidth, Method, Need
 from tutelage.distill.methods.bckd import box_loss, class_losses
 from tutelage.distill.methods.pkd import standardise
 from tutelage.distill.scores import candidate_scores
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 

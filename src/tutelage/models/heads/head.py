@@ -117,11 +117,7 @@ class Head(nn.Module, ABC):
 
     @classmethod
     def complete_mapping(
-        cls,
-        arch: dict[str, Any],
-        state: Mapping[str, Tensor],
-        prefix: str,
-        strides: Sequence[int],
+        cls, arch: dict[str, Any], state: Mapping[str, Tensor], prefix: str, strides: Sequence[int]
     ) -> None:
         """Add to a model yaml what only the tensors of its weight file say.
 
