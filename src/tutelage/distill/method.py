@@ -144,9 +144,8 @@ class LevelMethod(Method):
                 f"{len(student.features)} of the student, {len(teacher.features)} of the teacher"
             )
         totals: dict[str, Tensor] = {}
-        for number, (connector, module) in enumerate(
-            zip(self.connectors, self.levels, strict=True)
-        ):
+        layers = zip(self.connectors, self.levels, strict=True)
+        for number, (connector, module) in enumerate(layers):
             s, t = student.features[number], teacher.features[number]
             if s.shape[-2:] != t.shape[-2:]:
                 raise ValueError(

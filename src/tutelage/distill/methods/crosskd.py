@@ -62,11 +62,10 @@ class CrossKD(Method):
             what = "predictions" if teacher.predictions is None else "head that can be run alone"
             raise ValueError(f"the teacher has no {what}")
         with torch.autocast(teacher.features[0].device.type, enabled=False):
+            pairs = zip(self.connectors, student.features, teacher.features, strict=True)
             maps = [
                 match_statistics(connector(at_least_float32(s)), at_least_float32(t.detach()))
-                for connector, s, t in zip(
-                    self.connectors, student.features, teacher.features, strict=True
-                )
+                for connector, s, t in pairs
             ]
             s, t = teacher.head(tuple(maps)), teacher.predictions
             scores = candidate_scores(t)
