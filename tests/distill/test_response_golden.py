@@ -11,7 +11,7 @@ from tests.distill.golden import load, same, same_gradients
 from tutelage.distill.iou_loss import overlap_loss
 from tutelage.distill.methods.bckd import box_loss, class_loss, disagreement
 from tutelage.distill.methods.frs import FRS
-from tutelage.distill.methods.ld import softmax_divergence
+from tutelage.distill.methods.ld import softmax_divergence, valuable_region
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.distill.methods.objectness import ObjectnessScaled
 from tutelage.distill.methods.sl2 import ScoreWeightedL2
@@ -122,6 +122,14 @@ def test_localisation(name: str, field: str) -> None:
     loss = case["cfg__loss_weight"] * (weight * rows).sum() / case["cfg__avg_factor"]
     same(loss, case["out__loss"])
     same_gradients(loss, case, field)
+
+
+def test_valuable_region() -> None:
+    case = load("ld_vlr")
+    anchors, boxes = case["in__anchors"].double(), case["in__gt"].double()
+    counts, nearest = case["in__num_level"].tolist(), int(case["cfg__topk"])
+    weights = valuable_region(anchors, counts, boxes, nearest=nearest)
+    same(weights, case["out__vlr_weight_true_diou"], rtol=1e-6)
 
 
 def test_feature_richness() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.distill.fake_networks import NO_BOXES, SIZE
-from tutelage.distill.methods.ld import softmax_divergence
+from tutelage.distill.methods.ld import softmax_divergence, valuable_region
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.structures import Knowledge, Predictions
 
@@ -22,6 +22,11 @@ def test_class_divergence_and_its_temperature() -> None:
     expected = 4 * (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).sum()
     method = ClassLogits((), temperature=2.0)
     torch.testing.assert_close(method(known(s), known(t), NO_BOXES, SIZE)["class"], expected)
+
+
+def test_no_objects_have_no_valuable_region() -> None:
+    anchors = torch.rand(20, 4)
+    assert torch.equal(valuable_region(anchors, (16, 4), torch.zeros(0, 4)), torch.zeros(20))
 
 
 def test_distributions_that_are_certain_have_a_finite_divergence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +15,29 @@ from tests.evaluation.synthetic_coco import (
     make_index,
     pycocotools_evaluation,
 )
+from tutelage.data.index import DatasetIndex
 from tutelage.evaluation import (
     Difference,
+    bootstrap_metric,
     describe_difference,
-    paired_bootstrap,
+    paired_difference,
     score,
 )
 from tutelage.evaluation.bootstrap import _METRICS, _weighted_metric, t_quantile
 from tutelage.evaluation.coco import CocoEvaluation
+from tutelage.evaluation.scores import Rows
 
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
+
+
+def paired_bootstrap(
+    index: DatasetIndex, a: Rows, b: Rows, *, seed: int = 0, metric: str = "AP", **options: Any
+) -> Difference:
+    """Compare two runs on the same images."""
+    first, second = (
+        bootstrap_metric(index, run, seed=seed, metric=metric, **options) for run in (a, b)
+    )
+    return paired_difference([first], [second], images=len(index), seed=seed, metric=metric)
 
 
 @pytest.mark.parametrize("metric", STATS)

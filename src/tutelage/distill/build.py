@@ -87,12 +87,9 @@ def build_methods(
             continue
         if resize == "teacher" and Need.FEATURES | Need.PREDICTIONS in method.needs:
             what = f"{key}: {config.name} reads what the teacher predicts in the cells of its maps"
+            what = f"{what}, so that these keep their grid"
             where, fix = origin("distill.resize"), "--set distill.resize=student"
-            faults.append(
-                ConfigError(
-                    f"{what}, so that these keep their grid", where=where, fix=fix, code="T08"
-                )
-            )
+            faults.append(ConfigError(what, where=where, fix=fix, code="T08"))
         if resize:
             method = Resized(method, widths, "teacher" if resize == "teacher" else "student")
         methods[_unique_name(config.name.rpartition(":")[2], methods)] = method
@@ -147,21 +144,21 @@ def options_model(kind: type[Method]) -> type[BaseModel]:
 
 def describe_methods() -> tuple[MethodRow, ...]:
     """Describe all built-in methods, for a table."""
-    return tuple(_describe(name, kind) for name, kind in METHODS.items())
-
-
-def _describe(name: str, kind: type[Method]) -> MethodRow:
-    schema = options_model(kind)
-    properties = schema.model_json_schema()["properties"]
-    return MethodRow(
-        name,
-        kind.paper,
-        needs=tuple(str(need.name).lower() for need in kind.needs),
-        options={key: field.default for key, field in schema.model_fields.items()},
-        choices={key: field["enum"] for key, field in properties.items() if "enum" in field},
-        ratio=kind.ratio,
-        summary=(inspect.getdoc(kind) or "").partition("\n")[0],
-    )
+    rows: list[MethodRow] = []
+    for name, kind in METHODS.items():
+        schema = options_model(kind)
+        properties = schema.model_json_schema()["properties"]
+        row = MethodRow(
+            name,
+            kind.paper,
+            needs=tuple(str(need.name).lower() for need in kind.needs),
+            options={key: field.default for key, field in schema.model_fields.items()},
+            choices={key: field["enum"] for key, field in properties.items() if "enum" in field},
+            ratio=kind.ratio,
+            summary=(inspect.getdoc(kind) or "").partition("\n")[0],
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 class _Fault(NamedTuple):

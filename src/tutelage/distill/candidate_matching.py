@@ -46,9 +46,8 @@ def match_candidates(
     # One more element, so that -1 is a valid index also without any detection.
     detection = torch.cat((number, number.new_zeros(1)))[target]
 
-    def gather(values: Tensor, background: Tensor) -> Tensor:
-        index = detection[..., None].expand(-1, -1, values.shape[-1])
-        return torch.where(assigned[..., None], values.gather(1, index), background)
+    def place(values: Tensor, background: Tensor) -> Tensor:
+        return torch.where(assigned[..., None], _gather(values, detection), background)
 
     background = logits.new_full((), BACKGROUND_LOGIT)
     if student.objectness is not None and objectness is None:
@@ -57,11 +56,11 @@ def match_candidates(
         objectness = best.squeeze(-1).logit(1e-6)
         logits = (scores / best.clamp(min=1e-12)).logit(CLASS_EPS)
     return Predictions(
-        xyxy=gather(boxes, student.xyxy.detach().to(boxes)),
-        logits=gather(logits, background),
+        xyxy=place(boxes, student.xyxy.detach().to(boxes)),
+        logits=place(logits, background),
         objectness=None
         if student.objectness is None or objectness is None
-        else gather(objectness[..., None], background).squeeze(-1),
+        else place(objectness[..., None], background).squeeze(-1),
         level=student.level,
         grids=student.grids,
     )
@@ -79,12 +78,16 @@ def _detections(teacher: Predictions) -> tuple[Tensor, Tensor, Tensor | None, Te
     kept_scores = torch.full_like(scores, -1.0).flatten()
     kept_scores[kept] = scores.flatten()[kept]
     best = kept_scores.view(images, count).topk(min(MAX_DETECTIONS, count), 1)
-
-    def gather(values: Tensor) -> Tensor:
-        index = best.indices[..., None].expand(-1, -1, values.shape[-1])
-        return values.detach().to(scores).gather(1, index)
-
     objectness = teacher.objectness
     if objectness is not None:
-        objectness = gather(objectness[..., None]).squeeze(-1)
-    return gather(teacher.xyxy), gather(teacher.logits), objectness, best.values > 0
+        objectness = objectness.detach().to(scores).gather(1, best.indices)
+    boxes, logits = (
+        _gather(values.detach().to(scores), best.indices)
+        for values in (teacher.xyxy, teacher.logits)
+    )
+    return boxes, logits, objectness, best.values > 0
+
+
+def _gather(values: Tensor, index: Tensor) -> Tensor:
+    """Return the rows ``(b, k, c)`` of ``(b, n, c)`` values at ``(b, k)``."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))

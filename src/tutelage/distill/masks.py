@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.distill.method import at_least_float32
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Targets
 
 CHUNK_CELLS = 1 << 24

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.distill.connector import Connector
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 Channels = Sequence[tuple[int, int]]
@@ -143,9 +144,8 @@ class LevelMethod(Method):
                 f"{len(student.features)} of the student, {len(teacher.features)} of the teacher"
             )
         totals: dict[str, Tensor] = {}
-        for number, (connector, module) in enumerate(
-            zip(self.connectors, self.levels, strict=True)
-        ):
+        layers = zip(self.connectors, self.levels, strict=True)
+        for number, (connector, module) in enumerate(layers):
             s, t = student.features[number], teacher.features[number]
             if s.shape[-2:] != t.shape[-2:]:
                 raise ValueError(
@@ -206,8 +206,3 @@ def as_level_method(method: nn.Module) -> LevelMethod | None:
     """Return a method, or the one inside :class:`Resized`, if it sums over pairs of maps."""
     inner = method.method if isinstance(method, Resized) else method
     return inner if isinstance(inner, LevelMethod) else None
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Cast half precision to float32; leave float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

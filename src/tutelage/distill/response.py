@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tutelage.distill.candidate_matching import match_candidates
-from tutelage.distill.method import HeightWidth, Method, Need, at_least_float32
+from tutelage.distill.method import HeightWidth, Method, Need
 from tutelage.distill.scores import level_counts
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
@@ -75,10 +76,8 @@ def comparable_predictions(
         raise ValueError(
             f"the student has {s.logits.shape[-1]} classes, the teacher {t.logits.shape[-1]}"
         )
-    s, t = (
-        _map_tensors(s, at_least_float32),
-        _map_tensors(t, lambda x: at_least_float32(x.detach())),
-    )
+    s = _map_tensors(s, at_least_float32)
+    t = _map_tensors(t, lambda x: at_least_float32(x.detach()))
     if level_counts(s) == level_counts(t):
         return s, t
     if student.answers is None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.method import HeightWidth, LevelMethod, Need, at_least_float32
-from tutelage.structures import Knowledge, Predictions, Targets
+from tutelage.distill.method import HeightWidth, LevelMethod, Need
+from tutelage.losses.boxes import at_least_float32
+from tutelage.structures import Knowledge, Predictions, Targets, height_width
 
 
 def class_scores(predictions: Predictions) -> Tensor:
@@ -111,13 +112,9 @@ class ScoredMethod(LevelMethod):
         """
         if teacher.predictions is None:
             raise ValueError("the teacher has no predictions: its head was not run")
-        grids = [(int(t.shape[-2]), int(t.shape[-1])) for t in teacher.features]
+        grids = [height_width(t) for t in teacher.features]
         # Under autocast cat would not promote: a score in half precision is too coarse.
         with torch.autocast(teacher.features[0].device.type, enabled=False):
-            features = tuple(
-                torch.cat((t, score), 1)
-                for t, score in zip(
-                    teacher.features, score_maps(teacher.predictions, grids), strict=True
-                )
-            )
+            maps = zip(teacher.features, score_maps(teacher.predictions, grids), strict=True)
+            features = tuple(torch.cat((t, score), 1) for t, score in maps)
         return super().forward(student, teacher._replace(features=features), targets, image_size)

@@ -7,7 +7,6 @@ from tutelage.evaluation.bootstrap import (
     bootstrap_metric,
     describe_difference,
     gap_closed,
-    paired_bootstrap,
     paired_difference,
 )
 from tutelage.evaluation.evaluate import EvaluatedDetections, collect, evaluate, merge
@@ -29,7 +28,6 @@ __all__ = [
     "latency",
     "merge",
     "nms",
-    "paired_bootstrap",
     "paired_difference",
     "score",
 ]

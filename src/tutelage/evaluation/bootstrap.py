@@ -69,39 +69,6 @@ class Difference(NamedTuple):
         return outside
 
 
-def paired_bootstrap(
-    index: DatasetIndex,
-    detections_a: Rows,
-    detections_b: Rows,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-    metric: str = "AP",
-    images: Sequence[int] | None = None,
-) -> Difference:
-    """Compare two runs on the same images.
-
-    Args:
-        index: Images and objects.
-        detections_a: Of the first run (the baseline): a table or COCO results.
-        detections_b: Of the second run.
-        draws: Bootstrap draws.
-        seed: Of the draws.
-        metric: AP, AP50, AP75, APs, APm or APl.
-        images: Positions of the images that were evaluated; all if None.
-
-    Returns:
-        B − A and the 95 % percentile interval, which covers the choice of test images but not the
-        variance between training seeds.
-    """
-    a, b = (
-        bootstrap_metric(index, rows, draws=draws, seed=seed, metric=metric, images=images)
-        for rows in (detections_a, detections_b)
-    )
-    count = len(index) if images is None else len(images)
-    return paired_difference([a], [b], images=count, seed=seed, metric=metric)
-
-
 def bootstrap_metric(
     index: DatasetIndex,
     detections: Rows,

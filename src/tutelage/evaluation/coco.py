@@ -143,7 +143,7 @@ class CocoEvaluation:
         for cell in self._evaluate(area).eval_imgs:
             if cell is not None:
                 cells[cell["category_id"]].append((row_of[cell["image_id"]], cell))
-        matches = (_join(own, len(self.images)) for own in cells.values())
+        matches = (_join(own, len(self.images)) for own in cells.values() if own)
         return [each for each in matches if each.objects.any()]
 
     def _precision(self) -> NDArray[np.float64]:
@@ -172,24 +172,21 @@ def _ground_truth(
 
 def _join(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassMatches:
     """Join the images of one class, best detection first, as COCO's accumulation does."""
+    rows, parts = zip(*cells, strict=True)
     objects = np.zeros(images, np.int64)
-    rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    scores: list[NDArray[np.float64]] = [np.zeros(0)]
-    hits: list[NDArray[np.bool_]] = [np.zeros((10, 0), bool)]
-    ignored: list[NDArray[np.bool_]] = [np.zeros((10, 0), bool)]
-    for row, cell in cells:
-        objects[row] = sum(cell["gtInDenominator"])
-        score = np.asarray(cell["dtScores"], np.float64)
-        rows.append(np.full(len(score), row))
-        scores.append(score)
-        hits.append(np.asarray(cell["dtMatched"], bool).reshape(10, -1))
-        ignored.append(np.asarray(cell["dtIgnore"], bool).reshape(10, -1))
+    objects[list(rows)] = [sum(part["gtInDenominator"]) for part in parts]
+    scores = [np.asarray(part["dtScores"], np.float64) for part in parts]
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    ignore = np.concatenate(ignored, 1)[:, order]
+
+    def flags(key: str) -> NDArray[np.bool_]:
+        arrays = [np.asarray(part[key], bool).reshape(10, -1) for part in parts]
+        return np.concatenate(arrays, 1)[:, order]
+
+    ignored = flags("dtIgnore")
     return ClassMatches(
-        image=np.concatenate(rows)[order],
-        hit=np.concatenate(hits, 1)[:, order] & ~ignore,
-        ignored=ignore,
+        image=np.repeat(rows, [len(score) for score in scores])[order],
+        hit=flags("dtMatched") & ~ignored,
+        ignored=ignored,
         objects=objects,
     )
 

@@ -25,16 +25,13 @@ def choose_device(name: str) -> torch.device:
         )
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    has = ""
     if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
         listed = ", ".join(f"cuda:{each}" for each in range(count))
         has = f"{count} CUDA device{'s' * (count > 1)} ({listed})" if count else "no CUDA device"
-        raise ConfigError(
-            f"--device {name}: this machine has {has}.", fix="Use --device cpu or auto.", code="C18"
-        )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(
-            "--device mps: this machine has no MPS device.",
-            fix="Use --device cpu or auto.",
-            code="C18",
-        )
+        has = "no MPS device"
+    if has:
+        what = f"--device {name}: this machine has {has}."
+        raise ConfigError(what, fix="Use --device cpu or auto.", code="C18")
     return torch.device(name)

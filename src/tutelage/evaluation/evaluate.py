@@ -60,15 +60,9 @@ def evaluate(
             canvases have a margin; None: images are as large as the canvas allows.
     """
     detections = collect(
-        predict,
-        loader,
-        index,
-        device=device,
-        conf=conf,
-        iou=iou,
-        class_map=class_map,
-        letterbox=letterbox,
-    )
+        predict, loader, index,
+        device=device, conf=conf, iou=iou, class_map=class_map, letterbox=letterbox,
+    )  # fmt: skip
     classes = None if class_map is None else set(class_map.values())
     return score(index, detections.table, images=detections.images.tolist(), classes=classes)
 
@@ -95,15 +89,10 @@ def collect(
             images = batch.images.to(device, non_blocking=True)
             images = batch._replace(images=images).floating().images
             detections = nms(
-                predict(images),
-                conf=conf,
-                iou=iou,
-                multi_label=True,
-                class_map=class_map,
+                predict(images), conf=conf, iou=iou, multi_label=True, class_map=class_map
             )
-            canvas_hw = batch.image_size
             for position, found in zip(batch.ids.tolist(), detections, strict=True):
-                boxes = to_original(found, geometry(position, canvas_hw))
+                boxes = to_original(found, geometry(position, batch.image_size))
                 rows[position] = _table(position, boxes)
     table = np.concatenate([np.zeros((0, 7)), *rows.values()])
     return EvaluatedDetections(table, np.array(list(rows), np.int64))

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from tutelage.config import load_config
 from tutelage.errors import ConfigError
@@ -144,8 +145,7 @@ def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Te
 
 def from_rows(rows: Tensor) -> Predictions:
     """Return decoded rows ``(b, n, 5 + c)``, cx, cy, w, h and probabilities, as predictions."""
-    half = rows[..., 2:4] / 2
-    xyxy = torch.cat([rows[..., :2] - half, rows[..., :2] + half], -1)
+    xyxy = box_convert(rows[..., :4], "cxcywh", "xyxy")
     logits = torch.logit(rows[..., 4:].float(), eps=1e-7)
     level = torch.zeros(rows.shape[1], dtype=torch.int64)
     return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.models.detector import Detector
+from tutelage.models.profile import synchronise
 
 WARMUP_SECONDS = 0.5
 
@@ -22,11 +23,7 @@ class Latency(NamedTuple):
 
 
 def latency(
-    detector: Detector,
-    image_size: int | tuple[int, int],
-    *,
-    batch: int = 1,
-    repeats: int = 50,
+    detector: Detector, image_size: int | tuple[int, int], *, batch: int = 1, repeats: int = 50
 ) -> Latency:
     """Measure a fused, channels-last copy of a detector, with decoding, without NMS.
 
@@ -68,25 +65,17 @@ def timed(
         repeats: Number of measurements.
         warmup: Seconds of warm-up, at least three calls; 0: one call.
     """
-    wait = _synchroniser(torch.device(device))
+    device = torch.device(device)
     start, warm = time.perf_counter(), 0
     while warm < (3 if warmup else 1) or time.perf_counter() - start < warmup:
         step()
-        wait()
+        synchronise(device)
         warm += 1
     milliseconds: list[float] = []
     for _ in range(repeats):
         start = time.perf_counter()
         step()
-        wait()
+        synchronise(device)
         milliseconds.append(1e3 * (time.perf_counter() - start))
     p50, p95 = np.percentile(milliseconds, [50, 95]).tolist()
     return Latency(p50, p95)
-
-
-def _synchroniser(device: torch.device) -> Callable[[], object]:
-    if device.type == "cuda":
-        return lambda: torch.cuda.synchronize(device)
-    if device.type == "mps":
-        return torch.mps.synchronize
-    return lambda: None

@@ -41,7 +41,7 @@ class AnchorCriterion(Criterion):
         strides: Pixels per cell, per level.
         classes: Number of classes.
         config: Gains and constants.
-        assigner: Who answers for a box.
+        assigner: Which predictions are assigned to a box.
         image_size: Side of the training images in pixels, for the objectness gain.
         scale_gains: Multiply the gains by the usual factors: box by 3 / levels, cls by
             classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them
@@ -95,16 +95,12 @@ class AnchorCriterion(Criterion):
     def forward(
         self, raw: Sequence[Tensor], targets: Targets, image_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """Compute the terms of a batch.
+        """Compute the terms ``box``, ``obj`` and ``cls``; see :meth:`Criterion.forward`.
 
         Args:
             raw: Logits ``(b, na, ny, nx, 5 + classes)`` per level: x, y, w, h, objectness, classes.
             targets: The boxes, in pixels of the canvas.
             image_size: Height and width of the canvas in pixels.
-
-        Returns:
-            Scalars ``box``, ``obj`` and ``cls`` with their gains, not multiplied by the batch size.
-            All depend on ``raw``, with or without boxes.
 
         Raises:
             ValueError: If ``raw`` is not of these levels, anchors, classes and this canvas.
@@ -122,9 +118,6 @@ class AnchorCriterion(Criterion):
             raw: As in :meth:`forward`; the anchor assigner looks at the shapes only.
             targets: The boxes.
             reach: Which cells around a box take part, as in :mod:`tutelage.losses.assigner`.
-
-        Returns:
-            The matches of the batch.
         """
         dtype = _working_dtype(raw)
         candidates = anchor_candidates(
@@ -148,23 +141,17 @@ class AnchorCriterion(Criterion):
 
     @torch.no_grad()
     def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:
-        """Say which box each prediction would answer for.
+        """As :meth:`Criterion.answers`; predictions ordered by level, anchor, row, column.
 
-        Args:
-            raw: As in :meth:`forward`.
-            targets: Any boxes, those of the batch or others.
-
-        Returns:
-            ``(b, n)`` int64, a row of ``targets`` or -1; predictions ordered by level, anchor, row,
-            column. Of several boxes the last counts, as in the objectness term.
+        Of several boxes the last counts, as in the objectness term.
         """
-        found = self.match(raw, targets)
-        answered = []
-        for level, place, box in zip(
-            raw, found.places(), found.target.split(found.counts), strict=True
-        ):
-            answered.append((last_written(box + 1, place, level.shape[:4]) - 1).flatten(1))
-        return torch.cat(answered, 1)
+        matches = self.match(raw, targets)
+        boxes = matches.target.split(matches.counts)
+        levels = zip(raw, matches.places(), boxes, strict=True)
+        assigned = [
+            last_written(box + 1, place, level.shape[:4]) - 1 for level, place, box in levels
+        ]
+        return torch.cat([level.flatten(1) for level in assigned], 1)
 
     def terms(self, raw: Sequence[Tensor], targets: Targets, matches: Matches) -> dict[str, Tensor]:
         """Compute the terms of given matches, without gains.
@@ -172,7 +159,7 @@ class AnchorCriterion(Criterion):
         Args:
             raw: As in :meth:`forward`.
             targets: The boxes.
-            matches: Which predictions answer for which of them.
+            matches: Which predictions are assigned to which of them.
 
         Returns:
             Scalars ``box``, ``obj`` and ``cls``.

@@ -203,15 +203,10 @@ def simota(
 
 
 def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
-    """Give every candidate a slot, image * width + position among the candidates of its image.
+    """Return the slot ``(n,)`` of every candidate, given its ``image``, and the width.
 
-    Args:
-        image: ``(n,)`` int64, the image of each candidate.
-        images: Number of images.
-
-    Returns:
-        The slots ``(n,)``, in the order of the candidates within an image, and the width: the
-        largest number of candidates of one image.
+    A slot is image * width + position among the candidates of the image; the width is the largest
+    number of candidates of one image.
     """
     counts = image.new_zeros(images).scatter_add_(0, image, torch.ones_like(image))
     width = int(counts.amax())
@@ -222,15 +217,9 @@ def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:
 
 
 def _smallest(cost: Tensor, dynamic_k: Tensor, pool: int) -> Tensor:
-    """Mark the k smallest values of every row; ties go to the first, unlike ``topk``.
+    """Mark the k smallest values of every row ``(r, w)``; ties go to the first, unlike ``topk``.
 
-    Args:
-        cost: ``(r, w)``.
-        dynamic_k: ``(r, 1)`` int64, the k of every row, 1 to ``pool``.
-        pool: The upper bound of k.
-
-    Returns:
-        ``(r, w)`` bool.
+    ``dynamic_k`` is ``(r, 1)``, the k of every row, 1 to ``pool``.
     """
     limit = cost.topk(pool, largest=False).values.gather(1, dynamic_k - 1)
     below, tied = cost < limit, cost == limit

@@ -37,11 +37,8 @@ class AuxiliaryCriterion(AnchorCriterion):
             targets: The boxes, in pixels of the canvas.
             image_size: Height and width of the canvas in pixels.
 
-        Returns:
-            As :meth:`AnchorCriterion.forward`.
-
         Raises:
-            ValueError: If ``raw`` is not of these levels, anchors, classes and this canvas.
+            ValueError: As :meth:`AnchorCriterion.forward`.
         """
         levels = len(self.strides)
         lead, auxiliary = raw[:levels], raw[levels:]

@@ -71,3 +71,8 @@ def complete_iou(a: Tensor, b: Tensor) -> Tensor:
     with torch.no_grad():
         trade_off = aspect / (aspect - iou + (1 + _EPS))
     return iou - distance - trade_off * aspect
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Cast half precision to float32; leave float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -122,9 +122,6 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
         name: For messages.
         classes: Number of classes; replaces ``nc``.
 
-    Returns:
-        The description.
-
     Raises:
         ConfigError: Anything that cannot be used; all faults are listed.
     """
@@ -150,19 +147,9 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
     if faults:
         raise ConfigError(f"{name} is not a usable model: " + "; ".join(faults), code="C28")
     return Architecture(
-        name,
-        classes,
-        width,
-        unit,
-        channels,
-        activation,
-        head,
-        head_options,
-        rows,
-        levels,
-        family,
-        mapping,
-    )
+        name, classes, width, unit, channels, activation,
+        head, head_options, rows, levels, family, mapping,
+    )  # fmt: skip
 
 
 def _positive(arch: Mapping[str, Any], key: str, faults: list[str]) -> float:
@@ -227,8 +214,10 @@ def _row(index: int, row: Any, classes: int, depth: float, text: str, *, last: b
     if not isinstance(args, list):
         raise ValueError(f"args must be a list, got {args!r}")
     parsed = tuple(parse_argument(value, classes) for value in cast("list[Any]", args))
-    if block in HEADS and parsed != _head_arguments(HEADS[block], classes):
-        raise ValueError(f"the arguments of a head are [{', '.join(HEADS[block].arguments)}]")
+    if block in HEADS:
+        words = HEADS[block].arguments
+        if parsed != tuple(classes if word == "nc" else word for word in words):
+            raise ValueError(f"the arguments of a head are [{', '.join(words)}]")
     count = max(round(number * depth), 1) if number > 1 else number
     sources = _sources(index, source)
     if block in HEADS and len(sources) % HEADS[block].maps_per_level:
@@ -298,10 +287,6 @@ def parse_argument(value: Any, classes: int) -> Any:
     if _NUMBER.fullmatch(text):
         return int(text) if text.lstrip("+-").isdigit() else float(text)
     return text
-
-
-def _head_arguments(head: type[Head], classes: int) -> tuple[Any, ...]:
-    return tuple(classes if word == "nc" else word for word in head.arguments)
 
 
 def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
 from tutelage.models.graph import GraphDetector
-from tutelage.models.transfer import TransferReport, transfer
+from tutelage.models.transfer import TransferReport
 from tutelage.models.weight_file import (
     SUFFIXES,
     Checkpoint,
@@ -25,16 +25,6 @@ from tutelage.models.weight_file import (
 Source = str | Path | Mapping[str, Any]
 YAML = (".yaml", ".yml")
 MAX_CLASSES = 100_000
-
-__all__ = [
-    "ARCHITECTURES",
-    "build",
-    "is_architecture",
-    "is_checkpoint",
-    "load",
-    "load_weights",
-    "transfer",
-]
 
 
 def build(arch: Source, names: Sequence[str]) -> GraphDetector:
@@ -56,10 +46,7 @@ def build(arch: Source, names: Sequence[str]) -> GraphDetector:
 
 
 def load(
-    model: Source,
-    *,
-    weights: str | Path | None = None,
-    names: Sequence[str] | None = None,
+    model: Source, *, weights: str | Path | None = None, names: Sequence[str] | None = None
 ) -> GraphDetector:
     """Build a detector and load its weights, if any.
 

@@ -49,9 +49,6 @@ def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> ModelCo
     Args:
         detector: Any detector; nothing in it changes.
         image_size: Side of a square image, or height and width.
-
-    Returns:
-        The counts.
     """
     parameters = list(detector.parameters())
     channels = detector.arch.get("ch", 3) if isinstance(detector, GraphDetector) else 3
@@ -63,14 +60,11 @@ def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> ModelCo
 def describe(
     detector: GraphDetector, image_size: int | tuple[int, int] = 640
 ) -> tuple[LayerListing, ...]:
-    """List the layers of a graph with their output sizes.
+    """List the layers of a graph with their output sizes, one entry per row, the head last.
 
     Args:
         detector: The graph.
         image_size: Side of a square image, or height and width.
-
-    Returns:
-        One entry per row, the head last.
     """
     height, width = _pair(image_size)
     marks = {key: level for level, key in detector.levels.items()}

@@ -86,22 +86,12 @@ class GraphDetector(YOLOv7Interface):
         self.arch.update(self.head.training_state())
 
     def decode(self, raw: tuple[Tensor, ...], image_size: tuple[int, int]) -> Predictions:
-        """Turn raw outputs into boxes in pixels of the canvas; auxiliary levels are left out.
-
-        Args:
-            raw: What the head returned.
-            image_size: Height and width; the boxes need only the strides.
-        """
+        """As :meth:`Detector.decode`; auxiliary levels are left out, ``image_size`` is not used."""
         del image_size
         return self.head.decode(raw[: len(self.strides)])
 
     def resume(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Run what follows layers whose outputs are given, and nothing else.
-
-        Auxiliary levels are left out.
-
-        Args:
-            features: Outputs by row or level name.
+        """As :meth:`Detector.resume`, by row or level name; auxiliary levels are left out.
 
         Raises:
             ConfigError: The head also needs the image: a path to it passes by the given layers.

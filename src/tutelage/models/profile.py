@@ -39,10 +39,10 @@ class Profiler:
 
     def __call__(self, info: LayerInfo, layer: nn.Module, inputs: Sequence[Tensor]) -> Any:
         """Run ``layer`` and record its cost."""
-        _wait(inputs[0].device)
+        synchronise(inputs[0].device)
         start = time.perf_counter()
         output = layer(*inputs)
-        _wait(inputs[0].device)
+        synchronise(inputs[0].device)
         seconds = time.perf_counter() - start
         operations = gflops(layer, [x.to("meta") for x in inputs])
         parameters = sum(p.numel() for p in layer.parameters())
@@ -54,6 +54,7 @@ class Profiler:
         return tuple(self._costs)
 
 
-def _wait(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has computed everything it was given."""
     if device.type not in ("cpu", "meta"):
         torch.accelerator.synchronize(device)

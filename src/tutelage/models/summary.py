@@ -16,8 +16,10 @@ from tutelage.models.catalog import recognise
 from tutelage.models.heads import HEADS
 from tutelage.models.identify import identify
 from tutelage.models.weight_file import read_checkpoint, require_usable, weight_file
+from tutelage.weights import read_foreign, save_best
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
+from tutelage.weights.store import load_outline
 
 _LONGEST = 200  # characters of a text in a header
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid")
@@ -70,8 +72,6 @@ def summarise(source: str | Path) -> WeightFileSummary:
     """
     path = weight_file(source)
     if sniff(path) == "safetensors":
-        from tutelage.weights.store import load_outline
-
         state, meta = load_outline(path)
         own = isinstance(meta.get("arch"), dict)
         kind = str(meta.get("note") or "weights of a run") if own else "tensors of another program"
@@ -83,8 +83,6 @@ def summarise(source: str | Path) -> WeightFileSummary:
             epoch=epoch if isinstance(epoch, int) else None,
             holds={key[:_LONGEST]: _short(value) for key, value in meta.items()},
         )  # fmt: skip
-    from tutelage.weights import read_foreign
-
     found = read_foreign(path, values=False)
     kind = f"{found.note}{': its EMA' if found.source == 'ema' else ''}"
     return _summary(
@@ -179,8 +177,6 @@ def convert(source: str | Path, target: str | Path, *, force: bool = False) -> N
         )
     checkpoint = read_checkpoint(source)
     require_usable(checkpoint)
-    from tutelage.weights import save_best
-
     meta = {
         "format": "tutelage-1",
         "arch": checkpoint.arch,

@@ -84,9 +84,6 @@ def transfer(
         detector: The model to fill.
         state: State with keys ``model.<row>.<...>``.
         anchors: Whether the anchors are copied too.
-
-    Returns:
-        What was copied.
     """
     report = compare_states(detector, state, anchors=anchors)
     own = detector.state_dict()

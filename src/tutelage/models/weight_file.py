@@ -20,6 +20,7 @@ from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_h
 from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, compare_states, transfer
+from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
 
@@ -87,8 +88,6 @@ def weight_file(source: str | Path) -> Path:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    from tutelage.weights import load_best, require_finite
-
     state, meta = load_best(path)
     require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
@@ -121,8 +120,6 @@ def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Che
 
 
 def _read_foreign(path: Path) -> Checkpoint:
-    from tutelage.weights import read_foreign
-
     found = read_foreign(path)
     kind = "EMA weights" if found.source == "ema" else "plain weights"
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
@@ -174,13 +171,12 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
     detector, state = _checked(checkpoint, chosen)
     folded = is_folded(state)
     # Copies: the state may be a part of the mapped file, which someone may write to later.
-    own = {key: x.to(_loaded_type(x), copy=True) for key, x in state.items()}
+    own = {
+        key: x.to(torch.float32 if x.is_floating_point() else x.dtype, copy=True)
+        for key, x in state.items()
+    }
     detector.load_state_dict(own, assign=True)
     return detector.to(memory_format=torch.channels_last) if folded else detector
-
-
-def _loaded_type(value: Tensor) -> torch.dtype:
-    return torch.float32 if value.is_floating_point() else value.dtype
 
 
 def build_for_classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, cast, overload
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -40,35 +40,7 @@ class YOLOv7Interface(Detector):
 
     @abstractmethod
     def _resolve(self, keys: Sequence[Key]) -> tuple[int, ...]:
-        """Return the rows that layer keys name.
-
-        Raises:
-            ConfigError: A layer does not exist.
-        """
-
-    @overload
-    def forward(
-        self,
-        images: Tensor,
-        taps: Sequence[Key] = (),
-        *,
-        head: bool = True,
-        augment: Literal[False] = False,
-        profile: Literal[False] = False,
-        extra_features: tuple[()] = (),
-    ) -> Output: ...
-
-    @overload
-    def forward(
-        self,
-        images: Tensor,
-        taps: Sequence[Key] = (),
-        *,
-        head: bool = True,
-        augment: bool = False,
-        profile: bool = False,
-        extra_features: Iterable[Key] = (),
-    ) -> Any: ...
+        """Return the rows that layer keys name; a ConfigError lists those that do not exist."""
 
     def forward(
         self,

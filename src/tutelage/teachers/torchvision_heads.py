@@ -22,10 +22,7 @@ Decoder = Callable[[Any, Tensor, Mapping[str, Tensor], Sequence[int]], Predictio
 
 
 def one_stage(
-    model: Any,
-    images: Tensor,
-    features: Mapping[str, Tensor],
-    columns: Sequence[int],
+    model: Any, images: Tensor, features: Mapping[str, Tensor], columns: Sequence[int]
 ) -> Predictions:
     """Decode every anchor of a one-stage detector.
 

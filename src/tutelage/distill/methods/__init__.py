@@ -41,22 +41,4 @@ METHODS: Mapping[str, type[Method]] = {
     "ld": LD,
 }
 
-__all__ = [
-    "BCKD",
-    "CWD",
-    "FGD",
-    "FRS",
-    "LD",
-    "METHODS",
-    "MGD",
-    "PKD",
-    "SPKD",
-    "AttentionTransfer",
-    "BoxKD",
-    "ClassLogits",
-    "CrossKD",
-    "DeFeat",
-    "FitNet",
-    "ObjectnessScaled",
-    "ScoreWeightedL2",
-]
+__all__ = ["FGD", "METHODS"]

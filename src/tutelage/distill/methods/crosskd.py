@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
-from tutelage.distill.method import Channels, HeightWidth, Method, Need, at_least_float32
+from tutelage.distill.method import Channels, HeightWidth, Method, Need
 from tutelage.distill.methods.bckd import box_loss, class_losses
 from tutelage.distill.methods.pkd import standardise
 from tutelage.distill.scores import candidate_scores
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 
@@ -61,11 +62,10 @@ class CrossKD(Method):
             what = "predictions" if teacher.predictions is None else "head that can be run alone"
             raise ValueError(f"the teacher has no {what}")
         with torch.autocast(teacher.features[0].device.type, enabled=False):
+            pairs = zip(self.connectors, student.features, teacher.features, strict=True)
             maps = [
                 match_statistics(connector(at_least_float32(s)), at_least_float32(t.detach()))
-                for connector, s, t in zip(
-                    self.connectors, student.features, teacher.features, strict=True
-                )
+                for connector, s, t in pairs
             ]
             s, t = teacher.head(tuple(maps)), teacher.predictions
             scores = candidate_scores(t)

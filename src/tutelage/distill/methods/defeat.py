@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels, HeightWidth, LevelMethod, at_least_float32
+from tutelage.distill.method import Channels, HeightWidth, LevelMethod
+from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 
 CANONICAL_LEVEL = 4

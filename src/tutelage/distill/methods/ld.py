@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import box_iou, distance_box_iou
 
 from tutelage.config.schema import Positive
 from tutelage.distill.method import Channels, HeightWidth
@@ -54,3 +58,43 @@ def softmax_divergence(s: Tensor, t: Tensor, temperature: float) -> Tensor:
     """Return ``T² KL(t ‖ s)`` over the last dimension, divided by its length."""
     log_s, log_t = (F.log_softmax(x / temperature, dim=-1) for x in (s, t))
     return temperature**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).mean(-1)
+
+
+def valuable_region(
+    anchors: Tensor, counts: Sequence[int], boxes: Tensor, *, nearest: int = 9
+) -> Tensor:
+    """Return the weights of the valuable localisation region: anchors near, but not at, objects.
+
+    On every level the anchors nearest to a box are its candidates, and mean + deviation of their
+    IoU is its threshold. Its region are the anchors whose distance-IoU is below the threshold and
+    at least a quarter of it.
+
+    Args:
+        anchors: ``(a, 4)`` corners, level by level.
+        counts: Anchors of each level.
+        boxes: ``(g, 4)`` corners of an image's objects; there may be none.
+        nearest: Candidates per box and level.
+
+    Returns:
+        ``(a,)`` the largest IoU with a box in whose region the anchor lies, otherwise 0.
+    """
+    if not len(boxes):
+        return anchors.new_zeros(len(anchors))
+    iou = box_iou(boxes, anchors)
+    distance = torch.cdist(_centres(boxes), _centres(anchors))
+    levels = zip(distance.split(list(counts), 1), iou.split(list(counts), 1), strict=True)
+    candidates = torch.cat(
+        [
+            overlap.gather(1, far.topk(min(nearest, far.shape[1]), largest=False).indices)
+            for far, overlap in levels
+        ],
+        1,
+    )
+    threshold = candidates.mean(1, keepdim=True) + candidates.std(1, keepdim=True)
+    near = distance_box_iou(boxes, anchors)
+    region = (near >= threshold / 4) & (near < threshold)
+    return (iou * region).amax(0)
+
+
+def _centres(boxes: Tensor) -> Tensor:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2

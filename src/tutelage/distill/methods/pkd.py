@@ -17,7 +17,7 @@ class PKD(LevelMethod):
     """Imitate maps up to the scale and offset of their channels.
 
     Cao et al., *PKD: General Distillation Framework for Object Detectors via Pearson Correlation
-    Coefficient*, NeurIPS 2022, arXiv:2207.02039. Every channel is standardise over the images and
+    Coefficient*, NeurIPS 2022, arXiv:2207.02039. Every channel is standardised over the images and
     cells of the batch; half the squared difference, a mean over images, channels and cells, which
     is one minus the correlation, times (n - 1) / n. The gradient of a student's channel that hardly
     varies, which is unbounded, is limited; the value is not.

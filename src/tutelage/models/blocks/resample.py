@@ -6,28 +6,18 @@ import torch
 from torch import Tensor, nn
 
 
-class MP(nn.Module):
-    """Max-pooling with stride ``k``."""
+class MP(nn.MaxPool2d):
+    """Max-pooling with stride ``k``: ``(b, c, h, w)`` to ``(b, c, h / k, w / k)``."""
 
     def __init__(self, k: int = 2) -> None:
-        super().__init__()
-        self.m = nn.MaxPool2d(k, stride=k)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(b, c, h, w)`` to ``(b, c, h / k, w / k)``."""
-        return self.m(x)
+        super().__init__(k, stride=k)
 
 
-class SP(nn.Module):
-    """Max-pooling that keeps the size at stride 1."""
+class SP(nn.MaxPool2d):
+    """Max-pooling that keeps the size at stride 1: ``(b, c, h, w)`` to ``(b, c, h / s, w / s)``."""
 
     def __init__(self, k: int = 3, s: int = 1) -> None:
-        super().__init__()
-        self.m = nn.MaxPool2d(k, stride=s, padding=k // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(b, c, h, w)`` to ``(b, c, h / s, w / s)``."""
-        return self.m(x)
+        super().__init__(k, stride=s, padding=k // 2)
 
 
 class ReOrg(nn.Module):

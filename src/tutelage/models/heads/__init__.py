@@ -7,10 +7,6 @@ from tutelage.models.heads.auxiliary import IAuxDetect
 from tutelage.models.heads.head import AnchorSearch, Head
 from tutelage.models.heads.implicit import IDetect
 
-HEADS: dict[str, type[Head]] = {
-    "Detect": Detect,
-    "IDetect": IDetect,
-    "IAuxDetect": IAuxDetect,
-}
+HEADS: dict[str, type[Head]] = {"Detect": Detect, "IDetect": IDetect, "IAuxDetect": IAuxDetect}
 
 __all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Head", "IAuxDetect", "IDetect"]

@@ -150,20 +150,17 @@ class Detect(Head):
 
     @classmethod
     def complete_mapping(
-        cls,
-        arch: dict[str, Any],
-        state: Mapping[str, Tensor],
-        prefix: str,
-        strides: Sequence[int],
+        cls, arch: dict[str, Any], state: Mapping[str, Tensor], prefix: str, strides: Sequence[int]
     ) -> None:
         """Take anchors from the buffers if the yaml has another number of them, or only a count."""
         cells, pixels = state.get(f"{prefix}.anchors"), state.get(f"{prefix}.anchor_grid")
         if cells is None or cells.dim() != 3:
             return
         written = arch.get("anchors")
-        shape = [2 * cells.shape[1]] * len(cells)
-        if isinstance(written, list) and [_length(level) for level in written] == shape:
-            return
+        if isinstance(written, list) and len(written) == len(cells):
+            lists = [level for level in written if isinstance(level, list)]
+            if [len(level) for level in lists] == [2 * cells.shape[1]] * len(cells):
+                return
         if pixels is not None:
             arch["anchors"] = pixels.reshape(len(cells), -1).tolist()
         elif len(strides) == len(cells):
@@ -233,7 +230,3 @@ def _read_anchors(
     if len({len(level) for level in found}) > 1:
         faults.append("every level needs the same number of anchors")
     return tuple(found)
-
-
-def _length(level: object) -> int:
-    return len(level) if isinstance(level, list) else -1

@@ -7,16 +7,14 @@ layers before them learn sooner (Wang et al., arXiv:2207.02696, section 4.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from tutelage.config.schema import LossConfig
 from tutelage.errors import ConfigError
 from tutelage.losses import AnchorCriterion, AuxiliaryCriterion
-from tutelage.models.heads.anchor import Anchors
 from tutelage.models.heads.implicit import IDetect
-from tutelage.weights.convert import Family
 
 
 class IAuxDetect(IDetect):
@@ -25,9 +23,7 @@ class IAuxDetect(IDetect):
     Args:
         channels: Channels of each input map: those of the lead levels, then the auxiliary ones.
         strides: Pixels per cell of each level.
-        anchors: Anchors in pixels, one list per level.
-        classes: Number of classes.
-        family: As in :class:`~tutelage.models.heads.anchor.Detect`.
+        options: As in :class:`~tutelage.models.heads.anchor.Detect`.
 
     Attributes:
         m2: The auxiliary convolutions.
@@ -36,18 +32,10 @@ class IAuxDetect(IDetect):
     maps_per_level = 2
     criterion_type = AuxiliaryCriterion
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        *,
-        strides: Sequence[int],
-        anchors: Anchors,
-        classes: int,
-        family: Family,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], *, strides: Sequence[int], **options: Any) -> None:
         lead, auxiliary = channels[: len(strides)], channels[len(strides) :]
-        super().__init__(lead, strides=strides, anchors=anchors, classes=classes, family=family)
-        outputs = self.anchors.shape[1] * (5 + classes)
+        super().__init__(lead, strides=strides, **options)
+        outputs = self.anchors.shape[1] * (5 + self.classes)
         self.m2 = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in auxiliary)
         for name in ("ia", "im"):  # follow m2 in the official order of the state
             self.add_module(name, self._modules.pop(name))

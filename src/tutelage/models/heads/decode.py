@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tutelage.losses.boxes import corners, decode_cell
+from tutelage.losses.boxes import at_least_float32, corners, decode_cell
 from tutelage.structures import Predictions
 
 
@@ -22,7 +22,7 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Pr
     Returns:
         Candidates ordered by level, anchor, row, column: ``n = sum a * ny * nx``.
     """
-    wide = [_at_least_float32(level) for level in raw]
+    wide = [at_least_float32(level) for level in raw]
     boxes = [
         corners(_centres(level[..., :4], anchors[i], strides[i])).flatten(1, 3)
         for i, level in enumerate(wide)
@@ -41,25 +41,16 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Pr
 def decode_rows(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
     """Decode to the rows of YOLOv5 and YOLOv7: cx, cy, w, h in pixels, then probabilities.
 
-    Args:
-        raw: As in :func:`decode`.
-        anchors: ``(levels, a, 2)`` width and height in pixels.
-        strides: Pixels per cell of each level.
-
     Returns:
-        ``(b, n, 5 + c)``, rows in the order of :func:`decode`.
+        ``(b, n, 5 + c)``, rows in the order of :func:`decode`, whose arguments these are.
     """
     rows = [
         torch.cat(
             (_centres(level[..., :4], anchors[i], strides[i]), level[..., 4:].sigmoid()), -1
         ).flatten(1, 3)
-        for i, level in enumerate(map(_at_least_float32, raw))
+        for i, level in enumerate(map(at_least_float32, raw))
     ]
     return torch.cat(rows, 1)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _centres(box: Tensor, anchors: Tensor, stride: int) -> Tensor:

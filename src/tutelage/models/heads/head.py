@@ -53,7 +53,6 @@ class Head(nn.Module, ABC):
         Returns:
             Keyword arguments of the constructor.
         """
-        del arch, levels, faults
         return {}
 
     @classmethod
@@ -104,7 +103,6 @@ class Head(nn.Module, ABC):
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`training_state` returned."""
-        del state
 
     def fit_anchors(self, search: AnchorSearch) -> str:
         """Adapt to the boxes of a data set, if this head has anchors.
@@ -112,16 +110,11 @@ class Head(nn.Module, ABC):
         Returns:
             What was done, for the plan; empty if there is nothing to adapt.
         """
-        del search
         return ""
 
     @classmethod
     def complete_mapping(
-        cls,
-        arch: dict[str, Any],
-        state: Mapping[str, Tensor],
-        prefix: str,
-        strides: Sequence[int],
+        cls, arch: dict[str, Any], state: Mapping[str, Tensor], prefix: str, strides: Sequence[int]
     ) -> None:
         """Add to a model yaml what only the tensors of its weight file say.
 
@@ -131,9 +124,7 @@ class Head(nn.Module, ABC):
             prefix: Of the head's keys, e.g. ``model.77``.
             strides: Strides as stored in the file, or empty.
         """
-        del arch, state, prefix, strides
 
     def complete_state(self, state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         """Return a state with the buffers of this head that not every release stored."""
-        del prefix
         return dict(state)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.models.blocks.fold import Foldable, biased_convolution
-from tutelage.models.heads.anchor import Anchors, Detect
-from tutelage.weights.convert import Family
+from tutelage.models.heads.anchor import Detect
 
 
 class Implicit(nn.Module):
@@ -31,23 +30,12 @@ class IDetect(Detect, Foldable):
 
     Args:
         channels: Channels of each input map.
-        strides: Pixels per cell of each input map.
-        anchors: Anchors in pixels, one list per level.
-        classes: Number of classes.
-        family: As in :class:`Detect`.
+        options: As in :class:`Detect`.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        *,
-        strides: Sequence[int],
-        anchors: Anchors,
-        classes: int,
-        family: Family,
-    ) -> None:
-        super().__init__(channels, strides=strides, anchors=anchors, classes=classes, family=family)
-        outputs = self.anchors.shape[1] * (5 + classes)
+    def __init__(self, channels: Sequence[int], **options: Any) -> None:
+        super().__init__(channels, **options)
+        outputs = self.anchors.shape[1] * (5 + self.classes)
         self.ia = nn.ModuleList(Implicit(c, 0.0) for c in channels)
         self.im = nn.ModuleList(Implicit(outputs, 1.0) for _ in channels)
 
