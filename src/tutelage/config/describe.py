@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -68,32 +67,28 @@ def _walk(
             section = definitions[annotation.__name__]
             yield from _walk(annotation, section, defaults[name], f"{prefix}{name}.", definitions)
             continue
-        kinds = set(_kinds(annotation))
+        types = set(_types(properties[name]))
         yield (
             f"{prefix}{name}",
             Setting(
                 default=defaults[name],
                 expected=expected(properties[name]),
                 meaning=field.description or "",
-                optional=NoneType in kinds,
-                textual=str in kinds,
-                plural=tuple in kinds,
+                optional="null" in types,
+                textual="string" in types,
+                plural="array" in types,
                 choices=tuple(_choices(properties[name])),
             ),
         )
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        for part in get_args(annotation):
-            yield from _kinds(part)
-    elif hasattr(annotation, "__metadata__"):
-        yield from _kinds(annotation.__origin__)
-    else:
-        yield origin or annotation
-        if origin is tuple:
-            yield from _kinds(get_args(annotation)[0])
+def _types(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the json types that a setting and its items accept, except for limited words."""
+    for part in schema.get("anyOf", [schema]):
+        if "enum" not in part and "const" not in part:
+            yield part.get("type", "")
+        if "items" in part:
+            yield from _types(part["items"])
 
 
 def _choices(schema: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Resolves settings in layers, with the origin of each; reports all errors at once.
 
-Order, later wins: deerrors, preset, run file, hyp file, flags, ``--set``.
+Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage.config.describe import leaves, sections
-from tutelage.config.dump import dump
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
 from tutelage.config.schema import Config
@@ -19,11 +18,9 @@ from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
 
-__all__ = ["ChangedSetting", "ResolvedConfig", "changes", "describe_changes", "dump", "load_config"]
-
 
 class ChangedSetting(NamedTuple):
-    """A setting that differs from the deerrors and the preset."""
+    """A setting that differs from the defaults and the preset."""
 
     key: str
     value: Any
@@ -38,7 +35,7 @@ class ResolvedConfig(NamedTuple):
         origins: The layer that set each setting, by dotted name: ``default``, ``preset v7-tiny``,
             ``hyp.yaml:12``, ``flag --epochs`` or ``--set``. Options of a method may have their
             own (``distill.methods.0.alpha``); else that of ``distill.methods`` holds.
-        changed: The settings that differ from the deerrors and the preset.
+        changed: The settings that differ from the defaults and the preset.
         notices: Messages for the user, e.g. about keys without effect.
     """
 
@@ -92,7 +89,7 @@ def load_config(
 
 
 def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting, ...]:
-    """Return the settings of a resolved config that differ from the deerrors and its preset."""
+    """Return the settings of a resolved config that differ from the defaults and its preset."""
     base = Overrides()
     base.put_all(_preset_entries(config.preset), [])
     after = config.model_dump(mode="json")
@@ -121,13 +118,9 @@ def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
 
 
 def _short(value: Any) -> str:
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if type(value) is float
-        else str(value)
-    )
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "") -> list[Override]:
