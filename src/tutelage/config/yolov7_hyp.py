@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from tutelage.config.yaml_reader import YamlDocument
 from tutelage.errors import ConfigError, nearest
 
-
 _SAME_NAMES = {  # settings with the name of their key, by section
     "optim": "lrf momentum weight_decay warmup_epochs warmup_momentum warmup_bias_lr",
     "loss": "box cls cls_pw obj obj_pw anchor_t fl_gamma label_smoothing",

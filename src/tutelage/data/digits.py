@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ VARIANTS: Mapping[str, SceneSettings] = {
 def build(
     root: Path,
     *,
-    variant: Literal["digits", "digits:easy"] = "digits",
+    variant: str = "digits",
     seed: int = 0,
     scenes: SceneSettings | None = None,
 ) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
+from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, list_names
-from tutelage.data.formats.scan import label_path, scan_images
+from tutelage.data.formats.scan import SplitRequest, label_path, scan_images
 from tutelage.data.formats.scan_findings import FaultTable
 from tutelage.data.formats.yolo_labels import LabelFault
 
