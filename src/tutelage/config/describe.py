@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from tutelage.config.schema import Config
 
 
@@ -37,7 +35,7 @@ class Setting(NamedTuple):
 def leaves() -> Mapping[str, Setting]:
     """Return every setting by dotted name, in the order of the schema."""
     schema, defaults = Config.model_json_schema(), Config().model_dump(mode="json")
-    return dict(_walk(Config, schema, defaults, "", schema["$defs"]))
+    return dict(_walk(schema, defaults, "", schema["$defs"]))
 
 
 @cache
@@ -54,30 +52,24 @@ def settings_of(section: str) -> list[str]:
 
 
 def _walk(
-    model: type[BaseModel],
-    schema: dict[str, Any],
-    defaults: Any,
-    prefix: str,
-    definitions: dict[str, Any],
+    schema: dict[str, Any], defaults: Any, prefix: str, definitions: dict[str, Any]
 ) -> Iterator[tuple[str, Setting]]:
-    properties = schema["properties"]
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = definitions[annotation.__name__]
-            yield from _walk(annotation, section, defaults[name], f"{prefix}{name}.", definitions)
+    for name, field in schema["properties"].items():
+        if "$ref" in field:
+            section = definitions[field["$ref"].rpartition("/")[2]]
+            yield from _walk(section, defaults[name], f"{prefix}{name}.", definitions)
             continue
-        types = set(_types(properties[name]))
+        types = set(_types(field))
         yield (
             f"{prefix}{name}",
             Setting(
                 default=defaults[name],
-                expected=expected(properties[name]),
-                meaning=field.description or "",
+                expected=expected(field),
+                meaning=field.get("description", ""),
                 optional="null" in types,
                 textual="string" in types,
                 plural="array" in types,
-                choices=tuple(_choices(properties[name])),
+                choices=tuple(_choices(field)),
             ),
         )
 

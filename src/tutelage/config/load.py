@@ -19,14 +19,6 @@ from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
 
 
-class ChangedSetting(NamedTuple):
-    """A setting that differs from the defaults and the preset."""
-
-    key: str
-    value: Any
-    origin: str
-
-
 class ResolvedConfig(NamedTuple):
     """Settings after all layers.
 
@@ -35,13 +27,11 @@ class ResolvedConfig(NamedTuple):
         origins: The layer that set each setting, by dotted name: ``default``, ``preset v7-tiny``,
             ``hyp.yaml:12``, ``flag --epochs`` or ``--set``. Options of a method may have their
             own (``distill.methods.0.alpha``); else that of ``distill.methods`` holds.
-        changed: The settings that differ from the defaults and the preset.
         notices: Messages for the user, e.g. about keys without effect.
     """
 
     config: Config
     origins: dict[str, str]
-    changed: tuple[ChangedSetting, ...]
     notices: tuple[str, ...]
 
 
@@ -85,19 +75,19 @@ def load_config(
     config = validate(merged, errors)
     if config is None:
         raise combine_errors(errors)
-    return ResolvedConfig(config, merged.origins, changes(config, merged.origins), tuple(notices))
+    return ResolvedConfig(config, merged.origins, tuple(notices))
 
 
-def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting, ...]:
-    """Return the settings of a resolved config that differ from the defaults and its preset."""
+def changes(config: Config, origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    """Return name, value and origin of the settings that differ from defaults and preset."""
     base = Overrides()
     base.put_all(_preset_entries(config.preset), [])
     after = config.model_dump(mode="json")
-    return tuple(
-        ChangedSetting(key, at(after, key), origin_of(key, origins))
+    return [
+        (key, at(after, key), origin_of(key, origins))
         for key in leaves()
         if key != "preset" and at(after, key) != at(base.values, key)
-    )
+    ]
 
 
 def describe_changes(config: Config, origins: Mapping[str, str]) -> str:

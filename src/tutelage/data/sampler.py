@@ -63,7 +63,11 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         epoch, order = self.epoch, self.order
         if order is None:
-            order = _order_rng(self.seed, epoch).permutation(self.count)
+            # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is also sample
+            # (epoch, 0)'s seed.
+            entropy = (_unsigned(self.seed), epoch)
+            sequence = np.random.SeedSequence(entropy, spawn_key=(_ORDER_STREAM,))
+            order = np.random.default_rng(sequence).permutation(self.count)
         return (SampleKey(epoch, index) for index in order.tolist())
 
 
@@ -136,12 +140,6 @@ def rect_plan(
         shape = np.array([min(high, 1.0), min(1 / low, 1.0)])
         canvas[members] = stride * np.ceil(shape * image_size / stride + pad - _TOLERANCE)
     return RectPlan(order.astype(np.int64), canvas)
-
-
-def _order_rng(seed: int, epoch: int) -> np.random.Generator:
-    # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is sample (epoch, 0)'s.
-    sequence = np.random.SeedSequence((_unsigned(seed), epoch), spawn_key=(_ORDER_STREAM,))
-    return np.random.default_rng(sequence)
 
 
 def _unsigned(seed: int) -> int:

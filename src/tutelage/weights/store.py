@@ -110,14 +110,7 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_outline(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read names, shapes and types of a ``.safetensors`` file and its header, but no values.
-
-    Returns:
-        The tensors on the meta device, and the header; see :func:`load_best`.
-
-    Raises:
-        WeightsError: The file is missing, damaged or of another type.
-    """
+    """Read a file as :func:`load_best` does, but with tensors on the meta device: no values."""
     with _open_safetensors(path) as file:
         # The file is mapped: a tensor that only moves to the meta device is never read.
         outline = {key: file.get_tensor(key).to("meta") for key in file.keys()}  # noqa: SIM118
@@ -125,11 +118,7 @@ def load_outline(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_header(path: str | Path) -> dict[str, Any]:
-    """Read only the header of a ``.safetensors`` file; see :func:`load_best`.
-
-    Raises:
-        WeightsError: The file is missing, damaged or of another type.
-    """
+    """Read only the header of a file; see :func:`load_best`."""
     with _open_safetensors(path) as file:
         return _header(file)
 
