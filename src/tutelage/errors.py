@@ -120,20 +120,19 @@ def loader_error(error: BaseException) -> TrainingError | None:
         return None
     text = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each)
     killed = [match.group(1) or "" for match in _KILLED.finditer(text)]
+    fix = "Try fewer --workers, or omit --cache-images."
     if _SHARED.search(text):
         what = "Shared memory (/dev/shm), through which loader processes pass images, is full"
         fix = "Try fewer --workers, or a smaller --batch-size. In Docker:  --shm-size=8g"
     elif killed:
         signal = next(filter(None, killed), "").strip()
         what = f"A loader process was ended by the system{f' ({signal})' if signal else ''}"
-        fix = "Try fewer --workers, or omit --cache-images."
         if signal in ("", "Killed"):
             what += ", as it does when the machine's memory runs out"
         else:
             fix = f"{fix} --workers 0  shows where."
     elif _LOADING in text and is_out_of_memory(error):
         what = "A loader process found no memory left on the machine"
-        fix = "Try fewer --workers, or omit --cache-images."
     else:
         return None
     return TrainingError(f"{what}.", fix=fix, code="R34")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tutelage.config.load import describe_changes, load_config
+from tutelage.config.load import changes, describe_changes, load_config
 from tutelage.errors import ConfigError
 
 RUN = """\
@@ -125,7 +125,7 @@ def test_changes_are_what_differs_from_the_preset(run) -> None:
         config_file=run("preset: v7-p5\noptim: {lr: 0.01, lrf: 0.2}\ndata: d.yaml\n"),
         sets=["train.epochs=3"],
     )
-    assert [(c.key, c.value, c.origin) for c in resolved.changed] == [
+    assert changes(resolved.config, resolved.origins) == [
         ("data", "d.yaml", "run.yaml:3"),
         ("train.epochs", 3, "--set"),
         ("optim.lrf", 0.2, "run.yaml:2"),  # lr is the preset's own value

@@ -312,14 +312,12 @@ def test_faults_of_all_splits_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_built_in_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tutelage.data import digits
-
     asked: list[tuple[Path, str]] = []
 
     def build(root: Path, *, variant: str) -> Path:
         asked.append((root, variant))
         return make_dataset(tmp_path, {"a": GOOD})
 
-    monkeypatch.setattr(digits, "build", build)
+    monkeypatch.setattr("tutelage.data.open_data.build", build)
     assert len(open_dataset("digits:easy", "train")) == 1
     assert asked == [(cache_root(), "digits:easy")]

@@ -17,7 +17,6 @@ from tutelage.weights.convert import (
     block_names,
     infer_form,
     normalise_names,
-    plain_mapping,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
@@ -166,10 +165,3 @@ def test_yolov5_of_2022() -> None:
 )
 def test_names(names: object, nc: int, expected: tuple[str, ...]) -> None:
     assert normalise_names(names, nc) == expected
-
-
-def test_plain_mapping() -> None:
-    found = plain_mapping({1: (1, 2.0), "a": {"b": [None, True]}})
-    assert found == {"1": [1, 2.0], "a": {"b": [None, True]}}
-    with pytest.raises(WeightsError, match=r"holds a Tensor at a\[1\]\.b"):
-        plain_mapping({"a": [1, {"b": torch.zeros(1)}]})

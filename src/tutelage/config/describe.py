@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any, NamedTuple
 
 from tutelage.config.schema import Config
 
@@ -38,7 +35,7 @@ class Setting(NamedTuple):
 def leaves() -> Mapping[str, Setting]:
     """Return every setting by dotted name, in the order of the schema."""
     schema, defaults = Config.model_json_schema(), Config().model_dump(mode="json")
-    return dict(_walk(Config, schema, defaults, "", schema["$defs"]))
+    return dict(_walk(schema, defaults, "", schema["$defs"]))
 
 
 @cache
@@ -55,45 +52,35 @@ def settings_of(section: str) -> list[str]:
 
 
 def _walk(
-    model: type[BaseModel],
-    schema: dict[str, Any],
-    defaults: Any,
-    prefix: str,
-    definitions: dict[str, Any],
+    schema: dict[str, Any], defaults: Any, prefix: str, definitions: dict[str, Any]
 ) -> Iterator[tuple[str, Setting]]:
-    properties = schema["properties"]
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = definitions[annotation.__name__]
-            yield from _walk(annotation, section, defaults[name], f"{prefix}{name}.", definitions)
+    for name, field in schema["properties"].items():
+        if "$ref" in field:
+            section = definitions[field["$ref"].rpartition("/")[2]]
+            yield from _walk(section, defaults[name], f"{prefix}{name}.", definitions)
             continue
-        kinds = set(_kinds(annotation))
+        types = set(_types(field))
         yield (
             f"{prefix}{name}",
             Setting(
                 default=defaults[name],
-                expected=expected(properties[name]),
-                meaning=field.description or "",
-                optional=NoneType in kinds,
-                textual=str in kinds,
-                plural=tuple in kinds,
-                choices=tuple(_choices(properties[name])),
+                expected=expected(field),
+                meaning=field.get("description", ""),
+                optional="null" in types,
+                textual="string" in types,
+                plural="array" in types,
+                choices=tuple(_choices(field)),
             ),
         )
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        for part in get_args(annotation):
-            yield from _kinds(part)
-    elif hasattr(annotation, "__metadata__"):
-        yield from _kinds(annotation.__origin__)
-    else:
-        yield origin or annotation
-        if origin is tuple:
-            yield from _kinds(get_args(annotation)[0])
+def _types(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the json types that a setting and its items accept, except for limited words."""
+    for part in schema.get("anyOf", [schema]):
+        if "enum" not in part and "const" not in part:
+            yield part.get("type", "")
+        if "items" in part:
+            yield from _types(part["items"])
 
 
 def _choices(schema: Mapping[str, Any]) -> Iterator[str]:

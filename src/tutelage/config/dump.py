@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tutelage.config.describe import leaves
@@ -20,39 +20,18 @@ def dump(config: Config, origins: Mapping[str, str]) -> str:
     The text is a run file that loads to the same config.
     """
     values = config.model_dump(mode="json")
-    rows: list[tuple[str, str]] = []
-    for key, text in _open_sections(leaves()):
-        if key == METHODS:
-            rows += _methods(values["distill"]["methods"], origins)
-        elif key:
-            rows.append((f"{text}: {write_value(at(values, key))}", origin_of(key, origins)))
-        else:
-            rows.append((f"{text}:", ""))
-    return _format_rows(rows)
+    methods = [*_methods(values["distill"]["methods"], origins)]
+    return _format_settings(lambda key: (at(values, key), origin_of(key, origins)), methods)
 
 
 def dump_all_settings() -> str:
     """Return a run file of every setting with its default, meaning and accepted values."""
-    rows: list[tuple[str, str]] = []
-    for key, text in _open_sections(leaves()):
-        if not key:
-            rows.append((f"{text}:", ""))
-            continue
+
+    def describe(key: str) -> tuple[Any, str]:
         leaf = leaves()[key]
-        comment = "; ".join(part for part in (leaf.meaning, leaf.expected) if part)
-        rows.append((f"{text}: {write_value(leaf.default)}", comment))
-    return _format_rows(rows)
+        return leaf.default, "; ".join(part for part in (leaf.meaning, leaf.expected) if part)
 
-
-def _open_sections(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield ``(key, indented name)`` per leaf, and ``("", name)`` where a section begins."""
-    current = ""
-    for key in keys:
-        section, _, name = key.rpartition(".")
-        if section != current:
-            yield "", section
-            current = section
-        yield key, f"  {name}" if section else name
+    return _format_settings(describe)
 
 
 def _methods(
@@ -69,7 +48,20 @@ def _methods(
             yield text, origin_of(f"{METHODS}.{number}.{option}", origins)
 
 
-def _format_rows(rows: Iterable[tuple[str, str]]) -> str:
+def _format_settings(
+    describe: Callable[[str], tuple[Any, str]], methods: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Write each setting with its value and comment; ``methods`` replaces the list of methods."""
+    rows: list[tuple[str, str]] = []
+    current = ""
+    for key in leaves():
+        section, _, name = key.rpartition(".")
+        if section != current:
+            rows.append((f"{section}:", ""))
+            current = section
+        value, comment = describe(key)
+        text = f"{'  ' if section else ''}{name}: {write_value(value)}"
+        rows += methods if methods and key == METHODS else [(text, comment)]
     return "".join(
         f"{text:<{_COMMENT_COLUMN}}  # {printable(comment)}\n" if comment else f"{text}\n"
         for text, comment in rows

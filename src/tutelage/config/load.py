@@ -1,6 +1,6 @@
 """Resolves settings in layers, with the origin of each; reports all errors at once.
 
-Order, later wins: deerrors, preset, run file, hyp file, flags, ``--set``.
+Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage.config.describe import leaves, sections
-from tutelage.config.dump import dump
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
 from tutelage.config.schema import Config
@@ -18,16 +17,6 @@ from tutelage.config.validate import combine_errors, validate
 from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
-
-__all__ = ["ChangedSetting", "ResolvedConfig", "changes", "describe_changes", "dump", "load_config"]
-
-
-class ChangedSetting(NamedTuple):
-    """A setting that differs from the deerrors and the preset."""
-
-    key: str
-    value: Any
-    origin: str
 
 
 class ResolvedConfig(NamedTuple):
@@ -38,13 +27,11 @@ class ResolvedConfig(NamedTuple):
         origins: The layer that set each setting, by dotted name: ``default``, ``preset v7-tiny``,
             ``hyp.yaml:12``, ``flag --epochs`` or ``--set``. Options of a method may have their
             own (``distill.methods.0.alpha``); else that of ``distill.methods`` holds.
-        changed: The settings that differ from the deerrors and the preset.
         notices: Messages for the user, e.g. about keys without effect.
     """
 
     config: Config
     origins: dict[str, str]
-    changed: tuple[ChangedSetting, ...]
     notices: tuple[str, ...]
 
 
@@ -88,19 +75,19 @@ def load_config(
     config = validate(merged, errors)
     if config is None:
         raise combine_errors(errors)
-    return ResolvedConfig(config, merged.origins, changes(config, merged.origins), tuple(notices))
+    return ResolvedConfig(config, merged.origins, tuple(notices))
 
 
-def changes(config: Config, origins: Mapping[str, str]) -> tuple[ChangedSetting, ...]:
-    """Return the settings of a resolved config that differ from the deerrors and its preset."""
+def changes(config: Config, origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    """Return name, value and origin of the settings that differ from defaults and preset."""
     base = Overrides()
     base.put_all(_preset_entries(config.preset), [])
     after = config.model_dump(mode="json")
-    return tuple(
-        ChangedSetting(key, at(after, key), origin_of(key, origins))
+    return [
+        (key, at(after, key), origin_of(key, origins))
         for key in leaves()
         if key != "preset" and at(after, key) != at(base.values, key)
-    )
+    ]
 
 
 def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
@@ -121,13 +108,9 @@ def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
 
 
 def _short(value: Any) -> str:
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if type(value) is float
-        else str(value)
-    )
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "") -> list[Override]:

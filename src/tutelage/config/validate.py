@@ -105,9 +105,7 @@ def _unknown_setting(key: str, merged: Overrides) -> ConfigError:
     origin = merged.origins[inner[0]] if inner else origin_of(key, merged.origins)
     elsewhere = [leaf for leaf in leaves() if leaf.rpartition(".")[2] == name]
     if name in HYP and not section:
-        hint = (
-            f"That is a key of hyp files, here {HYP[name].setting}; a hyp file is given with --hyp."
-        )
+        hint = f"That is a key of hyp files, here {HYP[name]}; a hyp file is given with --hyp."
     elif elsewhere:
         hint = f"Did you mean '{elsewhere[0]}'?"
     else:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tutelage.config.yaml_reader import YamlDocument
 from tutelage.errors import ConfigError, nearest
-
-
-class HypKey(NamedTuple):
-    """The setting of a key of a hyp file, and the conversion of its value."""
-
-    setting: str
-    convert: Callable[[Any], Any] | None = None
-
 
 _SAME_NAMES = {  # settings with the name of their key, by section
     "optim": "lrf momentum weight_decay warmup_epochs warmup_momentum warmup_bias_lr",
@@ -23,11 +14,12 @@ _SAME_NAMES = {  # settings with the name of their key, by section
     "mosaic mixup",
     "distill": "student_kd_layers teacher_kd_layers",
 }
-HYP: dict[str, HypKey] = {
-    "lr0": HypKey("optim.lr"),
-    **{key: HypKey(f"{s}.{key}") for s, keys in _SAME_NAMES.items() for key in keys.split()},
-    "loss_ota": HypKey("loss.assigner", {1: "ota", 0: "anchor"}.__getitem__),
+HYP: dict[str, str] = {  # setting of each key
+    "lr0": "optim.lr",
+    **{key: f"{s}.{key}" for s, keys in _SAME_NAMES.items() for key in keys.split()},
+    "loss_ota": "loss.assigner",
 }
+_ASSIGNERS = {1: "ota", 0: "anchor"}  # values of loss_ota
 
 WITHOUT_EFFECT: dict[str, str] = {
     "copy_paste": "needs outlines, and boxes are trained here",
@@ -35,8 +27,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "anchors": "their number is the architecture's own",
     "iou_t": "YOLOv7 and YOLOv5 do not use it either",
 }
-
-_EXPECTED: dict[str, str] = {"loss_ota": "1 (OTA) or 0 (anchor ratio)"}
 
 
 class TranslatedHyp(NamedTuple):
@@ -70,14 +60,12 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
             what = f"A hyp file has no key '{name}'"
             fix = nearest(name, [*HYP, *WITHOUT_EFFECT]) or f"Keys: {' '.join(HYP)}"
             result.errors.append(ConfigError(what, where=origin, fix=fix, code="C05"))
+        elif name == "loss_ota" and value not in tuple(_ASSIGNERS):
+            what, fix = f"{name}: {value!r} cannot be used", "Expected 1 (OTA) or 0 (anchor ratio)."
+            result.errors.append(ConfigError(what, where=origin, fix=fix, code="C25"))
         else:
-            key = HYP[name]
-            try:
-                converted = key.convert(value) if key.convert else value
-                result.entries.append((key.setting, converted, origin))
-            except (KeyError, TypeError, ValueError, OverflowError):
-                what, fix = f"{name}: {value!r} cannot be used", f"Expected {_EXPECTED[name]}."
-                result.errors.append(ConfigError(what, where=origin, fix=fix, code="C25"))
+            entry = _ASSIGNERS[value] if name == "loss_ota" else value
+            result.entries.append((HYP[name], entry, origin))
     if unused:
         result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result

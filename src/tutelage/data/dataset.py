@@ -52,7 +52,9 @@ class UnreadableError(DataError):
 class _IndexedDataset(Dataset[LoadedSample]):
     """A data set on an index that records unreadable images across worker processes."""
 
-    def __init__(self, index: DatasetIndex, image_size: int, rect: RectPlan | None) -> None:
+    def __init__(
+        self, index: DatasetIndex, *, image_size: int, rect: RectPlan | None = None
+    ) -> None:
         self.index, self.image_size, self.rect = index, image_size, rect
         self._failed = torch.zeros(len(index), dtype=torch.bool).share_memory_()
 
@@ -106,7 +108,7 @@ class DetectionDataset(_IndexedDataset):
         cache: ImageCache | None = None,
         unreadable: float = 0.01,
     ) -> None:
-        super().__init__(index, image_size, rect)
+        super().__init__(index, image_size=image_size, rect=rect)
         self.config, self.seed, self.close_from, self.cache = config, seed, close_from, cache
         self._allowed_share = unreadable
 
@@ -159,11 +161,6 @@ class EvaluationDataset(_IndexedDataset):
         image_size: Length of an image's longer side.
         rect: Canvases of similar shape; None: squares.
     """
-
-    def __init__(
-        self, index: DatasetIndex, *, image_size: int, rect: RectPlan | None = None
-    ) -> None:
-        super().__init__(index, image_size, rect)
 
     def __getitem__(self, key: SampleKey) -> LoadedSample:
         item = self.index.item(key.index)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +19,6 @@ import numpy as np
 from tutelage.data.digit_scenes import Floats, Integers, Scene, SceneSettings, compose
 from tutelage.data.index import SPLITS, Split
 from tutelage.errors import ConfigError, DataError, MissingExtraError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NAMES: tuple[str, ...] = tuple("0123456789")
 VERSION = 1
@@ -62,7 +60,7 @@ VARIANTS: Mapping[str, SceneSettings] = {
 def build(
     root: Path,
     *,
-    variant: Literal["digits", "digits:easy"] = "digits",
+    variant: str = "digits",
     seed: int = 0,
     scenes: SceneSettings | None = None,
 ) -> Path:

@@ -51,7 +51,7 @@ def read_size(path: Path) -> tuple[int, int]:
                 image.verify()
             width, height = image.size
             # Pillow reports the size of a TIFF with its orientation already applied.
-            if image.format != "TIFF" and _orientation(image) in _TURNED_BY_90:
+            if image.format != "TIFF" and orientation(image) in _TURNED_BY_90:
                 width, height = height, width
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file
         raise DataError(f"{path} cannot be read: {_reason(error, path)}", code="D27") from error
@@ -105,7 +105,8 @@ def _must_be_decoded(image: Image.Image, path: Path) -> bool:
     return image.format == "PNG" and "exif" not in image.info and b"eXIf" in path.read_bytes()
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened image, 1 (upright) … 8."""
     # Not getexif(): that decodes every PNG, and believes XMP data, which OpenCV does not.
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))

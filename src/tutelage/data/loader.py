@@ -93,7 +93,7 @@ def training_loader(
         return _loader(mixed, batches, workers=workers)
     dataset = make_dataset(index, seed=seed, gib=cache_gib)
     order = plan.order if plan is not None else None
-    sampler = EpochSampler(len(index), seed=seed, shuffle=not rect, order=order)
+    sampler = EpochSampler(len(index), seed=seed, order=order)
     return _loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
 
 
@@ -131,7 +131,7 @@ def evaluation_loader(
     order = plan.order if plan is not None else np.arange(len(index))
     rank, processes = share
     order = order[np.arange(len(order)) // batch % processes == rank]
-    sampler = EpochSampler(len(order), shuffle=False, order=order)
+    sampler = EpochSampler(len(order), order=order)
     return _loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from tutelage.data.array_cache import cache_root
+from tutelage.data.digits import VARIANTS, build
 from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.index import DatasetIndex, Split
 from tutelage.errors import DataError, combine_codes, nearest
-
-BUILT_IN: tuple[Literal["digits", "digits:easy"], ...] = ("digits", "digits:easy")
 
 
 def open_dataset(
@@ -65,12 +63,9 @@ def open_split(data: str | Path, split: Split, *, single_class: bool = False) ->
     Raises:
         DataError: The data cannot be used at all.
     """
-    for variant in BUILT_IN:
-        if data == variant:
-            from tutelage.data.digits import build  # needs scikit-learn, an extra
-
-            path = build(cache_root(), variant=variant)
-            return FORMATS[".yaml"](path, split, single_class=single_class)
+    if data in VARIANTS:
+        path = build(cache_root(), variant=str(data))
+        return FORMATS[".yaml"](path, split, single_class=single_class)
     path = Path(data).expanduser()
     opener = FORMATS.get(FOLDER if path.is_dir() else path.suffix.lower())
     if opener is None:
@@ -78,8 +73,8 @@ def open_split(data: str | Path, split: Split, *, single_class: bool = False) ->
         what = f"{data} {known if path.exists() else 'does not exist'}"
         endings = " ".join(suffix for suffix in FORMATS if suffix != FOLDER)
         fix = f"Expected a file ending in {endings}, a folder of COCO or Pascal VOC, or one of "
-        fix += f"{', '.join(BUILT_IN)}."
-        fix = f"{nearest(str(data), BUILT_IN)} {fix}".strip()
+        fix += f"{', '.join(VARIANTS)}."
+        fix = f"{nearest(str(data), VARIANTS)} {fix}".strip()
         raise DataError(f"{what}.", fix=fix, code="D22")
     return opener(path, split, single_class=single_class)
 

@@ -44,20 +44,13 @@ class EpochSampler(Sampler[SampleKey]):
     Args:
         count: Number of images.
         seed: The run's seed.
-        shuffle: Whether the order is random.
-        order: ``(count,)`` fixed order of the positions when not shuffled; None: ascending.
+        order: ``(count,)`` fixed order of the positions; None: shuffled in every epoch.
     """
 
     def __init__(
-        self,
-        count: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        order: NDArray[np.int64] | None = None,
+        self, count: int, *, seed: int = 0, order: NDArray[np.int64] | None = None
     ) -> None:
-        self.count, self.seed, self.shuffle = count, seed, shuffle
-        self.order = np.arange(count) if order is None else order
+        self.count, self.seed, self.order = count, seed, order
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -68,10 +61,13 @@ class EpochSampler(Sampler[SampleKey]):
         return self.count
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = self.order
-        if self.shuffle:
-            order = _order_rng(self.seed, self.epoch).permutation(order)
-        epoch = self.epoch
+        epoch, order = self.epoch, self.order
+        if order is None:
+            # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is also sample
+            # (epoch, 0)'s seed.
+            entropy = (_unsigned(self.seed), epoch)
+            sequence = np.random.SeedSequence(entropy, spawn_key=(_ORDER_STREAM,))
+            order = np.random.default_rng(sequence).permutation(self.count)
         return (SampleKey(epoch, index) for index in order.tolist())
 
 
@@ -144,12 +140,6 @@ def rect_plan(
         shape = np.array([min(high, 1.0), min(1 / low, 1.0)])
         canvas[members] = stride * np.ceil(shape * image_size / stride + pad - _TOLERANCE)
     return RectPlan(order.astype(np.int64), canvas)
-
-
-def _order_rng(seed: int, epoch: int) -> np.random.Generator:
-    # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is sample (epoch, 0)'s.
-    sequence = np.random.SeedSequence((_unsigned(seed), epoch), spawn_key=(_ORDER_STREAM,))
-    return np.random.default_rng(sequence)
 
 
 def _unsigned(seed: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
-from tutelage.config.load import dump
+from tutelage.config.dump import dump
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores

@@ -139,9 +139,8 @@ def _make_set(call: AllowedCall, args: tuple[Any, ...]) -> set[Any]:
     return set(members)
 
 
-def _rebuild_tensor(call: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
+def _rebuild_tensor(_: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     """Return a tensor after checking that it lies within its storage."""
-    del call
     if len(args) < 4 or not isinstance(args[0], StorageEntry):
         raise DamagedError("a tensor without a storage")
     storage, offset, size, stride = args[:4]
@@ -161,15 +160,13 @@ def _rebuild_tensor(call: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     return UnreadTensor(storage, offset, size, stride)
 
 
-def _rebuild_parameter(call: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
-    del call
+def _rebuild_parameter(_: AllowedCall, args: tuple[Any, ...]) -> UnreadTensor:
     if not args or not isinstance(args[0], UnreadTensor):
         raise DamagedError("a parameter without a tensor")
     return args[0]
 
 
-def _size(call: AllowedCall, args: tuple[Any, ...]) -> Any:
-    del call
+def _size(_: AllowedCall, args: tuple[Any, ...]) -> Any:
     return args[0] if args and isinstance(args[0], tuple | list) else ()
 
 
@@ -182,8 +179,7 @@ def _join(separator: str) -> Callable[[AllowedCall, tuple[Any, ...]], str]:
     return join
 
 
-def _numpy_dtype(call: AllowedCall, args: tuple[Any, ...]) -> PickledObject:
-    del call
+def _numpy_dtype(_: AllowedCall, args: tuple[Any, ...]) -> PickledObject:
     kind = args[0] if args else ""
     if not isinstance(kind, str) or not _NUMERIC.fullmatch(kind.lstrip("<=|")):
         raise RefusedError(f"numpy.dtype({printable_value(kind)!r})")

@@ -30,6 +30,10 @@ from tutelage.weights.file_type import human_size
 from tutelage.weights.pickle_parser import MAX_STREAM, DamagedError, PickledName, parse
 
 _WEIGHTS = (".pt", ".pth", ".safetensors")
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(ValueError, EOFError, OSError, RuntimeError),
+)
 
 
 class Container(ABC):
@@ -219,16 +223,7 @@ def _zip_errors() -> Iterator[None]:
     """Turn the exceptions of ``zipfile`` for damaged files into :class:`DamagedError`."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        if isinstance(error, DamagedError):
-            raise
+    except DamagedError:
+        raise
+    except _ZIP_ERRORS as error:
         raise DamagedError(f"its zip structure is damaged ({error})") from error

@@ -164,22 +164,3 @@ def normalise_names(names: object, nc: int) -> tuple[str, ...]:
     if isinstance(names, list | tuple) and len(names) == nc and None not in names:
         return tuple(str(name) for name in names)
     return tuple(str(number) for number in range(nc))
-
-
-def plain_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a mapping as plain dicts, lists, text and numbers with text keys.
-
-    Raises:
-        WeightsError: Something in it is not plain.
-    """
-    return {str(key): _plain(item, str(key)) for key, item in value.items()}
-
-
-def _plain(value: Any, where: str) -> Any:
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
-    raise WeightsError(f"The model yaml holds a {type(value).__name__} at {where}.", code="W22")

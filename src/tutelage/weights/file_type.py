@@ -35,26 +35,21 @@ def existing_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_file():
         return path
+    what, fix = f"{path} does not exist.", ""
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder, not a checkpoint file.", code="W10")
-    if path.exists():
-        raise WeightsError(f"{path} is no regular file.", code="W10")
-    if path.is_symlink():
-        raise WeightsError(
-            f"{path} is a link to {path.readlink()}, which cannot be reached.", code="W10"
-        )
-    folder = path.parent
-    if not folder.is_dir():
-        raise WeightsError(
-            f"{path} does not exist.", fix=f"There is no folder {folder} either.", code="W10"
-        )
-    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    weights = [name for name in files if name.endswith((".pt", ".pth", ".safetensors"))]
-    known = (
-        f"Beside it: {', '.join(weights[:LISTED])}" if weights else "Give a run folder or a file."
-    )
-    hint = nearest(path.name, files) or nearest(path.name, weights) or known
-    raise WeightsError(f"{path} does not exist.", fix=hint, code="W10")
+        what = f"{path} is a folder, not a checkpoint file."
+    elif path.exists():
+        what = f"{path} is no regular file."
+    elif path.is_symlink():
+        what = f"{path} is a link to {path.readlink()}, which cannot be reached."
+    elif not path.parent.is_dir():
+        fix = f"There is no folder {path.parent} either."
+    else:
+        files = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+        weights = [name for name in files if name.endswith((".pt", ".pth", ".safetensors"))]
+        beside = f"Beside it: {', '.join(weights[:LISTED])}" if weights else ""
+        fix = nearest(path.name, files) or beside or "Give a run folder or a file."
+    raise WeightsError(what, fix=fix, code="W10")
 
 
 def sniff(path: str | Path) -> FileType:

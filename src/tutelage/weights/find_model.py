@@ -71,7 +71,8 @@ def find_model(content: Any, path: Path, *, resumable: bool = False) -> FoundMod
             epoch = printable_value(content.get("epoch"))
             note = "stripped" if stripped else f"training checkpoint of epoch {epoch}"
             return _of_model(model, path, source, note)
-    if _is_training_state(content):
+    kind = content.get("format")
+    if isinstance(kind, str) and kind.startswith("tutelage"):  # a last.pt of Tutelage
         average = content.get("ema")
         if resumable and isinstance(average, dict):
             state = {key: value for key, value in average.items() if key != "n_averaged"}
@@ -83,20 +84,14 @@ def find_model(content: Any, path: Path, *, resumable: bool = False) -> FoundMod
         if layouts:
             _require_detector(layouts, path)
             fields = {} if state is content else content
-            kind: Literal["ema", "model"] = "ema" if source == "ema" else "model"
-            return FoundModel(layouts, fields, kind, "", "a bare state dict")
+            origin: Literal["ema", "model"] = "ema" if source == "ema" else "model"
+            return FoundModel(layouts, fields, origin, "", "a bare state dict")
     keys = ", ".join(printable_value(key) for key in list(content)[:5]) or "nothing"
     raise _no_model(path, f"holds no model (found: {keys}).", _EXPECTED)
 
 
 def _no_model(path: Path, what: str, fix: str = "") -> WeightsError:
     return WeightsError(f"{path} {what}", fix=fix, code="W22")
-
-
-def _is_training_state(content: Any) -> bool:
-    """Return whether this is a ``last.pt`` of Tutelage."""
-    kind = content.get("format") if isinstance(content, dict) else None
-    return isinstance(kind, str) and kind.startswith("tutelage")
 
 
 def _of_model(

@@ -30,7 +30,7 @@ class MetadataReader:
         self.read, self.left = read, _BUDGET
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
-        """Return the plain form; values without one are left out (None in a list).
+        """Return the plain form, keys as text; values without one are left out (None in a list).
 
         Control characters, which could affect a terminal, become question marks.
 
@@ -41,8 +41,8 @@ class MetadataReader:
         if depth > MAX_DEPTH:
             raise DamagedError("values are nested without end")
         if isinstance(value, dict):
-            plain = {self._scalar(key): self(item, depth + 1) for key, item in value.items()}
-            empty = {self._scalar(key) for key, item in value.items() if item is None}
+            plain = {str(self._scalar(key)): self(item, depth + 1) for key, item in value.items()}
+            empty = {str(self._scalar(key)) for key, item in value.items() if item is None}
             return {key: item for key, item in plain.items() if item is not None or key in empty}
         if isinstance(value, UnreadTensor):
             self._spend(_entry_count(value.size))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickletools
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 
@@ -94,22 +94,18 @@ def parse(
         raise DamagedError(f"malformed pickle: {error}") from error
 
 
+@dataclass(eq=False)
 class _PickleMachine:
     """The stack and the memo. Each mark starts a new stack, so that no opcode reads below it."""
 
-    def __init__(
-        self,
-        stream: bytes,
-        start: int,
-        check_name: Callable[[str, str], object],
-        make: Make,
-        persistent: Callable[[Any], Any],
-    ) -> None:
-        self.stream, self.at = stream, start
-        self.check_name, self.make, self.persistent = check_name, make, persistent
-        self.stack: list[Any] = []
-        self.marked: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+    stream: bytes
+    at: int
+    check_name: Callable[[str, str], object]
+    make: Make
+    persistent: Callable[[Any], Any]
+    stack: list[Any] = field(default_factory=list)
+    marked: list[list[Any]] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
 
     def run(self) -> tuple[Any, int]:
         stream, steps, memo, at = self.stream, _STEPS, self.memo, self.at
@@ -228,9 +224,6 @@ class _PickleMachine:
         elif not isinstance(target, dict):  # the attributes of an OrderedDict are dropped
             raise DamagedError("state for something that has none")
 
-    def persistent_id(self) -> None:
-        self.push(self.persistent(self.stack.pop()))
-
 
 def _append(target: object, values: list[Any]) -> None:
     if isinstance(target, list):
@@ -319,7 +312,7 @@ _STEPS: Mapping[int, Callable[[_PickleMachine], object]] = {
     0x81: _PickleMachine.call,
     0x92: _PickleMachine.call_with_keywords,
     ord("b"): _PickleMachine.build,
-    ord("Q"): _PickleMachine.persistent_id,
+    ord("Q"): lambda m: m.push(m.persistent(m.stack.pop())),
     # the stack and the stream
     ord("0"): _PickleMachine.pop,
     ord("1"): _PickleMachine.to_mark,

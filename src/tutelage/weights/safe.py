@@ -19,7 +19,7 @@ from torch import Tensor
 from tutelage.errors import WeightsError
 from tutelage.weights.allowlist import UnreadTensor, printable
 from tutelage.weights.archive import Archive, Container
-from tutelage.weights.convert import infer_form, normalise_names, plain_mapping, with_activation
+from tutelage.weights.convert import infer_form, normalise_names, with_activation
 from tutelage.weights.file_type import human_size, sniff
 from tutelage.weights.find_model import FoundModel, describe_entries, find_model
 from tutelage.weights.metadata import MetadataReader
@@ -156,14 +156,13 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
     found = find_model(content, path, resumable=not values)
     plain = MetadataReader(container.tensor)
     fields = {key: plain(found.fields.get(key)) for key in ("yaml", "nc", "names", "stride", "hyp")}
-    yaml = plain_mapping(fields["yaml"]) if isinstance(fields["yaml"], dict) else {}
+    yaml = fields["yaml"] if isinstance(fields["yaml"], dict) else {}
     yaml = with_activation(yaml, found.activations)
     state = _state(found.layouts, container, path, values=values)
     top = content if isinstance(content, dict) else {}
     epoch, date = top.get("epoch"), top.get("date")
     nc = _classes(fields["nc"], yaml, found, state, path)
     strides = fields["stride"] if isinstance(fields["stride"], list) else []
-    hyp = fields["hyp"] if isinstance(fields["hyp"], dict) else {}
     return ForeignCheckpoint(
         state=state,
         yaml={**yaml, "nc": nc} if yaml else {},
@@ -172,7 +171,7 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
             int(each) for each in strides if isinstance(each, int | float) and 1 <= each <= 4096
         ),
         nc=nc,
-        hyp={str(key): value for key, value in hyp.items()},
+        hyp=fields["hyp"] if isinstance(fields["hyp"], dict) else {},
         source=found.source,
         head=found.head,
         note=found.note,

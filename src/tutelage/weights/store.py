@@ -27,18 +27,6 @@ from tutelage.weights.archive import check_zip
 from tutelage.weights.file_type import existing_file, sniff
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
 
 class FileIdentity(TypedDict):
@@ -122,29 +110,15 @@ def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_outline(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read names, shapes and types of a ``.safetensors`` file and its header, but no values.
-
-    Returns:
-        The tensors on the meta device, and the header; see :func:`load_best`.
-
-    Raises:
-        WeightsError: The file is missing, damaged or of another type.
-    """
+    """Read a file as :func:`load_best` does, but with tensors on the meta device: no values."""
     with _open_safetensors(path) as file:
-        outline: dict[str, Tensor] = {}
-        for key in file.keys():  # noqa: SIM118
-            part = file.get_slice(key)
-            dtype = _DTYPES.get(part.get_dtype(), torch.uint8)
-            outline[key] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
+        # The file is mapped: a tensor that only moves to the meta device is never read.
+        outline = {key: file.get_tensor(key).to("meta") for key in file.keys()}  # noqa: SIM118
         return outline, _header(file)
 
 
 def load_header(path: str | Path) -> dict[str, Any]:
-    """Read only the header of a ``.safetensors`` file; see :func:`load_best`.
-
-    Raises:
-        WeightsError: The file is missing, damaged or of another type.
-    """
+    """Read only the header of a file; see :func:`load_best`."""
     with _open_safetensors(path) as file:
         return _header(file)
 

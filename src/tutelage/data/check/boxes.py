@@ -18,7 +18,7 @@ MUCH_BACKGROUND = 0.5
 
 def check_tiny_boxes(opened: OpenedSplit, image_size: int) -> Iterator[Finding]:
     """Yield boxes with a side under 2 pixels at the training size."""
-    scan, image_of_box = opened.scan, opened.image_of_box
+    scan, image_of_box = opened.scan, opened.scan.image_of_box
     scale = image_size / np.maximum(scan.sizes.max(axis=1), 1)
     sides = (scan.boxes[:, 2:] - scan.boxes[:, :2]) * scale[image_of_box, None]
     tiny = np.flatnonzero((sides.min(axis=1) < TINY) & opened.kept).tolist()

@@ -149,7 +149,7 @@ def _lines(opened: OpenedSplit, position: int, names: Sequence[str]) -> list[str
         rows, _ = parse_labels(plain_text(content))
         boxes = [(int(row.label), row.xyxy) for row in rows if int(row.label) < len(class_names)]
     else:
-        usable = int(opened.usable[:position].sum())
+        usable = int(scan.usable[:position].sum())
         item = opened.index.item(usable)
         corners = item.xyxy.astype(np.float64) / np.tile(item.size_wh, 2)
         boxes = list(zip(item.label.tolist(), corners.tolist(), strict=True))

@@ -16,13 +16,12 @@ from PIL import Image
 
 from tutelage.data.findings import Finding, summarise
 from tutelage.data.formats.build_index import OpenedSplit
-from tutelage.data.image import PILLOW_FORMATS
+from tutelage.data.image import PILLOW_FORMATS, orientation
 from tutelage.sanitise import printable
 
 _CHUNK = 16
 _SIDE = 8
 _FLAT = 2.0  # standard deviation in grey levels under which an image has no usable hash
-_ORIENTATION = 0x0112
 _SUFFIXES = {
     "BMP": (".bmp",),
     "JPEG": (".jpg", ".jpeg"),
@@ -93,7 +92,7 @@ def read_image_stats(images: Sequence[str], progress: Callable[[int], None]) -> 
 def check_image_files(opened: OpenedSplit, stats: ImageStats) -> Iterator[Finding]:
     """Yield images that cannot be decoded, have a wrong suffix, or are rotated by EXIF."""
     images, short = opened.listing.images, opened.listing.short
-    bad = np.flatnonzero((stats.reasons != "") & opened.usable).tolist()
+    bad = np.flatnonzero((stats.reasons != "") & opened.scan.usable).tolist()
     if bad:
         cases = (f"{short(images[i])} {stats.reasons[i]}" for i in bad)
         what = "Images with a sound header that cannot be decoded"
@@ -121,9 +120,7 @@ def _read_stats(image: str) -> _OneImage:
     try:
         content = Path(image).read_bytes()
         with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
-            exif = Image.Exif()
-            exif.load(opened.info.get("exif", b""))
-            turned = int(exif.get(_ORIENTATION, 1)) in range(2, 9)
+            turned = orientation(opened) in range(2, 9)
             stats = stats._replace(format=opened.format or "", turned=turned)
             opened.draft("L", (4 * _SIDE, 4 * _SIDE))  # a JPEG decodes at an eighth of its size
             grey = opened.convert("L").resize((_SIDE + 1, _SIDE + 1), Image.Resampling.BOX)

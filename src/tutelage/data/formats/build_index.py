@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.findings import Finding
 from tutelage.data.formats.image_lists import ImageList
-from tutelage.data.formats.scan import LabelFormat, Scan, SplitImages, class_numbers
+from tutelage.data.formats.scan import LabelFormat, Scan, SplitImages, SplitRequest, class_numbers
 from tutelage.data.formats.scan_findings import (
     FaultTable,
     check_bad_lines,
@@ -22,24 +20,6 @@ from tutelage.data.formats.scan_findings import (
     check_no_boxes,
 )
 from tutelage.data.index import DatasetIndex
-
-
-class SplitRequest(NamedTuple):
-    """The split to open.
-
-    Attributes:
-        source: The data set as the user gave it.
-        split: ``train``, ``val`` or ``test``.
-        root: Folder of the data set; paths in messages are relative to it.
-        single_class: Treat all classes as one.
-        names: Class names in their order; empty if the labels name the classes.
-    """
-
-    source: str
-    split: str
-    root: Path
-    single_class: bool
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +37,6 @@ class OpenedSplit:
     listing: SplitImages
     scan: Scan
     kept: NDArray[np.bool_]
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """``(n,)`` bool, which of the listed images are in the index."""
-        return self.scan.reasons == ""
-
-    @property
-    def image_of_box(self) -> NDArray[np.int64]:
-        """``(m,)`` the position of each box's image in the listing."""
-        return np.repeat(np.arange(len(self.scan.counts)), self.scan.counts)
 
 
 def build_split(
@@ -97,11 +67,8 @@ def build_split(
         entries: Findings about the entries of a COCO json.
     """
     listing = SplitImages(
+        **vars(request),
         format=label_format,
-        source=request.source,
-        split=request.split,
-        root=request.root,
-        names=request.names,
         images=images.images,
         sources=images.sources,
         label_files=label_files,
@@ -111,20 +78,19 @@ def build_split(
         *entries,
         *check_missing_labels(listing, scan, missing_hint),
         *check_bad_lines(listing, scan, faults, word),
-        *(() if request.single_class else check_class_numbers(listing, scan)),
+        *(() if listing.single_class else check_class_numbers(listing, scan)),
         *check_no_boxes(listing, scan, empty_hint),
     ]
-    usable, labels = scan.reasons == "", class_numbers(listing.names, scan)
+    usable, labels = scan.usable, class_numbers(listing.names, scan)
     kept = np.repeat(usable, scan.counts)
-    if request.single_class:
+    if listing.single_class:
         labels = np.zeros_like(labels)
     else:
         kept &= (labels >= 0) & (labels < len(listing.names))
-    image_of_box = np.repeat(np.arange(len(usable)), scan.counts)
-    counts = np.bincount(image_of_box[kept], minlength=len(usable))
+    counts = np.bincount(scan.image_of_box[kept], minlength=len(usable))
     single = (listing.names[0] if len(listing.names) == 1 else "item",)
     index = DatasetIndex.from_columns(
-        names=single if request.single_class else listing.names,
+        names=single if listing.single_class else listing.names,
         root=listing.root,
         source=listing.source,
         split=listing.split,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, summarise
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
+from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
-from tutelage.data.formats.scan import Objects, scan_images
+from tutelage.data.formats.scan import Objects, SplitRequest, scan_images
 from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.image import is_image
@@ -85,7 +86,7 @@ def open_coco(
     repeated = repeated_items(image for file in files for image in file.files)
     return build_split(
         "COCO",
-        request._replace(names=request.names or files[0].names),
+        replace(request, names=request.names or files[0].names),
         ImageList(images, tuple(jsons), repeated),
         label_files,
         scan_images(images, jsons, label_files, read_json),

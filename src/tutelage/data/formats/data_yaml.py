@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import yaml
 
 from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.image_lists import (
     ImageList,
@@ -20,6 +20,7 @@ from tutelage.data.formats.image_lists import (
     path_exists,
     repeated_items,
 )
+from tutelage.data.formats.scan import SplitRequest
 from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.data.formats.yolo import open_yolo
 from tutelage.data.image import SUFFIXES, is_image

@@ -33,7 +33,7 @@ def open_images(folder: str | Path, names: Sequence[str]) -> DatasetIndex:
     if not images:
         raise DataError(f"{folder} holds no image.", fix="Check  distill.images.", code="D24")
     scan = scan_images(images, [path.absolute()])
-    usable = scan.reasons == ""
+    usable = scan.usable
     bad = int((~usable).sum())
     if bad == len(images):
         reason = scan.reasons[0]

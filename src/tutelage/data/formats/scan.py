@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -69,26 +70,48 @@ class Scan(NamedTuple):
     bad_fault: NDArray[np.uint8]
     bad_text: NDArray[np.str_]
 
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """``(n,)`` bool, which images can be used."""
+        return self.reasons == ""
 
-class SplitImages(NamedTuple):
+    @property
+    def image_of_box(self) -> NDArray[np.int64]:
+        """``(m,)`` int64, the image of each box."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+
+@dataclass(frozen=True)
+class SplitRequest:
+    """The split to open.
+
+    Attributes:
+        source: The data set as the user gave it.
+        split: ``train``, ``val`` or ``test``.
+        root: Folder of the data set; paths in messages are relative to it.
+        single_class: Treat all classes as one.
+        names: Class names in their order; empty if the labels name the classes.
+    """
+
+    source: str
+    split: str
+    root: Path
+    single_class: bool
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitImages(SplitRequest):
     """The files of one split.
 
     Attributes:
         format: The format of the labels.
-        source: The data set as the user gave it.
-        split: ``train``, ``val`` or ``test``.
-        root: Folder that paths in messages are relative to.
-        names: Class names.
         images: The image files, sorted, without duplicates.
         sources: The folders, lists or jsons of the split.
         label_files: One per image.
     """
 
     format: LabelFormat
-    source: str
-    split: str
-    root: Path
-    names: tuple[str, ...]
     images: Sequence[str]
     sources: tuple[Path, ...]
     label_files: Sequence[str]

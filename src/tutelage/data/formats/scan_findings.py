@@ -34,7 +34,7 @@ OBJECT_FAULTS: FaultTable = {
 def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
     """Yield unusable images and images that are listed more than once."""
     kind = SPLIT_WORDS.get(listing.split, listing.split)
-    bad = np.flatnonzero(scan.reasons != "")
+    bad = np.flatnonzero(~scan.usable)
     total = len(scan.reasons)
     if len(bad):
         severity: Severity = "error" if len(bad) == total else "warning"
@@ -55,9 +55,8 @@ def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> I
 def check_missing_labels(listing: SplitImages, scan: Scan, hint: str) -> Iterator[Finding]:
     """Yield images without a label file; if no image has one, an error with ``hint`` as fix."""
     kind = SPLIT_WORDS.get(listing.split, listing.split)
-    usable = scan.reasons == ""
-    without = np.flatnonzero(usable & ~scan.labelled).tolist()
-    total = int(usable.sum())
+    without = np.flatnonzero(scan.usable & ~scan.labelled).tolist()
+    total = int(scan.usable.sum())
     if not without:
         return
     image, expected = listing.images[without[0]], listing.label_files[without[0]]
@@ -110,7 +109,7 @@ def check_class_numbers(listing: SplitImages, scan: Scan) -> Iterator[Finding]:
     cases = np.flatnonzero((labels < 0) | (labels >= count))
     if not len(cases):
         return
-    image_of_box = np.repeat(np.arange(len(scan.counts)), scan.counts)
+    image_of_box = scan.image_of_box
     files = len(np.unique(image_of_box[cases]))
     sample = [
         (listing.locate(int(image_of_box[i]), int(scan.lines[i])), _class(scan, i))
@@ -131,7 +130,7 @@ def check_class_numbers(listing: SplitImages, scan: Scan) -> Iterator[Finding]:
 
 def check_no_boxes(listing: SplitImages, scan: Scan, fix: str) -> Iterator[Finding]:
     """Yield an error if there are label files, but none of them holds a box."""
-    labelled = scan.labelled & (scan.reasons == "")
+    labelled = scan.labelled & scan.usable
     if labelled.any() and not len(scan.boxes) and not len(scan.bad_line):
         total = int(labelled.sum())
         kind = SPLIT_WORDS.get(listing.split, listing.split)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest
+from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.data_yaml import read_split
 from tutelage.data.formats.image_lists import ImageList, absolute_path, list_images
+from tutelage.data.formats.scan import SplitRequest
 from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.errors import DataError, MissingSplitError
 

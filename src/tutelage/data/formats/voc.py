@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from xml.parsers import expat
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
+from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, path_exists
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
 from tutelage.data.formats.scan import (
     Objects,
     Scan,
+    SplitRequest,
     label_path,
     read_labels,
     scan_images,
@@ -78,7 +80,7 @@ def open_voc(
         raise DataError(f"No object with a class in the XML files of {request.source}.", code="D26")
     return build_split(
         "Pascal VOC",
-        request._replace(names=names),
+        replace(request, names=names),
         images,
         label_files,
         scan,

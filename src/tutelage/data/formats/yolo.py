@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tutelage.data.formats.build_index import OpenedSplit, SplitRequest, build_split
+from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, list_names
-from tutelage.data.formats.scan import label_path, scan_images
+from tutelage.data.formats.scan import SplitRequest, label_path, scan_images
 from tutelage.data.formats.scan_findings import FaultTable
 from tutelage.data.formats.yolo_labels import LabelFault
 
@@ -37,11 +37,10 @@ _FOREIGN_LABELS = {
 def open_yolo(images: ImageList, request: SplitRequest) -> OpenedSplit:
     """Open one split of a YOLO data set.
 
-    The label file of an image is found by replacing the last ``/images/`` in its path by
-    ``/labels/``; without such a folder it lies beside the image. Boxes and polygons may be mixed;
-    polygons become boxes. An image without a label file, or with an empty one, is background.
-    Images that cannot be used and duplicate boxes are left out and reported in the index's
-    ``findings``; the caller decides whether an error among these is fatal.
+    Boxes and polygons may be mixed; polygons become boxes. An image without a label file (see
+    :func:`label_path`), or with an empty one, is background. Images that cannot be used and
+    duplicate boxes are left out and reported in the index's ``findings``; the caller decides
+    whether an error among these is fatal.
     """
     label_files = [label_path(image) for image in images.images]
     scan = scan_images(images.images, images.sources)
