@@ -116,7 +116,7 @@ def compare(
         )
 
 
-class CompareDisplay:
+class CompareDisplay(Display):
     """Shows the list of runs, each run under a header, then the table."""
 
     def __init__(
