@@ -13,6 +13,7 @@ from tests.data.annotation_files import make_coco, make_voc, voc_text
 from tests.data.test_check import CASES, GOOD, OTHER, label, make_sound
 from tests.data.write_dataset import NAMES, write_text, write_yaml
 from tutelage.cli import check as command
+from tutelage.cli import tables
 
 
 @pytest.fixture(autouse=True)
@@ -100,10 +101,10 @@ def test_no_such_data(cli, argv: list[str], message: str) -> None:
 
 
 def test_progress_is_shown_on_a_terminal(monkeypatch, capsys) -> None:
-    class Terminal(command.Console):
+    class Terminal(tables.Console):
         is_terminal = True
 
-    monkeypatch.setattr(command, "Console", Terminal)
+    monkeypatch.setattr(tables, "Console", Terminal)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with command.progress_bar() as advance:
         advance("train", 3, 12)

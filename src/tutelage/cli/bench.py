@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
 
 
-RuntimeChoice = StrEnum("RuntimeChoice", ["torch", "onnx", "openvino"])
+class RuntimeChoice(StrEnum):
+    """Values of ``--runtime``."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
 
 
 def bench(

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import print_result
+from tutelage.cli.tables import make_progress, print_result
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,16 +82,7 @@ def check(
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback for the progress of an examination, shown on a terminal."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
+    with make_progress(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         tasks = {}
 
         def advance(split: str, more: int, total: int) -> None:

@@ -94,9 +94,7 @@ def compare(
         seeds=seeds,
         seed_list=seed_list,
     )
-    display = CompareDisplay(
-        make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet, dry_run=dry_run
-    )
+    display = CompareDisplay(as_json=json, quiet=quiet, dry_run=dry_run)
     for notice in (*legacy.notices, *resolved.notices):
         display.show(Notice("info", notice))
     events = run_comparison(
@@ -116,13 +114,12 @@ def compare(
         )
 
 
-class CompareDisplay:
+class CompareDisplay(Display):
     """Shows the list of runs, each run under a header, then the table."""
 
-    def __init__(
-        self, inner: Display, *, as_json: bool, quiet: bool, dry_run: bool = False
-    ) -> None:
-        self._inner, self._json, self._quiet, self._dry = inner, as_json, quiet, dry_run
+    def __init__(self, *, as_json: bool, quiet: bool, dry_run: bool = False) -> None:
+        self._inner = make_display(as_json=as_json, quiet=quiet)
+        self._json, self._quiet, self._dry = as_json, quiet, dry_run
         self.failed: dict[str, str] = {}
 
     def show(self, event: Any) -> None:

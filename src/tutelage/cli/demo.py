@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tutelage.cli import options as o
 from tutelage.cli.compare import CompareDisplay
-from tutelage.cli.console import make_display
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns
 from tutelage.cli.train import follow
@@ -37,8 +36,7 @@ def demo(
     events = run_demo(
         project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
     )
-    display = DemoDisplay(make_display(as_json=json, quiet=quiet), as_json=json, quiet=quiet)
-    follow(events, display)
+    follow(events, DemoDisplay(as_json=json, quiet=quiet))
 
 
 class DemoDisplay(CompareDisplay):

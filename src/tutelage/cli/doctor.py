@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, print_result
+from tutelage.cli.tables import columns, make_progress, print_result
 from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
@@ -85,14 +83,7 @@ def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Yield the entries of a report and show their progress on a terminal."""
     from tutelage.doctor.findings import STAGES, ExaminationStage
 
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    with make_progress() as progress:
         bar = progress.add_task("", total=len(STAGES))
         for entry in entries:
             if isinstance(entry, ExaminationStage):

@@ -33,18 +33,16 @@ def _option(name: str, row: MethodRow) -> str:
 def method_lines(rows: Sequence[MethodRow]) -> list[str]:
     """Return the methods as lines, and an example of a flag."""
     width = max((len(row.name) for row in rows), default=0)
+    indent = " " * (width + 4)
     lines: list[str] = []
     for row in rows:
         options = " ".join(_option(name, row) for name in row.options)
-        facts = [
-            f"paper    {row.paper}",
-            f"needs    {', '.join(row.needs)}",
-            f"options  {options or 'none'}",
-            f"ratio    {row.ratio:g}",
-        ]
         lines += [
             f"{row.name:<{width}}  {row.summary}",
-            *(f"{'':<{width}}    {fact}" for fact in facts),
+            f"{indent}paper    {row.paper}",
+            f"{indent}needs    {', '.join(row.needs)}",
+            f"{indent}options  {options or 'none'}",
+            f"{indent}ratio    {row.ratio:g}",
             "",
         ]
     example = f"--method {rows[0].name}:weight=2" if rows else "--method package.module:Class"

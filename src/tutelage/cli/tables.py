@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 
 from tutelage.sanitise import printable
@@ -48,3 +49,10 @@ def print_result(values: object, lines: Sequence[str], *, as_json: bool) -> None
         print(json.dumps(values))
     else:
         print_lines(*lines)
+
+
+def make_progress(*columns: ProgressColumn) -> Progress:
+    """Return a transient bar on stderr, hidden unless that is a terminal."""
+    console = Console(stderr=True)
+    shown = (TextColumn("{task.description}"), BarColumn(), *columns)
+    return Progress(*shown, console=console, transient=True, disable=not console.is_terminal)

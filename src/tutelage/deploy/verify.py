@@ -67,7 +67,9 @@ def largest_difference(
             if suppression is None:
                 worst = max(worst, _candidate_difference(one, other, max(canvas_hw)))
             else:
-                pairs = zip(*(_survivors(x, suppression) for x in (one, other)), strict=True)
+                pairs = zip(
+                    *(nms(x, **suppression.model_dump()) for x in (one, other)), strict=True
+                )
                 distances += [_survivor_distances(a, b, max(canvas_hw)) for a, b in pairs]
     ordered = torch.cat(distances).sort().values
     kept = ordered[: len(ordered) - int(TIES * len(ordered))]
@@ -92,10 +94,6 @@ def _survivor_distances(one: Detections, other: Detections, side: int) -> Tensor
     ]
     distances = torch.cdist(rows[0], rows[1], p=float("inf"))
     return torch.cat([distances.amin(0), distances.amin(1)])
-
-
-def _survivors(predictions: Predictions, settings: Suppression) -> list[Detections]:
-    return nms(predictions, **settings.model_dump())
 
 
 def _largest(values: Tensor) -> float:
