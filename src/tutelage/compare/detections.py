@@ -43,14 +43,7 @@ def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
 
 
 def student_detections(folder: Path, config: Config, split: Split, index: DatasetIndex) -> Table:
-    """Return the detections of a run's best weights, ``(n, 7)``.
-
-    Args:
-        folder: The run folder, which caches them.
-        config: Its settings.
-        split: Name of the split.
-        index: Its images.
-    """
+    """Return the detections of a run's best weights, ``(n, 7)``, cached in its folder."""
     train = config.train
     key = f"{identity(folder / BEST)['sha256']}-{index.fingerprint}-{train.image_size}"
 
@@ -118,14 +111,9 @@ def teacher_detections(
 def bootstrap_values(
     folder: Path, table: Table, split: Split, index: DatasetIndex, draws: int
 ) -> Values:
-    """Return AP on every bootstrap draw, see :func:`~tutelage.evaluation.bootstrap_metric`.
+    """Return AP on every bootstrap draw, cached in ``folder``.
 
-    Args:
-        folder: The folder that caches them.
-        table: Detections.
-        split: Name of the split.
-        index: Its images.
-        draws: Number of draws.
+    See :func:`~tutelage.evaluation.bootstrap_metric`.
     """
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
     key = f"{digest}-{index.fingerprint}-{draws}"

@@ -68,8 +68,8 @@ def train_in_process(
         RunKilled: It was stopped by Ctrl-C or SIGTERM.
     """
     ours, theirs = cast("tuple[Connection, Connection]", _SPAWN.Pipe())
-    call = {"origins": origins, "command_line": command_line}
-    call["resume"] = str(run.folder) if resume else None
+    folder = str(run.folder) if resume else None
+    call = {"origins": origins, "command_line": command_line, "resume": folder}
     level = logging.getLogger("tutelage").getEffectiveLevel()
     process = _SPAWN.Process(target=_serve, args=(theirs, run, call, level))
     with _started(process, ours):

@@ -58,14 +58,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
 def identify(
     config: Config, split: Split, index: DatasetIndex, teachers: Sequence[Teacher]
 ) -> dict[str, Any]:
-    """Return names and fingerprints of the images and teachers, for :func:`check_same`.
-
-    Args:
-        config: The settings.
-        split: Name of the split to compare on.
-        index: Its images.
-        teachers: The teachers.
-    """
+    """Return names and fingerprints of the images and teachers, for :func:`check_same`."""
     data, single = str(config.data), config.train.single_cls
     train, val = open_splits(data, "train", "val", single_class=single)
     images = {"train": train.fingerprint, "val": val.fingerprint, split: index.fingerprint}

@@ -153,12 +153,7 @@ HEAD = ("", "AP", "ΔAP", "95 % interval", "t over seeds", "gap closed", "time",
 
 
 def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[list[str]]:
-    """Return the cells of the table, the header first; scores in points (AP × 100).
-
-    Args:
-        rows: The result of :func:`compare_arms`.
-        teachers: AP of each teacher by its name.
-    """
+    """Return the cells of the table, the header first; scores in points (AP × 100)."""
     cells: list[list[str]] = [list(HEAD)]
     for name, ap in teachers.items():
         cells.append([name, f"{100 * ap:.1f}", *[""] * (len(HEAD) - 2)])

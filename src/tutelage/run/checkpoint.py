@@ -170,12 +170,7 @@ def restore(checkpoint: RunCheckpoint, parts: RunParts, path: Path = Path("last.
 
 
 def foreign_settings(path: Path, settings: str = "") -> WeightsError:
-    """Return the error of a ``last.pt`` of another run than the ``config.yaml`` beside it.
-
-    Args:
-        path: The ``last.pt``.
-        settings: The settings that differ, if they are known.
-    """
+    """Return the error of a ``last.pt`` of another run than the ``config.yaml`` beside it."""
     listed = f" ({settings})" if settings else ""
     what = f"{path} does not fit the config.yaml beside it{listed}: they are of different runs."
     return WeightsError(what, fix=_start_anew(path), code="W25")
@@ -226,12 +221,7 @@ def _fill_momenta(optimizer: Optimizer, parameters: list[Tensor]) -> None:
 
 
 def best_metadata(parts: RunParts, scores: Mapping[str, float]) -> dict[str, object]:
-    """Return the metadata of ``best.safetensors``.
-
-    Args:
-        parts: The parts of the run.
-        scores: The scores of the student on val.
-    """
+    """Return the metadata of ``best.safetensors``, with the scores of the student on val."""
     student, config, train = parts.student, parts.config, parts.config.train
     return {
         "format": "tutelage-1",

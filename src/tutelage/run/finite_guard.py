@@ -95,10 +95,9 @@ class FiniteGuard:
 
     def _error(self, step: StepLosses, terms: dict[str, float]) -> TrainingError:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
-        good = [n for n, value in terms.items() if math.isfinite(value)]
+        others = ", ".join(f"{n} {value:.3g}" for n, value in terms.items() if n not in bad)
         where = f"became {terms[bad[0]]:g} at epoch {step.epoch} step {step.step}"
-        if good:
-            others = ", ".join(f"{name} {terms[name]:.3g}" for name in good)
+        if others:
             what = f"{', '.join(bad)} {where} (all others finite: {others})"
         else:
             what = f"all terms {where}"

@@ -95,13 +95,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_error(error: OSError, folder: Path, saved: Position | None) -> TrainingError:
-    """Return the error of a run whose files cannot be written.
-
-    Args:
-        error: The error of the system.
-        folder: The run folder.
-        saved: The position in its ``last.pt``; None if there is no such file.
-    """
+    """Return the error of a run whose files cannot be written; ``saved`` is in its ``last.pt``."""
     if not folder.is_dir():
         return TrainingError(
             f"The run folder {folder} is gone; nothing more can be saved there.", code="R23"
@@ -145,13 +139,7 @@ def _git_commit() -> str:
 
 
 def write_settings(path: Path, text: str, *, resumed: bool) -> None:
-    """Write ``config.yaml``; a resumed run keeps its own unless its data or teachers have moved.
-
-    Args:
-        path: The file.
-        text: All settings.
-        resumed: Whether the run is resumed.
-    """
+    """Write ``config.yaml``; a resumed run keeps its own unless its data or teachers have moved."""
     if not resumed or yaml.safe_load(path.read_text()) != yaml.safe_load(text):
         atomic_write_text(path, text)
 

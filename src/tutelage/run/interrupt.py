@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import NamedTuple, Self, TypeVar
 
@@ -55,9 +56,6 @@ class InterruptHandler:
 
     The first signal is remembered. A second one, later than an echo of the first, raises
     :class:`RunKilled` wherever the program is. Outside the main thread signals are not handled.
-
-    Args:
-        accelerator: Joins the processes.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -69,10 +67,8 @@ class InterruptHandler:
     def __enter__(self) -> Self:
         """Install the handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
+            with suppress(ValueError):  # not the main thread
                 self._previous[number] = signal.signal(number, self._handle)
-            except ValueError:  # not the main thread
-                break
         return self
 
     def __exit__(self, *error: object) -> None:

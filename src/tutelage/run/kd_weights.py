@@ -93,14 +93,13 @@ class WeightMeasurements:
             if past and not 1 / JUMP <= measured / past["weight"] <= JUMP:
                 jumps.append(f"{name} was {past['weight']:.4g}")
             task.weights[name] = weight
-            quartiles = [float(q) for q in np.quantile(reading.ratios[name], (0.25, 0.5, 0.75))]
             balance = list(reading.balance.get(name, ()))
             entry[name] = {
                 "weight": weight,
                 "count": count,
                 "balance": balance,
                 "measured": measured,
-                "ratio_quartiles": quartiles,
+                "ratio_quartiles": np.quantile(reading.ratios[name], (0.25, 0.5, 0.75)).tolist(),
             }
             texts.append(f"{name} × {weight:.4g}{describe_balance(balance)}")
         self.history.append(entry)
@@ -167,12 +166,7 @@ def measurement_batch(parts: RunParts) -> int:
 def batches_with_boxes(parts: RunParts, count: int, number: int = 0) -> Iterator[Batch]:
     """Yield training batches with boxes, augmented differently from those of the run.
 
-    A small data set is repeated with other augmentations.
-
-    Args:
-        parts: The parts of the run.
-        count: Number of batches.
-        number: Changes the seed.
+    A small data set is repeated with other augmentations. ``number`` changes the seed.
     """
     config, device = parts.config, parts.accelerator.device
     processes, rank = parts.accelerator.num_processes, parts.accelerator.process_index

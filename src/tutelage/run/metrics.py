@@ -78,12 +78,7 @@ class LossMeans:
 
 
 def gather_state(state: LossSums, processes: int) -> LossSums:
-    """Return :meth:`LossMeans.state` with sums averaged over processes; all must call this.
-
-    Args:
-        state: Of this process.
-        processes: Their number.
-    """
+    """Return :meth:`LossMeans.state` with sums averaged over processes; all must call this."""
     if processes == 1:
         return state
     sums = {name: total.float().cpu() for name, total in state.sums.items()}

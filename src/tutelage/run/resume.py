@@ -26,10 +26,6 @@ from tutelage.train.schedule import Position
 def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     """Return the checkpoint of a run folder.
 
-    Args:
-        folder: The run folder.
-        config: Its settings.
-
     Raises:
         WeightsError: ``last.pt`` cannot be read, or was written with other settings.
         ConfigError: The run has nothing left to do.
@@ -49,12 +45,7 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
 
 
 def why_finished(checkpoint: RunCheckpoint, config: Config) -> str:
-    """Return why a run has nothing left to do; empty if it has.
-
-    Args:
-        checkpoint: Its ``last.pt``.
-        config: Its settings.
-    """
+    """Return why a run has nothing left to do; empty if it has."""
     done, epochs, patience = checkpoint.position[0], config.train.epochs, config.train.patience
     if done >= epochs:
         return f"is already finished ({done}/{epochs} epochs)"

@@ -50,7 +50,6 @@ from tutelage.run.resume import (
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.summary import data_warnings, plan_rows
 from tutelage.setup.build import RunParts, build_run
-from tutelage.setup.student import StudentOrigin
 from tutelage.setup.unlabelled import files_by_id
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
@@ -331,7 +330,10 @@ class _TrainingRun:
                 seconds=time.monotonic() - self.epoch_started,
                 data=data_identity(parts),
                 processes=accelerator.num_processes,
-                **StudentOrigin.of(parts.student, parts.start)._asdict(),
+                head=parts.student.head.training_state(),
+                arch=parts.student.arch,
+                arch_name=parts.student.arch_name,
+                start=parts.start,
             )
             with self._write_errors():
                 path = self.folder / "last.pt"

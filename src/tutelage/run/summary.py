@@ -26,13 +26,7 @@ from tutelage.train.schedule import Schedule
 def plan_rows(
     parts: RunParts, origins: Mapping[str, str], folder: str
 ) -> tuple[tuple[str, str], ...]:
-    """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes.
-
-    Args:
-        parts: The parts of the run.
-        origins: Where each setting came from.
-        folder: The run folder.
-    """
+    """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes."""
     size = parts.config.train.image_size
     rows = [
         ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),

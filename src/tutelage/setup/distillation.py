@@ -187,10 +187,9 @@ def _fixed_weights(
 ) -> dict[str, float]:
     """Split a fixed weight between the teachers of an image; 1 where it is measured."""
     weights: dict[str, float] = {}
-    for name, binding in bindings.items():
-        weight = binding.config.weight
-        count = teachers if binding.config.teacher is None and not picks else 1
-        weights[name] = 1.0 if weight == "auto" else weight / count
+    for name, (config, _, _) in bindings.items():
+        count = teachers if config.teacher is None and not picks else 1
+        weights[name] = 1.0 if config.weight == "auto" else config.weight / count
     return weights
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,11 +32,6 @@ class StudentOrigin(NamedTuple):
     arch: Mapping[str, Any] | None = None
     arch_name: str = ""
     start: str = ""
-
-    @classmethod
-    def of(cls, student: GraphDetector, start: str) -> Self:
-        """Return the origin of a new student."""
-        return cls(student.head.training_state(), student.arch, student.arch_name, start)
 
 
 def make_student(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +123,7 @@ def _resized(batch: Batch, side: int, stride: int) -> Batch:
 
 def _from(
     accelerator: Accelerator, loader: DataLoaderShard, start: int, steps: int
-) -> Iterable[Batch]:
+) -> Iterable[Any]:
     """Return the batches of an epoch from number ``start`` on; none at its end."""
     if start == 0:
         return loader

@@ -21,11 +21,7 @@ HOPELESS_STEPS = 100  # steps before a run is ended for it
 
 
 class ConstantTermMonitor:
-    """Warns of a constant term: its modules do not train, or the teacher's output is constant.
-
-    Args:
-        weights: The current weight per method.
-    """
+    """Warns of a constant term: its modules do not train, or the teacher's output is constant."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = weights

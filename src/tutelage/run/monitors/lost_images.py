@@ -14,11 +14,7 @@ LISTED = 10  # images in one message
 
 
 class LostImageMonitor:
-    """Warns of each unreadable image once.
-
-    Args:
-        dataset: The training images.
-    """
+    """Warns of each unreadable training image once."""
 
     def __init__(self, dataset: DetectionDataset | MixedDataset) -> None:
         self._dataset = dataset

@@ -17,10 +17,6 @@ from tutelage.setup.build import RunParts
 def monitor_events(events: Iterator[Event], parts: RunParts) -> Iterator[Event]:
     """Yield the events of a run, each followed by the notices of the monitors about it.
 
-    Args:
-        events: The events.
-        parts: The parts of the run.
-
     Raises:
         TrainingError: A method does nothing, or the processes have drifted apart.
     """

@@ -10,11 +10,7 @@ SEARCHING = 8  # steps that a gradient scaler may need to find its first scale
 
 
 class SkippedStepMonitor:
-    """Counts the optimizer steps of an epoch that were skipped.
-
-    Args:
-        parts: Have the accelerator and the optimizer.
-    """
+    """Counts the optimizer steps of an epoch that were skipped."""
 
     def __init__(self, parts: RunParts) -> None:
         self._accelerator, self._optimizer = parts.accelerator, parts.optimizer

@@ -70,9 +70,7 @@ def check_distillation(
 def weaker_teachers(parts: RunParts, teacher_ap: Mapping[str, float]) -> Iterator[str]:
     """Yield a warning for each teacher that a student with trained weights already exceeds.
 
-    Args:
-        parts: The parts of the run.
-        teacher_ap: AP of each teacher on val, by its source.
+    ``teacher_ap`` is the AP of each teacher on val by its source.
     """
     if parts.config.model.weights is None or not teacher_ap:
         return

@@ -36,11 +36,6 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
     By ``distill.classes``; by name if that maps none. With ``train.single_cls`` all of the
     teacher's classes become the one class.
 
-    Args:
-        config: All settings.
-        teacher: The classes of the teacher.
-        data: The classes of the data.
-
     Raises:
         ConfigError: A class of ``distill.classes`` does not exist.
     """

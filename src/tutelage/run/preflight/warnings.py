@@ -29,9 +29,7 @@ UNSURE = 0.05  # best score of a teacher per image with boxes, averaged
 def check_setup(parts: RunParts, batches: Sequence[Batch]) -> Iterator[Notice]:
     """Yield warnings about batch size, channels and teachers; changes nothing.
 
-    Args:
-        parts: The parts of the run.
-        batches: Batches with boxes; the first is used.
+    Of the batches, which have boxes, the first is used.
 
     Raises:
         TrainingError: The processes hold different methods.
