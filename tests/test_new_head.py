@@ -197,9 +197,7 @@ def test_it_trains_is_distilled_and_plans_say_what_it_settled(config):
     model = tutelage.load(folder)
     assert model.head.reach == 1.5
     assert tensors.keys() == model.state_dict().keys()
-    assert (
-        pytest.approx(last(events, Finished).scores["AP"]) == validate(folder, data=config.data).AP
-    )
+    assert pytest.approx(last(events, Finished).best["AP"]) == validate(folder, data=config.data).AP
 
 
 def test_it_goes_on_where_it_was_killed(config, monkeypatch):

@@ -43,7 +43,7 @@ def foreign(detector: GraphDetector, **changes: Any) -> ForeignCheckpoint:
 
 
 def read(monkeypatch: pytest.MonkeyPatch, found: ForeignCheckpoint) -> Checkpoint:
-    monkeypatch.setattr("tutelage.weights.read_foreign", lambda _: found)
+    monkeypatch.setattr("tutelage.models.weight_file.read_foreign", lambda _: found)
     monkeypatch.setattr("tutelage.models.weight_file.sniff", lambda _: "zip")
     return read_checkpoint(Path("some.pt"))
 

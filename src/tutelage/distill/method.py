@@ -94,9 +94,11 @@ class LevelMethod(Method):
 
     Attributes:
         balance: ``(pairs,)`` weights of the pairs; all 1 unless they are measured.
+        connector_bias: Whether connectors have a bias.
     """
 
     balance: Tensor
+    connector_bias: bool = True
 
     def __init__(self, channels: Channels) -> None:
         super().__init__(channels)
@@ -107,7 +109,7 @@ class LevelMethod(Method):
 
     def make_connector(self, student: int, teacher: int) -> nn.Module:
         """Make the layer from student channels to teacher channels of one pair."""
-        return Connector(student, teacher)
+        return Connector(student, teacher, bias=self.connector_bias)
 
     def make_level(self, channels: int) -> nn.Module:
         """Make the other trainable parts of one pair, given the teacher's channels."""

@@ -240,12 +240,7 @@ def _as_weights_error(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
-    """Check the yaml of a checkpoint: its blocks, and that it is not larger than the file.
-
-    Raises:
-        ConfigError: It cannot be used.
-        WeightsError: The file has no yaml and none is known for its tensors.
-    """
+    """Check the yaml of a checkpoint: its blocks, and that it is not larger than the file."""
     if not checkpoint.arch:
         raise WeightsError(
             f"{checkpoint.source} holds tensors without a yaml, and no known architecture has "

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.config.schema import Positive
-from tutelage.distill.connector import Connector
 from tutelage.distill.method import Channels, HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
@@ -27,16 +26,13 @@ class CWD(LevelMethod):
 
     paper = "Shu et al., ICCV 2021, arXiv:2011.13256"
     ratio = 3.0
+    connector_bias = False  # the softmax ignores it
 
     def __init__(
         self, channels: Channels, *, temperature: Positive = 1.0, normalise: bool = False
     ) -> None:
         super().__init__(channels)
         self.temperature, self.normalise = temperature, normalise
-
-    def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Make a connector without a bias, which the softmax ignores."""
-        return Connector(student, teacher, bias=False)
 
     def level(
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tutelage.distill.connector import Connector
 from tutelage.distill.method import HeightWidth, LevelMethod
 from tutelage.structures import Targets
 
@@ -28,10 +27,7 @@ class PKD(LevelMethod):
 
     paper = "Cao et al., NeurIPS 2022, arXiv:2207.02039"
     ratio = 2.0
-
-    def make_connector(self, student: int, teacher: int) -> nn.Module:
-        """Make a connector without a bias, which standardising would remove."""
-        return Connector(student, teacher, bias=False)
+    connector_bias = False  # standardising would remove it
 
     def level(
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth

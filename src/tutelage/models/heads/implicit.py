@@ -69,16 +69,13 @@ class IDetect(Detect, Foldable):
 
     def _folded(self) -> list[tuple[Tensor, Tensor]]:
         """Weights ``(o, c, 1, 1)`` and biases ``(o,)`` of the equal convolutions."""
-        return [
-            _fold(conv.weight, cast("Tensor", conv.bias), _vector(ia), _vector(im))
-            for conv, ia, im in zip(self.convolutions, self.ia, self.im, strict=True)
-        ]
+        folded: list[tuple[Tensor, Tensor]] = []
+        for conv, ia, im in zip(self.convolutions, self.ia, self.im, strict=True):
+            shift, scale = _vector(ia), _vector(im)
+            bias = cast("Tensor", conv.bias) + conv.weight.flatten(1) @ shift
+            folded.append((conv.weight * scale.view(-1, 1, 1, 1), bias * scale))
+        return folded
 
 
 def _vector(module: nn.Module) -> Tensor:
     return cast("Implicit", module).implicit.flatten()
-
-
-def _fold(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    moved = bias + weight.flatten(1) @ shift
-    return weight * scale.view(-1, 1, 1, 1), moved * scale
