@@ -19,15 +19,8 @@ from safetensors import safe_open
 from torch import nn
 
 from tutelage.errors import WeightsError
-from tutelage.weights import (
-    atomic_write_text,
-    identity,
-    load_best,
-    load_last,
-    save_best,
-    save_last,
-    store,
-)
+from tutelage.weights import identity, load_best, load_last, save_best, save_last, store
+from tutelage.weights.store import atomic_write_text
 
 
 def state() -> dict[str, torch.Tensor]:

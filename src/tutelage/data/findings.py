@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from tutelage.errors import DataError
@@ -88,4 +89,4 @@ def summarise(
 
 def first_cases(cases: Iterable[str]) -> tuple[str, ...]:
     """Return the first ``EXAMPLES`` cases."""
-    return tuple(case for case, _ in zip(cases, range(EXAMPLES), strict=False))
+    return tuple(islice(cases, EXAMPLES))

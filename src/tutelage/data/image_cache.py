@@ -52,7 +52,6 @@ class ImageCache:
 
     Attributes:
         kept: Number of images that fit.
-        note: A warning if not all images fit, else empty.
     """
 
     def __init__(self, index: DatasetIndex, *, image_size: int, gib: float) -> None:
@@ -68,13 +67,12 @@ class ImageCache:
         self.filled = np.zeros(len(index), np.bool_)
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(lambda i: self._fill(index, i, image_size), range(self.kept)))
-        self.note = ""
         if self.kept < len(index):
-            self.note = (
+            note = (
                 f"The image cache of {gib:g} GiB holds {self.kept:,} of {len(index):,} images; "
                 f"all of them need {self.starts[-1] / _GIB:.3g} GiB (train.cache_gib)."
             )
-            _log.warning("%s", self.note)
+            _log.warning("%s", note)
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
         """Return the read-only image at ``position``, or None if it is not cached."""

@@ -35,10 +35,7 @@ class WeightsForm:
 
     Attributes:
         family: ``yolov7`` or ``yolov5``.
-        head_key: Graph row of the head, for example ``"77"``.
-        levels: Number of pyramid levels, from the anchor buffer.
-        anchors_per_level: Anchors of each level, from the anchor buffer.
-        classes: Number of classes, from the outputs of the head; 0 if unknown.
+        classes: Number of classes, from the head's outputs and anchor buffer; 0 if unknown.
         implicit: The head has implicit parameters (IDetect, IAuxDetect) that are not folded.
         auxiliary: The head has auxiliary convolutions.
         fused: BatchNorm is folded into at least one convolution.
@@ -46,9 +43,6 @@ class WeightsForm:
     """
 
     family: Family
-    head_key: str
-    levels: int
-    anchors_per_level: int
     classes: int
     implicit: bool
     auxiliary: bool
@@ -82,9 +76,6 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
     head_parts = {part[2] for part in parts if part[:2] == ["model", row] and len(part) > 2}
     return WeightsForm(
         family=_family(head_parts, yaml, head),
-        head_key=row,
-        levels=shape[0],
-        anchors_per_level=shape[1],
         classes=_classes(state.get(f"model.{row}.m.0.weight"), shape[1]),
         implicit=not head_parts.isdisjoint(("ia", "im")),
         auxiliary="m2" in head_parts,
