@@ -36,7 +36,7 @@ def test_the_output_is_a_run_file(cli, tmp_path) -> None:
 
 def test_all_settings(cli) -> None:
     text = cli("config", "--all").out
-    assert "weight: auto makes KD gradients" in text
+    assert "weight: auto makes the KD gradients" in text
     rows = [line.partition("#")[0].strip().partition(":")[0] for line in text.splitlines()]
     assert {key.rpartition(".")[2] for key in leaves()} <= set(rows)
     assert all(len(line) < 400 for line in text.splitlines())

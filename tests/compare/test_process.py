@@ -51,15 +51,15 @@ def test_a_signal_is_passed_on_and_the_run_is_saved(world, tmp_path, number):
     with pytest.raises(RunInterrupted) as caught:
         signal_at_steps(run, number)
     assert caught.value.by == number
-    assert caught.value.at.epoch < 11
+    assert caught.value.position.epoch < 11
     assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert not multiprocessing.active_children()
     cost = read_cost(run.folder)
-    assert (cost.finished, cost.epochs) == (False, caught.value.at.epoch)
+    assert (cost.finished, cost.epochs) == (False, caught.value.position.epoch)
     assert 50 < cost.peak_mib < ballast.nbytes / 2**20
     resumed = train_in_process(run, origins={}, resume=True)
     epochs = [event.epoch for event in resumed if isinstance(event, Evaluated)]
-    assert epochs[0] == caught.value.at.epoch
+    assert epochs[0] == caught.value.position.epoch
     assert epochs[-1] == 11
 
 

@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.deploy.predict import PredictedFrame
-    from tutelage.deploy.writers import Writer
+    from tutelage.deploy.prediction_writers import Writer
 
 
 def predict(
@@ -165,7 +165,7 @@ def values(prediction: PredictedFrame) -> dict[str, Any]:
 def _writers(
     save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
 ) -> list[Writer]:
-    from tutelage.deploy.writers import CocoWriter, LabelWriter, PictureWriter
+    from tutelage.deploy.prediction_writers import CocoWriter, LabelWriter, PictureWriter
 
     writers: list[Writer] = [PictureWriter(save)] if save else []
     writers += [LabelWriter(save_txt, scores=scores)] if save_txt else []

@@ -14,8 +14,13 @@ from pycocotools.coco import COCO
 from tutelage.data.draw_boxes import colour_of
 from tutelage.data.formats.yolo_labels import parse_labels
 from tutelage.deploy.predict import PredictedFrame
+from tutelage.deploy.prediction_writers import (
+    CocoWriter,
+    LabelWriter,
+    PictureWriter,
+    draw_detections,
+)
 from tutelage.deploy.sources import Frame, read_frames
-from tutelage.deploy.writers import CocoWriter, LabelWriter, PictureWriter, draw_detections
 from tutelage.errors import ConfigError
 from tutelage.structures import Detections
 
