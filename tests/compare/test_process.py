@@ -51,7 +51,7 @@ def test_a_signal_is_passed_on_and_the_run_is_saved(world, tmp_path, number):
     with pytest.raises(RunInterrupted) as caught:
         signal_at_steps(run, number)
     assert caught.value.by == number
-    assert caught.value.at.epoch < 11
+    assert caught.value.position.epoch < 11
     assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert not multiprocessing.active_children()
     cost = read_cost(run.folder)
