@@ -55,11 +55,11 @@ def test_a_signal_is_passed_on_and_the_run_is_saved(world, tmp_path, number):
     assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert not multiprocessing.active_children()
     cost = read_cost(run.folder)
-    assert (cost.finished, cost.epochs) == (False, caught.value.at.epoch)
+    assert (cost.finished, cost.epochs) == (False, caught.value.position.epoch)
     assert 50 < cost.peak_mib < ballast.nbytes / 2**20
     resumed = train_in_process(run, origins={}, resume=True)
     epochs = [event.epoch for event in resumed if isinstance(event, Evaluated)]
-    assert epochs[0] == caught.value.at.epoch
+    assert epochs[0] == caught.value.position.epoch
     assert epochs[-1] == 11
 
 
