@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.annotation_files import make_coco, make_voc, voc_text
-from tests.data.test_check import CASES, GOOD, OTHER, label, make_sound
-from tests.data.write_dataset import NAMES, write_text, write_yaml
+from tests.data.damaged_datasets import CASES, label
+from tests.data.write_dataset import GOOD, NAMES, OTHER, make_sound, write_text, write_yaml
 from tutelage.cli import check as command
 from tutelage.cli import tables
 
