@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from multiprocessing.context import SpawnProcess
 
 import numpy as np
 import pytest
@@ -18,6 +19,11 @@ from tutelage.run.events import Evaluated, StepDone
 from tutelage.run.interrupt import RunInterrupted, RunKilled
 
 
+def spawned():
+    """Return the processes of runs; loader workers of other tests are forked."""
+    return [each for each in multiprocessing.active_children() if isinstance(each, SpawnProcess)]
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_costs_no_other(world, tmp_path):
     comparison = plan(world, tmp_path)
@@ -26,7 +32,7 @@ def test_a_run_that_is_killed_costs_no_other(world, tmp_path):
         events.append(event)
         arm = event.arm if isinstance(event, RunStarted) else arm
         if isinstance(event, StepDone) and arm == "baseline":
-            [process] = multiprocessing.active_children()
+            [process] = spawned()
             os.kill(process.pid, signal.SIGKILL)
     [failed] = [event for event in events if isinstance(event, RunFailed)]
     assert (failed.arm, "ended by SIGKILL" in failed.message) == ("baseline", True)
@@ -53,7 +59,7 @@ def test_a_signal_is_passed_on_and_the_run_is_saved(world, tmp_path, number):
     assert caught.value.by == number
     assert caught.value.position.epoch < 11
     assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    assert not multiprocessing.active_children()
+    assert not spawned()
     cost = read_cost(run.folder)
     assert (cost.finished, cost.epochs) == (False, caught.value.position.epoch)
     assert 50 < cost.peak_mib < ballast.nbytes / 2**20
@@ -80,7 +86,7 @@ def test_closing_the_generator_ends_the_process(world, tmp_path):
     events = train_in_process(run, origins={})
     while not isinstance(next(events), StepDone):
         pass
-    [process] = multiprocessing.active_children()
+    [process] = spawned()
     events.close()
     assert process.exitcode == 0
     assert not (run.folder / "best.safetensors").exists()
