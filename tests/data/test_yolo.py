@@ -318,6 +318,6 @@ def test_built_in_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append((root, variant))
         return make_dataset(tmp_path, {"a": GOOD})
 
-    monkeypatch.setattr("tutelage.data.open_data.build", build)
+    monkeypatch.setattr("tutelage.data.opening.build", build)
     assert len(open_dataset("digits:easy", "train")) == 1
     assert asked == [(cache_root(), "digits:easy")]

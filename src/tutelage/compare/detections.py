@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.data.array_cache import load_arrays, save_arrays
-from tutelage.data.open_data import Split
+from tutelage.data.opening import Split
 from tutelage.errors import MissingSplitError
 from tutelage.evaluation import bootstrap_metric, collect
 from tutelage.evaluation.bootstrap import Values

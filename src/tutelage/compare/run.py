@@ -34,7 +34,7 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
-from tutelage.data.open_data import Split
+from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table

@@ -15,7 +15,7 @@ from tutelage.config.load import load_config
 from tutelage.config.schema import Config
 from tutelage.config.validate import combine_errors
 from tutelage.data import DatasetIndex, open_splits
-from tutelage.data.open_data import Split
+from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError, WeightsError
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.kd_weights import batches_with_boxes, first_images

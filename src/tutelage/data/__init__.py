@@ -7,7 +7,7 @@ from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fitted_canvas, letterbox
 from tutelage.data.loader import evaluation_loader, training_loader
-from tutelage.data.open_data import open_dataset, open_splits
+from tutelage.data.opening import open_dataset, open_splits
 
 __all__ = [
     "DatasetIndex",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import open_dataset, read_image
-from tutelage.data.open_data import Split
+from tutelage.data.opening import Split
 from tutelage.deploy.sources import read_frames
 from tutelage.errors import DataError, ExportError, MissingExtraError
 from tutelage.evaluation.validate import match_classes

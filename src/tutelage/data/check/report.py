@@ -15,7 +15,7 @@ from tutelage.data.check.stray_files import check_links, check_orphan_labels
 from tutelage.data.findings import Finding
 from tutelage.data.formats.build_index import OpenedSplit
 from tutelage.data.index import SPLITS, Split
-from tutelage.data.open_data import open_split
+from tutelage.data.opening import open_split
 from tutelage.errors import DataError, MissingSplitError
 
 
