@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tutelage.cli.app import app
-from tutelage.cli.yolo_flags import COMMANDS, TRAIN, VAL, translate
+from tutelage.cli.yolo_flags import COMMANDS, TRAIN, translate
 from tutelage.config.describe import leaves
 from tutelage.errors import ConfigError
 
@@ -169,7 +169,13 @@ def test_val_flags() -> None:
         "640",
         "runs/a",
     ]
-    assert VAL["--save-json"].action == "ignore"
+    assert translate(["val", "--save-json", "--half"]).argv == [
+        "val",
+        "--save-json",
+        "predictions.json",
+        "--half",
+    ]
+    assert translate(["val", "--save-json", "a.json"]).argv == ["val", "--save-json", "a.json"]
 
 
 def test_other_commands_pass_as_they_are() -> None:

@@ -121,8 +121,9 @@ def test_the_same_box_twice_and_another_size(tmp_path: Path) -> None:
     path = one_json(tmp_path, annotations=[annotation(), annotation()])
     write_image(tmp_path / "a.png", 48, 64)
     found = findings(path)
-    assert list(found) == ["label-duplicate", "label-size"]
-    assert '"64x48, the image is 48x64"' in found["label-size"].message
+    assert list(found) == ["label-duplicate", "label-frame"]
+    assert '"stated 64x48, shown 48x64"' in found["label-frame"].message
+    assert "box_frame: shown" in found["label-frame"].fix
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tests.data.write_dataset import write_image, write_text, write_yaml
 from tutelage.data import open_dataset, open_splits
 from tutelage.data.formats.voc import parse_voc
 from tutelage.data.formats.yolo_labels import LabelFault
+from tutelage.data.index import Ignored
 from tutelage.errors import DataError, MissingSplitError
 
 SIZE = (64, 48)
@@ -28,8 +29,8 @@ def parse(text: str | bytes):
 def test_pixels_count_from_one_and_parts_are_no_objects() -> None:
     rows, bad = parse(voc_text(BOX))
     assert not bad
-    ((label, xyxy, line),) = rows
-    assert (label, line) == ("cat", 4)
+    ((label, xyxy, line, _, ignored),) = rows
+    assert (label, line, ignored) == ("cat", 4, Ignored.NO)
     assert np.multiply(xyxy, SIZE * 2).tolist() == pytest.approx([8, 12, 40, 36])
 
 

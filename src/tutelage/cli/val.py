@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,6 +40,10 @@ def val(
     rect: Annotated[
         bool, o.switch("--rect", "Rectangular batches, as YOLOv7 evaluates", o.HOW)
     ] = False,
+    save_json: Annotated[
+        str | None,
+        o.value("--save-json", "<file>", "The detections, with the ids of your json", o.WHERE),
+    ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
@@ -50,6 +55,7 @@ def val(
     from tutelage.deploy.runtime import open_model
     from tutelage.evaluation.nms import EVALUATION_IOU
     from tutelage.evaluation.validate import validate
+    from tutelage.weights.store import atomic_write_text
 
     where = normalise_value("train.device", device or "auto")
     scores = validate(
@@ -66,6 +72,8 @@ def val(
         single_cls=single_cls,
         rect=rect,
     )
+    if save_json:
+        atomic_write_text(Path(save_json), dumps(scores.results))
     head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
     lines = [*notices_of(context), head, *score_table(scores)]
     print_result(scores.to_dict(), lines, as_json=json)

@@ -115,7 +115,8 @@ VAL: FlagTable = {
     **_keep("--single-cls --augment --half", "none"),
     **_keep(SIZES, "numbers"),
     **_ignore("--verbose", "scores per class are always shown"),
-    **_ignore("--save-json --save-txt --save-conf --exist-ok", NO_FILES),
+    **_keep("--save-json", "maybe"),
+    **_ignore("--save-txt --save-conf --exist-ok", NO_FILES),
     **_ignore("--project --name", NO_FILES, "one"),
     **_ignore("--workers", "chosen by the number of cores", "one"),
     **_ignore("--no-trace", NO_TRACE),
@@ -256,6 +257,8 @@ def _for_typer(flag: str, known: YoloFlag, values: list[str], notices: list[str]
     """Return a flag and its values as typer parses them."""
     if flag == "--resume":
         return [flag, values[0] if values else ""]  # empty: the newest run
+    if flag == "--save-json":
+        return [flag, values[0] if values else "predictions.json"]
     if flag in ("--batch-size", "--batch") and values == ["-1"]:  # YOLOv5's spelling of auto
         return [flag, "auto"]
     if known.takes == "none" and values:

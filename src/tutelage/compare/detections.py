@@ -116,7 +116,7 @@ def bootstrap_values(
     See :func:`~tutelage.evaluation.bootstrap_metric`.
     """
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
-    key = f"{digest}-{index.fingerprint}-{draws}"
+    key = f"{digest}-{index.evaluation_fingerprint}-{draws}"
     path = folder / f"draws-{split}.npz"
     return _cached(path, key, "AP", lambda: bootstrap_metric(index, table, draws=draws))
 

@@ -61,7 +61,11 @@ def identify(
     """Return names and fingerprints of the images and teachers, for :func:`check_same`."""
     data, single = str(config.data), config.train.single_cls
     train, val = open_splits(data, "train", "val", single_class=single)
-    images = {"train": train.fingerprint, "val": val.fingerprint, split: index.fingerprint}
+    images = {
+        "train": train.fingerprint,
+        "val": val.fingerprint,
+        split: index.evaluation_fingerprint,
+    }
     networks = [
         {"source": source, "fingerprint": fingerprint(teacher.state())}
         for source, teacher in zip(config.distill.teachers, teachers, strict=True)

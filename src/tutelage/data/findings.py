@@ -44,6 +44,8 @@ CODES: Mapping[str, str] = {
     "label-class-number": "D03",
     "label-range": "D03",
     "label-pixels": "D03",
+    "label-shares": "D03",
+    "label-frame": "D03",
     "label-class": "D04",
     "names-differ": "D04",
     "image-unusable": "D24",

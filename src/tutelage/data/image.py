@@ -113,6 +113,15 @@ def orientation(image: Image.Image) -> int:
     return int(exif.get(_ORIENTATION, 1))
 
 
+def stored_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image file; 1 (upright) if it cannot be read."""
+    try:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            return orientation(image)
+    except Exception:  # see read_size
+        return 1
+
+
 def _ends_like_jpeg(path: Path) -> bool:
     with path.open("rb") as file:
         end = file.seek(0, 2)

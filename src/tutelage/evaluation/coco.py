@@ -3,7 +3,12 @@
 Detections travel as a table, one row each: ``image_id, x, y, w, h, score, category_id``; image ids
 are positions in the :class:`~tutelage.data.index.DatasetIndex`, category ids its class numbers,
 boxes pixels of the original image. Object sizes (small, medium, large: under 32², under 96², above)
-are areas of the boxes in the original image.
+are the areas that the labels give, else those of the boxes, in the original image.
+
+Detections of ignored objects are neither right nor wrong. They match crowds by the share of the
+detection that lies inside, as in pycocotools, and difficult objects by IoU, as in Pascal VOC's own
+evaluation: at each IoU threshold the detections that found no object but overlap a difficult one
+by that much are left out.
 """
 
 from __future__ import annotations
@@ -14,9 +19,10 @@ from typing import Any, NamedTuple
 
 import hotcoco
 import numpy as np
+from hotcoco.primitives import bbox_iou
 from numpy.typing import NDArray
 
-from tutelage.data.index import DatasetIndex
+from tutelage.data.index import DatasetIndex, Ignored, IgnoredObjects
 
 Table = NDArray[np.float64]
 
@@ -48,6 +54,18 @@ class ClassMatches(NamedTuple):
     objects: NDArray[np.int64]
 
 
+class Accumulated(NamedTuple):
+    """Precision and recall over all images; −1 without objects.
+
+    Attributes:
+        precision: ``(10, 101, classes, 4, 3)``: IoU, recall, class, object size, most detections.
+        recall: ``(10, classes, 4, 3)``.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+
 class CocoEvaluation:
     """Detections of one model, matched with the objects of an index.
 
@@ -56,6 +74,13 @@ class CocoEvaluation:
         table: ``(n, 7)`` detections, as above.
         images: Positions of the evaluated images; all if None.
         classes: Class numbers to evaluate; all if None.
+
+    Attributes:
+        images: ``(m,)`` the positions evaluated.
+        classes: The class numbers evaluated.
+        instances: ``(classes,)`` objects of each.
+        image_ids: The id of each image of the index in its COCO json; empty if there is none.
+        category_ids: The category id of each class there; empty if there is none.
     """
 
     def __init__(
@@ -70,16 +95,46 @@ class CocoEvaluation:
         self.classes = sorted(range(len(index.names)) if classes is None else set(classes))
         self._table = table[np.isin(table[:, 0], self.images) & np.isin(table[:, 6], self.classes)]
         self._truth, self.instances = _ground_truth(index, self.images, self.classes)
+        self.image_ids, self.category_ids = index.image_ids.tolist(), index.category_ids
+        self._difficult = _difficult_overlaps(index.ignored, self._table)
 
     @cached_property
-    def _evaluated(self) -> hotcoco.COCOeval:
-        evaluation = self._evaluate()
-        evaluation.accumulate()
-        evaluation.summary_lines()  # fills `stats`; summarize() would print
-        return evaluation
+    def _accumulated(self) -> Accumulated:
+        """The evaluation at all IoU thresholds."""
+        if self._difficult is None:
+            return _accumulate(self._evaluate(self._table))
+        # What a difficult object hides depends on the threshold, so that each needs its own table.
+        parts = [
+            _accumulate(self._evaluate(self._table[~hidden], ious=slice(t, t + 1)))
+            for t, hidden in enumerate(self._hidden)
+        ]
+        return Accumulated(
+            np.concatenate([part.precision for part in parts]),
+            np.concatenate([part.recall for part in parts]),
+        )
 
-    def _evaluate(self, area: str | None = None) -> hotcoco.COCOeval:
-        evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(self._table), "bbox")
+    @cached_property
+    def _at_half(self) -> hotcoco.COCOeval:
+        """The evaluation for errors and confusions, which are counted at an IoU near 0.5."""
+        table = self._table if self._difficult is None else self._table[~self._hidden[0]]
+        return self._evaluate(table)
+
+    @cached_property
+    def _hidden(self) -> NDArray[np.bool_]:
+        """``(10, n)`` detections that found no object but a difficult one, per IoU threshold."""
+        found = np.zeros((len(IOUS), len(self._table)), np.bool_)
+        for cell in self._evaluate(self._table, "all").eval_imgs:
+            if cell is not None:
+                rows = np.asarray(cell["dtIds"], np.int64) - 1
+                found[:, rows] = np.asarray(cell["dtMatched"], bool).reshape(len(IOUS), -1)
+        overlaps = self._difficult if self._difficult is not None else np.zeros(len(self._table))
+        return ~found & (overlaps >= IOUS[:, None])
+
+    def _evaluate(
+        self, table: Table, area: str | None = None, ious: slice = slice(None)
+    ) -> hotcoco.COCOeval:
+        evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(table), "bbox")
+        evaluation.params.iou_thrs = IOUS[ious].tolist()
         if area is not None:
             evaluation.params.area_rng = [list(_AREAS[area])]
             evaluation.params.area_rng_lbl = [area]
@@ -88,9 +143,17 @@ class CocoEvaluation:
 
     def metrics(self) -> dict[str, float]:
         """Return the twelve COCO metrics; NaN without objects."""
-        return {
-            name: _nan(value) for name, value in zip(METRICS, self._evaluated.stats, strict=True)
-        }
+        precision, recall = self._accumulated
+        areas, most = range(1, len(_AREAS)), -1
+        values = [
+            precision[..., 0, most],
+            precision[[0], ..., 0, most],
+            precision[[5], ..., 0, most],
+        ]
+        values += [precision[..., area, most] for area in areas]
+        values += [recall[..., 0, limit] for limit in range(3)]
+        values += [recall[..., area, most] for area in areas]
+        return dict(zip(METRICS, map(_mean_present, values), strict=True))
 
     def per_class(self) -> list[tuple[float, float]]:
         """Return ``(AP, AP50)`` of each of ``classes``; NaN for a class without objects."""
@@ -125,7 +188,7 @@ class CocoEvaluation:
         Keys: ``cost`` (AP50 gained without that kind of error) and ``count`` by kind: Cls, Loc,
         Both, Dupe, Bkg, Miss; ``cost`` also has FP and FN.
         """
-        errors = self._evaluated.tide_errors()
+        errors = self._at_half.tide_errors()
         return {"cost": dict(errors["delta_ap"]), "count": dict(errors["counts"])}
 
     def confusion(self, *, conf: float = 0.25, iou: float = 0.45) -> NDArray[np.int64]:
@@ -133,23 +196,23 @@ class CocoEvaluation:
 
         The last column counts missed objects, the last row false positives on the background.
         """
-        matrix = self._evaluated.confusion_matrix(iou_thr=iou, min_score=conf)["matrix"]
+        matrix = self._at_half.confusion_matrix(iou_thr=iou, min_score=conf)["matrix"]
         return np.asarray(matrix, np.int64)
 
     def matches(self, area: str = "all") -> list[ClassMatches]:
         """Return the matched detections of every class that has objects."""
         row_of = {int(image): row for row, image in enumerate(self.images)}
         cells: dict[int, list[tuple[int, Mapping[str, Any]]]] = {k: [] for k in self.classes}
-        for cell in self._evaluate(area).eval_imgs:
+        for cell in self._evaluate(self._table, area).eval_imgs:
             if cell is not None:
                 cells[cell["category_id"]].append((row_of[cell["image_id"]], cell))
-        matches = (_join(own, len(self.images)) for own in cells.values() if own)
+        hidden = None if self._difficult is None else self._hidden
+        matches = (_join(own, len(self.images), hidden) for own in cells.values() if own)
         return [each for each in matches if each.objects.any()]
 
     def _precision(self) -> NDArray[np.float64]:
         """Return ``(10, 101, k)`` for all areas, 100 detections; −1 for classes without objects."""
-        arrays: Any = self._evaluated.eval
-        return np.asarray(arrays["precision"])[:, :, :, 0, -1]
+        return self._accumulated.precision[:, :, :, 0, -1]
 
 
 def _ground_truth(
@@ -157,20 +220,60 @@ def _ground_truth(
 ) -> tuple[hotcoco.COCO, NDArray[np.int64]]:
     """Return the objects of the images and classes, and their number per class."""
     owner = np.repeat(np.arange(len(index)), index.counts)
-    chosen = np.isin(owner, images) & np.isin(index.labels, classes)
-    label, xyxy = index.labels[chosen], index.boxes[chosen].astype(np.float64)
+    areas = index.areas if len(index.areas) else np.full(len(owner), np.nan, np.float32)
+    crowds = index.ignored.chosen(index.ignored.kind == Ignored.CROWD)
+    image = np.concatenate([owner, crowds.image])
+    label = np.concatenate([index.labels, crowds.label]).astype(np.int64)
+    xyxy = np.concatenate([index.boxes, crowds.xyxy]).astype(np.float64)
+    box = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], 1)
+    area = np.concatenate([areas, np.full(len(crowds), np.nan)])
+    area = np.where(np.isnan(area), box[:, 2] * box[:, 3], area)
+    crowd = np.arange(len(image)) >= len(owner)
+    chosen = np.isin(image, images) & np.isin(label, classes)
     sizes = index.sizes.tolist()
     truth = hotcoco.COCO.from_arrays(
         [{"id": i, "width": sizes[i][0], "height": sizes[i][1]} for i in images.tolist()],
         [{"id": number, "name": index.names[number]} for number in classes],
-        owner[chosen],
-        label,
-        np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], 1),
+        image[chosen],
+        label[chosen],
+        box[chosen],
+        area=area[chosen],
+        iscrowd=crowd[chosen],
     )
-    return truth, np.bincount(label, minlength=len(index.names))[list(classes)]
+    count = np.bincount(label[chosen & ~crowd], minlength=len(index.names))
+    return truth, count[list(classes)]
 
 
-def _join(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassMatches:
+def _accumulate(evaluation: hotcoco.COCOeval) -> Accumulated:
+    evaluation.accumulate()
+    arrays: Any = evaluation.eval
+    return Accumulated(np.asarray(arrays["precision"]), np.asarray(arrays["recall"]))
+
+
+def _difficult_overlaps(ignored: IgnoredObjects, table: Table) -> NDArray[np.float64] | None:
+    """Return ``(n,)`` the IoU of each detection with the nearest difficult object of its class.
+
+    None if there is no such object.
+    """
+    difficult = ignored.chosen(ignored.kind == Ignored.DIFFICULT)
+    if not len(difficult):
+        return None
+    overlaps = np.zeros(len(table))
+    xyxy = difficult.xyxy.astype(np.float64)
+    boxes = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], 1)
+    cell_of_object = np.stack([difficult.image, difficult.label], 1)
+    for image, label in np.unique(cell_of_object, axis=0).tolist():
+        rows = np.flatnonzero((table[:, 0] == image) & (table[:, 6] == label))
+        own = boxes[(cell_of_object == (image, label)).all(1)]
+        if len(rows):
+            ious = bbox_iou(table[rows, 1:5], own, np.zeros(len(own), np.bool_))
+            overlaps[rows] = ious.max(1)
+    return overlaps
+
+
+def _join(
+    cells: Sequence[tuple[int, Mapping[str, Any]]], images: int, hidden: NDArray[np.bool_] | None
+) -> ClassMatches:
     """Join the images of one class, best detection first, as COCO's accumulation does."""
     rows, parts = zip(*cells, strict=True)
     objects = np.zeros(images, np.int64)
@@ -183,6 +286,9 @@ def _join(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassM
         return np.concatenate(arrays, 1)[:, order]
 
     ignored = flags("dtIgnore")
+    if hidden is not None:
+        rows_of_table = np.concatenate([np.asarray(part["dtIds"], np.int64) for part in parts]) - 1
+        ignored |= hidden[:, rows_of_table[order]] & ~flags("dtMatched")
     return ClassMatches(
         image=np.repeat(rows, [len(score) for score in scores])[order],
         hit=flags("dtMatched") & ~ignored,
@@ -191,9 +297,10 @@ def _join(cells: Sequence[tuple[int, Mapping[str, Any]]], images: int) -> ClassM
     )
 
 
-def _nan(value: float) -> float:
-    """Replace −1, COCO's value without objects, by NaN."""
-    return float("nan") if value < 0 else float(value)
+def _mean_present(values: NDArray[np.float64]) -> float:
+    """Return the mean of all but −1, COCO's value without objects; NaN if nothing is left."""
+    present = values[values > -1]
+    return float(present.mean()) if len(present) else float("nan")
 
 
 def _mean(precision: NDArray[np.float64]) -> float:

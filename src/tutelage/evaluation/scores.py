@@ -64,6 +64,21 @@ class Scores:
         """The detections in COCO's result format; ``image_id`` is the position in the index."""
         return to_coco(self.table)
 
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The detections as COCO results with the ids of the data set's own json.
+
+        Where it has none, images are numbered by position and categories by class.
+        """
+        images, categories = self._evaluation.image_ids, self._evaluation.category_ids
+        rows = self.detections
+        for row in rows:
+            if images:
+                row["image_id"] = images[row["image_id"]]
+            if categories:
+                row["category_id"] = categories[row["category_id"]]
+        return rows
+
     @cached_property
     def diagnostics(self) -> dict[str, Any]:
         """PR curves, TIDE errors and the confusion matrix (conf 0.25, IoU 0.45), JSON-able."""

@@ -309,7 +309,7 @@ class _TrainingRun:
         tensors = parts.ema.module.state_dict()
         save_best(self.folder / "best.safetensors", tensors, best_metadata(parts, scores))
         write_json(self.folder / "scores.json", result.to_dict())
-        write_json(self.folder / "predictions.json", result.detections)
+        write_json(self.folder / "predictions.json", result.results)
         save_detections(self.folder / "samples", parts.val, result.detections)
 
     def _save_last(self, position: Position, sums: LossSums | None = None) -> None:

@@ -18,8 +18,9 @@ from tutelage.data.formats.scan_findings import (
     check_images,
     check_missing_labels,
     check_no_boxes,
+    check_shares,
 )
-from tutelage.data.index import DatasetIndex
+from tutelage.data.index import DatasetIndex, IgnoredObjects
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class OpenedSplit:
         index: The usable images and boxes.
         listing: The files of the split.
         scan: Their sizes and labels.
-        kept: ``(m,)`` bool, which boxes of ``scan`` are in the index.
+        kept: ``(m,)`` bool, which boxes of ``scan`` are in the index to be trained on.
     """
 
     index: DatasetIndex
@@ -51,6 +52,8 @@ def build_split(
     empty_hint: str,
     missing_hint: str = "",
     entries: Iterable[Finding] = (),
+    image_ids: Sequence[object] = (),
+    category_ids: Sequence[int | str] = (),
 ) -> OpenedSplit:
     """Build the index of a split without unusable images and boxes of unknown classes.
 
@@ -65,6 +68,8 @@ def build_split(
         empty_hint: The fix if no label file holds a box.
         missing_hint: The fix if there is no label file at all.
         entries: Findings about the entries of a COCO json.
+        image_ids: The id of each image in its COCO json, if there is one.
+        category_ids: The id of each class there.
     """
     listing = SplitImages(
         **vars(request),
@@ -79,6 +84,7 @@ def build_split(
         *check_missing_labels(listing, scan, missing_hint),
         *check_bad_lines(listing, scan, faults, word),
         *(() if listing.single_class else check_class_numbers(listing, scan)),
+        *check_shares(listing, scan),
         *check_no_boxes(listing, scan, empty_hint),
     ]
     usable, labels = scan.usable, class_numbers(listing.names, scan)
@@ -87,7 +93,10 @@ def build_split(
         labels = np.zeros_like(labels)
     else:
         kept &= (labels >= 0) & (labels < len(listing.names))
-    counts = np.bincount(scan.image_of_box[kept], minlength=len(usable))
+    image_of_box = np.cumsum(usable)[scan.image_of_box] - 1  # among the usable images
+    ignored = kept & (scan.ignored > 0)
+    kept &= ~ignored
+    counts = np.bincount(image_of_box[kept], minlength=int(usable.sum()))
     single = (listing.names[0] if len(listing.names) == 1 else "item",)
     index = DatasetIndex.from_columns(
         names=single if listing.single_class else listing.names,
@@ -99,7 +108,13 @@ def build_split(
         file_sizes=scan.file_sizes[usable],
         boxes=scan.boxes[kept],
         labels=labels[kept],
-        counts=counts[usable],
+        counts=counts,
+        areas=scan.areas[kept],
+        ignored=IgnoredObjects(
+            image_of_box[ignored], labels[ignored], scan.boxes[ignored], scan.ignored[ignored]
+        ),
+        image_ids=[each for each, good in zip(image_ids, usable, strict=False) if good],
+        category_ids=category_ids,
         findings=findings,
     )
     return OpenedSplit(index, listing, scan, kept)

@@ -23,7 +23,7 @@ from tutelage.data.image import read_size
 from tutelage.data.image_cache import START_METHOD
 from tutelage.errors import DataError
 
-FORMAT_VERSION = "tutelage-labels-2"
+FORMAT_VERSION = "tutelage-labels-3"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CHUNK = 64
 _PROCESS_THRESHOLD = 4000  # images from which processes pay off: parsing holds the GIL
@@ -32,6 +32,7 @@ _PROGRESS_SECONDS = 3.0  # between two progress messages
 _log = logging.getLogger(__name__)
 
 LabelFormat = Literal["YOLO", "Pascal VOC", "COCO"]
+BoxFrame = Literal["", "shown", "stated"]
 Objects = tuple[list[LabelBox], list[BadLabelLine]]
 Reader = Callable[[str, str, tuple[int, int]], Objects | None]
 """Reads the objects of an image from (image, label file, image size); None: no label file."""
@@ -50,6 +51,8 @@ class Scan(NamedTuple):
         labels: ``(m,)`` int64 class; where the labels name classes, a position in ``words``.
         words: ``(w,)`` str, the class names that occur, sorted; empty where labels number classes.
         lines: ``(m,)`` int32 line of each box in its label file.
+        areas: ``(m,)`` float32 area of each object as given; NaN: not given.
+        ignored: ``(m,)`` uint8 :class:`~tutelage.data.index.Ignored`.
         bad_image: ``(k,)`` int64, the image of each unusable line.
         bad_line: ``(k,)`` int32, its line number.
         bad_fault: ``(k,)`` uint8, its :class:`~tutelage.data.formats.yolo_labels.LabelFault`.
@@ -65,6 +68,8 @@ class Scan(NamedTuple):
     labels: NDArray[np.int64]
     words: NDArray[np.str_]
     lines: NDArray[np.int32]
+    areas: NDArray[np.float32]
+    ignored: NDArray[np.uint8]
     bad_image: NDArray[np.int64]
     bad_line: NDArray[np.int32]
     bad_fault: NDArray[np.uint8]
@@ -91,6 +96,8 @@ class SplitRequest:
         root: Folder of the data set; paths in messages are relative to it.
         single_class: Treat all classes as one.
         names: Class names in their order; empty if the labels name the classes.
+        box_frame: What boxes in pixels refer to; see
+            :class:`~tutelage.data.formats.stated_frame.StatedFrame`.
     """
 
     source: str
@@ -98,6 +105,7 @@ class SplitRequest:
     root: Path
     single_class: bool
     names: tuple[str, ...] = ()
+    box_frame: BoxFrame = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +185,8 @@ def scan_images(
     sources: Sequence[Path],
     label_files: Sequence[str] | None = None,
     read: Reader = read_yolo,
+    *,
+    variant: str = "",
 ) -> Scan:
     """Read the headers and labels of ``images``, or load them from the cache if nothing changed.
 
@@ -190,11 +200,12 @@ def scan_images(
             name the cache file.
         label_files: One per image; None: YOLO label files.
         read: Reads a label file.
+        variant: What else decides how it reads; part of the name of the cache file.
     """
     if label_files is None:
         label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    name_parts = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
+    name_parts = (f"{read.__name__}{variant}", os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
     name = hashlib.sha256(b"\0".join(map(os.fsencode, name_parts))).hexdigest()[:16]
     store = array_cache.cache_root() / "labels" / f"{name}.npz"
     stored = array_cache.load_arrays(store, key)
@@ -287,6 +298,8 @@ def _to_arrays(images: Sequence[_ImageScan]) -> Scan:
         labels=np.array([number.get(row.label, row.label) for row in rows], np.int64),
         words=_strings(words),
         lines=np.array([row.line for row in rows], np.int32),
+        areas=np.array([row.area for row in rows], np.float32),
+        ignored=np.array([row.ignored for row in rows], np.uint8),
         bad_image=np.array([number for number, _ in bad], np.int64),
         bad_line=np.array([line.line for _, line in bad], np.int32),
         bad_fault=np.array([line.fault for _, line in bad], np.uint8),

@@ -25,10 +25,20 @@ OBJECT_FAULTS: FaultTable = {
     LabelFault.DUPLICATE: ("label-duplicate", "warning", "the same box is there already"),
     LabelFault.EMPTY: ("label-no-area", "warning", "the box has no area"),
     LabelFault.CLIPPED: ("box-clipped", "warning", "the box reaches over the edge and is clipped"),
-    LabelFault.IGNORED: ("label-ignored", "info", "crowds and difficult objects teach nothing"),
+    LabelFault.IGNORED: ("label-ignored", "info", "it is neither trained on nor evaluated"),
     LabelFault.SIZE: ("label-size", "warning", "the label file says another image size"),
+    LabelFault.FRAME: (
+        "label-frame",
+        "error",
+        "the label file means another image size, so its boxes lie elsewhere on this image",
+    ),
 }
 """For formats with objects in pixels, not lines."""
+
+_FRAME_FIX = """Say in a data yaml what the boxes refer to: the images as they are shown,
+  box_frame: shown
+or images of the stated size, which EXIF turns or which were scaled later:
+  box_frame: stated"""
 
 
 def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
@@ -86,11 +96,13 @@ def check_bad_lines(
         )
         plural = word if len(cases) == 1 else f"{word}s"
         verb = "cannot be used" if severity == "error" else "left out"
-        if fault in (LabelFault.CLIPPED, LabelFault.SIZE):
+        if fault in (LabelFault.CLIPPED, LabelFault.SIZE, LabelFault.IGNORED):
             verb = "found"
         message = f"{len(cases)} {plural} {verb}, e.g. {examples[0]}: {why}."
         fix = ""
-        if severity == "error":
+        if fault == LabelFault.FRAME:
+            fix = _FRAME_FIX
+        elif severity == "error":
             noun = word.rpartition(" ")[2]
             fix = (
                 f"Mend or remove these {noun}s; see all, or leave them out:  {fix_command(listing)}"
@@ -106,7 +118,7 @@ def fix_command(listing: SplitImages) -> str:
 def check_class_numbers(listing: SplitImages, scan: Scan) -> Iterator[Finding]:
     """Yield boxes whose class is not among the names."""
     labels, count = class_numbers(listing.names, scan), len(listing.names)
-    cases = np.flatnonzero((labels < 0) | (labels >= count))
+    cases = np.flatnonzero(((labels < 0) | (labels >= count)) & (scan.ignored == 0))
     if not len(cases):
         return
     image_of_box = scan.image_of_box
@@ -126,6 +138,19 @@ def check_class_numbers(listing: SplitImages, scan: Scan) -> Iterator[Finding]:
     fix = f"Mend these labels, or name their classes in {name}; "
     fix += f"see all, or leave them out:  {fix_command(listing)}"
     yield Finding("label-class", "error", message, examples, len(cases), fix)
+
+
+def check_shares(listing: SplitImages, scan: Scan) -> Iterator[Finding]:
+    """Yield an error if all boxes of a format in pixels lie in 0…1."""
+    boxes = scan.boxes
+    if listing.format == "YOLO" or not len(boxes) or boxes.max() > 1 + 1e-3:
+        return
+    owner = int(scan.image_of_box[0])
+    example = listing.locate(owner, int(scan.lines[0]))
+    message = f"All {len(boxes)} boxes lie in 0…1, e.g. {example}: they look like shares of the "
+    message += f"image, but {listing.format} means pixels."
+    fix = "Multiply them by the width and the height of their image."
+    yield Finding("label-shares", "error", message, (example,), len(boxes), fix)
 
 
 def check_no_boxes(listing: SplitImages, scan: Scan, fix: str) -> Iterator[Finding]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from xml.parsers import expat
 
+import numpy as np
+
 from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, path_exists
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
@@ -20,6 +22,7 @@ from tutelage.data.formats.scan import (
 )
 from tutelage.data.formats.scan_findings import OBJECT_FAULTS
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
+from tutelage.data.index import Ignored
 from tutelage.errors import DataError
 from tutelage.sanitise import printable
 
@@ -56,9 +59,9 @@ def open_voc(
 ) -> OpenedSplit:
     """Open one split of a Pascal VOC data set.
 
-    Objects marked difficult are left out, as in VOC's own evaluation. A box covers the pixels
-    ``xmin`` … ``xmax``, counted from 1. Without given names the classes are those that occur in any
-    split, in alphabetical order.
+    Objects marked difficult are not trained on and ignored in evaluations, as in VOC's own. A box
+    covers the pixels ``xmin`` … ``xmax``, counted from 1. Without given names the classes are those
+    that occur in any split, in alphabetical order.
 
     Args:
         images: The images of the split.
@@ -75,7 +78,7 @@ def open_voc(
     names = request.names
     if not names:
         scans = [scan, *(_scan_voc(other)[1] for other in others)]
-        names = tuple(sorted({name for each in scans for name in each.words.tolist()}))
+        names = tuple(sorted({name for each in scans for name in _trained_names(each)}))
     if not names:
         raise DataError(f"No object with a class in the XML files of {request.source}.", code="D26")
     return build_split(
@@ -88,6 +91,11 @@ def open_voc(
         word="object",
         empty_hint="An object has a <name> and a <bndbox>.",
     )
+
+
+def _trained_names(scan: Scan) -> list[str]:
+    """Return the classes of the objects that are not ignored."""
+    return scan.words[np.unique(scan.labels[scan.ignored == 0])].tolist() if len(scan.words) else []
 
 
 def _scan_voc(images: ImageList) -> tuple[list[str], Scan]:
@@ -122,20 +130,25 @@ def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
         name = fields.get("name", "")
         text = " ".join([name, *(fields.get(f"bndbox/{side}", "-") for side in _BOX)])
         fault = None
-        if fields.get("difficult", "").lower() in ("1", "true"):
-            fault = LabelFault.IGNORED
-        elif not name or any(f"bndbox/{side}" not in fields for side in _BOX):
-            fault = LabelFault.SHAPE
+        ignored = _ignored(fields)
+        if not name or any(f"bndbox/{side}" not in fields for side in _BOX):
+            fault = LabelFault.IGNORED if ignored else LabelFault.SHAPE
         else:
             try:
                 left, top, right, bottom = (float(fields[f"bndbox/{side}"]) for side in _BOX)
-                boxes.append(PixelBox(name, (left - 1, top - 1, right, bottom), line, text))
+                xyxy = (left - 1, top - 1, right, bottom)
+                boxes.append(PixelBox(name, xyxy, line, text, ignored=ignored))
             except ValueError:
                 fault = LabelFault.NUMBER
         if fault is not None:
             bad.append(BadLabelLine(line, fault, printable(text[:80])))
     rows, unusable = normalise_boxes(boxes, size_wh)
     return rows, [*bad, *unusable]
+
+
+def _ignored(fields: dict[str, str]) -> Ignored:
+    difficult = fields.get("difficult", "").lower() in ("1", "true")
+    return Ignored.DIFFICULT if difficult else Ignored.NO
 
 
 class _Document:

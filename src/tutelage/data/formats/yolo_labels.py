@@ -6,6 +6,7 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
+from tutelage.data.index import Ignored
 from tutelage.sanitise import printable
 
 TOLERANCE = 1e-3  # coordinates this little outside, from rounding, are clipped
@@ -27,14 +28,25 @@ class LabelFault(IntEnum):
     CLIPPED = 7
     IGNORED = 8
     SIZE = 9
+    FRAME = 10
 
 
 class LabelBox(NamedTuple):
-    """A box: class number or name, normalised corners clipped to the image, line (from 1)."""
+    """A box of a label file.
+
+    Attributes:
+        label: Class number or name.
+        xyxy: Corners in 0..1, clipped to the image.
+        line: Its line, from 1, or its number in a COCO json.
+        area: Area of the object in square pixels; NaN: not given.
+        ignored: Whether evaluations ignore it; such a box is not trained on.
+    """
 
     label: int | str
     xyxy: tuple[float, float, float, float]
     line: int
+    area: float = math.nan
+    ignored: Ignored = Ignored.NO
 
 
 class BadLabelLine(NamedTuple):

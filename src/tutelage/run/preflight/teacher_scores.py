@@ -76,14 +76,15 @@ def evaluate_teacher(
     if "sha256" in record and not isinstance(teacher, FeatureTeacher):  # its code may change
         inputs = f"{sorted(classes.items())} {record.get('images')} {EVALUATION_IOU}"
         digest = hashlib.sha256(inputs.encode()).hexdigest()[:8]
-        key = f"{record['sha256'][:16]}-{index.fingerprint[:16]}-{size}-{VAL_IMAGES}-{digest}"
+        images = f"{index.evaluation_fingerprint[:16]}-{size}-{VAL_IMAGES}"
+        key = f"{record['sha256'][:16]}-{images}-{digest}"
         cache = cache_root() / "teachers" / f"{key}.json"
         scores = _read_cache(cache)
     if scores is None:
-        images = sample(index, VAL_IMAGES)
-        loader = evaluation_loader(images, image_size=size, batch=config.train.images, workers=0)
+        some = sample(index, VAL_IMAGES)
+        loader = evaluation_loader(some, image_size=size, batch=config.train.images, workers=0)
         result = evaluate(
-            lambda batch: _predict(teacher, batch), loader, images, device=device, class_map=classes
+            lambda batch: _predict(teacher, batch), loader, some, device=device, class_map=classes
         )
         scores = {name: float(getattr(result, name)) for name in HEADLINE}
         if cache is not None:
