@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, cast, get_args
 
 import yaml
 
@@ -20,7 +20,7 @@ from tutelage.data.formats.image_lists import (
     path_exists,
     repeated_items,
 )
-from tutelage.data.formats.scan import SplitRequest
+from tutelage.data.formats.scan import BoxFrame, SplitRequest
 from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.data.formats.yolo import open_yolo
 from tutelage.data.image import SUFFIXES, is_image
@@ -38,12 +38,14 @@ class SplitEntry(NamedTuple):
         root: The folder named by ``path``, else the yaml's own.
         bases: The folders that paths in the yaml may be relative to, in order of precedence.
         sources: The folders, lists and jsons of the split.
+        box_frame: What boxes in pixels refer to, if the yaml says so.
     """
 
     names: tuple[str, ...]
     root: Path
     bases: tuple[Path, ...]
     sources: tuple[Path, ...]
+    box_frame: BoxFrame
 
 
 def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
@@ -55,7 +57,7 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
         DataError: The yaml, or a source in it, cannot be used at all.
     """
     entry = read_split(path, split)
-    request = SplitRequest(str(path), split, entry.root, single_class, entry.names)
+    request = SplitRequest(str(path), split, entry.root, single_class, entry.names, entry.box_frame)
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
         images = list_split(path, split, entry)
@@ -83,7 +85,15 @@ def read_split(path: Path, split: str) -> SplitEntry:
     folder = absolute_path(path.parent)
     root = absolute_path(folder / str(document.get("path") or ""))
     bases = tuple(dict.fromkeys((root, folder, absolute_path(Path()))))
-    return SplitEntry(names, root, bases, _locate(path, split, document, bases))
+    sources = _locate(path, split, document, bases)
+    return SplitEntry(names, root, bases, sources, _box_frame(path, document))
+
+
+def _box_frame(path: Path, document: Mapping[str, object]) -> BoxFrame:
+    value = document.get("box_frame", "")
+    if value not in get_args(BoxFrame):
+        raise _invalid(f"{path.name}: box_frame must be shown or stated, but got {value!r}.")
+    return cast("BoxFrame", value)
 
 
 def list_split(path: Path, split: str, entry: SplitEntry) -> ImageList:

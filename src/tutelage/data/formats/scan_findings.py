@@ -35,6 +35,7 @@ OBJECT_FAULTS: FaultTable = {
 }
 """For formats with objects in pixels, not lines."""
 
+_USED = (LabelFault.CLIPPED, LabelFault.SIZE, LabelFault.IGNORED, LabelFault.FRAME)
 _FRAME_FIX = """Say in a data yaml what the boxes refer to: the images as they are shown,
   box_frame: shown
 or images of the stated size, which EXIF turns or which were scaled later:
@@ -96,7 +97,7 @@ def check_bad_lines(
         )
         plural = word if len(cases) == 1 else f"{word}s"
         verb = "cannot be used" if severity == "error" else "left out"
-        if fault in (LabelFault.CLIPPED, LabelFault.SIZE, LabelFault.IGNORED):
+        if fault in _USED:
             verb = "found"
         message = f"{len(cases)} {plural} {verb}, e.g. {examples[0]}: {why}."
         fix = ""
