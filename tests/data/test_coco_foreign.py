@@ -185,7 +185,7 @@ def test_the_split_chooses_among_folders_with_the_same_names(tmp_path: Path) -> 
     train, val = open_splits(tmp_path / "annotations" / "train.json", "train", "val")
     assert (train.path(0).parent.name, val.path(0).parent.name) == ("train", "val")
     path = write_coco(tmp_path / "annotations" / "all.json", ONE)
-    with pytest.raises(DataError, match="several folders of .*: train, val"):
+    with pytest.raises(DataError, match=r"several folders of .*: train, val"):
         open_dataset(path, "train")
 
 
