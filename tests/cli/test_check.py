@@ -211,7 +211,7 @@ def test_images_and_categories_of_coco(cli, tmp_path: Path) -> None:
     path.write_text(json.dumps(tree))
     answer = cli("check", str(data), "--json")
     found = {one["code"]: one["count"] for one in json.loads(answer.out)["findings"]}
-    assert found["label-size"] == 1
+    assert found["label-frame"] == 1
     assert found["image-outside"] >= 1
     assert found["class-empty"] == 1
     assert found["names-differ"] == 1

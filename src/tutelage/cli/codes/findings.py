@@ -16,6 +16,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "image-duplicate-near": ("info", "two images of a split that look the same"),
     "image-background": ("info", "images without a box; a warning if they are more than half"),
     "image-outside": ("error", "a COCO `file_name` outside of the data set"),
+    "image-path": ("info", "file names of another machine, whose first folders are dropped"),
     "split-leak": ("error", "the same file in two splits"),
     "split-leak-near": ("warning", "images of two splits that look the same"),
     "labels-missing": ("warning", "images without a label file; an error if none has one"),
@@ -33,9 +34,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "label-class": ("error", "a class without a name"),
     "label-range": ("error", "coordinates outside of 0…1, or a box outside of the image"),
     "label-pixels": ("error", "coordinates in pixels where 0…1 is expected"),
+    "label-shares": ("error", "COCO or VOC boxes that all lie in 0…1, where pixels are expected"),
+    "label-frame": (
+        "error",
+        "the image size that a label file states contradicts the image; see `box_frame`",
+    ),
     "label-duplicate": ("warning", "the same box twice"),
     "label-no-area": ("warning", "a box without area"),
-    "label-size": ("warning", "the image size in COCO or VOC differs from that of the image"),
+    "label-size": (
+        "warning",
+        "the image size in COCO or VOC differs from that of the image, but no box suffers",
+    ),
     "label-ignored": ("info", "crowds, ignored and difficult objects"),
     "label-encoding": (
         "error",
@@ -45,6 +54,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "box-clipped": ("warning", "a box that extends over the edge by more than a pixel"),
     "box-tiny": ("warning", "a side under 2 pixels at `--img-size`"),
     "class-empty": ("warning", "a class without a box"),
+    "class-group": (
+        "info",
+        "a COCO category without annotations that only groups the others: no class",
+    ),
     "class-imbalance": ("info", "the most frequent class has 10 times the boxes of the rarest"),
     "names-differ": (
         "error",
