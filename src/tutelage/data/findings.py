@@ -44,6 +44,8 @@ CODES: Mapping[str, str] = {
     "label-class-number": "D03",
     "label-range": "D03",
     "label-pixels": "D03",
+    "label-column": "D03",
+    "label-key-points": "D03",
     "label-class": "D04",
     "names-differ": "D04",
     "image-unusable": "D24",

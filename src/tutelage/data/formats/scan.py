@@ -23,7 +23,7 @@ from tutelage.data.image import read_size
 from tutelage.data.image_cache import START_METHOD
 from tutelage.errors import DataError
 
-FORMAT_VERSION = "tutelage-labels-2"
+FORMAT_VERSION = "tutelage-labels-3"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CHUNK = 64
 _PROCESS_THRESHOLD = 4000  # images from which processes pay off: parsing holds the GIL
@@ -91,6 +91,7 @@ class SplitRequest:
         root: Folder of the data set; paths in messages are relative to it.
         single_class: Treat all classes as one.
         names: Class names in their order; empty if the labels name the classes.
+        keypoints: ``kpt_shape`` of the data yaml, for YOLO labels.
     """
 
     source: str
@@ -98,6 +99,7 @@ class SplitRequest:
     root: Path
     single_class: bool
     names: tuple[str, ...] = ()
+    keypoints: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +154,14 @@ def label_path(image: str) -> str:
     return f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt"
 
 
-def read_yolo(_: str, label_file: str, _size_wh: tuple[int, int]) -> Objects | None:
+def read_yolo(
+    _: str, label_file: str, size_wh: tuple[int, int], keypoints: tuple[int, int] | None = None
+) -> Objects | None:
     """Read one YOLO label file; see :data:`Reader`."""
     content = read_labels(label_file)
-    return None if content is None else parse_labels(content.decode("utf-8-sig", "replace"))
+    if content is None:
+        return None
+    return parse_labels(content.decode("utf-8-sig", "replace"), size_wh, keypoints)
 
 
 def read_labels(label_file: str) -> bytes | None:
@@ -177,6 +183,7 @@ def scan_images(
     sources: Sequence[Path],
     label_files: Sequence[str] | None = None,
     read: Reader = read_yolo,
+    form: str = "",
 ) -> Scan:
     """Read the headers and labels of ``images``, or load them from the cache if nothing changed.
 
@@ -190,11 +197,12 @@ def scan_images(
             name the cache file.
         label_files: One per image; None: YOLO label files.
         read: Reads a label file.
+        form: What else decides how ``read`` reads; a part of the cache's name.
     """
     if label_files is None:
         label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    name_parts = (read.__name__, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
+    name_parts = (read.__name__, form, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
     name = hashlib.sha256(b"\0".join(map(os.fsencode, name_parts))).hexdigest()[:16]
     store = array_cache.cache_root() / "labels" / f"{name}.npz"
     stored = array_cache.load_arrays(store, key)

@@ -30,6 +30,13 @@ OBJECT_FAULTS: FaultTable = {
 }
 """For formats with objects in pixels, not lines."""
 
+_EXTRA_COLUMNS = {
+    LabelFault.SCORE: 1,
+    LabelFault.TRACK: 1,
+    LabelFault.SCORE_AND_TRACK: 2,
+    LabelFault.HALF_POINT: 1,
+}
+
 
 def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
     """Yield unusable images and images that are listed more than once."""
@@ -76,6 +83,7 @@ def check_bad_lines(
     listing: SplitImages, scan: Scan, faults: FaultTable, word: str
 ) -> Iterator[Finding]:
     """Yield the faulty lines or objects, one finding per fault."""
+    extra = extra_columns(scan)
     for fault, (code, severity, why) in faults.items():
         cases = np.flatnonzero(scan.bad_fault == fault).tolist()
         if not cases:
@@ -90,12 +98,22 @@ def check_bad_lines(
             verb = "found"
         message = f"{len(cases)} {plural} {verb}, e.g. {examples[0]}: {why}."
         fix = ""
-        if severity == "error":
+        if fault in extra:
+            fix = f"Drop the last columns, the objects stay:  {fix_command(listing)}"
+        elif severity == "error":
             noun = word.rpartition(" ")[2]
             fix = (
                 f"Mend or remove these {noun}s; see all, or leave them out:  {fix_command(listing)}"
             )
         yield Finding(code, severity, message, examples, len(cases), fix)
+
+
+def extra_columns(scan: Scan) -> Mapping[LabelFault, int]:
+    """Return how many columns after an object can be dropped, by the fault of its line.
+
+    None if the columns of a split have unlike meanings.
+    """
+    return {} if (scan.bad_fault == LabelFault.COLUMN).any() else _EXTRA_COLUMNS
 
 
 def fix_command(listing: SplitImages) -> str:
