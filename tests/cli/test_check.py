@@ -78,7 +78,8 @@ def test_page_and_cleaned_copy(cli, tmp_path: Path) -> None:
     write_text(tmp_path / "set/labels/train/a.txt", GOOD + "0 90 90 9 9")
     answer = cli("check", str(data), "--html", "a.html", "--fix", "clean")
     assert answer.code == 3  # of the data as it is
-    assert "wrote clean/data.yaml: 4 images, 4 boxes; 0 images left out" in answer.out
+    left = "left out (left-out.txt): images 0, labels of others 1"
+    assert f"wrote clean/data.yaml: 4 images, 4 boxes; {left}" in answer.out
     assert Path("a.html").read_text().startswith("<!doctype html>")
     assert cli("check", "clean/data.yaml").code == 0
     answer = cli("check", str(data), "--fix", "clean")
@@ -147,6 +148,8 @@ def no_split(root: Path, image: Path) -> None:
     write_yaml(root / "data.yaml", train="images/train", val="images/vol", names=NAMES)
 
 
+POSE = "0 .5 .5 .2 .2 .45 .45 .55 .55"
+
 MORE = [
     (listed_twice, "train", "image-repeated", "warning", "images/train/a.jpg"),
     (no_label, "train", "labels-missing", "warning", "labels/train/a.txt"),
@@ -157,6 +160,11 @@ MORE = [
     (label("7 .5 .5 .1 .1\n" + OTHER), "train", "label-class", "error", "labels/train/a.txt:1"),
     (label("-1 .5 .5 .1 .1"), "train", "label-class-number", "error", "labels/train/a.txt:1"),
     (label("0 nan .5 .1 .1"), "train", "label-not-a-number", "error", "labels/train/a.txt:1"),
+    (label("0 .5 .5 .2 .2 .9"), "train", "label-column", "error", "labels/train/a.txt:1"),
+    (label("0 .5 .5 .2 .2 -9.5"), "train", "label-malformed", "error", "labels/train/a.txt:1"),
+    (label("0 .1 .5 .4 .5"), "train", "box-clipped", "warning", "labels/train/a.txt:1"),
+    (label(f"{POSE}\n" * 4), "train", "label-key-points", "warning", "labels/train/a.txt:1"),
+    (label("0 .5 .5 .2 .2 .45 .45 2"), "train", "split-unusable", "error", ""),
     (label("0 .5 .5"), "train", "label-malformed", "error", "labels/train/a.txt:1"),
 ]
 

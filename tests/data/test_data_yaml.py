@@ -60,6 +60,24 @@ def test_names(root: Path, names: object, expected: tuple[str, ...]) -> None:
         pytest.param({"names": "cat"}, "must be a list or a map, but got 'cat'", id="a word"),
         pytest.param({"names": []}, "'names' is empty", id="no class"),
         pytest.param({"names": ["a", "a"]}, "'a' appears twice", id="twice"),
+        *(
+            pytest.param(
+                {"names": ["a"], "train": ".", "kpt_shape": shape},
+                f"but got {shape!r}. Write for example  kpt_shape: [17, 3]",
+                id=f"kpt_shape {shape}",
+            )
+            for shape in (
+                17,
+                "17, 3",
+                [17],
+                [17, 4],
+                [0, 3],
+                [3, 17],
+                [17, 3, 1],
+                [17.0, 3],
+                [True, 3],
+            )
+        ),
         pytest.param(
             {"names": ["a"], "val": "v"},
             "d.yaml has no 'train' (found: names, val). Add for example  train: images/train",

@@ -65,7 +65,7 @@ def test_labels_are_cleaned_and_originals_stay(tmp_path: Path) -> None:
     assert report.errors
     fixed = write_fixed(report, tmp_path / "out" / "clean")
     assert contents(root) == before
-    assert fixed == (tmp_path / "out/clean/data.yaml", 5, 5, 2)
+    assert fixed == (tmp_path / "out/clean/data.yaml", 5, 5, 2, 3)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["clean"]
 
     again = examine(fixed.yaml)
@@ -80,7 +80,99 @@ def test_labels_are_cleaned_and_originals_stay(tmp_path: Path) -> None:
     assert [re.sub(r".*/", "", line) for line in left_out] == [
         "cut.jpg\tcannot be read: the file is empty",
         "d.jpg\tthe same file is there a second time",
+        "a.txt:3\tthe box has no area",
+        "a.txt:4\tits class has no name",
+        "a.txt:5\texpected 'class x y w h', or a polygon 'class x1 y1 x2 y2 x3 y3 …'",
     ]
+
+
+LOST = {
+    "a number of columns": "0 .5 .5",
+    "no class": "9 .5 .5 .1 .1",
+    "no area": "0 .5 .5 0 .2",
+    "pixels": "0 50 50 9 9",
+    "an angle": "0 .5 .5 .2 .2 -31.5",
+    "outside": "0 1.2 .2 1.4 .2 1.3 .5",
+}
+
+
+@pytest.mark.parametrize("line", LOST.values(), ids=LOST)
+def test_no_image_becomes_background(tmp_path: Path, line: str) -> None:
+    data = make_dataset(tmp_path / "set", {"a": f"{line}\n{line}", "b": f"{line}\n{GOOD}", "c": ""})
+    fixed = write_fixed(examine(data, ["train"]), tmp_path / "clean")
+    assert fixed[1:] == (2, 1, 1, 1)
+    index = open_dataset(fixed.yaml, "train")
+    assert [(item.path.name, len(item.label)) for item in index] == [("b.jpg", 1), ("c.jpg", 0)]
+    image, label = (fixed.yaml.parent / "left-out.txt").read_text().splitlines()
+    assert re.search(
+        r"/images/train/a\.jpg\tno label can be saved: labels/train/a\.txt:1 \S", image
+    )
+    assert re.match(r"labels/train/b\.txt:1\t\S", label)
+
+
+def test_a_label_file_that_cannot_be_read_makes_no_background(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "set", {"a": GOOD, "b": GOOD})
+    (tmp_path / "set/labels/train/a.txt").unlink()
+    (tmp_path / "set/labels/train/a.txt").mkdir()
+    fixed = write_fixed(examine(data, ["train"]), tmp_path / "clean")
+    assert fixed[1:] == (1, 1, 1, 0)
+    left_out = (fixed.yaml.parent / "left-out.txt").read_text()
+    assert "no label can be saved: labels/train/a.txt cannot be read: Is a directory" in left_out
+
+
+def test_objects_of_other_formats_make_no_background(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number in range(3):
+        write_image(root / f"train/{number}.png", 64, 48, seed=number)
+    boxes = {"0.png": [("cat", 8, 8, 40, 30)], "1.png": [("cat", 90, 8, 99, 30)], "2.png": []}
+    boxes["0.png"].append(("dog", 8, 8, 8, 30))
+    write_coco(root / "train/_annotations.coco.json", boxes)
+    fixed = write_fixed(examine(root), tmp_path / "clean")
+    assert fixed[1:] == (2, 1, 1, 1)
+    index = open_dataset(fixed.yaml, "train")
+    assert [(item.path.name, len(item.label)) for item in index] == [("0.png", 1), ("2.png", 0)]
+
+
+@pytest.mark.parametrize(
+    ("label", "boxes"),
+    [
+        pytest.param(f"{GOOD.strip()} 0.87\n{OTHER.strip()} 1\n", 2, id="scores"),
+        pytest.param(f"{GOOD.strip()} 3\n{OTHER.strip()} 1\n", 2, id="tracks"),
+        pytest.param(f"{GOOD.strip()} 0.87 3\n{OTHER.strip()} 0.5 1\n", 2, id="scores and tracks"),
+        pytest.param(GOOD.strip().replace(" ", ",") + ",0.87", 1, id="with commas"),
+        pytest.param("0 .375 .25 .625 .25 .625 .75 .375 .75 .87", 1, id="score of a polygon"),
+    ],
+)
+def test_columns_are_dropped_and_objects_stay(tmp_path: Path, label: str, boxes: int) -> None:
+    data = make_dataset(tmp_path / "set", {"a": label, "b": GOOD})
+    fixed = write_fixed(examine(data, ["train"]), tmp_path / "clean")
+    assert fixed[1:] == (2, boxes + 1, 0, 0)
+    text = (fixed.yaml.parent / "labels/train/a.txt").read_text()
+    good, other = (
+        "0 0.500000 0.500000 0.250000 0.500000\n",
+        "1 0.400000 0.400000 0.250000 0.250000\n",
+    )
+    assert text == good + other * (boxes - 1)
+    assert not examine(fixed.yaml).errors
+
+
+def test_half_a_point_is_no_score(tmp_path: Path) -> None:
+    """A file that was cut off: the polygons above have no scores."""
+    polygon = "0 .375 .25 .625 .25 .625 .75 .375 .75\n"
+    data = make_dataset(tmp_path / "set", {"a": f"{polygon}0 .1 .1 .4 .1 .4 .6 .1", "b": GOOD})
+    fixed = write_fixed(examine(data, ["train"]), tmp_path / "clean")
+    assert fixed[1:] == (2, 2, 0, 1)
+
+
+def test_a_copy_of_key_points_has_boxes_alone(tmp_path: Path) -> None:
+    lines = f"{GOOD.strip()} .5 .5 2 .4 .4 1\n{OTHER.strip()} .4 .4 2 0 0 0 .87\n"
+    make_dataset(tmp_path / "set", {"a": lines, "b": GOOD})
+    keys = {"train": "images/train", "names": NAMES, "kpt_shape": [2, 3]}
+    fixed = write_fixed(examine(write_yaml(tmp_path / "set/d.yaml", **keys)), tmp_path / "clean")
+    assert fixed[1:] == (2, 3, 0, 0)
+    assert "kpt_shape" not in fixed.yaml.read_text()
+    text = (fixed.yaml.parent / "labels/train/a.txt").read_text()
+    assert text == "0 0.500000 0.500000 0.250000 0.500000\n1 0.400000 0.400000 0.250000 0.250000\n"
 
 
 @pytest.mark.parametrize("make", [make_coco, make_voc])

@@ -115,6 +115,45 @@ def test_line_faults_are_collected(tmp_path: Path) -> None:
     assert open_dataset(path, "train", strict=False).counts.tolist() == [1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("end", "what"),
+    [
+        (" 0.87", "the last column is a score"),
+        (" 12", "the last column is a number such as a track id"),
+        (" 0.87 12", "the last two columns are a score and a track id"),
+    ],
+)
+def test_columns_after_the_box(tmp_path: Path, end: str, what: str) -> None:
+    path = make_dataset(tmp_path, {"a": GOOD.strip() + end, "b": GOOD})
+    with pytest.raises(DataError) as caught:
+        open_dataset(path, "train")
+    assert str(caught.value) == (
+        f'1 label line cannot be used, e.g. labels/train/a.txt:1 "{GOOD.strip()}{end}": {what}. '
+        f"Drop the last columns, the objects stay:  tutelage check {path} --fix cleaned"
+    )
+    assert findings(path)["label-column"].severity == "error"
+
+
+def test_columns_of_unlike_meaning_are_not_dropped(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path, {"a": GOOD.strip() + " 0.87", "b": GOOD.strip() + " -31.5"})
+    found = findings(path)
+    assert found["label-malformed"].message.endswith("and no score or track id at the end.")
+    assert "Mend or remove these lines" in found["label-column"].fix
+
+
+def test_boxes_over_the_edge_are_clipped(tmp_path: Path) -> None:
+    path = make_dataset(
+        tmp_path, {"a": "0 .1 .5 .4 .5\n", "b": "0 .1 .5 .2 .5\n1 .9 .5 1.2 .7 .9 .9"}
+    )
+    index = open_dataset(path, "train")
+    np.testing.assert_allclose(index.item(0).xyxy, [[0, 12, 19.2, 36]], rtol=1e-6)
+    np.testing.assert_allclose(index.item(1).xyxy[1], [57.6, 24, 64, 43.2], rtol=1e-6)
+    (finding,) = index.findings
+    assert (finding.code, finding.severity, finding.count) == ("box-clipped", "warning", 2)
+    assert finding.message.startswith("2 label lines found, e.g. labels/train/a.txt:1 ")
+    assert finding.fix == ""
+
+
 def test_duplicates_only_warn(tmp_path: Path) -> None:
     path = make_dataset(tmp_path, {"a": GOOD + GOOD})
     index = open_dataset(path, "train")

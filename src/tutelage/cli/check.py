@@ -66,7 +66,7 @@ def check(
         fixed = write_fixed(report, fix)
         written.append(
             f"wrote {fixed.yaml}: {fixed.images} images, {fixed.boxes} boxes; "
-            f"{fixed.left_out} images left out ({LEFT_OUT})"
+            f"left out ({LEFT_OUT}): images {fixed.left_out}, labels of others {fixed.lost}"
         )
     if html is not None:
         from tutelage.data.check.html_report import atlas

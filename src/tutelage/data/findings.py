@@ -46,6 +46,8 @@ CODES: Mapping[str, str] = {
     "label-pixels": "D03",
     "label-shares": "D03",
     "label-frame": "D03",
+    "label-column": "D03",
+    "label-key-points": "D03",
     "label-class": "D04",
     "names-differ": "D04",
     "image-unusable": "D24",

@@ -45,9 +45,11 @@ DATA: Mapping[str, ErrorCode] = {
     "D03": ErrorCode(
         "label lines that cannot be used",
         3,
-        "Lines of label files are neither  class x y w h  with numbers from 0 to 1, nor a polygon.",
+        "Lines of label files are neither  class x y w h  with numbers from 0 to 1, nor a polygon, "
+        "nor what kpt_shape in the data yaml says.",
         "Coordinates in pixels, corners instead of centre and size, commas or text in the line, "
-        "an encoding such as UTF-16, a cut-off file.",
+        "scores or track ids at its end, key points without kpt_shape, an encoding such as UTF-16, "
+        "a cut-off file.",
         (
             "List all of them, by kind:",
             "$ tutelage check data.yaml",

@@ -39,6 +39,8 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "error",
         "the image size that a label file states contradicts the image; see `box_frame`",
     ),
+    "label-column": ("error", "a score or a track id after the object; `--fix` drops the column"),
+    "label-key-points": ("warning", "polygons that look like boxes and key points: `kpt_shape`"),
     "label-duplicate": ("warning", "the same box twice"),
     "label-no-area": ("warning", "a box without area"),
     "label-size": (
@@ -51,7 +53,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "UTF-16; a warning for other bytes that are not UTF-8, info for a byte order mark",
     ),
     "label-separator": ("error", "commas or semicolons; info for tabs and Windows line ends"),
-    "box-clipped": ("warning", "a box that extends over the edge by more than a pixel"),
+    "box-clipped": ("warning", "a box or polygon that extends over the edge by more than a pixel"),
     "box-tiny": ("warning", "a side under 2 pixels at `--img-size`"),
     "class-empty": ("warning", "a class without a box"),
     "class-group": (

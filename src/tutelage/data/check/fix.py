@@ -12,23 +12,31 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
-from tutelage.data.check.label_encoding import plain_text
+from tutelage.data.check.fixed_labels import fix_labels
 from tutelage.data.check.report import DataReport
 from tutelage.data.formats.build_index import OpenedSplit
-from tutelage.data.formats.scan import label_path, read_labels
-from tutelage.data.formats.yolo_labels import parse_labels
+from tutelage.data.formats.scan import label_path
 from tutelage.errors import ConfigError, DataError
 
 YAML, LEFT_OUT = "data.yaml", "left-out.txt"
 
 
 class CleanedCopy(NamedTuple):
-    """A cleaned copy: its yaml, and the numbers of its images, boxes and omitted images."""
+    """A cleaned copy.
+
+    Attributes:
+        yaml: Its data yaml.
+        images: The number of its images.
+        boxes: The number of its boxes.
+        left_out: The number of images that it does not hold.
+        lost: The number of labels that it does not hold, of images that it does.
+    """
 
     yaml: Path
     images: int
     boxes: int
     left_out: int
+    lost: int
 
 
 def check_target(folder: Path, splits: Sequence[OpenedSplit]) -> None:
@@ -58,8 +66,9 @@ def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
     """Write a cleaned copy, atomically.
 
     ``images/<split>`` holds links to the images (copies where links cannot be made),
-    ``labels/<split>`` the labels that training would use. Unreadable images and duplicates are
-    left out; of duplicates the one in test, else in val, stays. The originals are not changed.
+    ``labels/<split>`` the labels that training would use, without scores and track ids after them.
+    Unreadable images, duplicates, and images none of whose labels can be saved, are left out; of
+    duplicates the one in test, else in val, stays. The originals are not changed.
 
     Args:
         report: The result of the check.
@@ -75,8 +84,8 @@ def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
     try:
         building.chmod(0o755)
-        images, boxes, left_out = _fill(report, building)
-        if not images:
+        written = _fill(report, building)
+        if not written.images:
             raise DataError(
                 f"No image of {report.data} can be used: there is nothing to copy.", code="D24"
             )
@@ -84,38 +93,44 @@ def write_fixed(report: DataReport, folder: Path) -> CleanedCopy:
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return CleanedCopy(folder / YAML, images, boxes, left_out)
+    return written._replace(yaml=folder / YAML)
 
 
-def _fill(report: DataReport, folder: Path) -> tuple[int, int, int]:
+def _fill(report: DataReport, folder: Path) -> CleanedCopy:
     names = list(dict.fromkeys(name for each in report.splits for name in each.index.names))
     reasons = dict(find_omitted(report))
+    lost: list[tuple[str, str]] = []
     document: dict[str, object] = {"path": "."}
     number = images = boxes = 0
     for opened in report.splits:
         listing, split = opened.listing, opened.listing.split
         root = os.path.commonpath([os.path.dirname(image) for image in listing.images])  # noqa: PTH120
-        for position, image in enumerate(listing.images):
+        for image, labels in zip(listing.images, fix_labels(opened, names), strict=True):
             number += 1
+            if labels.lost and not labels.lines:
+                reasons.setdefault(
+                    number - 1, "no label can be saved: {} {}".format(*labels.lost[0])
+                )
             if number - 1 in reasons:
                 continue
+            lost += labels.lost
             link = folder / "images" / split / os.path.relpath(image, root)
             link.parent.mkdir(parents=True, exist_ok=True)
             _link(image, link)
             images += 1
             document[split] = f"images/{split}"
-            lines = _lines(opened, position, names)
-            if lines is not None:
-                boxes += len(lines)
+            if labels.lines is not None:
+                boxes += len(labels.lines)
                 label = Path(label_path(str(link)))
                 label.parent.mkdir(parents=True, exist_ok=True)
-                label.write_text("".join(lines), "utf-8")
+                label.write_text("".join(labels.lines), "utf-8")
     paths = [image for opened in report.splits for image in opened.listing.images]
-    lines = "".join(f"{paths[i]}\t{reason}\n" for i, reason in sorted(reasons.items()))
+    entries = [*((paths[i], reason) for i, reason in sorted(reasons.items())), *lost]
+    lines = "".join(f"{place}\t{reason}\n" for place, reason in entries)
     (folder / LEFT_OUT).write_text(lines, "utf-8", errors="surrogateescape")
     text = yaml.safe_dump({**document, "names": names}, sort_keys=False, allow_unicode=True)
     (folder / YAML).write_text(text, "utf-8")
-    return images, boxes, len(reasons)
+    return CleanedCopy(folder / YAML, images, boxes, len(reasons), len(lost))
 
 
 def find_omitted(report: DataReport) -> Iterator[tuple[int, str]]:
@@ -133,32 +148,6 @@ def find_omitted(report: DataReport) -> Iterator[tuple[int, str]]:
         last = group[int(split_of[group].argmax())]
         for number in group[group != last].tolist():
             yield number, "the same file is there a second time"
-
-
-def _lines(opened: OpenedSplit, position: int, names: Sequence[str]) -> list[str] | None:
-    """Return the label lines of an image; None if it has no label file."""
-    listing, scan = opened.listing, opened.scan
-    if not scan.labelled[position]:
-        return None
-    class_names = opened.index.names
-    if listing.format == "YOLO":
-        try:
-            content = read_labels(listing.label_files[position]) or b""
-        except DataError:
-            return []
-        rows, _ = parse_labels(plain_text(content))
-        boxes = [(int(row.label), row.xyxy) for row in rows if int(row.label) < len(class_names)]
-    else:
-        usable = int(scan.usable[:position].sum())
-        item = opened.index.item(usable)
-        corners = item.xyxy.astype(np.float64) / np.tile(item.size_wh, 2)
-        boxes = list(zip(item.label.tolist(), corners.tolist(), strict=True))
-    return [f"{names.index(class_names[label])} {_centred(*xyxy)}\n" for label, xyxy in boxes]
-
-
-def _centred(left: float, top: float, right: float, bottom: float) -> str:
-    values = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-    return " ".join(f"{value:.6f}" for value in values)
 
 
 def _link(image: str, link: Path) -> None:

@@ -67,7 +67,7 @@ def build_split(
         word: Name of a faulty line or object in messages, e.g. ``label line``.
         empty_hint: The fix if no label file holds a box.
         missing_hint: The fix if there is no label file at all.
-        entries: Findings about the entries of a COCO json.
+        entries: Findings about the entries of a COCO json, or the lines of YOLO labels.
         image_ids: The id of each image in its COCO json, if there is one.
         category_ids: The id of each class there.
     """

@@ -68,7 +68,7 @@ def open_coco(
         replace(request, names=names),
         ImageList(images, tuple(jsons), repeated),
         label_files,
-        scan_images(images, jsons, label_files, read_json, variant=frame.name),
+        scan_images(images, jsons, label_files, read_json, form=frame.name),
         faults=OBJECT_FAULTS,
         word="annotation",
         empty_hint="An annotation has an image_id, a category_id and a bbox.",

@@ -20,6 +20,7 @@ from tutelage.data.formats.image_lists import (
     path_exists,
     repeated_items,
 )
+from tutelage.data.formats.long_lines import read_kpt_shape
 from tutelage.data.formats.scan import BoxFrame, SplitRequest
 from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.data.formats.yolo import open_yolo
@@ -39,13 +40,15 @@ class SplitEntry(NamedTuple):
         bases: The folders that paths in the yaml may be relative to, in order of precedence.
         sources: The folders, lists and jsons of the split.
         box_frame: What boxes in pixels refer to, if the yaml says so.
+        keypoints: ``kpt_shape``: key points per object, values per key point.
     """
 
     names: tuple[str, ...]
     root: Path
     bases: tuple[Path, ...]
     sources: tuple[Path, ...]
-    box_frame: BoxFrame
+    box_frame: BoxFrame = ""
+    keypoints: tuple[int, int] | None = None
 
 
 def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
@@ -57,7 +60,8 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
         DataError: The yaml, or a source in it, cannot be used at all.
     """
     entry = read_split(path, split)
-    request = SplitRequest(str(path), split, entry.root, single_class, entry.names, entry.box_frame)
+    forms = (entry.box_frame, entry.keypoints)
+    request = SplitRequest(str(path), split, entry.root, single_class, entry.names, *forms)
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
         images = list_split(path, split, entry)
@@ -68,7 +72,7 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
 
 
 def read_split(path: Path, split: str) -> SplitEntry:
-    """Read a data yaml with ``path``, ``train``, ``val``, ``test``, ``names`` and ``nc``.
+    """Read a data yaml: ``path``, ``train``, ``val``, ``test``, ``names``, ``nc``, ``kpt_shape``.
 
     ``path`` is relative to the yaml; a split is a folder, a text file with one image per line, a
     COCO json or a list of these, relative to ``path``, else to the yaml, else to the working
@@ -86,7 +90,8 @@ def read_split(path: Path, split: str) -> SplitEntry:
     root = absolute_path(folder / str(document.get("path") or ""))
     bases = tuple(dict.fromkeys((root, folder, absolute_path(Path()))))
     sources = _locate(path, split, document, bases)
-    return SplitEntry(names, root, bases, sources, _box_frame(path, document))
+    forms = (_box_frame(path, document), read_kpt_shape(path, document))
+    return SplitEntry(names, root, bases, sources, *forms)
 
 
 def _box_frame(path: Path, document: Mapping[str, object]) -> BoxFrame:

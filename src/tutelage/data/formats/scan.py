@@ -98,6 +98,7 @@ class SplitRequest:
         names: Class names in their order; empty if the labels name the classes.
         box_frame: What boxes in pixels refer to; see
             :class:`~tutelage.data.formats.stated_frame.StatedFrame`.
+        keypoints: ``kpt_shape`` of the data yaml, for YOLO labels.
     """
 
     source: str
@@ -106,6 +107,7 @@ class SplitRequest:
     single_class: bool
     names: tuple[str, ...] = ()
     box_frame: BoxFrame = ""
+    keypoints: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +162,14 @@ def label_path(image: str) -> str:
     return f"{head}{os.sep}labels{os.sep}{tail}.txt" if folder else f"{tail}.txt"
 
 
-def read_yolo(_: str, label_file: str, _size_wh: tuple[int, int]) -> Objects | None:
+def read_yolo(
+    _: str, label_file: str, size_wh: tuple[int, int], keypoints: tuple[int, int] | None = None
+) -> Objects | None:
     """Read one YOLO label file; see :data:`Reader`."""
     content = read_labels(label_file)
-    return None if content is None else parse_labels(content.decode("utf-8-sig", "replace"))
+    if content is None:
+        return None
+    return parse_labels(content.decode("utf-8-sig", "replace"), size_wh, keypoints)
 
 
 def read_labels(label_file: str) -> bytes | None:
@@ -185,8 +191,7 @@ def scan_images(
     sources: Sequence[Path],
     label_files: Sequence[str] | None = None,
     read: Reader = read_yolo,
-    *,
-    variant: str = "",
+    form: str = "",
 ) -> Scan:
     """Read the headers and labels of ``images``, or load them from the cache if nothing changed.
 
@@ -200,12 +205,12 @@ def scan_images(
             name the cache file.
         label_files: One per image; None: YOLO label files.
         read: Reads a label file.
-        variant: What else decides how it reads; part of the name of the cache file.
+        form: What else decides how ``read`` reads; a part of the cache's name.
     """
     if label_files is None:
         label_files = [label_path(image) for image in images]
     key = _key(images, label_files)
-    name_parts = (f"{read.__name__}{variant}", os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
+    name_parts = (read.__name__, form, os.path.dirname(label_files[0]), *sources)  # noqa: PTH120
     name = hashlib.sha256(b"\0".join(map(os.fsencode, name_parts))).hexdigest()[:16]
     store = array_cache.cache_root() / "labels" / f"{name}.npz"
     stored = array_cache.load_arrays(store, key)

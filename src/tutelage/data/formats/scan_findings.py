@@ -40,6 +40,12 @@ _FRAME_FIX = """Say in a data yaml what the boxes refer to: the images as they a
   box_frame: shown
 or images of the stated size, which EXIF turns or which were scaled later:
   box_frame: stated"""
+_EXTRA_COLUMNS = {
+    LabelFault.SCORE: 1,
+    LabelFault.TRACK: 1,
+    LabelFault.SCORE_AND_TRACK: 2,
+    LabelFault.HALF_POINT: 1,
+}
 
 
 def check_images(listing: SplitImages, scan: Scan, repeated: Sequence[str]) -> Iterator[Finding]:
@@ -87,6 +93,7 @@ def check_bad_lines(
     listing: SplitImages, scan: Scan, faults: FaultTable, word: str
 ) -> Iterator[Finding]:
     """Yield the faulty lines or objects, one finding per fault."""
+    extra = extra_columns(scan)
     for fault, (code, severity, why) in faults.items():
         cases = np.flatnonzero(scan.bad_fault == fault).tolist()
         if not cases:
@@ -103,12 +110,22 @@ def check_bad_lines(
         fix = ""
         if fault == LabelFault.FRAME:
             fix = _FRAME_FIX
+        elif fault in extra:
+            fix = f"Drop the last columns, the objects stay:  {fix_command(listing)}"
         elif severity == "error":
             noun = word.rpartition(" ")[2]
             fix = (
                 f"Mend or remove these {noun}s; see all, or leave them out:  {fix_command(listing)}"
             )
         yield Finding(code, severity, message, examples, len(cases), fix)
+
+
+def extra_columns(scan: Scan) -> Mapping[LabelFault, int]:
+    """Return how many columns after an object can be dropped, by the fault of its line.
+
+    None if the columns of a split have unlike meanings.
+    """
+    return {} if (scan.bad_fault == LabelFault.COLUMN).any() else _EXTRA_COLUMNS
 
 
 def fix_command(listing: SplitImages) -> str:
