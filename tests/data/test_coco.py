@@ -51,7 +51,11 @@ def test_roboflow_folder_and_its_jsons(tmp_path: Path) -> None:
     assert train.path(0) == root / "train" / "0.png"
     assert val.path(0) == root / "valid" / "0.png"
     assert len(open_dataset(root / "train" / "_annotations.coco.json", "val")) == 4
-    with pytest.raises(MissingSplitError, match=r"has no test split \(found: train, val\)"):
+    with pytest.raises(
+        MissingSplitError,
+        match=r"has no test split \(found: train, val; looked for "
+        r"annotations/\*test\*\.json, test/_annotations",
+    ):
         open_dataset(root, "test")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.annotation_files import make_voc, voc_text
 from tests.data.write_dataset import write_image, write_text, write_yaml
@@ -178,3 +179,30 @@ def test_faults_name_file_and_line(tmp_path: Path) -> None:
 def test_a_folder_without_anything(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, not a data yaml"):
         open_dataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "box"),
+    [("", "label-frame", [8, 12, 40, 36]), ("stated", "label-size", [12, 8, 36, 40])],
+)
+def test_sizes_of_an_image_that_exif_turns(
+    tmp_path: Path, frame: str, code: str, box: list[int]
+) -> None:
+    """Old versions of labelImg draw the stored pixels."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new("RGB", SIZE).save(tmp_path / "a.jpg", exif=exif)
+    write_text(tmp_path / "a.xml", voc_text(BOX))
+    path = write_yaml(tmp_path / "d.yaml", train=".", names=["cat"], box_frame=frame)
+    index = open_dataset(path, "train", strict=False)
+    assert [finding.code for finding in index.findings] == [code]
+    assert index.item(0).xyxy.round(3).tolist() == [box]
+
+
+def test_a_class_of_difficult_objects_alone_is_none(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    hard = voc_text([("dog", 2, 2, 30, 30)]).replace("<object>", "<object><difficult>1</difficult>")
+    write_text(tmp_path / "a.xml", hard.replace("</annotation>", voc_text(BOX)[12:]))
+    index = open_dataset(tmp_path, "train", strict=False)
+    assert index.names == ("cat",)
+    assert [finding.code for finding in index.findings] == ["label-ignored"]

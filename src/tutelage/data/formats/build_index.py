@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,3 +118,9 @@ def build_split(
         findings=findings,
     )
     return OpenedSplit(index, listing, scan, kept)
+
+
+def add_findings(opened: OpenedSplit, findings: Iterable[Finding]) -> OpenedSplit:
+    """Return a split with more findings, before its own."""
+    index = replace(opened.index, findings=(*findings, *opened.index.findings))
+    return replace(opened, index=index)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple, cast, get_args
 
 import yaml
 
 from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
-from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.findings import Finding, summarise
+from tutelage.data.formats.build_index import OpenedSplit, add_findings
 from tutelage.data.formats.coco import open_coco
 from tutelage.data.formats.image_lists import (
     ImageList,
     absolute_path,
+    find_tail,
     list_images,
     path_exists,
     repeated_items,
+    tail_parts,
 )
 from tutelage.data.formats.long_lines import read_kpt_shape
 from tutelage.data.formats.scan import BoxFrame, SplitRequest
+from tutelage.data.formats.split_names import split_of
 from tutelage.data.formats.voc import looks_like_voc, open_voc
 from tutelage.data.formats.yolo import open_yolo
 from tutelage.data.image import SUFFIXES, is_image
@@ -39,6 +43,7 @@ class SplitEntry(NamedTuple):
         root: The folder named by ``path``, else the yaml's own.
         bases: The folders that paths in the yaml may be relative to, in order of precedence.
         sources: The folders, lists and jsons of the split.
+        findings: Paths that were found elsewhere than where they are written to be.
         box_frame: What boxes in pixels refer to, if the yaml says so.
         keypoints: ``kpt_shape``: key points per object, values per key point.
     """
@@ -47,6 +52,7 @@ class SplitEntry(NamedTuple):
     root: Path
     bases: tuple[Path, ...]
     sources: tuple[Path, ...]
+    findings: tuple[Finding, ...] = ()
     box_frame: BoxFrame = ""
     keypoints: tuple[int, int] | None = None
 
@@ -65,33 +71,60 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
         images = list_split(path, split, entry)
-        return (open_voc if looks_like_voc(images.images) else open_yolo)(images, request)
+        opened = (open_voc if looks_like_voc(images) else open_yolo)(images, request)
+        return add_findings(opened, images.findings)
     if len(jsons) < len(entry.sources):
         raise _invalid(f"{split} mixes COCO jsons with other sources.", where=path.name)
-    return open_coco(jsons, request, entry.bases[:2])
+    return add_findings(open_coco(jsons, request, entry.bases[:2]), entry.findings)
 
 
 def read_split(path: Path, split: str) -> SplitEntry:
     """Read a data yaml: ``path``, ``train``, ``val``, ``test``, ``names``, ``nc``, ``kpt_shape``.
 
-    ``path`` is relative to the yaml; a split is a folder, a text file with one image per line, a
-    COCO json or a list of these, relative to ``path``, else to the yaml, else to the working
-    directory. Other keys are ignored; nothing is ever downloaded or executed.
+    ``path`` is relative to the yaml, else to the working directory (as in YOLOv5); a split is a
+    folder, a text file with one image per line, a COCO json or a list of these, relative to
+    ``path``, else to the yaml, else to the working directory. What does not exist there, but does
+    below the yaml without its first folders (``../train/images``, ``/content/set/train/images``),
+    is read there, with a finding. Other keys are ignored; nothing is ever downloaded or executed.
 
     Raises:
         DataError: The yaml cannot be used, or a source does not exist.
     """
     document = _load(path)
-    value = document.get(split)
+    value = document.get(_key(document, split))
     values = cast("list[object]", value) if isinstance(value, list) else [value]
     only_jsons = all(str(item).lower().endswith(".json") for item in values)
     names = () if only_jsons and "names" not in document else _names(path, document)
-    folder = absolute_path(path.parent)
-    root = absolute_path(folder / str(document.get("path") or ""))
-    bases = tuple(dict.fromkeys((root, folder, absolute_path(Path()))))
-    sources = _locate(path, split, document, bases)
+    folder, here = absolute_path(path.parent), absolute_path(Path())
+    elsewhere: list[str] = []
+    root, *others = _roots(path, str(document.get("path") or ""), here, elsewhere)
+    bases = tuple(dict.fromkeys((root, folder, here, *others)))
+    sources = _locate(path, split, document, bases, elsewhere)
+    findings = []
+    if elsewhere:
+        what = f"Paths in {path.name} that do not exist as written"
+        findings = [summarise("path-elsewhere", "info", what, elsewhere, len(elsewhere))]
     forms = (_box_frame(path, document), read_kpt_shape(path, document))
-    return SplitEntry(names, root, bases, sources, *forms)
+    return SplitEntry(names, root, bases, sources, tuple(findings), *forms)
+
+
+def _key(document: Mapping[str, object], split: str) -> str:
+    """Return the key of a split, which may be called ``valid`` or ``Train``, too."""
+    if split in document:
+        return split
+    return next((key for key in map(str, document) if split_of(key) == split), split)
+
+
+def _roots(path: Path, value: str, here: Path, elsewhere: list[str]) -> tuple[Path, ...]:
+    """Return the folder named by ``path`` in a yaml; where there is none, all that it may be."""
+    root, other = absolute_path(path.parent / value), absolute_path(here / value)
+    if path_exists(root):
+        return (root,)
+    if path_exists(other):
+        elsewhere.append(f"path {value!r} is {other}, relative to the working directory")
+        return (other,)
+    elsewhere.append(f"path {value!r} is nowhere, so that others are relative to the yaml")
+    return root, other
 
 
 def _box_frame(path: Path, document: Mapping[str, object]) -> BoxFrame:
@@ -107,17 +140,15 @@ def list_split(path: Path, split: str, entry: SplitEntry) -> ImageList:
     Raises:
         DataError: There are none.
     """
-    images: list[str] = []
-    for source in entry.sources:
-        images += list_images(source, entry.bases)
-    unique = tuple(sorted(set(images)))
-    if not unique:
+    listed = list_images(entry.sources, entry.bases)
+    listed = listed._replace(findings=(*entry.findings, *listed.findings))
+    if not listed.images:
         suffixes = " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         what = f"{split}: no images in {', '.join(map(str, entry.sources))}"
+        reasons = [finding.message for finding in listed.findings if finding.code == "list-line"]
         fix = f"Images are files ending in: {suffixes}."
-        raise DataError(what, where=path.name, fix=fix, code="D24")
-    repeated = repeated_items(images) if len(unique) < len(images) else ()
-    return ImageList(unique, entry.sources, repeated)
+        raise DataError("\n".join([what, *reasons]), where=path.name, fix=fix, code="D24")
+    return listed
 
 
 def _invalid(what: str, *, where: str = "", fix: str = "") -> DataError:
@@ -200,9 +231,13 @@ def _as_list(path: Path, names: object) -> list[object]:
 
 
 def _locate(
-    path: Path, split: str, document: Mapping[str, object], bases: Sequence[Path]
+    path: Path,
+    split: str,
+    document: Mapping[str, object],
+    bases: Sequence[Path],
+    elsewhere: list[str],
 ) -> tuple[Path, ...]:
-    value = document.get(split)
+    value = document.get(_key(document, split))
     if value is None:
         raise MissingSplitError(
             f"{path.name} has no '{split}' (found: {', '.join(map(str, document)) or 'nothing'}).",
@@ -221,6 +256,10 @@ def _locate(
     for name in map(str, values):
         source = next((base / name for base in bases if path_exists(base / name)), None)
         if source is None:
+            source = _tail(name, bases[:2])
+            if source is not None:
+                elsewhere.append(f"{split} {name!r} is {source}")
+        if source is None:
             tried = ", ".join(map(str, bases)) if not Path(name).is_absolute() else name
             problems.append(f"{split}: {name} does not exist (looked in {tried})")
             hints += _nearest_path(name, bases)
@@ -232,6 +271,17 @@ def _locate(
         hint = "\n".join(dict.fromkeys(hints))
         raise _invalid("\n".join(problems), where=path.name, fix=hint)
     return tuple(sources)
+
+
+def _tail(name: str, places: Sequence[Path]) -> Path | None:
+    """Return a path of another folder, machine or system that has the same last parts here.
+
+    Roboflow writes ``../train/images`` for a folder beside the yaml. Of an absolute path at least
+    two parts must be the same: a folder ``images`` may be any.
+    """
+    parts = tail_parts(name)
+    relative = name.startswith("..") or not (PurePosixPath(name).root or PureWindowsPath(name).root)
+    return find_tail(parts, places, least=len(parts) if relative else 2) if parts else None
 
 
 def _nearest_path(value: str, bases: Sequence[Path]) -> list[str]:

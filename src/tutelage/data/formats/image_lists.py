@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from tutelage.data.image import is_image
+from tutelage.data.findings import Finding, summarise
+from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError
+from tutelage.sanitise import printable
 
 _SETS, _IMAGES = "ImageSets", "JPEGImages"
+_MARKS = ("-1", "0", "1")  # of an image set for one class: without it, difficult, with it
+_SUFFIX = "|".join(map(re.escape, SUFFIXES))
+_PAIR = re.compile(rf"(.+(?:{_SUFFIX}))\s+(\S.*\.xml)", re.IGNORECASE)
+_TRIES = 20  # entries of one folder of a list that are looked for elsewhere
 
 
 class ImageList(NamedTuple):
@@ -23,31 +31,39 @@ class ImageList(NamedTuple):
             making hundreds of thousands of path objects is slower than reading the folders.
         sources: The folders, lists or image sets that they come from.
         repeated: Images that are listed more than once.
+        xml: The XML files that lists name beside their images, by image.
+        findings: What was read in another way than written, or not at all.
     """
 
     images: Sequence[str]
     sources: tuple[Path, ...]
     repeated: tuple[str, ...] = ()
+    xml: Mapping[str, str] = MappingProxyType({})
+    findings: tuple[Finding, ...] = ()
 
 
-def list_images(source: Path, bases: Sequence[Path]) -> Iterable[str]:
-    """Return the images of one source of a split.
+def list_images(sources: Sequence[Path], bases: Sequence[Path]) -> ImageList:
+    """List the images of a split.
 
     Args:
-        source: A folder, a text file with one image per line, or an image set of Pascal VOC.
-        bases: Folders that paths in a text file may be relative to.
+        sources: Folders, text files with one image per line, image sets of Pascal VOC.
+        bases: Folders that paths in a text file may be relative to; first that of the data set.
 
     Raises:
-        DataError: The list cannot be read.
+        DataError: A list cannot be read.
     """
-    if source.is_dir():
-        images = source / _IMAGES
-        return walk_images(images if images.is_dir() else source)
-    lines = _read_lines(source)
-    paths = [line for line in lines if is_image(line)]
-    if _SETS in source.parts and not paths:
-        return _resolve_image_set(source, lines)
-    return _resolve_paths(source, paths, bases)
+    images: list[str] = []
+    xml: dict[str, str] = {}
+    findings: list[Finding] = []
+    for source in sources:
+        if source.is_dir():
+            folder = source / _IMAGES
+            images += walk_images(folder if folder.is_dir() else source)
+        else:
+            images += _read_list(source, bases, xml, findings)
+    unique = tuple(sorted(set(images)))
+    repeated = repeated_items(images) if len(unique) < len(images) else ()
+    return ImageList(unique, tuple(sources), repeated, xml, tuple(findings))
 
 
 def walk_images(folder: Path) -> Iterator[str]:
@@ -107,32 +123,109 @@ def _read_lines(source: Path) -> list[str]:
         raise DataError(f"{source} cannot be read: {error.strerror}.", code="D24") from error
 
 
-def _resolve_paths(source: Path, paths: Sequence[str], bases: Sequence[Path]) -> list[str]:
-    relative = next((path for path in paths if not path.startswith("./")), None)
+def _read_list(
+    source: Path, bases: Sequence[Path], xml: dict[str, str], findings: list[Finding]
+) -> list[str]:
+    """Return the images of a list; adds the XML files beside them, and findings."""
+    lines = _read_lines(source)
+    pairs: list[tuple[str, str]] = []
+    others: list[str] = []
+    for number, line in enumerate(lines, 1):
+        entry = line.strip('"')
+        if is_image(entry):
+            pairs.append((entry, ""))
+        elif pair := _PAIR.fullmatch(line):
+            pairs.append((pair[1], pair[2]))
+        elif line and not line.startswith("#"):
+            others.append(f"{source.name}:{number} {printable(line[:80])!r}")
     places = (*bases, source.parent)
+    if _SETS in source.parts:
+        kit = next(parent for parent in source.parents if parent.name == _SETS).parent
+        if not pairs:
+            return _resolve_image_set(source, lines, kit / _IMAGES)
+        places = (*places, kit, kit / _IMAGES)
+    if others:
+        what = "Lines of a list that do not end in the suffix of an image and are left out"
+        findings.append(summarise("list-line", "warning", what, others, len(others)))
+    images = _resolve_paths(source, [image for image, _ in pairs], places, findings)
+    files = _resolve_paths(source, [file for _, file in pairs if file], places, [])
+    named = [image for image, (_, file) in zip(images, pairs, strict=True) if file]
+    xml.update(zip(named, files, strict=True))
+    return images
+
+
+def _resolve_paths(
+    source: Path, paths: Sequence[str], places: Sequence[Path], findings: list[Finding]
+) -> list[str]:
+    relative = next((path for path in paths if not path.startswith("./")), None)
     # One base for the whole list: a look-up per line would cost four stats for each of its images.
-    base = next((b for b in places if relative and path_exists(b / relative)), bases[0])
+    base = next((b for b in places if relative and path_exists(b / relative)), places[0])
     own, other = f"{source.parent}{os.sep}", f"{base}{os.sep}"
-    return [
+    resolved = [
         os.path.normpath(
             path if path.startswith(os.sep) else (own if path[:2] == "./" else other) + path
         )
         for path in paths
     ]
+    if any(map(path_exists, resolved)):
+        return resolved
+    found = _find_tails(paths, (places[0], source.parent))
+    moved = [f"{a!r} as {b}" for a, b in zip(paths, found, strict=True) if b]
+    if moved:
+        what = f"Entries of {source.name} that do not exist as written, but by their last part"
+        findings.append(summarise("path-elsewhere", "info", what, moved, len(moved)))
+    return [new or old for new, old in zip(found, resolved, strict=True)]
 
 
-def _resolve_image_set(source: Path, lines: Sequence[str]) -> list[str]:
+def _find_tails(paths: Sequence[str], places: Sequence[Path]) -> list[str]:
+    """Return where files of another folder, machine or system lie below ``places``; "" if not."""
+    folders: dict[str, str] = {}  # as written → as it is here
+    tries: Counter[str] = Counter()
+    found: list[str] = []
+    for path in paths:
+        parts = tail_parts(path)
+        written, name = "/".join(parts[:-1]), parts[-1] if parts else ""
+        if written not in folders and tries[written] < _TRIES:
+            tries[written] += 1
+            place = find_tail(parts, places)
+            if place is not None:
+                folders[written] = str(place.parent)
+        found.append(f"{folders[written]}{os.sep}{name}" if written in folders else "")
+    return found
+
+
+def tail_parts(path: str) -> list[str]:
+    """Return the parts of a path of any system, without drive, root and leading dots."""
+    parts = re.sub(r"^[A-Za-z]:", "", path.replace("\\", "/")).split("/")
+    parts = [part for part in parts if part not in ("", ".")]
+    while parts and parts[0] == "..":
+        parts = parts[1:]
+    return parts
+
+
+def find_tail(parts: Sequence[str], places: Sequence[Path], *, least: int = 1) -> Path | None:
+    """Return the longest tail of a path, of ``least`` parts or more, that exists below a place."""
+    if ".." in parts:
+        return None
+    tails = (parts[start:] for start in range(len(parts) - least + 1))
+    candidates = (place.joinpath(*tail) for tail in tails for place in places)
+    return next((path for path in candidates if path_exists(path)), None)
+
+
+def _resolve_image_set(source: Path, lines: Sequence[str], folder: Path) -> list[str]:
     """Return the images whose stems an image set lists, except those marked -1 for a class."""
-    folder = next(parent for parent in source.parents if parent.name == _SETS).parent / _IMAGES
-    files = walk_images(folder) if folder.is_dir() else ()
-    by_stem = {image.rpartition(".")[0]: image for image in files}
+    files = [*walk_images(folder)] if folder.is_dir() else []
+    known = {image.rpartition(".")[0]: image for image in files}
     images: list[str] = []
     for number, line in enumerate(lines, 1):
-        stem, *marks = line.split() or [""]
-        if not stem or marks == ["-1"]:
+        stem, *mark = line.rsplit(None, 1)
+        if mark and (mark[0] not in _MARKS or f"{folder}{os.sep}{line}" in known):
+            stem, mark = line, []
+        if not stem or mark == ["-1"]:
             continue
+        stem = stem.strip('"')
         path = os.path.normpath(f"{folder}{os.sep}{stem}")
         if not path.startswith(f"{folder}{os.sep}"):
             raise DataError(f"{source}:{number} leads out of {folder}: {stem!r}", code="D24")
-        images.append(by_stem.get(path, f"{path}.jpg"))
+        images.append(known.get(path) or (path if is_image(path) else f"{path}.jpg"))
     return images

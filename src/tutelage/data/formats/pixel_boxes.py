@@ -67,13 +67,3 @@ def normalise_boxes(
         if fault is not None:
             bad.append(BadLabelLine(line, fault, printable(text[:80])))
     return rows, bad
-
-
-def check_image_size(
-    line: int, stated_wh: tuple[float, float], size_wh: tuple[int, int]
-) -> list[BadLabelLine]:
-    """Return a fault if a label file states another image size; 0 stands for no statement."""
-    if min(stated_wh) <= 0 or stated_wh == size_wh:
-        return []
-    stated, actual = ("{:g}x{:g}".format(*wh) for wh in (stated_wh, size_wh))
-    return [BadLabelLine(line, LabelFault.SIZE, f"{stated}, the image is {actual}")]

@@ -22,9 +22,12 @@ class StatedFrame(NamedTuple):
         name: ``shown``: boxes refer to the image as it is displayed, EXIF orientation applied;
             ``stated``: to an image of the size that the label file states, to be turned or scaled;
             empty: a contradiction is an error.
+        strict: Whether any contradiction is one, or only that of an image that EXIF turns: the
+            sizes in VOC files are often wrong where the boxes are right.
     """
 
     name: BoxFrame = ""
+    strict: bool = True
 
     def check(
         self,
@@ -40,10 +43,12 @@ class StatedFrame(NamedTuple):
             return []
         stated, actual = ("{:g}x{:g}".format(*wh) for wh in (stated_wh, size_wh))
         text = f"stated {stated}, shown {actual}"
-        if stated_wh == size_wh[::-1] and stored_orientation(Path(path)) > 4:
+        turned = stated_wh == size_wh[::-1] and stored_orientation(Path(path)) > 4
+        if turned:
             text += " because EXIF turns it"
-        known = bool(self.name) or not boxes or _close(stated_wh, size_wh)
-        return [BadLabelLine(line, LabelFault.SIZE if known else LabelFault.FRAME, text)]
+        harmful = boxes > 0 and not self.name and not _close(stated_wh, size_wh)
+        harmful = harmful and (turned or self.strict)
+        return [BadLabelLine(line, LabelFault.FRAME if harmful else LabelFault.SIZE, text)]
 
     def to_shown(
         self,

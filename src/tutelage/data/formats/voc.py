@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from xml.parsers import expat
 
 import numpy as np
 
+from tutelage.data.findings import CODES
 from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.image_lists import ImageList, path_exists
-from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
+from tutelage.data.formats.pixel_boxes import PixelBox, normalise_boxes
 from tutelage.data.formats.scan import (
     Objects,
     Scan,
@@ -21,6 +23,7 @@ from tutelage.data.formats.scan import (
     scan_images,
 )
 from tutelage.data.formats.scan_findings import OBJECT_FAULTS
+from tutelage.data.formats.stated_frame import StatedFrame
 from tutelage.data.formats.yolo_labels import BadLabelLine, LabelFault
 from tutelage.data.index import Ignored
 from tutelage.errors import DataError
@@ -29,7 +32,12 @@ from tutelage.sanitise import printable
 _FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
 _SAMPLE = 50
 _BOX = ("xmin", "ymin", "xmax", "ymax")
-_FIELDS = {"name", "difficult", *(f"bndbox/{side}" for side in _BOX)}
+_OTHER_SHAPES = ("robndbox", "polygon")  # of roLabelImg and of Roboflow
+_FIELDS = {"name", "difficult", *_OTHER_SHAPES, *(f"bndbox/{side}" for side in _BOX)}
+_ENCODING = re.compile(rb"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
+_OF_EXPAT = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
+_INVALID = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
+_BARE = re.compile(rb"&(?!#?\w+;)")
 
 
 def xml_path(image: str) -> str:
@@ -46,12 +54,12 @@ def xml_path(image: str) -> str:
     return f"{stem}.xml"
 
 
-def looks_like_voc(images: Sequence[str]) -> bool:
+def looks_like_voc(listed: ImageList) -> bool:
     """Return whether images have XML files and no YOLO labels, judging by a sample."""
-    sample = images[:: max(len(images) // _SAMPLE, 1)]
+    sample = listed.images[:: max(len(listed.images) // _SAMPLE, 1)]
     if any(path_exists(label_path(image)) for image in sample):
         return False
-    return any(path_exists(xml_path(image)) for image in sample)
+    return any(path_exists(listed.xml.get(image) or xml_path(image)) for image in sample)
 
 
 def open_voc(
@@ -74,13 +82,13 @@ def open_voc(
     if not images.images:
         sources = ", ".join(map(str, images.sources))
         raise DataError(f"{request.split}: no images in {sources}", code="D24")
-    label_files, scan = _scan_voc(images)
+    label_files, scan = _scan_voc(images, request)
     names = request.names
     if not names:
-        scans = [scan, *(_scan_voc(other)[1] for other in others)]
+        scans = [scan, *(_scan_voc(other, request)[1] for other in others)]
         names = tuple(sorted({name for each in scans for name in _trained_names(each)}))
     if not names:
-        raise DataError(f"No object with a class in the XML files of {request.source}.", code="D26")
+        raise _no_object(label_files, scan, request)
     return build_split(
         "Pascal VOC",
         replace(request, names=names),
@@ -98,18 +106,56 @@ def _trained_names(scan: Scan) -> list[str]:
     return scan.words[np.unique(scan.labels[scan.ignored == 0])].tolist() if len(scan.words) else []
 
 
-def _scan_voc(images: ImageList) -> tuple[list[str], Scan]:
-    label_files = [xml_path(image) for image in images.images]
-    return label_files, scan_images(images.images, images.sources, label_files, read_voc)
+def _no_object(label_files: Sequence[str], scan: Scan, request: SplitRequest) -> DataError:
+    """Return the error for XML files without a single usable object: why, and where."""
+    faults = [fault for fault in scan.bad_fault.tolist() if fault != LabelFault.SIZE]
+    if faults:
+        first = int(np.argmax(scan.bad_fault != LabelFault.SIZE))
+        fault = LabelFault(faults[0])
+        same = faults.count(fault)
+        place = f"{label_files[int(scan.bad_image[first])]}:{int(scan.bad_line[first])}"
+        others = f"; {len(faults) - same} have other flaws" if len(faults) > same else ""
+        code, severity, why = OBJECT_FAULTS[fault]
+        return DataError(
+            f"{request.split}: none of {len(faults)} objects or files can be used; {same} like "
+            f'{place} "{scan.bad_text[first]}": {why}{others}.',
+            fix="Mend or convert these files." if severity != "info" else "",
+            code=CODES.get(code, "D26"),
+        )
+    images = np.flatnonzero(~scan.usable)
+    if len(images):
+        what = f"None of {len(images)} images can be used, e.g. {scan.reasons[images[0]]}"
+        if len(images) == len(scan.reasons):
+            return DataError(f"{request.split}: {what}.", code="D24")
+    missing = np.flatnonzero(scan.usable & ~scan.labelled)
+    if len(missing):
+        what = f"{request.split}: {len(missing)} of {len(scan.labelled)} images have no XML file"
+        return DataError(f"{what}, e.g. {label_files[missing[0]]} is missing.", code="D02")
+    return DataError(
+        f"{request.split}: no object in {len(label_files)} XML files, e.g. {label_files[0]}.",
+        fix="An object has a <name> and a <bndbox>.",
+        code="D26",
+    )
 
 
-def read_voc(_: str, label_file: str, size_wh: tuple[int, int]) -> Objects | None:
-    """Read one XML file; see :data:`~tutelage.data.formats.scan.Reader`."""
-    content = read_labels(label_file)
-    return None if content is None else parse_voc(content, size_wh)
+def _scan_voc(images: ImageList, request: SplitRequest) -> tuple[list[str], Scan]:
+    label_files = [images.xml.get(image) or xml_path(image) for image in images.images]
+    frame = StatedFrame(request.box_frame, strict=False)
+
+    def read_voc(image: str, label_file: str, size_wh: tuple[int, int]) -> Objects | None:
+        content = read_labels(label_file)
+        return None if content is None else parse_voc(content, size_wh, image, frame)
+
+    files = (images.images, images.sources, label_files)
+    return label_files, scan_images(*files, read_voc, frame.name)
 
 
-def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
+def parse_voc(
+    content: bytes,
+    size_wh: tuple[int, int],
+    image: str = "",
+    frame: StatedFrame = StatedFrame("shown"),  # noqa: B008  (immutable)
+) -> Objects:
     """Read an XML file of objects.
 
     Entity declarations are refused, so that nothing is expanded or fetched.
@@ -117,15 +163,21 @@ def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
     Args:
         content: The file.
         size_wh: The size of the image.
+        image: The image file, whose EXIF orientation is looked up where the sizes contradict.
+        frame: What the boxes refer to.
     """
     document = _Document()
     try:
-        document.read(content)
+        document.read(_in_utf8(content))
     except (expat.ExpatError, ValueError, LookupError) as error:
         line = getattr(error, "lineno", 0) or document.line
-        return [], [BadLabelLine(line, LabelFault.SHAPE, printable(str(error))[:80])]
+        reason = str(error)
+        if getattr(error, "code", 0) == _INVALID and _BARE.search(content.splitlines()[line - 1]):
+            reason = "a bare & must be written &amp;"
+        return [], [BadLabelLine(line, LabelFault.SHAPE, printable(reason)[:80])]
     boxes: list[PixelBox] = []
-    bad = check_image_size(*document.size, size_wh) if document.size else []
+    size_line, stated_wh = document.size or (0, (0, 0))
+    bad = frame.check(size_line, stated_wh, size_wh, image, boxes=len(document.objects))
     for line, fields in document.objects:
         name = fields.get("name", "")
         text = " ".join([name, *(fields.get(f"bndbox/{side}", "-") for side in _BOX)])
@@ -133,15 +185,23 @@ def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
         ignored = _ignored(fields)
         if not name or any(f"bndbox/{side}" not in fields for side in _BOX):
             fault = LabelFault.IGNORED if ignored else LabelFault.SHAPE
+            for shape in _OTHER_SHAPES:
+                if shape in fields and "bndbox/xmin" not in fields:
+                    text = f"{name} has a <{shape}> and no <bndbox>"
         else:
             try:
                 left, top, right, bottom = (float(fields[f"bndbox/{side}"]) for side in _BOX)
-                xyxy = (left - 1, top - 1, right, bottom)
-                boxes.append(PixelBox(name, xyxy, line, text, ignored=ignored))
             except ValueError:
                 fault = LabelFault.NUMBER
+            else:
+                if left > right or top > bottom:
+                    fault, text = LabelFault.SHAPE, f"{text}, corners swapped"
+                else:
+                    xyxy = (left - 1, top - 1, right, bottom)
+                    boxes.append(PixelBox(name, xyxy, line, text, ignored=ignored))
         if fault is not None:
             bad.append(BadLabelLine(line, fault, printable(text[:80])))
+    boxes = frame.to_shown(boxes, stated_wh, size_wh, image)
     rows, unusable = normalise_boxes(boxes, size_wh)
     return rows, [*bad, *unusable]
 
@@ -149,6 +209,26 @@ def parse_voc(content: bytes, size_wh: tuple[int, int]) -> Objects:
 def _ignored(fields: dict[str, str]) -> Ignored:
     difficult = fields.get("difficult", "").lower() in ("1", "true")
     return Ignored.DIFFICULT if difficult else Ignored.NO
+
+
+def _in_utf8(content: bytes) -> bytes:
+    """Return a file in UTF-8 whose declared encoding is none of expat's, such as GBK.
+
+    Raises:
+        ValueError: It is not in that encoding.
+        LookupError: There is no such encoding.
+    """
+    head = _ENCODING.match(content)
+    if head is None or head[1].lower().decode() in _OF_EXPAT:
+        return content
+    name = head[1].decode()
+    # what calls itself GB2312 or GBK holds later characters, too
+    codec = "gb18030" if name.lower() in ("gb2312", "gbk") else name
+    try:
+        text = content[head.end() :].decode(codec)
+    except UnicodeDecodeError:
+        raise ValueError(f"is not in its declared encoding {name}") from None
+    return b"\n" * content.count(b"\n", 0, head.end()) + text.encode()
 
 
 class _Document:
