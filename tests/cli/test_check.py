@@ -78,10 +78,8 @@ def test_page_and_cleaned_copy(cli, tmp_path: Path) -> None:
     write_text(tmp_path / "set/labels/train/a.txt", GOOD + "0 90 90 9 9")
     answer = cli("check", str(data), "--html", "a.html", "--fix", "clean")
     assert answer.code == 3  # of the data as it is
-    assert (
-        "wrote clean/data.yaml: 4 images, 4 boxes; left out (left-out.txt): images 0, labels of others 1"
-        in answer.out
-    )
+    assert "wrote clean/data.yaml: 4 images, 4 boxes; left out (left-out.txt): " in answer.out
+    assert "images 0, labels of others 1" in answer.out
     assert Path("a.html").read_text().startswith("<!doctype html>")
     assert cli("check", "clean/data.yaml").code == 0
     answer = cli("check", str(data), "--fix", "clean")

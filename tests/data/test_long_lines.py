@@ -175,6 +175,20 @@ def test_labels_are_read_again_when_kpt_shape_is_added(tmp_path: Path) -> None:
     assert not np.allclose(wrong, right, atol=1)
 
 
+def test_key_points_among_polygons_are_told(tmp_path: Path) -> None:
+    values = [*some(key_points(17, 2), 20), *some(outlines, 40)]
+    (finding,) = open_dataset(write(tmp_path, [numbers(each) for each in values]), "train").findings
+    assert finding.code == "label-key-points"
+    assert "look like a box and 17 key points" in finding.message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e308", "-1e200"])
+def test_numbers_beyond_all_bounds_are_no_sample(tmp_path: Path, value: str) -> None:
+    lines = [f"{numbers(each[:8])} {value} {value}" for each in some(key_points(5, 2))]
+    index = open_dataset(write(tmp_path, lines), "train", strict=False)
+    assert "label-key-points" not in {finding.code for finding in index.findings}
+
+
 def test_label_files_that_cannot_be_read_are_no_sample(tmp_path: Path) -> None:
     path = write(tmp_path, [numbers(each) for each in some(key_points(5, 2), 8)])
     (tmp_path / "labels/0.txt").unlink()
