@@ -169,10 +169,29 @@ def test_other_lines_than_kpt_shape_says(tmp_path: Path) -> None:
 
 def test_labels_are_read_again_when_kpt_shape_is_added(tmp_path: Path) -> None:
     lines = [numbers(each) for each in some(key_points(5, 2))]
-    wrong = open_dataset(write(tmp_path, lines), "train").boxes
-    right = open_dataset(write(tmp_path, lines, kpt_shape=[5, 2]), "train").boxes
+    path = write(tmp_path, lines)
+    wrong = open_dataset(path, "train").boxes
+    write_yaml(path, train="images", names=NAMES, kpt_shape=[5, 2])
+    right = open_dataset(path, "train").boxes
     assert len(wrong) == len(right) == 40
     assert not np.allclose(wrong, right, atol=1)
+
+
+def test_key_points_among_polygons_are_told(tmp_path: Path) -> None:
+    values = [*some(key_points(17, 2), 20), *some(outlines, 40)]
+    (finding,) = open_dataset(write(tmp_path, [numbers(each) for each in values]), "train").findings
+    assert finding.code == "label-key-points"
+    assert "look like a box and 17 key points" in finding.message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e308", "-1e200"])
+def test_numbers_beyond_all_bounds_are_no_sample(tmp_path: Path, value: str) -> None:
+    lines = [numbers(each) for each in some(key_points(5, 2))]
+    lines[3] = " ".join([*lines[3].split()[:-2], value, value])
+    with np.errstate(all="raise"):
+        index = open_dataset(write(tmp_path, lines), "train", strict=False)
+    (told,) = [finding for finding in index.findings if finding.code == "label-key-points"]
+    assert told.count == 39
 
 
 def test_label_files_that_cannot_be_read_are_no_sample(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ _DIMENSIONS = {2: "x y", 3: "x y visible"}
 _VISIBILITIES = (0, 1, 2)  # not labelled, hidden, visible
 _FILES, _LINES_OF_A_FILE = 64, 16  # the sample
 _FEWEST = 4  # lines from which coordinates alone tell polygons from boxes with more columns
+_SHARE = 0.25  # of the sample: lines of one length
 _MOST, _HALF = 0.9, 0.5
+_LARGEST = 1e6
 _ROUNDING = 0.01
 _MARGIN = 0.75  # in box sizes: key points lie this near to the centre
 _ROUNDNESS = 0.3  # of a square: 0.79; of a rectangle of 1 to 8: 0.31
@@ -73,11 +75,18 @@ def check_long_lines(label_files: Sequence[str], request: SplitRequest) -> list[
     """
     lines = _sample(label_files, f"{request.root}{os.sep}")
     lengths = Counter(len(line.values) for line in lines)
-    length, count = lengths.most_common(1)[0] if lengths else (0, 0)
-    if not count or count < _MOST * len(lines):
-        return []
-    lines = [line for line in lines if len(line.values) == length]
+    for length, count in lengths.items():
+        if count >= _SHARE * len(lines):
+            findings = _examine([line for line in lines if len(line.values) == length], request)
+            if findings:
+                return findings
+    return []
+
+
+def _examine(lines: Sequence[_LongLine], request: SplitRequest) -> list[Finding]:
+    """Return a warning if lines of one length look like boxes with key points."""
     values = np.array([line.values for line in lines])
+    count, length = values.shape
     name, columns = Path(request.source).name, f"{length + 1} columns"
     found = _find_key_points(values)
     if found is None:
@@ -90,12 +99,12 @@ def check_long_lines(label_files: Sequence[str], request: SplitRequest) -> list[
     what += f"point{'s' * (number > 1)} ({_DIMENSIONS[dimension]}), e.g. {lines[0].place}, but "
     fix = f"add  {_KEY}: [{number}, {dimension}]  to {name}; then the boxes are used."
     if found.certain:
-        raise DataError(f"{what}{name} has no {_KEY}.", fix=fix.capitalize(), code="D03")
+        raise DataError(f"{what}{name} has no {_KEY}.", fix=f"A{fix[1:]}", code="D03")
     if count < _FEWEST or _could_be_polygons(values):
         return []
     what += f"without {_KEY} they are read as polygons."
-    places = tuple(line.place for line in lines)
-    return [Finding("label-key-points", "warning", what, places[:1], count, f"If they are, {fix}")]
+    places = (lines[0].place,)
+    return [Finding("label-key-points", "warning", what, places, count, f"If they are, {fix}")]
 
 
 def _sample(label_files: Sequence[str], root: str) -> list[_LongLine]:
@@ -113,6 +122,8 @@ def _sample(label_files: Sequence[str], root: str) -> list[_LongLine]:
             try:
                 values = [float(token) for token in tokens[1:]]
             except ValueError:
+                continue
+            if not all(abs(value) < _LARGEST for value in values):  # NaN is not, either
                 continue
             excerpt = printable(line.strip()[:80])
             lines.append(_LongLine(f'{file.removeprefix(root)}:{number} "{excerpt}"', values))

@@ -39,7 +39,7 @@ LINE_FAULTS: FaultTable = {
     LabelFault.HALF_POINT: (
         "label-column",
         "error",
-        "the last value of the polygon is a score, or half a point",
+        "the last value of the polygon is a score, or half a point; for key points see kpt_shape",
     ),
     LabelFault.COLUMN: (
         "label-malformed",
