@@ -13,6 +13,7 @@ from tutelage.errors import ConfigError, UserError
 
 DEFAULT = "default"
 METHODS = "distill.methods"
+_OTHER_NAMES = {"data.classes": "train.classes"}
 
 
 class Override(NamedTuple):
@@ -42,6 +43,7 @@ class Overrides:
                 errors.append(ConfigError(what, where=where, fix=error.fix, code=error.code))
 
     def _put(self, entry: Override) -> None:
+        entry = entry._replace(key=_OTHER_NAMES.get(entry.key, entry.key))
         value = normalise_value(entry.key, entry.value)
         path = entry.key.split(".")
         group: Any = self.values
@@ -88,6 +90,8 @@ def normalise_value(key: str, value: Any) -> Any:
         return None
     if key == "distill.teacher":  # paths may hold spaces and commas
         return list(value) if isinstance(value, list | tuple) else value
+    if key == "train.classes" and isinstance(value, str):  # names may hold spaces
+        value = [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
     if leaf.plural and value is not None:
         return [_scalar(item, leaf) for item in _items(value)]
     return _device(_scalar(value, leaf)) if key == "train.device" else _scalar(value, leaf)

@@ -15,6 +15,11 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "image-duplicate": ("warning", "the same file twice in a split"),
     "image-duplicate-near": ("info", "two images of a split that look the same"),
     "image-background": ("info", "images without a box; a warning if they are more than half"),
+    "list-line": ("warning", "a line of a list that does not end in the suffix of an image"),
+    "path-elsewhere": (
+        "info",
+        "a path of a data yaml or a list that does not exist as written, and where it was found",
+    ),
     "image-outside": ("error", "a COCO `file_name` outside of the data set"),
     "split-leak": ("error", "the same file in two splits"),
     "split-leak-near": ("warning", "images of two splits that look the same"),
@@ -31,6 +36,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "a class that is not a whole number from 0 on, or not a category",
     ),
     "label-class": ("error", "a class without a name"),
+    "class-left-out": (
+        "info",
+        "objects of classes that are not among `names` or `data.classes`: background",
+    ),
     "label-range": ("error", "coordinates outside of 0…1, or a box outside of the image"),
     "label-pixels": ("error", "coordinates in pixels where 0…1 is expected"),
     "label-duplicate": ("warning", "the same box twice"),

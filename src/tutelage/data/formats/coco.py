@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from tutelage.data.findings import Finding, summarise
 from tutelage.data.formats.build_index import OpenedSplit, build_split
+from tutelage.data.formats.chosen_classes import choose_classes
 from tutelage.data.formats.image_lists import ImageList, repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, check_image_size, normalise_boxes
 from tutelage.data.formats.scan import Objects, SplitRequest, scan_images
@@ -55,7 +56,8 @@ def open_coco(
 ) -> OpenedSplit:
     """Open one split of a COCO data set.
 
-    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them. Boxes
+    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them; where
+    it names some of the categories, objects of the others are left out. Boxes
     with ``iscrowd`` or ``ignore`` are left out.
 
     Args:
@@ -76,17 +78,25 @@ def open_coco(
     images = sorted(json_of)
     if not images:
         where = ", ".join(map(str, jsons))
-        raise DataError(f"{request.split}: no images in {where}", code="D24")
+        what = f"{request.split}: no images in {where}"
+        reasons = [finding for finding in _check_entries(files) if finding.severity == "error"]
+        lines = [what, *(finding.message for finding in reasons)]
+        raise DataError("\n".join(lines), fix=reasons[0].fix if reasons else "", code="D24")
 
     def read_json(image: str, _: str, size_wh: tuple[int, int]) -> Objects:
         file = json_of[image]
         return _objects(file.categories, *file.images[image], size_wh)
 
+    categories = tuple(dict.fromkeys(name for file in files for name in file.names))
+    names = request.names or files[0].names
+    some = set(names) < set(categories)
     label_files = [str(json_of[image].path) for image in images]
     repeated = repeated_items(image for file in files for image in file.files)
-    return build_split(
+    opened = build_split(
         "COCO",
-        replace(request, names=request.names or files[0].names),
+        replace(request, names=categories, single_class=False)
+        if some
+        else replace(request, names=names),
         ImageList(images, tuple(jsons), repeated),
         label_files,
         scan_images(images, jsons, label_files, read_json),
@@ -95,6 +105,7 @@ def open_coco(
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
     )
+    return choose_classes(opened, names, single_class=request.single_class) if some else opened
 
 
 def read_coco(path: Path, bases: Sequence[Path] = ()) -> CocoJson:
