@@ -215,7 +215,7 @@ def test_the_first_flaw_is_told_and_others_are_counted(tmp_path: Path) -> None:
     write_text(
         folder / "train0.xml", f"<annotation>{NAMED.format(CORNERS.format('x', 8))}</annotation>"
     )
-    with pytest.raises(DataError, match="1 like .* must be a number; 3 have other flaws"):
+    with pytest.raises(DataError, match=r"1 like .* must be a number; 3 have other flaws"):
         open_dataset(root, "train")
 
 

@@ -83,6 +83,8 @@ def normalise_value(key: str, value: Any) -> Any:
         return [_method(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if key.startswith(f"{METHODS}.") and key.count(".") == 2:
         return _method(value)
+    if key == "distill.classes" and isinstance(value, dict):  # of names that are numbers, too
+        return {str(name): _name(other) for name, other in value.items()}
     leaf = leaves().get(key)
     if leaf is None:
         return value
@@ -95,6 +97,10 @@ def normalise_value(key: str, value: Any) -> Any:
     if leaf.plural and value is not None:
         return [_scalar(item, leaf) for item in _items(value)]
     return _device(_scalar(value, leaf)) if key == "train.device" else _scalar(value, leaf)
+
+
+def _name(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _method(value: Any) -> Any:
@@ -118,8 +124,8 @@ def _items(value: Any) -> list[Any]:
 
 
 def _scalar(value: Any, leaf: Setting) -> Any:
-    if leaf.textual and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if leaf.textual:
+        value = _name(value)
     if isinstance(value, str) and value.strip().lower() in leaf.choices:
         return value.strip().lower()
     return value
