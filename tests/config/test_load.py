@@ -26,6 +26,9 @@ distill:
 """
 
 
+NUMBERS = "distill: {classes: {1: 2, a: 0}}"
+
+
 @pytest.fixture
 def run(tmp_path):
     def write(text: str = RUN) -> str:
@@ -97,6 +100,32 @@ def test_natural_spellings(run) -> None:
     assert config.train.rect
     assert config.train.workers == 2
     assert config.train.cache_images == "none"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[c, a]", ("c", "a")),
+        ("[traffic light, car]", ("traffic light", "car")),
+        ("traffic light, car", ("traffic light", "car")),
+        ("[1, 2]", ("1", "2")),
+        ("3", ("3",)),
+        ("[]", ()),
+    ],
+)
+def test_classes_of_the_data(run, value: str, expected: tuple[str, ...]) -> None:
+    for name in ("data.classes", "train.classes"):
+        resolved = load_config(sets=[f"{name}={value}"])
+        assert resolved.config.train.classes == expected
+        assert resolved.origins["train.classes"] == "--set"
+    document = run(f"data: d.yaml\ndata.classes: {value}\n")
+    config = load_config(config_file=document).config
+    assert (config.data, config.train.classes) == ("d.yaml", expected)
+
+
+def test_class_names_that_are_numbers_can_be_mapped(run) -> None:
+    for layers in ({"sets": ["distill.classes={1: 2, a: 0}"]}, {"config_file": run(NUMBERS)}):
+        assert load_config(**layers).config.distill.classes == {"1": "2", "a": "0"}
 
 
 def test_a_replaced_list_forgets_the_origins_of_its_parts(run) -> None:

@@ -74,10 +74,10 @@ def test_named_by_a_data_yaml(tmp_path: Path) -> None:
     assert open_dataset(path, "val").names == ("cat", "dog")
     path = write_yaml(tmp_path / "d.yaml", train="train.json", names=["dog", "cat"])
     assert open_dataset(path, "train").labels.tolist() == [0]
-    path = write_yaml(tmp_path / "d.yaml", train="train.json", names=["cat"])
+    path = write_yaml(tmp_path / "d.yaml", train="train.json", names=["cat", "dgo"])
     found = findings(path)["label-class"]
     assert found.message == (
-        "Label class 'dog' in train.json annotations[0], but d.yaml names only cat."
+        "Label class 'dog' in train.json annotations[0], but d.yaml names only cat, dgo."
     )
     path = write_yaml(tmp_path / "d.yaml", train=["train.json", "."], names=["cat"])
     with pytest.raises(DataError, match="train mixes COCO jsons with other sources"):
@@ -175,6 +175,14 @@ def test_not_a_coco_json(tmp_path: Path, text: str, message: str) -> None:
     path.write_bytes(b'{"a": "\xff"}')
     with pytest.raises(DataError, match="not valid json"):
         open_dataset(path, "train")
+
+
+def test_names_outside_are_told_where_none_is_inside(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "set" / "train.json", {"../images/a.png": []})
+    with pytest.raises(DataError, match=r"no images in .*train\.json\n") as caught:
+        open_dataset(path, "train")
+    assert "lead to no image below the data set's folder" in caught.value.what
+    assert "e.g. train.json '../images/a.png'" in caught.value.what
 
 
 def test_a_json_without_a_split_is_for_training(tmp_path: Path) -> None:

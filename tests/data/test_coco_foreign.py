@@ -207,7 +207,7 @@ def test_names_of_another_machine(tmp_path: Path, name: str) -> None:
     index = open_dataset(write_coco(tmp_path / "train.json", {name: ONE["a.png"]}), "train")
     assert index.path(0) == tmp_path / "images" / "a.png"
     (found,) = index.findings
-    assert (found.code, found.severity) == ("image-path", "info")
+    assert (found.code, found.severity) == ("path-elsewhere", "info")
     assert name.replace("\\", "/").removesuffix("/a.png") in found.message
 
 
@@ -302,3 +302,21 @@ def test_nan_is_no_size(tmp_path: Path) -> None:
     document |= {"categories": [{"id": 1, "name": "a"}], "annotations": []}
     path = write_text(tmp_path / "train.json", json.dumps(document))
     assert codes(open_dataset(path, "train", strict=False)) == ["labels-empty"]
+
+
+def test_chosen_classes_keep_areas_crowds_and_ids(tmp_path: Path) -> None:
+    kinds = [("dog", 0), ("cat", 0), ("dog", 1), ("cat", 1)]
+    found = [
+        {"image_id": 100, "category_id": {"cat": 3, "dog": 7}[name], "iscrowd": crowd}
+        | {"bbox": [4 * n, 4, 9, 9], "area": 10 + n}
+        for n, (name, crowd) in enumerate(kinds)
+    ]
+    write_image(tmp_path / "a.png")
+    path = write_coco(tmp_path / "train.json", ONE, annotations=found)
+    index = open_dataset(path, "train", classes=["dog"])
+    assert (index.names, index.category_ids, index.areas.tolist()) == (("dog",), (7,), [10])
+    assert (index.ignored.label.tolist(), index.ignored.xyxy[0].tolist()) == ([0], [8, 4, 17, 13])
+    one = open_dataset(path, "train", classes=["dog"], single_class=True)
+    assert (one.names, one.category_ids, len(one.ignored)) == (("dog",), (), 1)
+    both = open_dataset(path, "train", classes=["dog", "cat"])
+    assert (both.labels.tolist(), both.category_ids) == ([0, 1], (7, 3))

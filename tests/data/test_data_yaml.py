@@ -129,6 +129,80 @@ def test_path_is_relative_to_the_yaml(root: Path, monkeypatch: pytest.MonkeyPatc
     assert images_of(path, "train") == (f"{root}/images/train/a.jpg", f"{root}/images/train/b.jpg")
 
 
+def test_path_is_relative_to_the_working_directory_where_the_yaml_has_none(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YOLOv5: data/coco128.yaml says ``path: ../datasets/coco128``, started in its parent."""
+    here = root.parent / "yolov5"
+    path = write_yaml(here / "data" / "d.yaml", path="../set", train="images/train", names=["a"])
+    monkeypatch.chdir(here)
+    entry = read_split(path, "train")
+    assert (entry.root, entry.sources) == (root, (root / "images" / "train",))
+    (finding,) = entry.findings
+    assert (finding.code, finding.severity) == ("path-elsewhere", "info")
+    assert f"path '../set' is {root}, relative to the working directory" in finding.message
+    write_image(here / "set" / "images" / "train" / "own.jpg")
+    assert read_split(path, "train").root == here / "set"
+    assert read_split(path, "train").findings == ()
+
+
+def test_a_path_that_is_nowhere_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    path = write_yaml(root / "d.yaml", path="no/where", train="images/train", names=["a"])
+    (finding,) = read_split(path, "train").findings
+    assert "path 'no/where' is nowhere" in finding.message
+    path = write_yaml(root / "d.yaml", path="no/where", train="no/images", names=["a"])
+    with pytest.raises(DataError, match=rf"looked in {root}/no/where, {root}, /, /no/where\)"):
+        read_split(path, "train")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "../images/train",
+        "../../images/train",
+        "images\\train",
+        "..\\images\\train",
+        "/content/drive/set/images/train",
+        "D:\\sets\\set\\images\\train",
+    ],
+)
+def test_a_split_of_another_place(root: Path, value: str) -> None:
+    path = write_yaml(root / "d.yaml", train=value, names=["a"])
+    listed = list_split(path, "train", read_split(path, "train"))
+    assert [Path(image).name for image in listed.images] == ["a.jpg", "b.jpg"]
+    (finding,) = listed.findings
+    assert (finding.code, finding.severity) == ("path-elsewhere", "info")
+    assert f"train {value!r} is {root}/images/train" in finding.message
+
+
+@pytest.mark.parametrize("value", ["/mnt/other/images", "x/images/train", "/x/../images/train"])
+def test_a_split_that_may_be_another_is_not_guessed(root: Path, value: str) -> None:
+    path = write_yaml(root / "d.yaml", train=value, names=["a"])
+    with pytest.raises(DataError, match="does not exist"):
+        read_split(path, "train")
+
+
+def test_what_exists_is_not_looked_for_elsewhere(root: Path) -> None:
+    write_image(root.parent / "images" / "train" / "z.jpg")
+    path = write_yaml(root / "d.yaml", train="../images/train", names=["a"])
+    assert stems(path) == ["z"]
+    assert read_split(path, "train").findings == ()
+
+
+@pytest.mark.parametrize("key", ["valid", "Validation", "VAL", "dev"])
+def test_keys_of_splits(root: Path, key: str) -> None:
+    path = write_yaml(root / "d.yaml", Train="images/train", names=["a"], **{key: "images/val"})
+    assert (stems(path), stems(path, "val")) == (["a", "b"], ["c"])
+
+
+def test_a_list_of_something_else(root: Path) -> None:
+    write_text(root / "l.txt", "one\ntwo\n")
+    path = write_yaml(root / "d.yaml", train="l.txt", names=["a"])
+    with pytest.raises(DataError, match=r"no images in .*l\.txt\n.*2, e\.g\. l\.txt:1 'one'"):
+        images_of(path, "train")
+
+
 def test_split_falls_back_to_the_yaml_then_the_working_directory(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,89 @@ def test_faults_name_file_and_line(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+NAMED = "<object><name>cat</name>{}</object>"
+CORNERS = "<bndbox><xmin>{}</xmin><ymin>9</ymin><xmax>{}</xmax><ymax>20</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "code"),
+    [
+        (NAMED.format(CORNERS.format(30, 8)), '"cat 30 9 8 20, corners swapped"', "D03"),
+        (NAMED.format("<robndbox><cx>9</cx></robndbox>"), "<robndbox> and no <bndbox>", "D03"),
+        (NAMED.format("<polygon><x1>9</x1></polygon>"), "<polygon> and no <bndbox>", "D03"),
+        (NAMED.format(CORNERS.format("x", 8)), "every value must be a number", "D03"),
+        (NAMED.replace("cat", "a & b"), "a bare & must be written &amp;", "D03"),
+        ("", "no object in 4 XML files", "D26"),
+    ],
+)
+def test_the_reason_why_no_object_can_be_used(
+    tmp_path: Path, text: str, reason: str, code: str
+) -> None:
+    root = make_voc(tmp_path)
+    for path in (root / "VOC2007" / "Annotations").iterdir():
+        write_text(path, f"<annotation>\n{text}</annotation>")
+    with pytest.raises(DataError) as caught:
+        open_dataset(root, "train")
+    assert reason in caught.value.what
+    assert "VOC2007/Annotations/train0.xml" in caught.value.what
+    assert caught.value.code == code
+
+
+def test_the_first_flaw_is_told_and_others_are_counted(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    folder = root / "VOC2007" / "Annotations"
+    for path in folder.iterdir():
+        write_text(path, f"<annotation>\n{NAMED.format(CORNERS.format(30, 8))}</annotation>")
+    write_text(folder / "train3.xml", "<annotation>")
+    with pytest.raises(DataError) as caught:
+        open_dataset(root, "train")
+    assert "none of 4 objects or files can be used; 4 like" in caught.value.what
+    assert f"{folder}/train0.xml:2" in caught.value.what
+    write_text(
+        folder / "train0.xml", f"<annotation>{NAMED.format(CORNERS.format('x', 8))}</annotation>"
+    )
+    with pytest.raises(DataError, match=r"1 like .* must be a number; 3 have other flaws"):
+        open_dataset(root, "train")
+
+
+def test_images_without_xml(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    for path in (root / "VOC2007" / "Annotations").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"4 of 4 images have no XML file, e\.g\. .*train0\.xml is"):
+        open_dataset(root, "train")
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb2312", "big5", "shift_jis", "utf8", "windows-1252"])
+def test_declared_encodings(encoding: str) -> None:
+    name = "Käfer" if encoding == "windows-1252" else "中"
+    text = f"\n<?xml version='1.0'\n encoding='{encoding}'?>" + voc_text([(name, 8, 12, 40, 36)])
+    rows, bad = parse(text.lstrip().encode(encoding))
+    assert ([(row.label, row.line) for row in rows], bad) == ([(name, 5)], [])
+
+
+def test_later_characters_of_gbk() -> None:
+    head = "<?xml version='1.0' encoding='gb2312'?>"
+    rows, _ = parse((head + voc_text([("镕", 8, 12, 40, 36)])).encode("gb18030"))
+    assert rows[0].label == "镕"
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [("gbk", "is not in its declared encoding gbk"), ("rot13", "rot13"), ("klingon", "klingon")],
+)
+def test_encodings_that_are_wrong(declared: str, reason: str) -> None:
+    head = f"<?xml version='1.0' encoding='{declared}'?>"
+    rows, [bad] = parse(head.encode() + b"<annotation>\xff\xff\xff</annotation>")
+    assert (rows, bad.fault) == ([], LabelFault.SHAPE)
+    assert reason in bad.text
+
+
+def test_entities_are_refused_in_any_encoding() -> None:
+    bomb = BOMB.replace('version="1.0"', 'version="1.0" encoding="gbk"')
+    assert parse(bomb) == ([], [(2, LabelFault.SHAPE, "entities are refused")])
+
+
 def test_a_folder_without_anything(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, not a data yaml"):
         open_dataset(tmp_path, "train")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tutelage.distill import class_mismatch, shared_columns
@@ -14,7 +16,19 @@ def test_equal_lists_need_no_map() -> None:
 
 
 def test_lists_that_should_be_equal_and_are_not_share_nothing() -> None:
-    assert shared_columns("equal", ["a", "b"], ["b", "a"]) == ((), ())
+    assert shared_columns("equal", ["a", "b"], ["b", "c"]) == ((), ())
+    assert shared_columns("equal", ["a", "b"], ["a", "b", "c"]) == ((), ())
+
+
+@pytest.mark.parametrize("setting", ["equal", "by-name"])
+def test_the_same_names_in_another_order(setting: Literal["equal", "by-name"]) -> None:
+    assert shared_columns(setting, ["a", "b"], ["b", "a"]) == ((0, 1), (1, 0))
+    assert shared_columns(setting, ["1", "2", "0"], ["0", "1", "2"]) == ((0, 1, 2), (1, 2, 0))
+
+
+def test_a_teacher_that_only_counts_its_classes_has_them_in_the_order_of_the_data() -> None:
+    assert shared_columns("equal", ["a", "b"], ["0", "1"]) is None
+    assert shared_columns("equal", ["a", "b"], ["0", "1", "2"]) == ((), ())
 
 
 def test_by_name_whatever_the_position() -> None:

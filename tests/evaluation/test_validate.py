@@ -132,12 +132,33 @@ def test_classes_in_another_order_are_matched_by_name(model: GraphDetector, tmp_
     assert np.array_equal(other.table[:, 6], renamed)
 
 
+def test_a_model_of_some_classes_is_evaluated_on_these(
+    model: GraphDetector, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = ("cell", *reversed(NAMES))
+    there = write_data(tmp_path, NAMES)
+    (tmp_path / "labels" / "val" / "0.txt").write_text("0 .5 .5 .5 .5\n1 .5 .5 .2 .2\n")
+    text = there.read_text().replace(", ".join(NAMES), ", ".join(more))
+    there.write_text(text)
+    found = validate(model, data=there, image_size=96, device="cpu")
+    assert list(found.per_class) == list(NAMES)
+    numbers = [line.split()[0] for file in tmp_path.glob("labels/val/*") for line in file.open()]
+    assert found.instances == len(numbers) - numbers.count("0")
+    assert f"{numbers.count('0')} of {len(numbers)} objects of val" in caplog.text
+    chosen = validate(model, data=there, image_size=96, device="cpu", classes=NAMES)
+    assert chosen.instances == found.instances
+
+
 @pytest.mark.parametrize(
     ("model_names", "data_names", "expected"),
     [
         (("a", "b"), ("a", "b"), None),
         (("0", "1"), ("a", "b"), None),
         (("a", "b"), ("b", "a"), {0: 1, 1: 0}),
+        (("1", "2", "0"), ("1", "2", "0"), None),
+        (("0", "1", "2"), ("1", "2", "0"), {0: 2, 1: 0, 2: 1}),
+        (("1", "2", "0"), ("0", "1", "2"), {0: 1, 1: 2, 2: 0}),
+        (("0", "1"), ("1", "2"), None),
     ],
 )
 def test_classes_that_fit(

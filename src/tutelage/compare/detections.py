@@ -35,11 +35,11 @@ def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
     Raises:
         DataError: The data set cannot be used.
     """
-    data, single = str(config.data), config.train.single_cls
+    data, single, classes = str(config.data), config.train.single_cls, config.train.classes
     try:
-        return "test", open_dataset(data, "test", single_class=single)
+        return "test", open_dataset(data, "test", single_class=single, classes=classes)
     except MissingSplitError:
-        return "val", open_dataset(data, "val", single_class=single)
+        return "val", open_dataset(data, "val", single_class=single, classes=classes)
 
 
 def student_detections(folder: Path, config: Config, split: Split, index: DatasetIndex) -> Table:
@@ -56,6 +56,7 @@ def student_detections(folder: Path, config: Config, split: Split, index: Datase
             batch=train.images,
             device=train.device,
             single_cls=train.single_cls,
+            classes=train.classes,
         ).table
 
     return _cached(folder / f"detections-{split}.npz", key, "table", detect)

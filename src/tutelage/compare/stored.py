@@ -60,7 +60,9 @@ def identify(
 ) -> dict[str, Any]:
     """Return names and fingerprints of the images and teachers, for :func:`check_same`."""
     data, single = str(config.data), config.train.single_cls
-    train, val = open_splits(data, "train", "val", single_class=single)
+    train, val = open_splits(
+        data, "train", "val", single_class=single, classes=config.train.classes
+    )
     images = {
         "train": train.fingerprint,
         "val": val.fingerprint,

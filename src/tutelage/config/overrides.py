@@ -13,6 +13,7 @@ from tutelage.errors import ConfigError, UserError
 
 DEFAULT = "default"
 METHODS = "distill.methods"
+_OTHER_NAMES = {"data.classes": "train.classes"}
 
 
 class Override(NamedTuple):
@@ -42,6 +43,7 @@ class Overrides:
                 errors.append(ConfigError(what, where=where, fix=error.fix, code=error.code))
 
     def _put(self, entry: Override) -> None:
+        entry = entry._replace(key=_OTHER_NAMES.get(entry.key, entry.key))
         value = normalise_value(entry.key, entry.value)
         path = entry.key.split(".")
         group: Any = self.values
@@ -81,6 +83,8 @@ def normalise_value(key: str, value: Any) -> Any:
         return [_method(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if key.startswith(f"{METHODS}.") and key.count(".") == 2:
         return _method(value)
+    if key == "distill.classes" and isinstance(value, dict):  # of names that are numbers, too
+        return {str(name): _name(other) for name, other in value.items()}
     leaf = leaves().get(key)
     if leaf is None:
         return value
@@ -88,9 +92,15 @@ def normalise_value(key: str, value: Any) -> Any:
         return None
     if key == "distill.teacher":  # paths may hold spaces and commas
         return list(value) if isinstance(value, list | tuple) else value
+    if key == "train.classes" and isinstance(value, str):  # names may hold spaces
+        value = [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
     if leaf.plural and value is not None:
         return [_scalar(item, leaf) for item in _items(value)]
     return _device(_scalar(value, leaf)) if key == "train.device" else _scalar(value, leaf)
+
+
+def _name(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _method(value: Any) -> Any:
@@ -114,8 +124,8 @@ def _items(value: Any) -> list[Any]:
 
 
 def _scalar(value: Any, leaf: Setting) -> Any:
-    if leaf.textual and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if leaf.textual:
+        value = _name(value)
     if isinstance(value, str) and value.strip().lower() in leaf.choices:
         return value.strip().lower()
     return value

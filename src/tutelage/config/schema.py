@@ -83,6 +83,10 @@ class TrainConfig(Section):
         default=(), description="Rows to freeze; one number N means rows 0..N-1"
     )
     single_cls: bool = Field(default=False, description="Treat all classes as one")
+    classes: tuple[str, ...] = Field(
+        default=(),
+        description="Train on these classes of the data only, in this order; objects of others are background (none: all)",
+    )
     sync_bn: bool = Field(
         default=False, description="Synchronise BatchNorm statistics over all GPUs"
     )
@@ -242,7 +246,7 @@ class DistillConfig(Section):
     )
     classes: dict[str, str] | Literal["equal", "by-name"] = Field(
         default="equal",
-        description="Classes of the response methods: equal lists, those of the same name, or a map {student's: teacher's}",
+        description="Classes of the response methods: the same in both, those of the same name, or a map {student's: teacher's}",
     )
     student_kd_layers: Layers | None = Field(
         default=None, description="Student layers to tap, paired in order (none: p3, p4, p5)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tutelage.data.array_cache import cache_root
@@ -10,12 +10,18 @@ from tutelage.data.digits import VARIANTS, build
 from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
 from tutelage.data.formats.build_index import OpenedSplit
+from tutelage.data.formats.chosen_classes import choose_classes
 from tutelage.data.index import DatasetIndex, Split
-from tutelage.errors import DataError, combine_codes, nearest
+from tutelage.errors import ConfigError, DataError, combine_codes, nearest
 
 
 def open_dataset(
-    data: str | Path, split: Split, *, single_class: bool = False, strict: bool = True
+    data: str | Path,
+    split: Split,
+    *,
+    single_class: bool = False,
+    classes: Sequence[str] = (),
+    strict: bool = True,
 ) -> DatasetIndex:
     """Open one split of a data set.
 
@@ -24,26 +30,32 @@ def open_dataset(
             ``digits:easy`` for the built-in handwritten digits.
         split: ``train``, ``val`` or ``test``.
         single_class: Treat all classes as one.
+        classes: Keep these classes only, in this order; empty: all. Objects of others are left
+            out, with a finding.
         strict: Raise if there is an error among the findings.
 
     Raises:
         DataError: The data cannot be used; all errors are reported at once.
+        ConfigError: A class of ``classes`` does not exist.
     """
-    index = open_split(data, split, single_class=single_class).index
+    index = open_split(data, split, single_class=single_class, classes=classes).index
     if strict:
         _raise_errors(index.findings)
     return index
 
 
 def open_splits(
-    data: str | Path, *splits: Split, single_class: bool = False
+    data: str | Path, *splits: Split, single_class: bool = False, classes: Sequence[str] = ()
 ) -> tuple[DatasetIndex, ...]:
     """Open several splits of a data set; see :func:`open_dataset`.
 
     Raises:
         DataError: One of them cannot be used; the errors of all are reported at once.
     """
-    indices = tuple(open_split(data, split, single_class=single_class).index for split in splits)
+    indices = tuple(
+        open_split(data, split, single_class=single_class, classes=classes).index
+        for split in splits
+    )
     _raise_errors([finding for index in indices for finding in index.findings])
     first = indices[0]
     for index in indices:
@@ -57,12 +69,23 @@ def open_splits(
     return indices
 
 
-def open_split(data: str | Path, split: Split, *, single_class: bool = False) -> OpenedSplit:
+def open_split(
+    data: str | Path,
+    split: Split,
+    *,
+    single_class: bool = False,
+    classes: Sequence[str] = (),
+) -> OpenedSplit:
     """Open one split with its scan, for ``tutelage check``; see :func:`open_dataset`.
 
     Raises:
         DataError: The data cannot be used at all.
+        ConfigError: A class of ``classes`` does not exist.
     """
+    if classes:
+        opened = open_split(data, split)
+        _check_classes(classes, opened.index.names, str(data))
+        return choose_classes(opened, classes, single_class=single_class)
     if data in VARIANTS:
         path = build(cache_root(), variant=str(data))
         return FORMATS[".yaml"](path, split, single_class=single_class)
@@ -77,6 +100,18 @@ def open_split(data: str | Path, split: Split, *, single_class: bool = False) ->
         fix = f"{nearest(str(data), VARIANTS)} {fix}".strip()
         raise DataError(f"{what}.", fix=fix, code="D22")
     return opener(path, split, single_class=single_class)
+
+
+def _check_classes(classes: Sequence[str], known: Sequence[str], data: str) -> None:
+    for number, name in enumerate(classes):
+        what = ""
+        if name not in known:
+            what = f"train.classes: {data} has no class {name!r}"
+        elif name in classes[:number]:
+            what = f"train.classes: {name!r} stands twice"
+        if what:
+            fix = f"{nearest(name, known)} It has: {', '.join(known)}".strip()
+            raise ConfigError(what, fix=fix, code="C25")
 
 
 def _raise_errors(findings: Iterable[Finding]) -> None:

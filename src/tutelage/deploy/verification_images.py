@@ -13,7 +13,7 @@ from tutelage.data import open_dataset, read_image
 from tutelage.data.opening import Split
 from tutelage.deploy.sources import read_frames
 from tutelage.errors import DataError, ExportError, MissingExtraError
-from tutelage.evaluation.validate import match_classes
+from tutelage.evaluation.validate import known_classes, match_classes
 from tutelage.models.graph import GraphDetector
 
 BUILT_IN = "digits"
@@ -68,7 +68,7 @@ def images_to_quantise(
         DataError: The data set cannot be used, or has no val split for the AP.
         WeightsError: Its classes are not those of the model.
     """
-    names = open_dataset(data, "val").names
+    names = known_classes(open_dataset(data, "val"), detector.names).names
     match_classes(detector.names, names, model=detector.arch_name, data=str(data))
     return images_of(data, "train", count=count).images
 

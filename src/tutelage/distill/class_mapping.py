@@ -1,10 +1,11 @@
-"""Which class of a teacher is which of the student: by name or by a map, never by position."""
+"""Which class of a teacher is which of the student: by name, or by a map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from tutelage.data.class_names import match_names
 from tutelage.errors import ConfigError, nearest
 
 Columns = tuple[tuple[int, ...], tuple[int, ...]]
@@ -20,14 +21,15 @@ def shared_columns(
     """Return the class columns of both networks that mean the same.
 
     Args:
-        setting: ``equal``: the lists must be the same; ``by-name``: classes of the same name; a
-            map: the student's names to the teacher's.
+        setting: ``equal``: both must know the same classes, see
+            :func:`~tutelage.data.class_names.match_names`; ``by-name``: classes of the same name;
+            a map: the student's names to the teacher's.
         student: Class names of the student.
         teacher: Class names of the teacher.
 
     Returns:
-        Columns of the student and of the teacher; None where both lists are the same. Empty where
-        the lists differ although they should be equal, or have no name in common.
+        Columns of the student and of the teacher; None where they are the same in the same order.
+        Empty where the classes differ although they should be equal, or have no name in common.
 
     Raises:
         ConfigError: The map names classes that do not exist.
@@ -36,8 +38,10 @@ def shared_columns(
         _check_names("student", list(setting), student)
         _check_names("teacher", list(setting.values()), teacher)
         pairs = [(student.index(ours), teacher.index(theirs)) for ours, theirs in setting.items()]
-    elif list(student) == list(teacher):
-        return None
+    elif matched := match_names(teacher, student):
+        pairs = sorted((ours, theirs) for theirs, ours in matched.items())
+        if all(ours == theirs for ours, theirs in pairs):
+            return None
     elif setting == "equal":
         pairs = []
     else:

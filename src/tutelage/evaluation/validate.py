@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-from tutelage.data import EvaluationDataset, evaluation_loader, open_dataset
+from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, open_dataset
+from tutelage.data.class_names import match_names
+from tutelage.data.formats.chosen_classes import keep_classes
 from tutelage.errors import WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
@@ -33,6 +35,7 @@ def validate(
     augment: bool = False,
     half: bool = False,
     single_cls: bool = False,
+    classes: Sequence[str] = (),
     rect: bool = False,
     workers: int = 0,
 ) -> Scores:
@@ -50,6 +53,8 @@ def validate(
         augment: Test-time augmentation: three views of each image.
         half: Compute in half precision on a GPU.
         single_cls: Treat all classes as one, of the data and of the model.
+        classes: Evaluate these classes of the data only; empty: all, or those of the model if they
+            are some of the data's.
         rect: Batches of similar shape with a margin, as in YOLOv7, instead of squares, as during
             training.
         workers: Loader processes.
@@ -65,7 +70,9 @@ def validate(
     predictor.warn(conf)
     size = image_size if image_size is not None else predictor.image_size
     check_image_size(size, predictor.stride)
-    index = open_dataset(data, split, single_class=single_cls)
+    index = open_dataset(data, split, single_class=single_cls, classes=classes)
+    if not single_cls:
+        index = known_classes(index, predictor.names)
     for finding in index.findings:
         _log.warning("%s: %s", finding.severity, finding.message)
     if single_cls:
@@ -95,21 +102,24 @@ def validate(
     )
 
 
+def known_classes(index: DatasetIndex, names: Sequence[str]) -> DatasetIndex:
+    """Return an index without the classes that a model was not trained on, if it has no others."""
+    return keep_classes(index, names) if set(names) < set(index.names) else index
+
+
 def match_classes(
     model_names: tuple[str, ...], data_names: tuple[str, ...], *, model: str, data: str
 ) -> dict[int, int] | None:
-    """Return model class → data class by name; None if they are the same in the same order.
+    """Return model class → data class; None if they are the same in the same order.
 
-    Classes without names, ``0``, ``1``, ..., are assumed to be in the order of the data.
+    See :func:`~tutelage.data.class_names.match_names`.
 
     Raises:
         WeightsError: The model lacks a class of the data, or knows others.
     """
-    numbered = model_names == tuple(str(number) for number in range(len(model_names)))
-    if model_names == data_names or (numbered and len(model_names) == len(data_names)):
-        return None
-    if sorted(model_names) == sorted(data_names) and len(set(data_names)) == len(data_names):
-        return {number: data_names.index(name) for number, name in enumerate(model_names)}
+    matched = match_names(model_names, data_names)
+    if matched is not None:
+        return None if all(a == b for a, b in matched.items()) else matched
     parts = ["the class names differ"]
     if len(model_names) != len(data_names):
         parts = [f"the model knows {len(model_names)} classes, the data {len(data_names)}"]

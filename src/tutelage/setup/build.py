@@ -41,6 +41,8 @@ from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, war
 from tutelage.train.supervision import TeacherSupervision
 from tutelage.train.task import Task
 
+TOLD = ("path-elsewhere", "class-left-out")  # facts about data that are shown before a run
+
 
 @dataclass(frozen=True)
 class RunParts:
@@ -103,7 +105,13 @@ def build_run(
         )
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
     with accelerator.local_main_process_first():  # the others use its cache
-        train, val = open_splits(config.data, "train", "val", single_class=config.train.single_cls)
+        train, val = open_splits(
+            config.data,
+            "train",
+            "val",
+            single_class=config.train.single_cls,
+            classes=config.train.classes,
+        )
     if not len(train.boxes):
         raise DataError(
             f"No training image of {config.data} has a box.",
@@ -117,7 +125,8 @@ def build_run(
         check_batch(config.train, max(student.strides), len(train), share[1])
     head_state = student_origin.head if student_origin else None
     anchors = choose_anchors(student, train, config, head_state)
-    notices = _notices(config)
+    findings = dict.fromkeys(f.message for f in (*train.findings, *val.findings) if f.code in TOLD)
+    notices = [*findings, *_notices(config)]
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")

@@ -114,7 +114,7 @@ def build_split(
             image_of_box[ignored], labels[ignored], scan.boxes[ignored], scan.ignored[ignored]
         ),
         image_ids=[each for each, good in zip(image_ids, usable, strict=False) if good],
-        category_ids=category_ids,
+        category_ids=() if listing.single_class else category_ids,
         findings=findings,
     )
     return OpenedSplit(index, listing, scan, kept)

@@ -13,6 +13,7 @@ from hotcoco import mask
 
 from tutelage.data.findings import Finding, summarise
 from tutelage.data.formats.build_index import OpenedSplit, build_split
+from tutelage.data.formats.chosen_classes import choose_classes
 from tutelage.data.formats.coco_json import CocoImage, CocoJson, Id, json_number, read_coco
 from tutelage.data.formats.image_lists import ImageList, repeated_items
 from tutelage.data.formats.pixel_boxes import PixelBox, normalise_boxes
@@ -32,8 +33,9 @@ def open_coco(
 ) -> OpenedSplit:
     """Open one split of a COCO data set.
 
-    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them. Boxes
-    with ``iscrowd`` or ``ignore`` are not trained on, and ignored in evaluations.
+    Classes are numbered 0 … n - 1 by ascending category id, unless the request names them; where
+    it names some of the categories, objects of the others are left out. Boxes with ``iscrowd`` or
+    ``ignore`` are not trained on, and ignored in evaluations.
 
     Args:
         jsons: The files of the split; their categories must be the same.
@@ -59,13 +61,17 @@ def open_coco(
         file = json_of[image]
         return _objects(file, file.images[image], image, size_wh, frame)
 
+    categories = tuple(dict.fromkeys(name for file in files for name in file.names))
+    names = request.names or files[0].names
+    some = set(names) < set(categories)
     label_files = [str(json_of[image].path) for image in images]
     repeated = repeated_items(image for file in files for image in file.found.files if image)
-    names = request.names or files[0].names
     ids = [json_of[image].images[image].id for image in images]
-    return build_split(
+    opened = build_split(
         "COCO",
-        replace(request, names=names),
+        replace(request, names=categories, single_class=False)
+        if some
+        else replace(request, names=names),
         ImageList(images, tuple(jsons), repeated),
         label_files,
         scan_images(images, jsons, label_files, read_json, form=frame.name),
@@ -74,8 +80,9 @@ def open_coco(
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
         image_ids=ids if None not in ids and len(set(ids)) == len(ids) else (),
-        category_ids=() if request.single_class else _category_ids(files, names),
+        category_ids=_category_ids(files, categories if some else names),
     )
+    return choose_classes(opened, names, single_class=request.single_class) if some else opened
 
 
 def _no_images(request: SplitRequest, files: Sequence[CocoJson]) -> DataError:
@@ -179,7 +186,7 @@ def _check_entries(files: Sequence[CocoJson]) -> Iterator[Finding]:
     dropped = [f"{f.path.name} {f.found.dropped}" for f in files if f.found.dropped]
     if dropped:
         what = "Jsons whose file names begin with folders of another machine, which are left out"
-        yield summarise("image-path", "info", what, dropped, len(dropped))
+        yield summarise("path-elsewhere", "info", what, dropped, len(dropped))
     roots = [f"{file.path.name} {file.root_category!r}" for file in files if file.root_category]
     if roots:
         what = "Categories without an annotation that only group the others, and are no classes"

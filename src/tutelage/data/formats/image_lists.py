@@ -181,17 +181,19 @@ def _find_tails(paths: Sequence[str], places: Sequence[Path]) -> list[str]:
     """Return where files of another folder, machine or system lie below ``places``; "" if not."""
     folders: dict[str, str] = {}  # as written → as it is here
     tries: Counter[str] = Counter()
-    found: list[str] = []
-    for path in paths:
-        parts = tail_parts(path)
-        written, name = "/".join(parts[:-1]), parts[-1] if parts else ""
-        if written not in folders and tries[written] < _TRIES:
-            tries[written] += 1
-            place = find_tail(parts, places)
+    entries = [tail_parts(path) or [""] for path in paths]
+    for *written, name in entries:
+        folder = "/".join(written)
+        if folder not in folders and tries[folder] < _TRIES:
+            tries[folder] += 1
+            place = find_tail([*written, name], places)
             if place is not None:
-                folders[written] = str(place.parent)
-        found.append(f"{folders[written]}{os.sep}{name}" if written in folders else "")
-    return found
+                folders[folder] = str(place.parent)
+    places_of = [folders.get("/".join(written), "") for *written, _ in entries]
+    return [
+        f"{folder}{os.sep}{parts[-1]}" if folder else ""
+        for folder, parts in zip(places_of, entries, strict=True)
+    ]
 
 
 def tail_parts(path: str) -> list[str]:

@@ -82,7 +82,7 @@ def open_json(path: Path, split: str, *, single_class: bool = False) -> OpenedSp
     places = [f"{json.parent}/{named}"] if "*" in named else []
     places += [f"{json.parent.parent}/{folder}/{named}"] if split_of(json.parent.name) else []
     sources = _sources_of(jsons, split, path, [place.replace("*", "<split>") for place in places])
-    inner = json.parent.name == "annotations" or split_of(json.parent.name)
+    inner = json.parent.name.lower() == "annotations" or split_of(json.parent.name)
     root = json.parent.parent if inner else json.parent
     return open_coco(sources, SplitRequest(str(path), split, root, single_class))
 

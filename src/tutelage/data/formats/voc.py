@@ -12,6 +12,7 @@ import numpy as np
 
 from tutelage.data.findings import CODES
 from tutelage.data.formats.build_index import OpenedSplit, build_split
+from tutelage.data.formats.chosen_classes import choose_classes
 from tutelage.data.formats.image_lists import ImageList, path_exists
 from tutelage.data.formats.pixel_boxes import PixelBox, normalise_boxes
 from tutelage.data.formats.scan import (
@@ -69,7 +70,8 @@ def open_voc(
 
     Objects marked difficult are not trained on and ignored in evaluations, as in VOC's own. A box
     covers the pixels ``xmin`` … ``xmax``, counted from 1. Without given names the classes are those
-    that occur in any split, in alphabetical order.
+    that occur in any split, in alphabetical order; where those given are some of them, the objects
+    of others are left out.
 
     Args:
         images: The images of the split.
@@ -89,9 +91,13 @@ def open_voc(
         names = tuple(sorted({name for each in scans for name in _trained_names(each)}))
     if not names:
         raise _no_object(label_files, scan, request)
-    return build_split(
+    words = tuple(scan.words.tolist())
+    some = set(names) < set(words)
+    opened = build_split(
         "Pascal VOC",
-        replace(request, names=names),
+        replace(request, names=words, single_class=False)
+        if some
+        else replace(request, names=names),
         images,
         label_files,
         scan,
@@ -99,6 +105,7 @@ def open_voc(
         word="object",
         empty_hint="An object has a <name> and a <bndbox>.",
     )
+    return choose_classes(opened, names, single_class=request.single_class) if some else opened
 
 
 def _trained_names(scan: Scan) -> list[str]:
