@@ -89,3 +89,8 @@ def test_the_layers_of_another_library(cli, tmp_path) -> None:
     refused = cli("layers", "hf:x", "--teacher", "yolov7-tiny")
     assert (refused.code, "cannot be a student" in refused.err) == (2, True)
     assert "names no network" in cli("layers", "hf:").err
+
+
+def test_a_share_of_the_width_is_told_in_numbers(cli):
+    title = cli("layers", "yolov5n@0.5", "--img-size", "64").out.splitlines()[0]
+    assert title.startswith("yolov5n@0.5 (width 0.125 = 0.5 × 0.25): 0.4 M parameters, ")

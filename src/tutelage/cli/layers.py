@@ -105,9 +105,11 @@ def rows_of(network: GraphDetector, image_size: int) -> list[dict[str, Any]]:
 
 def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[str]:
     """Return the layers that can be tapped as lines."""
+    from tutelage.models.catalog import describe_width
     from tutelage.models.cost import cost
 
-    total = cost(network, image_size)
+    total, width = cost(network, image_size), describe_width(network.arch_name)
+    name = f"{network.arch_name} ({width})" if width else network.arch_name
     size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs"
     levels = "  ".join(f"{level} = {key}" for level, key in network.levels.items())
     rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
@@ -116,7 +118,7 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
         numbers = (str(row["channels"]), str(row["stride"]), map_size)
         rows.append([str(row["index"]), row["block"], *numbers, row["level"]])
     return [
-        f"{title}{network.arch_name}: {size}. Default taps: {levels}",
+        f"{title}{name}: {size}. Default taps: {levels}",
         *columns(rows, left=(1, 5)),
     ]
 

@@ -31,7 +31,7 @@ def build(arch: Source, names: Sequence[str]) -> GraphDetector:
     """Build a detector with fresh weights.
 
     Args:
-        arch: Architecture name, ``name@width`` (the same graph with that width multiple, e.g.
+        arch: Architecture name, ``name@share`` (the same graph with that share of its width, e.g.
             ``yolov7-tiny@0.25``), path of a yaml, or a mapping like one.
         names: Class names; their number replaces the yaml's ``nc``.
 
