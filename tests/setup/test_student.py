@@ -42,7 +42,7 @@ def test_an_old_run_keeps_its_width_under_the_name_of_today(tmp_path: Path) -> N
 
 def test_the_settings_of_an_old_run_do_not_start_another_width(tmp_path: Path) -> None:
     old, new = write_run(tmp_path / "old"), write_run(tmp_path / "new", "yolov5s@0.25")
-    with pytest.raises(ConfigError, match="its yolov5s@0.125 is yolov5n@0.5 here") as caught:
+    with pytest.raises(ConfigError, match=r"its yolov5s@0\.125 is yolov5n@0\.5 here") as caught:
         resolve({"config": str(old / "config.yaml")}, {})
     assert caught.value.fix == "Use  --cfg yolov5n@0.5"
     for options in (
@@ -61,7 +61,7 @@ def test_an_old_comparison_does_not_go_on_at_another_width(tmp_path: Path) -> No
     values = {"data": "digits", "distill": distill, "run": run}
     arms = plan_comparison(Config.model_validate({**values, "model": {"arch": OLD}}), seeds="1")
     write_run(tmp_path / "many" / "baseline-s0", data="digits")
-    with pytest.raises(ConfigError, match="its yolov5s@0.125 is yolov5n@0.5 here"):
+    with pytest.raises(ConfigError, match=r"its yolov5s@0\.125 is yolov5n@0\.5 here"):
         check_same(arms, {}, {})
 
 
