@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +47,7 @@ ARCHITECTURES: Mapping[str, Variant] = {
 }
 
 MAX_WIDTH = 8.0
+_OTHER_FAMILIES = re.compile(r"(yolo(v[34689]|v?1\d|v?26|e|_?nas|world)|yolov5\w*u|rt-?detr)", re.I)
 _DIGITS = 12  # of a width multiple; what float arithmetic adds would round channels up
 
 
@@ -66,11 +68,7 @@ def named(text: str) -> dict[str, Any]:
     """
     name, at, share = text.partition("@")
     if name not in ARCHITECTURES:
-        raise ConfigError(
-            f"'{text}' is not an architecture.",
-            fix=nearest(name, ARCHITECTURES) or f"Known: {', '.join(ARCHITECTURES)}.",
-            code="C27",
-        )
+        raise ConfigError(f"'{text}' is not an architecture.", fix=suggest(name), code="C27")
     variant = ARCHITECTURES[name]
     mapping = copy.deepcopy(_graph(variant.file))
     mapping["depth_multiple"] = variant.depth
@@ -101,6 +99,17 @@ def stored_name(text: str, arch: Mapping[str, Any]) -> str:
     except (ConfigError, LookupError, TypeError, ValueError):
         same = True  # a name of its own, or a graph that is refused when it is built
     return text if same else recognise(arch) or text
+
+
+def suggest(name: str) -> str:
+    """Return what to give in place of an architecture that is not known."""
+    known = f"Architectures: {', '.join(ARCHITECTURES)}."
+    if _OTHER_FAMILIES.match(name):
+        return (
+            "Students are YOLOv7 and YOLOv5. A network of Ultralytics can be the teacher:  "
+            f"--teacher-weights ultralytics:{Path(name).stem}.pt\n{known}"
+        )
+    return nearest(name, ARCHITECTURES) or known
 
 
 def recognise(arch: Mapping[str, Any]) -> str | None:

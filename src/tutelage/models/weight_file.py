@@ -22,7 +22,7 @@ from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, compare_states, transfer
 from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
-from tutelage.weights.file_type import sniff
+from tutelage.weights.file_type import release_page, sniff
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 BEST = "best.safetensors"
@@ -81,7 +81,8 @@ def weight_file(source: str | Path) -> Path:
     if is_named(str(source)) and not path.exists():
         raise WeightsError(
             f"{source} is an architecture: it has no trained weights.",
-            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
+            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.\n"
+            f"{release_page(str(source))}",
             code="W22",
         )
     return path
