@@ -15,8 +15,8 @@ YOLOV7 = """
 --bucket gs://b | --cache-images | --image-weights | --device 0 | --multi-scale | --single-cls
 --adam | --sync-bn | --local_rank -1 | --workers 8 | --project runs/train | --entity me
 --name exp | --exist-ok | --quad | --linear-lr | --label-smoothing 0.1 | --upload_dataset
---bbox_interval -1 | --log-imgs 16 | --log-artifacts | --save_period -1 | --artifact_alias latest | --freeze 0 | --freeze 0 1 2
---v5-metric
+--bbox_interval -1 | --save_period -1 | --artifact_alias latest | --freeze 0 | --freeze 0 1 2
+--v5-metric | --log-imgs 16 | --log-artifacts
 """
 YOLOV5 = """
 --weights yolov5s.pt | --cfg '' | --data data/coco128.yaml | --hyp hyp.yaml | --epochs 100
@@ -129,11 +129,12 @@ def test_two_sizes_that_differ_are_told() -> None:
 
 
 def test_flags_of_a_service_name_it_once() -> None:
-    flags = "--upload_dataset --entity me --bbox_interval 3 --artifact_alias last --nosave".split()
-    found = translate(["train", *flags]).notices
+    of_a_service = ["--upload_dataset", "--entity", "me", "--bbox_interval", "3"]
+    of_a_service += ["--artifact_alias", "last"]
+    found = translate(["train", *of_a_service, "--nosave"]).notices
     assert found[0] == (
-        "--upload_dataset --entity --bbox_interval --artifact_alias have no effect here: nothing is "
-        "sent to Weights & Biases; metrics.jsonl in the run folder has every value."
+        "--upload_dataset --entity --bbox_interval --artifact_alias have no effect here: nothing "
+        "is sent to Weights & Biases; metrics.jsonl in the run folder has every value."
     )
     assert len(found) == 2
     assert found[1].startswith("--nosave has no effect here")

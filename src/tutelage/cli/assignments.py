@@ -1,4 +1,4 @@
-"""Command lines in the style of Ultralytics, ``train data=x.yaml model=y.pt``: what to type here."""
+"""Command lines in the style of Ultralytics, ``train data=x.yaml``: what to type here."""
 
 from __future__ import annotations
 
