@@ -110,7 +110,13 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
 
     total, width = cost(network, image_size), describe_width(network.arch_name)
     name = f"{network.arch_name} ({width})" if width else network.arch_name
-    size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs"
+    size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs at {image_size} px"
+    if network.auxiliary:
+        lead = cost(network.fused(), image_size)
+        size += (
+            f" with the auxiliary heads of training (deployed: {lead.parameters / 1e6:.1f} M, "
+            f"{lead.gflops:.1f} GFLOPs)"
+        )
     levels = "  ".join(f"{level} = {key}" for level, key in network.levels.items())
     rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
     for row in rows_of(network, image_size):
