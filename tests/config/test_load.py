@@ -272,7 +272,10 @@ def test_no_torch_is_imported() -> None:
     ("given", "told"),
     [
         ({"flags": {"optim.name": ("adamw", "flag --optimizer")}}, "adamw keeps the learning rate"),
-        ({"flags": {"optim.name": ("adam", "flag --adam")}, "hyp": "hyp.yaml"}, "0.01 (hyp.yaml:1)"),
+        (
+            {"flags": {"optim.name": ("adam", "flag --adam")}, "hyp": "hyp.yaml"},
+            "0.01 (hyp.yaml:1)",
+        ),
         ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.01"]}, ""),
         ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.001"]}, ""),
         ({"flags": {"optim.name": ("sgd", "flag --optimizer")}}, ""),

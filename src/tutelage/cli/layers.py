@@ -110,7 +110,9 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
 
     total, width = cost(network, image_size), describe_width(network.arch_name)
     name = f"{network.arch_name} ({width})" if width else network.arch_name
-    size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs at {image_size} px"
+    size = (
+        f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs at {image_size} px"
+    )
     if network.auxiliary:
         lead = cost(network.fused(), image_size)
         size += (
