@@ -225,3 +225,28 @@ def test_a_terminal_gets_the_live_bar(monkeypatch) -> None:
 def test_kd_is_the_sum_of_the_methods() -> None:
     assert combine_kd_terms({"box": 1.0, "fgd/a": 2.0, "cwd/b": 0.5}) == {"box": 1.0, "kd": 2.5}
     assert combine_kd_terms({"box": 1.0}) == {"box": 1.0}
+
+
+def test_the_plan_breaks_between_words_at_80_columns() -> None:
+    display, stream = live(width=80)
+    words = " ".join(f"word{number}" for number in range(30))
+    rows = (("student", words), ("", "  74 → 74     32 → 64   ch   /8"))
+    display.show(Planned(rows, "runs/a", 1, 1))
+    display.close()
+    lines = [n for n in stream.getvalue().splitlines() if "word" in n or "74" in n]
+    assert " ".join(" ".join(lines[:-1]).split()) == f"student {words}"
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    column = lines[0].index("word0")
+    assert [line.index("word") for line in lines[1:-1]] == [column] * (len(lines) - 2)
+    assert lines[-1].rstrip() == f"{' ' * column}  74 → 74     32 → 64   ch   /8"
+
+
+def test_two_losses_of_one_name_are_told_apart() -> None:
+    display, stream = live()
+    display.show(Planned((), "runs/a", 1, 2))
+    losses = Losses({"box": 0.1, "obj": 0.2}, {"box/box": 0.3, "box/cls": 0.4})
+    display.show(StepDone(0, 1, losses, 0.01, 0.3))  # type: ignore[arg-type]
+    shown = stream.getvalue()
+    assert "box .1000" in shown
+    assert "box/box .3000" in shown
+    assert "box/cls .4000" in shown

@@ -115,12 +115,34 @@ def test_all_are_listed(cli) -> None:
     assert found["D03"]["exit_code"] == 3
 
 
+@pytest.mark.parametrize("words", [("class", "names"), ("CLASS names",), ("names", "class")])
+def test_words_find_the_codes_that_speak_of_them(cli, words) -> None:
+    answer = cli("explain", *words)
+    assert (answer.code, answer.err) == (0, "")
+    head, first, *rows = answer.out.splitlines()
+    assert head == f"Codes that speak of '{' '.join(words)}':"
+    assert first.split()[0] == "D04"  # its title holds both
+    listed = [row.split()[0] for row in rows if row.startswith("  ")]
+    assert "T09" in listed
+    assert "D03" not in listed
+    assert max(map(len, answer.out.splitlines())) <= 80
+    assert set(json.loads(cli("explain", *words, "--json").out)) == {"D04", *listed}
+
+
+def test_the_only_code_that_a_word_finds_is_told(cli) -> None:
+    pages = [code for code in CODES if "driver" in " ".join(page(code))]
+    assert len(pages) == 1
+    assert cli("explain", "driver").out.splitlines() == page(pages[0])
+    assert cli("explain", "D03", "driver").code == 2  # beside codes, a word is a code
+
+
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
         ("X03", "Did you mean"),
         ("D99", "There are D00 D01"),
-        ("label-pixel", "Did you mean 'label-pixels'?"),
+        ("label-pixle", "Did you mean 'label-pixels'?"),
+        ("nonsense", "no explanation holds this word"),
         ("nonsense", "All codes:  tutelage explain"),
         ("", "All codes:  tutelage explain"),
     ],

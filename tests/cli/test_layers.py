@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.teachers.library_networks import hugging_face_detector
 from tutelage.config import load_config
@@ -11,6 +12,7 @@ def test_the_layers_of_a_network(cli) -> None:
     assert answer.code == 0
     title, head, *rows = answer.out.splitlines()
     assert title.startswith("yolov7-tiny@0.25: ")
+    assert " GFLOPs at 320 px. Default taps: " in title
     assert title.endswith("Default taps: p3 = 57  p4 = 65  p5 = 73")
     assert head.split() == ["layer", "block", "channels", "stride", "at", "320", "px", "level"]
     assert [row.split()[0] for row in rows] == [str(n) for n in range(77)]  # the head is no tap
@@ -23,6 +25,9 @@ def test_the_layers_of_a_network_with_four_levels(cli) -> None:
     title, _, *rows = answer.out.splitlines()
     assert title.endswith("Default taps: p3 = 83  p4 = 93  p5 = 103  p6 = 113")
     assert rows[113].split()[-3:] == ["64", "2×2", "p6"]
+    assert " GFLOPs at 128 px with the auxiliary heads of training (deployed: " in title
+    training, deployed = (float(text) for text in re.findall(r"([\d.]+) M", title))
+    assert deployed < training
     marked = [row.split()[0] for row in rows if row.endswith("auxiliary")]
     assert marked == ["118", "119", "120", "121"]
     refused = cli("layers", "yolov5n6", "--img-size", "160")
@@ -89,3 +94,8 @@ def test_the_layers_of_another_library(cli, tmp_path) -> None:
     refused = cli("layers", "hf:x", "--teacher", "yolov7-tiny")
     assert (refused.code, "cannot be a student" in refused.err) == (2, True)
     assert "names no network" in cli("layers", "hf:").err
+
+
+def test_a_share_of_the_width_is_told_in_numbers(cli):
+    title = cli("layers", "yolov5n@0.5", "--img-size", "64").out.splitlines()[0]
+    assert title.startswith("yolov5n@0.5 (width 0.125 = 0.5 × 0.25): ")

@@ -79,9 +79,11 @@ def test_a_run_knows_its_data(cli, validation, tmp_path) -> None:
     assert validation["data"] == "stored.yaml"
     assert cli("val", "a/best.safetensors").code == 0
     answer = cli("val", "yolov7.pt")
-    fix = "Give a run folder or a file."
+    page = "https://github.com/WongKinYiu/yolov7/releases"
+    fix = f"Give a run folder or a file.\n  Nothing is downloaded unasked; official weights: {page}"
     assert (answer.code, answer.err) == (4, f"Error [W10]: yolov7.pt does not exist.\n  {fix}\n")
     assert "yolov7 is an architecture: it has no trained weights" in cli("val", "yolov7").err
+    assert page in cli("val", "yolov7").err
     (tmp_path / "yolov7.pt").touch()
     answer = cli("val", "yolov7.pt")
     assert (answer.code, answer.err) == (

@@ -16,7 +16,7 @@ YOLOV7 = """
 --adam | --sync-bn | --local_rank -1 | --workers 8 | --project runs/train | --entity me
 --name exp | --exist-ok | --quad | --linear-lr | --label-smoothing 0.1 | --upload_dataset
 --bbox_interval -1 | --save_period -1 | --artifact_alias latest | --freeze 0 | --freeze 0 1 2
---v5-metric
+--v5-metric | --log-imgs 16 | --log-artifacts
 """
 YOLOV5 = """
 --weights yolov5s.pt | --cfg '' | --data data/coco128.yaml | --hyp hyp.yaml | --epochs 100
@@ -26,7 +26,7 @@ YOLOV5 = """
 --device cpu | --multi-scale | --single-cls | --optimizer AdamW | --sync-bn | --workers 8
 --project runs/train | --name exp | --exist-ok | --quad | --cos-lr | --label-smoothing 0.0
 --patience 100 | --freeze 10 | --save-period -1 | --seed 0 | --local_rank -1 | --entity me
---upload_dataset val | --bbox_interval -1
+--upload_dataset val | --bbox_interval -1 | --ndjson-console | --ndjson-file
 """
 REFUSED = {"--evolve", "--evolve_population", "--resume_evolve", "--image-weights", "--quad"}
 
@@ -126,6 +126,20 @@ def test_two_sizes_that_differ_are_told() -> None:
     assert result.notices == [
         "--img-size 640 1280: training and evaluation have one size here: 640."
     ]
+
+
+def test_flags_of_a_service_name_it_once() -> None:
+    of_a_service = ["--upload_dataset", "--entity", "me", "--bbox_interval", "3"]
+    of_a_service += ["--artifact_alias", "last"]
+    found = translate(["train", *of_a_service, "--nosave"]).notices
+    assert found[0] == (
+        "--upload_dataset --entity --bbox_interval --artifact_alias have no effect here: nothing "
+        "is sent to Weights & Biases; metrics.jsonl in the run folder has every value."
+    )
+    assert len(found) == 2
+    assert found[1].startswith("--nosave has no effect here")
+    with pytest.raises(ConfigError, match="nothing is sent to Google Cloud Storage"):
+        translate(["train", "--bucket", "gs://b"])
 
 
 @pytest.mark.parametrize("argv", [["--local_rank", "-1"], ["--bucket", ""], ["--bucket="]])

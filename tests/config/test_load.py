@@ -295,3 +295,28 @@ def test_all_faults_are_reported_at_once(run, tmp_path) -> None:
 def test_no_torch_is_imported() -> None:
     code = "import sys, tutelage.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"flags": {"optim.name": ("adamw", "flag --optimizer")}}, "adamw keeps the learning rate"),
+        (
+            {"flags": {"optim.name": ("adam", "flag --adam")}, "hyp": "hyp.yaml"},
+            "0.01 (hyp.yaml:1)",
+        ),
+        ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.01"]}, ""),
+        ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.001"]}, ""),
+        ({"flags": {"optim.name": ("sgd", "flag --optimizer")}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_learning_rate_of_sgd_in_adam_is_told(tmp_path, monkeypatch, given, told) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hyp.yaml").write_text("lr0: 0.01\n")
+    resolved = load_config(**given)
+    notices = [text for text in resolved.notices if "optim.lr" in text]
+    assert bool(notices) == bool(told)
+    assert told in "".join(notices)
+    if told:
+        assert resolved.config.optim.lr == 0.01  # told, never changed

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import codecs
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.config.yaml_reader import parse_value, read_document, write_value
+from tutelage.config.yaml_reader import (
+    load_yaml,
+    parse_value,
+    read_document,
+    read_yaml,
+    write_value,
+)
 from tutelage.errors import ConfigError
 
 
@@ -78,7 +85,7 @@ def test_lines_are_remembered(tmp_path) -> None:
         (b"- 1\n- 2\n", r"holds a list, not 'name: value' lines"),
         (b"just text", r"holds a str"),
         (b"a: 1\nb: 2\na: 3\n", r"'a' stands twice in run.yaml: lines 1 and 3"),
-        (b"\xff\xfe\x00\x81", r"not a text file"),
+        (b"\xff\xd8\xff\xe0", r"not a text file in UTF-8 \(byte 0xFF in line 1\)"),
         (b"a: !!python/object/apply:os.system ['true']\n", r"not valid yaml"),
         (b"a: &x [*x]\n", r"nested too deeply"),
         (b"a: \x00\n", r"not valid yaml"),
@@ -129,3 +136,27 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing\n")
     assert read_document(path, kind="--config").values == {}
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_the_encodings_of_other_systems_are_read(tmp_path, encoding: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes("run: {name: Größe}\n# Ä\n".encode(encoding))
+    assert read_document(path, kind="--config").values == {"run": {"name": "Größe"}}
+    assert load_yaml(read_yaml(path)) == {"run": {"name": "Größe"}}
+
+
+def test_the_big_end_comes_first_with_a_mark_too(tmp_path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(codecs.BOM_UTF16_BE + "a: ö".encode("utf-16-be"))
+    assert read_document(path, kind="--config").values == {"a": "ö"}
+
+
+def test_another_encoding_is_told_with_its_place(tmp_path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes("data: x\nname: Größe".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"in UTF-8 \(byte 0xF6 in line 2\)") as caught:
+        read_document(path, kind="--config")
+    assert caught.value.fix == "If it is text, save it as UTF-8."

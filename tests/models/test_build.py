@@ -88,6 +88,24 @@ def test_faults_of_a_yaml_file_say_which_file(tmp_path: Path) -> None:
             load(path)
 
 
+@pytest.mark.parametrize(
+    "name", ["yolov8n", "yolov8n.yaml", "yolo11n", "yolov10x", "yolo26s", "YOLOv9c", "rtdetr-l"]
+)
+def test_a_network_of_ultralytics_is_a_teacher_not_a_student(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(name, ["a"])
+    stem = name.removesuffix(".yaml")
+    assert f"--teacher-weights ultralytics:{stem}.pt" in caught.value.fix
+    assert "Architectures: yolov7-tiny, " in caught.value.fix
+
+
+def test_only_names_of_other_families_are_sent_to_ultralytics() -> None:
+    for name in ("yolov7-tny", "yolov5", "yolov7-w7", "resnet"):
+        with pytest.raises(ConfigError) as caught:
+            build(name, ["a"])
+        assert "ultralytics" not in caught.value.fix
+
+
 @pytest.mark.parametrize("count", [0, -3, "many", 2.5, True, None])
 def test_a_wrong_class_count(count: Any) -> None:
     with pytest.raises(ConfigError, match="nc must be a positive integer"):

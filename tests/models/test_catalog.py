@@ -8,7 +8,7 @@ import torch
 from tests.models.graphs import MENAGERIE, changed
 from tutelage.errors import ConfigError
 from tutelage.models import ARCHITECTURES, build, cost
-from tutelage.models.catalog import is_named, named, recognise
+from tutelage.models.catalog import describe_width, is_named, named, recognise, stored_name
 
 COCO = [str(i) for i in range(80)]
 
@@ -102,9 +102,51 @@ def test_width_in_the_name() -> None:
     assert narrow.arch["width_multiple"] == 0.25
 
 
+@pytest.mark.parametrize(
+    ("name", "width", "alike"),
+    [
+        ("yolov5n@0.5", 0.125, "yolov5n@0.5"),
+        ("yolov5s@0.5", 0.25, "yolov5n"),
+        ("yolov5s@0.25", 0.125, "yolov5n@0.5"),  # the shorter of two names of one graph
+        ("yolov5n@2", 0.5, "yolov5s"),
+        ("yolov5m@0.666666666667", 0.5, "yolov5m@0.666666666667"),
+        ("yolov5x6@0.1", 0.125, "yolov5x6@0.1"),
+        ("yolov7-tiny@0.3", 0.3, "yolov7-tiny@0.3"),
+    ],
+)
+def test_the_number_after_at_is_a_share_of_the_named_width(
+    name: str, width: float, alike: str
+) -> None:
+    mapping = named(name)
+    assert mapping["width_multiple"] == width
+    assert recognise(mapping) == alike
+    assert named(alike)["width_multiple"] == width
+
+
+def test_a_share_of_yolov5_has_its_share_of_the_channels() -> None:
+    with torch.device("meta"):
+        whole, half = build("yolov5n", ["a"]), build("yolov5n@0.5", ["a"])
+    assert [layer.channels for layer in whole.layers[:3]] == [16, 32, 32]
+    assert [layer.channels for layer in half.layers[:3]] == [8, 16, 16]
+    assert describe_width("yolov5n@0.5") == "width 0.125 = 0.5 × 0.25"
+    assert [describe_width(name) for name in ("yolov5n", "yolov7-tiny@0.25", "m.yaml")] == [""] * 3
+
+
+def test_the_names_in_old_files_follow_the_width_that_they_hold() -> None:
+    arch = {**named("yolov5n"), "width_multiple": 0.5}  # yolov5n@0.5 in version 0.1.0
+    assert stored_name("yolov5n@0.5", arch) == "yolov5s"
+    assert stored_name("yolov5s@0.5", {**arch, "width_multiple": 0.25}) == "yolov5s@0.5"
+    assert stored_name("yolov5m@0.5", {**named("yolov5m"), "width_multiple": 0.5}) == (
+        "yolov5m@0.666666666667"
+    )
+    for name in ("yolov7-tiny@0.25", "mine@2", "yolov5n@x", "custom"):
+        assert stored_name(name, named("yolov7-tiny@0.25")) == name
+    assert stored_name("yolov5n@0.5", {}) == "yolov5n@0.5"
+
+
 @pytest.mark.parametrize("width", ["", "abc", "0", "-1", "nan", "inf", "100"])
 def test_nonsense_widths_are_refused(width: str) -> None:
-    with pytest.raises(ConfigError, match="width multiple above 0") as caught:
+    with pytest.raises(ConfigError, match="share of its width, above 0") as caught:
         build(f"yolov7-tiny@{width}", ["a"])
     assert "yolov7-tiny@0.25" in caught.value.fix
 

@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 from tutelage.models import GraphDetector, build
 from tutelage.structures import Output, Tap
 
-SMALL = ["yolov7-tiny@0.25", "yolov7@0.125", "yolov5s@0.125"]
+SMALL = ["yolov7-tiny@0.25", "yolov7@0.125", "yolov5s@0.25"]
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
 
@@ -182,7 +182,7 @@ def test_names_must_match_the_classes() -> None:
 
 
 def test_setting_anchors_moves_the_boxes() -> None:
-    detector = build("yolov5s@0.125", ["a"]).eval()
+    detector = build("yolov5s@0.25", ["a"]).eval()
     raw = detector(IMAGES).raw
     before = detector.decode(raw, (64, 64)).xyxy
     detector.load_training_state({"anchors": (detector.head.anchor_sizes * 2).tolist()})

@@ -16,7 +16,7 @@ from tutelage.structures import Output
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.fixture(scope="module", params=["yolov7@0.125", "yolov5s@0.125"])
+@pytest.fixture(scope="module", params=["yolov7@0.125", "yolov5s@0.25"])
 def detector(request: pytest.FixtureRequest) -> GraphDetector:
     found = build(request.param, ["a", "b"])
     fill_normal(found)
@@ -100,7 +100,7 @@ def test_options_that_contradict_each_other(detector: GraphDetector) -> None:
         detector(IMAGES, augment=True, profile=True)
 
 
-@pytest.mark.parametrize("arch", ["yolov7-w6@0.125", "yolov5n6@0.25"])
+@pytest.mark.parametrize("arch", ["yolov7-w6@0.125", "yolov5n6"])
 @torch.no_grad()
 def test_four_levels(arch: str) -> None:
     detector = build(arch, ["a", "b"])

@@ -16,6 +16,7 @@ from tests.weights.checkpoints import GOLDEN, SHARED, assert_same_state, needs_s
 from tests.weights.foreign import YAML, Conv, Detect, Model, Writer, archive, save
 from tutelage.errors import WeightsError
 from tutelage.weights import read_foreign
+from tutelage.weights.file_type import existing_file
 
 
 def test_state_equals_state_dict_of_the_model(tmp_path: Path) -> None:
@@ -188,6 +189,31 @@ def test_missing_file_offers_the_nearest(tmp_path: Path) -> None:
     refused(tmp_path / "teacher.pt", "does not exist", "Beside it: yolov7-tiny.pt")
     refused(tmp_path / "nowhere" / "a.pt", "does not exist", "no folder")
     refused(tmp_path, "is a folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("yolov7-tiny.pt", "https://github.com/WongKinYiu/yolov7/releases"),
+        ("nowhere/yolov7_training.pt", "https://github.com/WongKinYiu/yolov7/releases"),
+        ("yolov5s6.pt", "https://github.com/ultralytics/yolov5/releases"),
+        ("YOLOv5s.pt", "https://github.com/ultralytics/yolov5/releases"),
+    ],
+)
+def test_a_missing_official_file_names_its_page(tmp_path: Path, name: str, page: str) -> None:
+    refused(tmp_path / name, "does not exist", f"official weights: {page}")
+
+
+def test_other_missing_files_name_no_page(tmp_path: Path) -> None:
+    assert "http" not in refused(tmp_path / "best.pt", "does not exist")
+
+
+@pytest.mark.parametrize("wrap", [str, Path])
+@pytest.mark.parametrize("source", ["https://host/x/yolov7.pt", "wandb-artifact://me/run/model.pt"])
+def test_nothing_is_downloaded(source: str, wrap: type) -> None:
+    with pytest.raises(WeightsError) as caught:
+        existing_file(wrap(source))
+    assert caught.value.what == f"{source} is an address, not a file: nothing is downloaded."
 
 
 @pytest.mark.parametrize(

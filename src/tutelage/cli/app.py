@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tutelage.cli.assignments import refuse_assignments
 from tutelage.cli.bench import bench
 from tutelage.cli.check import check
 from tutelage.cli.compare import compare
@@ -89,6 +90,7 @@ def run(argv: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error becomes a message."""
     sys.path.append(str(Path.cwd()))  # as for python -m: custom methods and teachers
     try:
+        refuse_assignments(argv)
         legacy = translate(argv or ["--help"])
         command = typer.main.get_command(app)
         code = command.main(

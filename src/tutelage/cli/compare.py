@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.completion import complete_methods
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import follow
@@ -32,7 +33,14 @@ def compare(
     single_cls: o.SingleClass = False,
     teacher_weights: o.TeacherWeights = None,
     method: Annotated[
-        o.Texts, o.value("--method", "<spec>", "e.g. fgd+bckd (repeatable) [dim]\\[auto][/]", o.KD)
+        o.Texts,
+        o.value(
+            "--method",
+            "<spec>",
+            "e.g. fgd+bckd (repeatable) [dim]\\[auto][/]",
+            o.KD,
+            autocompletion=complete_methods,
+        ),
     ] = None,
     ratio: Annotated[
         o.Texts, o.value("--ratio", "<x>", "Arms with distill.ratio <x> (repeatable)", o.KD)

@@ -205,10 +205,16 @@ class LiveDisplay(Display):
         self._console.print(Text(first, style="bold"), soft_wrap=True)
         width = _label_width(plan) + 1
         for line in rest:
-            text = Text.assemble((line[:width], "cyan"), line[width:])
+            text = Text.assemble((line[:width], "cyan"), self._wrapped(line[width:], width + 2))
             self._console.print(text, soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
+
+    def _wrapped(self, text: str, indent: int) -> str:
+        """Break a text that begins in the middle of a line between words, and align the rest."""
+        room = self._console.width - indent
+        lines = Text(text[2:]).wrap(self._console, max(room, 20))
+        return "  " + f"\n{' ' * indent}".join(line.plain.rstrip() for line in lines)
 
     def _step(self, event: StepDone) -> None:
         now = self._now()
@@ -302,7 +308,10 @@ def _losses(event: StepDone) -> Text:
     groups = _items(event)
     distillation = groups["distillation"]
     one = len({name.partition("/")[0] for name in distillation}) == 1
-    named = {name.partition("/")[2] if one else name: value for name, value in distillation.items()}
+    short = {name: name.partition("/")[2] if one else name for name in distillation}
+    if not groups["detection"].keys().isdisjoint(short.values()):
+        short = {name: name for name in short}  # two losses would have one name
+    named = {short[name]: value for name, value in distillation.items()}
     parts = [
         "  ".join(f"{name} {loss(value)}" for name, value in group.items())
         for group in (groups["detection"], named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Annotated, Any
 
@@ -9,25 +10,50 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.codes import CODES, FAMILIES, FINDINGS
+from tutelage.cli.completion import complete_codes
 from tutelage.cli.tables import columns, print_result
 from tutelage.errors import ConfigError, nearest
 
 WIDTH = 78  # columns of prose
+HINT = "Explain one of them:  tutelage explain D03"
 
 
 def explain(
     codes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CODE]...", help="e.g. D03, or a finding of check; none lists all"),
+        typer.Argument(
+            metavar="[CODE]...",
+            help="e.g. D03, a finding of check, or words to search for; none lists all",
+            autocompletion=complete_codes,
+        ),
     ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Explain the code of an error or a warning: what it means, how it comes about, the cure."""
-    chosen = [normalise_code(code) for code in codes or ()]
+    given = codes or []
+    found = [] if any(map(is_code, given)) else search(given)
+    chosen = found or [normalise_code(code) for code in given]
     entries = {code: values(code) for code in chosen or [*CODES, *FINDINGS]}
-    pages = [line for code in chosen for line in ("", *page(code))][1:]
-    print_result(entries, pages or listing(), as_json=json)
+    if len(found) > 1:
+        lines = [f"Codes that speak of '{' '.join(given)}':", *_rows(found), "", HINT]
+    else:
+        lines = [line for code in chosen for line in ("", *page(code))][1:]
+    print_result(entries, lines or listing(), as_json=json)
+
+
+def is_code(given: str) -> bool:
+    """Say whether a word is a code, or looks like one: ``D3``, ``[d03]``, ``D99``."""
+    word = given.strip("[]() ")
+    return word.lower() in FINDINGS or (len(word) in (2, 3) and word[1:].isdecimal())
+
+
+def search(words: Sequence[str]) -> list[str]:
+    """Return the codes whose pages hold all words, those with all of them in the title first."""
+    wanted = [word.lower() for text in words for word in text.split()]
+    pages = {code: " ".join([code, *page(code)]).lower() for code in (*CODES, *FINDINGS)}
+    found = [c for c, text in pages.items() if wanted and all(word in text for word in wanted)]
+    return sorted(found, key=lambda code: not all(word in _title(code).lower() for word in wanted))
 
 
 def normalise_code(given: str) -> str:
@@ -47,7 +73,8 @@ def normalise_code(given: str) -> str:
     else:
         hint = nearest(word.upper(), CODES) or nearest(word.lower(), FINDINGS)
         fix = f"{hint} All codes:  tutelage explain".strip()
-    raise ConfigError(f"There is no code '{given}'.", fix=fix, code="C22")
+    words = "" if is_code(given) or not word else ", and no explanation holds this word"
+    raise ConfigError(f"There is no code '{given}'{words}.", fix=fix, code="C22")
 
 
 def page(code: str) -> list[str]:
@@ -71,7 +98,7 @@ def page(code: str) -> list[str]:
 
 def listing() -> list[str]:
     """Return all codes by family, then the findings of ``tutelage check``."""
-    lines = ["Explain one of them:  tutelage explain D03"]
+    lines = [HINT, "Search for words:     tutelage explain class names"]
     for letter, family in FAMILIES.items():
         entries = [(code, entry) for code, entry in CODES.items() if code[0] == letter]
         rows = [[f"  {code}", entry.title, entry.status] for code, entry in entries]
@@ -88,3 +115,15 @@ def values(code: str) -> dict[str, Any]:
         severity, what = FINDINGS[code]
         return {"severity": severity, "meaning": what}
     return CODES[code]._asdict()
+
+
+def _title(code: str) -> str:
+    return code if code in FINDINGS else f"{code} {CODES[code].title}"
+
+
+def _rows(codes: Sequence[str]) -> list[str]:
+    rows = [
+        [f"  {code}", FINDINGS[code][1] if code in FINDINGS else CODES[code].title]
+        for code in codes
+    ]
+    return [line if len(line) <= 80 else f"{line[:79]}…" for line in columns(rows, left=2)]

@@ -105,10 +105,20 @@ def rows_of(network: GraphDetector, image_size: int) -> list[dict[str, Any]]:
 
 def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[str]:
     """Return the layers that can be tapped as lines."""
+    from tutelage.models.catalog import describe_width
     from tutelage.models.cost import cost
 
-    total = cost(network, image_size)
-    size = f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs"
+    total, width = cost(network, image_size), describe_width(network.arch_name)
+    name = f"{network.arch_name} ({width})" if width else network.arch_name
+    size = (
+        f"{total.parameters / 1e6:.1f} M parameters, {total.gflops:.1f} GFLOPs at {image_size} px"
+    )
+    if network.auxiliary:
+        lead = cost(network.fused(), image_size)
+        size += (
+            f" with the auxiliary heads of training (deployed: {lead.parameters / 1e6:.1f} M, "
+            f"{lead.gflops:.1f} GFLOPs)"
+        )
     levels = "  ".join(f"{level} = {key}" for level, key in network.levels.items())
     rows = [["layer", "block", "channels", "stride", f"at {image_size} px", "level"]]
     for row in rows_of(network, image_size):
@@ -116,7 +126,7 @@ def table_of(network: GraphDetector, image_size: int, title: str = "") -> list[s
         numbers = (str(row["channels"]), str(row["stride"]), map_size)
         rows.append([str(row["index"]), row["block"], *numbers, row["level"]])
     return [
-        f"{title}{network.arch_name}: {size}. Default taps: {levels}",
+        f"{title}{name}: {size}. Default taps: {levels}",
         *columns(rows, left=(1, 5)),
     ]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.completion import complete_methods
 from tutelage.cli.tables import print_result
 
 if TYPE_CHECKING:
@@ -13,13 +16,22 @@ if TYPE_CHECKING:
 
 
 def methods(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[METHOD]...",
+            help="e.g. fgd, or my_package.kd:Mine; none lists those built in",
+            autocompletion=complete_methods,
+        ),
+    ] = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """List the distillation methods: paper, needs, options with defaults."""
+    from tutelage.config.methods import parse_method
     from tutelage.distill.build import describe_methods
 
-    rows = describe_methods()
+    rows = describe_methods([parse_method(name).name for name in names or ()])
     print_result([row._asdict() for row in rows], method_lines(rows), as_json=json)
 
 
@@ -38,8 +50,8 @@ def method_lines(rows: Sequence[MethodRow]) -> list[str]:
     for row in rows:
         options = " ".join(_option(name, row) for name in row.options)
         lines += [
-            f"{row.name:<{width}}  {row.summary}",
-            f"{indent}paper    {row.paper}",
+            f"{row.name:<{width}}  {row.summary}".rstrip(),
+            *([f"{indent}paper    {row.paper}"] if row.paper else []),
             f"{indent}needs    {', '.join(row.needs)}",
             f"{indent}options  {options or 'none'}",
             f"{indent}ratio    {row.ratio:g}",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutelage.cli.completion import complete_methods, complete_models, complete_settings
 from tutelage.errors import ConfigError
 
 WHAT, KD, HOW, WHERE = "What", "Distillation", "How", "Where"
@@ -58,7 +59,14 @@ Data = Annotated[
     Text, value("--data", "<path>", "Data yaml, COCO json or folder, VOC, digits", WHAT)
 ]
 Cfg = Annotated[
-    Text, value("--cfg", "<model>", "Architecture or its yaml [dim]\\[yolov7-tiny][/]", WHAT)
+    Text,
+    value(
+        "--cfg",
+        "<model>",
+        "Architecture or its yaml [dim]\\[yolov7-tiny][/]",
+        WHAT,
+        autocompletion=complete_models,
+    ),
 ]
 Weights = Annotated[Text, value("--weights", "<model>", "Start from these weights", WHAT)]
 RunFile = Annotated[Text, value("--config", "<yaml>", "A run file; flags override it", WHAT)]
@@ -70,7 +78,14 @@ TeacherWeights = Annotated[
     Texts, value("--teacher-weights", "<model>", "Distil from this model (repeatable)", KD)
 ]
 Methods = Annotated[
-    Texts, value("--method", "<spec>", "e.g. fgd:weight=2 (repeatable) [dim]\\[auto][/]", KD)
+    Texts,
+    value(
+        "--method",
+        "<spec>",
+        "e.g. fgd:weight=2 (repeatable) [dim]\\[auto][/]",
+        KD,
+        autocompletion=complete_methods,
+    ),
 ]
 StudentLayers = Annotated[
     Text, value("--student-kd-layers", "<list>", "e.g. 57,65,73 [dim]\\[p3,p4,p5][/]", KD)
@@ -103,7 +118,16 @@ Rect = Annotated[bool, switch("--rect", "Batches of similar shape, no mosaic")]
 CacheImages = Annotated[bool, switch("--cache-images", "Keep images in RAM", HOW)]
 Resume = Annotated[Text, value("--resume", "<run>", "Continue an interrupted run", HOW)]
 DryRun = Annotated[bool, switch("--dry-run", "Build, run one step, print the plan", HOW)]
-Sets = Annotated[Texts, value("--set", "KEY=VAL", "Any other setting (repeatable)", HOW)]
+Sets = Annotated[
+    Texts,
+    value(
+        "--set",
+        "KEY=VAL",
+        "Any other setting (repeatable)",
+        HOW,
+        autocompletion=complete_settings,
+    ),
+]
 Augment = Annotated[bool, switch("--augment", "Three views of each image", HOW)]
 Half = Annotated[bool, switch("--half", "Half precision, on a GPU", HOW)]
 

@@ -79,7 +79,13 @@ def resolve(
     run_file, hyp = options.get("config") or None, options.get("hyp") or None
     sets = options.get("set") or ()
     if options.get("resume") is None:
-        return load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets), None
+        resolved = load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets)
+        arch = resolved.config.model.arch or ""
+        if run_file is not None and "@" in arch and "model.arch" not in flags:
+            from tutelage.setup.student import check_stored_width
+
+            check_stored_width(run_file, arch)
+        return resolved, None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
     if run_file is not None:

@@ -46,7 +46,7 @@ def print_lines(*lines: str, style: str = "") -> None:
 def print_result(values: object, lines: Sequence[str], *, as_json: bool) -> None:
     """Print the result of a command: its values with ``--json``, else lines."""
     if as_json:
-        print(json.dumps(values))
+        print(json.dumps(values, default=str))  # defaults of a method may be any object
     else:
         print_lines(*lines)
 

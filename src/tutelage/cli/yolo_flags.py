@@ -74,7 +74,9 @@ def _refuse(
 SIZES = "--img-size --img --imgsz"
 NO_FILES = "no files are written; --json prints the scores"
 NO_TRACE = "models are never traced"
-TRACKERS = "nothing is sent to a service; see metrics.jsonl in the run folder"
+METRICS = "metrics.jsonl in the run folder has every value"
+WANDB = f"nothing is sent to Weights & Biases; {METRICS}"
+STORAGE = "Google Cloud Storage"
 TORCHRUN = "processes are started by torchrun, which needs no flag"
 NO_EVOLUTION = "hyper-parameters are not searched; give one file with --hyp"
 
@@ -96,10 +98,12 @@ TRAIN: FlagTable = {
     **_ignore("--noplots", "no plots are drawn during training"),
     **_ignore("--save_period --save-period", "the best and the last epoch are kept", "one"),
     **_ignore("--v5-metric", "AP is always that of COCO"),
-    **_ignore("--entity --bbox_interval --artifact_alias", TRACKERS, "one"),
-    **_ignore("--upload_dataset", TRACKERS, "maybe"),
+    **_ignore("--entity --bbox_interval --artifact_alias --log-imgs", WANDB, "one"),
+    **_ignore("--upload_dataset", WANDB, "maybe"),
+    **_ignore("--log-artifacts", WANDB),
+    **_ignore("--ndjson-console --ndjson-file", f"{METRICS}; --json prints it"),
     **_refuse("--local_rank --local-rank", TORCHRUN, "one", harmless="-1"),
-    **_refuse("--bucket", "nothing is uploaded; copy the run folder", "one", harmless=""),
+    **_refuse("--bucket", f"nothing is sent to {STORAGE}; copy the run folder", "one", harmless=""),
     **_refuse(
         "--evolve",
         "hyper-parameters are not searched; try values with --set optim.lr=0.005",
@@ -201,6 +205,7 @@ def translate(argv: Sequence[str]) -> TranslatedCommand:
     result = TranslatedCommand([], {}, [])
     table = COMMANDS.get(argv[0] if argv else "", {})
     refused: list[str] = []
+    ignored: dict[str, list[str]] = {}  # by reason
     for flag, values in _split(argv, table):
         known = table.get(flag)
         if known is None:
@@ -221,7 +226,10 @@ def translate(argv: Sequence[str]) -> TranslatedCommand:
         elif known.action == "refuse" and not (values and values[0] in known.harmless):
             refused.append(f"{flag} is not supported: {known.reason}.")
         elif known.action == "ignore":
-            result.notices.append(f"{flag} has no effect here: {known.reason}.")
+            ignored.setdefault(known.reason, []).append(flag)
+    for reason, flags in ignored.items():
+        verb = "has" if len(flags) == 1 else "have"
+        result.notices.append(f"{' '.join(flags)} {verb} no effect here: {reason}.")
     if refused:
         head = [] if len(refused) == 1 else [f"{len(refused)} flags cannot be used:"]
         raise ConfigError("\n  ".join([*head, *refused]), code="C23")

@@ -22,6 +22,7 @@ from tutelage.run.kd_weights import batches_with_boxes, first_images
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.resume import why_finished
 from tutelage.setup.build import build_run
+from tutelage.setup.student import check_stored_width
 from tutelage.teachers import Teacher, fingerprint
 
 FORMAT = "tutelage-comparison-2"
@@ -99,6 +100,7 @@ def check_same(
         path = run.folder / "config.yaml"
         if path.exists():
             before = load_config(config_file=path).config
+            check_stored_width(path, before.model.arch or "")
             for key, was, now in compare_configs(before, run.config, free=free):
                 errors.append(f"{run.folder.name}: {key} {now} contradicts its {was}")
     if errors:

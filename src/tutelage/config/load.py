@@ -5,7 +5,7 @@ Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from tutelage.config.validate import combine_errors, validate
 from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
+
+HIGH_FOR_ADAM = 0.005  # the presets, for SGD, have 0.01; Adam's own default is 0.001
 
 
 class ResolvedConfig(NamedTuple):
@@ -75,7 +77,18 @@ def load_config(
     config = validate(merged, errors)
     if config is None:
         raise combine_errors(errors)
+    notices += _high_rate(config, merged.origins)
     return ResolvedConfig(config, merged.origins, tuple(notices))
+
+
+def _high_rate(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    """Yield a notice if Adam would train with a learning rate of SGD that nobody asked for."""
+    optim, origin = config.optim, origin_of("optim.lr", origins)
+    if optim.name != "sgd" and optim.lr >= HIGH_FOR_ADAM and origin != "--set":
+        yield (
+            f"{optim.name} keeps the learning rate {optim.lr:g} ({origin}), which is one for SGD; "
+            "Adam usually takes a tenth of it or less:  --set optim.lr=0.001"
+        )
 
 
 def changes(config: Config, origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:

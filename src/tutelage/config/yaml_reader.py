@@ -6,6 +6,7 @@ The YAML 1.2 core schema is used: ``1e-6`` is a number, ``no`` and ``2024-01-01`
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,14 @@ MAX_ALIASED = 200_000
 NUMBER = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
+_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+SAVE_AS = "If it is text, save it as UTF-8."
 _CORE: tuple[tuple[str, str, str], ...] = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -118,9 +127,9 @@ def read_document(path: str | Path, *, kind: str) -> YamlDocument:
     path = Path(path)
     try:
         text = read_yaml(path)
-    except UnicodeDecodeError:
-        what = f"{path} is not a text file, so it cannot be a yaml file."
-        raise ConfigError(what, where=kind, code="C24") from None
+    except UnicodeDecodeError as error:
+        what, fix = f"{not_text(path, error)}.", SAVE_AS
+        raise ConfigError(what, where=kind, fix=fix, code="C24") from None
     except OSError as error:
         what, fix = _explain_unreadable(path, error)
         raise ConfigError(what, where=kind, fix=fix, code="C24") from error
@@ -146,14 +155,31 @@ def read_yaml(path: Path) -> str:
 
     Raises:
         OSError: It cannot be read.
-        UnicodeDecodeError: It is not UTF-8.
+        UnicodeDecodeError: It is neither UTF-8 nor, by its first bytes, UTF-16 or UTF-32.
         yaml.YAMLError: It is larger than ``MAX_BYTES``.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise yaml.YAMLError(f"is larger than {MAX_BYTES // 2**20} MiB, which no such file is")
-    return content.decode("utf-8")
+    return content.decode(_encoding(content))
+
+
+def _encoding(content: bytes) -> str:
+    """Return the encoding by the byte order mark; PowerShell and Notepad write UTF-16."""
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return encoding
+    if b"\0" in content[:2]:  # no mark, as YAML 1.2 allows: its first character is ASCII
+        return "utf-16-be" if content[0] == 0 else "utf-16-le"
+    return "utf-8"
+
+
+def not_text(path: Path, error: UnicodeDecodeError) -> str:
+    """Return what is wrong with a file whose encoding is not read."""
+    line = error.object.count(b"\n", 0, error.start) + 1
+    byte = f"byte 0x{error.object[error.start]:02X} in line {line}"
+    return f"{path} is not a text file in {error.encoding.upper()} ({byte})"
 
 
 def load_yaml(text: str, loader: type[yaml.SafeLoader] = UniqueKeys) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, cast, get_type_hints
+from typing import Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -16,6 +16,8 @@ from tutelage.distill.method import Channels, Method, Need, Resized, Side
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, nearest
 
+REQUIRED = "required"
+
 
 class MethodRow(NamedTuple):
     """A method in the table of all methods.
@@ -24,7 +26,7 @@ class MethodRow(NamedTuple):
         name: As in a configuration.
         paper: Where it was published.
         needs: What it reads of the networks, e.g. ``("features",)``.
-        options: Its options and their defaults.
+        options: Its options and their defaults; ``REQUIRED`` where there is none.
         choices: The values of the options that are enumerations.
         ratio: See :class:`Method`.
         summary: One sentence.
@@ -142,23 +144,42 @@ def options_model(kind: type[Method]) -> type[BaseModel]:
     return create_model(f"{kind.__name__}Options", __config__=config, **fields)
 
 
-def describe_methods() -> tuple[MethodRow, ...]:
-    """Describe all built-in methods, for a table."""
+def describe_methods(names: Sequence[str] = ()) -> tuple[MethodRow, ...]:
+    """Describe methods, for a table.
+
+    Args:
+        names: Their names, or paths ``package.module:Class``; none: all that are built in.
+
+    Raises:
+        ConfigError: There is no such method; all are reported.
+    """
     rows: list[MethodRow] = []
-    for name, kind in METHODS.items():
-        schema = options_model(kind)
-        properties = schema.model_json_schema()["properties"]
-        row = MethodRow(
-            name,
-            kind.paper,
-            needs=tuple(str(need.name).lower() for need in kind.needs),
-            options={key: field.default for key, field in schema.model_fields.items()},
-            choices={key: field["enum"] for key, field in properties.items() if "enum" in field},
-            ratio=kind.ratio,
-            summary=(inspect.getdoc(kind) or "").partition("\n")[0],
-        )
-        rows.append(row)
+    faults: list[ConfigError] = []
+    for name in names or METHODS:
+        try:
+            rows.append(_describe_method(name, find_method(name)))
+        except _MethodFaults as error:
+            faults += [ConfigError(f.what, fix=f.fix, code=f.code) for f in error.faults]
+    if faults:
+        raise combine_errors(faults)
     return tuple(rows)
+
+
+def _describe_method(name: str, kind: type[Method]) -> MethodRow:
+    fields = options_model(kind).model_fields
+    return MethodRow(
+        name,
+        kind.paper,
+        needs=tuple(str(need.name).lower() for need in kind.needs),
+        options={k: REQUIRED if f.is_required() else f.default for k, f in fields.items()},
+        choices={
+            key: [str(choice) for choice in get_args(field.annotation)]
+            for key, field in fields.items()
+            if get_origin(field.annotation) is Literal
+        },
+        ratio=kind.ratio,
+        summary=(inspect.getdoc(kind) or "").partition("\n")[0],
+    )
 
 
 class _Fault(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import yaml
 
-from tutelage.config.yaml_reader import load_yaml, read_yaml, yaml_problem
+from tutelage.config.yaml_reader import SAVE_AS, load_yaml, not_text, read_yaml, yaml_problem
 from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
-from tutelage.models.catalog import ARCHITECTURES, is_named, named, recognise
+from tutelage.models.catalog import is_named, named, recognise, suggest
 from tutelage.models.graph import GraphDetector
 from tutelage.models.transfer import TransferReport
 from tutelage.models.weight_file import (
@@ -31,7 +31,7 @@ def build(arch: Source, names: Sequence[str]) -> GraphDetector:
     """Build a detector with fresh weights.
 
     Args:
-        arch: Architecture name, ``name@width`` (the same graph with that width multiple, e.g.
+        arch: Architecture name, ``name@share`` (the same graph with that share of its width, e.g.
             ``yolov7-tiny@0.25``), path of a yaml, or a mapping like one.
         names: Class names; their number replaces the yaml's ``nc``.
 
@@ -137,10 +137,8 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
             code="W22",
         )
     if path.suffix not in YAML:
-        hint = nearest(text, ARCHITECTURES) or f"Architectures: {', '.join(ARCHITECTURES)}."
-        raise ConfigError(
-            f"'{text}' is no architecture, yaml, weight file or run folder.", fix=hint, code="C27"
-        )
+        what = f"'{text}' is no architecture, yaml, weight file or run folder."
+        raise ConfigError(what, fix=suggest(text), code="C27")
     return path.stem, _read_yaml(path)
 
 
@@ -149,13 +147,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = load_yaml(read_yaml(path))
     except FileNotFoundError as error:
         siblings = [each.name for each in path.parent.glob("*.y*ml")]
-        hint = nearest(path.name, siblings) or nearest(path.stem, ARCHITECTURES)
-        known = f"Architectures: {', '.join(ARCHITECTURES)}."
-        raise ConfigError(f"{path} does not exist.", fix=hint or known, code="C27") from error
+        hint = nearest(path.name, siblings) or suggest(path.stem)
+        raise ConfigError(f"{path} does not exist.", fix=hint, code="C27") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not a text file, so it cannot be a model yaml.", code="C28"
-        ) from error
+        raise ConfigError(f"{not_text(path, error)}.", fix=SAVE_AS, code="C28") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", code="C28") from error
     except (yaml.YAMLError, RecursionError) as error:

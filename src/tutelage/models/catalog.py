@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -46,10 +47,12 @@ ARCHITECTURES: Mapping[str, Variant] = {
 }
 
 MAX_WIDTH = 8.0
+_OTHER_FAMILIES = re.compile(r"(yolo(v[34689]|v?1\d|v?26|e|_?nas|world)|yolov5\w*u|rt-?detr)", re.I)
+_DIGITS = 12  # of a width multiple; what float arithmetic adds would round channels up
 
 
 def is_named(text: str) -> bool:
-    """Return whether ``text`` is an architecture name, with or without ``@width``."""
+    """Return whether ``text`` is an architecture name, with or without ``@share``."""
     return text.partition("@")[0] in ARCHITECTURES and Path(text).name == text
 
 
@@ -57,32 +60,62 @@ def named(text: str) -> dict[str, Any]:
     """Return the yaml mapping of an architecture.
 
     Args:
-        text: A name, or ``name@width``: the same graph with that width multiple, e.g.
-            ``yolov7-tiny@0.25``.
+        text: A name, or ``name@share``: the same graph with that share of its width, e.g.
+            ``yolov7-tiny@0.25`` or ``yolov5n@0.5``, whose width multiple is 0.5 × 0.25.
 
     Raises:
-        ConfigError: No such architecture, or a width that is no number in 0..8.
+        ConfigError: No such architecture, or a share that is no number in 0..8.
     """
-    name, at, width = text.partition("@")
+    name, at, share = text.partition("@")
     if name not in ARCHITECTURES:
-        raise ConfigError(
-            f"'{text}' is not an architecture.",
-            fix=nearest(name, ARCHITECTURES) or f"Known: {', '.join(ARCHITECTURES)}.",
-            code="C27",
-        )
+        raise ConfigError(f"'{text}' is not an architecture.", fix=suggest(name), code="C27")
     variant = ARCHITECTURES[name]
     mapping = copy.deepcopy(_graph(variant.file))
     mapping["depth_multiple"] = variant.depth
     if variant.activation:
         mapping["activation"] = variant.activation
-    mapping["width_multiple"] = _width(text, width) if at else variant.width
+    width = variant.width * (_share(text, share) if at else 1)
+    mapping["width_multiple"] = float(f"{width:.{_DIGITS}g}")
     return mapping
+
+
+def describe_width(text: str) -> str:
+    """Return how a width came about, ``width 0.125 = 0.5 × 0.25``; empty if the name says it."""
+    name, _, share = text.partition("@")
+    if not share or not is_named(text) or ARCHITECTURES[name].width == 1:
+        return ""
+    return f"width {named(text)['width_multiple']:g} = {share} × {ARCHITECTURES[name].width:g}"
+
+
+def stored_name(text: str, arch: Mapping[str, Any]) -> str:
+    """Return the name of a stored graph, ``text`` unless it says another width than the graph.
+
+    Files of version 0.1.0 have the width multiple itself after the ``@`` of YOLOv5.
+    """
+    try:
+        same = "@" not in text or math.isclose(
+            named(text)["width_multiple"], float(arch["width_multiple"])
+        )
+    except (ConfigError, LookupError, TypeError, ValueError):
+        same = True  # a name of its own, or a graph that is refused when it is built
+    return text if same else recognise(arch) or text
+
+
+def suggest(name: str) -> str:
+    """Return what to give in place of an architecture that is not known."""
+    known = f"Architectures: {', '.join(ARCHITECTURES)}."
+    if _OTHER_FAMILIES.match(name):
+        return (
+            "Students are YOLOv7 and YOLOv5. A network of Ultralytics can be the teacher:  "
+            f"--teacher-weights ultralytics:{Path(name).stem}.pt\n{known}"
+        )
+    return nearest(name, ARCHITECTURES) or known
 
 
 def recognise(arch: Mapping[str, Any]) -> str | None:
     """Return the name of the architecture with the same rows as a mapping, or None.
 
-    Another width gives ``name@width``. Neither the type of the head nor the auxiliary rows are
+    Another width gives ``name@share``. Neither the type of the head nor the auxiliary rows are
     compared: deploy files have neither.
     """
     try:
@@ -95,8 +128,14 @@ def recognise(arch: Mapping[str, Any]) -> str | None:
         if _known(name) == rows:
             if math.isclose(variant.width, given.width):
                 return name
-            alike.append(name)
-    return f"{alike[0]}@{given.width:g}" if alike else None
+            alike.append(f"{name}@{_share_text(given.width, variant.width)}")
+    return min(alike, key=len, default=None)
+
+
+def _share_text(width: float, full: float) -> str:
+    short = f"{width / full:g}"
+    exact = math.isclose(float(short) * full, width)
+    return short if exact else f"{width / full:.{_DIGITS}g}"
 
 
 @lru_cache
@@ -120,14 +159,14 @@ def _activation(row: GraphRow, arch: Architecture) -> tuple[str, ...]:
     return (repr((own[-1] if own else arch.activation)()),)
 
 
-def _width(text: str, width: str) -> float:
+def _share(text: str, share: str) -> float:
     try:
-        value = float(width)
+        value = float(share)
     except ValueError:
         value = math.nan
     if not 0 < value <= MAX_WIDTH:
         raise ConfigError(
-            f"'{text}': after @ comes a width multiple above 0 and at most {MAX_WIDTH:g}.",
+            f"'{text}': after @ comes a share of its width, above 0 and at most {MAX_WIDTH:g}.",
             fix="For example yolov7-tiny@0.25.",
             code="C27",
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.architecture import Architecture, read_architecture
 from tutelage.models.blocks import BLOCKS
-from tutelage.models.catalog import is_named, recognise
+from tutelage.models.catalog import is_named, recognise, stored_name
 from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
 from tutelage.models.heads import HEADS, Detect
@@ -22,7 +22,7 @@ from tutelage.models.identify import identify
 from tutelage.models.transfer import TransferReport, compare_states, transfer
 from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
-from tutelage.weights.file_type import sniff
+from tutelage.weights.file_type import release_page, sniff
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 BEST = "best.safetensors"
@@ -81,7 +81,8 @@ def weight_file(source: str | Path) -> Path:
     if is_named(str(source)) and not path.exists():
         raise WeightsError(
             f"{source} is an architecture: it has no trained weights.",
-            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.",
+            fix=f"Give a run folder or a file ending in {', '.join(SUFFIXES)}.\n"
+            f"{release_page(str(source))}",
             code="W22",
         )
     return path
@@ -93,7 +94,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
         return _read_bare_state(path, state, names)
-    name = _safe_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
+    stored = str(meta.get("arch_name") or recognise(arch) or path.stem)
+    name = _safe_name(stored_name(stored, arch))
     note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
     return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
 

@@ -13,6 +13,7 @@ from tutelage.config.load import describe_changes
 from tutelage.data.findings import Finding
 from tutelage.distill import Method, Pairs
 from tutelage.distill.method import Resized
+from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
@@ -30,7 +31,7 @@ def plan_rows(
     size = parts.config.train.image_size
     rows = [
         ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
-        ("student", f"{_size(parts.student, size)}   {parts.start}"),
+        ("student", f"{describe_size(parts.student, size)}   {parts.start}"),
     ]
     if parts.anchors:
         rows.append(("anchors", parts.anchors))
@@ -99,9 +100,11 @@ def _device(parts: RunParts) -> str:
     return f"{parts.accelerator.num_processes} × {name}{threads}"
 
 
-def _size(network: GraphDetector, image_size: int) -> str:
-    size = cost(network, image_size)
-    return f"{network.arch_name:<12} {size.parameters / 1e6:.2f} M   {size.gflops:.2f} GFLOPs"
+def describe_size(network: GraphDetector, image_size: int) -> str:
+    """Return name, width, parameters and operations of a network at an image size."""
+    size, width = cost(network, image_size), describe_width(network.arch_name)
+    name = f"{network.arch_name} ({width})" if width else network.arch_name
+    return f"{name:<12} {size.parameters / 1e6:.2f} M   {size.gflops:.2f} GFLOPs"
 
 
 def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[str, str]]:
@@ -110,7 +113,7 @@ def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[st
         zip(distillation.teachers.teachers, distillation.records, strict=True)
     ):
         if isinstance(teacher, NativeTeacher) and isinstance(teacher.network, GraphDetector):
-            size = _size(teacher.network, image_size)
+            size = describe_size(teacher.network, image_size)
         else:
             size = f"{teacher.title:<12} {distillation.teachers.size(number) / 1e6:.2f} M"
         label = "teacher" if len(distillation.records) == 1 else f"teacher {number + 1}"

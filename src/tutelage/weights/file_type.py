@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,11 @@ from tutelage.errors import WeightsError, nearest
 
 FileType = Literal["zip", "legacy", "safetensors"]
 
+RELEASES = {  # the official pages of weights
+    "yolov7": "https://github.com/WongKinYiu/yolov7/releases",
+    "yolov5": "https://github.com/ultralytics/yolov5/releases",
+}
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.I)
 LISTED = 5  # most files that a message names
 _HEAD = 512
 _TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before 1.6 begins with this number
@@ -26,17 +32,28 @@ def human_size(count: int) -> str:
     return f"{count / 1e9:.3g} GB"
 
 
+def release_page(name: str) -> str:
+    """Return where the official weights of a name are; empty for other names."""
+    page = RELEASES.get(name.lower()[:6], "")
+    return f"Nothing is downloaded unasked; official weights: {page}" if page else ""
+
+
 def existing_file(path: str | Path) -> Path:
     """Return ``path`` if it is a file.
 
     Raises:
-        WeightsError: There is no such file; the message suggests similar names in the folder.
+        WeightsError: There is no such file; the message suggests similar names in the folder, and
+            the page of official weights.
     """
-    path = Path(path)
+    given, path = str(path), Path(path)
     if path.is_file():
         return path
     what, fix = f"{path} does not exist.", ""
-    if path.is_dir():
+    if _ADDRESS.match(given):
+        address = _ADDRESS.sub(r"\1://", given)  # a path has lost a slash
+        what = f"{address} is an address, not a file: nothing is downloaded."
+        fix = "Download it, then give the file."
+    elif path.is_dir():
         what = f"{path} is a folder, not a checkpoint file."
     elif path.exists():
         what = f"{path} is no regular file."
@@ -49,7 +66,8 @@ def existing_file(path: str | Path) -> Path:
         weights = [name for name in files if name.endswith((".pt", ".pth", ".safetensors"))]
         beside = f"Beside it: {', '.join(weights[:LISTED])}" if weights else ""
         fix = nearest(path.name, files) or beside or "Give a run folder or a file."
-    raise WeightsError(what, fix=fix, code="W10")
+    page = "" if path.exists() or _ADDRESS.match(given) else release_page(path.name)
+    raise WeightsError(what, fix="\n".join(filter(None, (fix, page))), code="W10")
 
 
 def sniff(path: str | Path) -> FileType:

@@ -10,7 +10,14 @@ from typing import NamedTuple, cast, get_args
 
 import yaml
 
-from tutelage.config.yaml_reader import UniqueKeys, load_yaml, read_yaml, yaml_problem
+from tutelage.config.yaml_reader import (
+    SAVE_AS,
+    UniqueKeys,
+    load_yaml,
+    not_text,
+    read_yaml,
+    yaml_problem,
+)
 from tutelage.data.findings import Finding, summarise
 from tutelage.data.formats.build_index import OpenedSplit, add_findings
 from tutelage.data.formats.coco import open_coco
@@ -166,8 +173,8 @@ def _load(path: Path) -> Mapping[str, object]:
         yamls = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
         fix = f"Use  --data {yamls[0]}" if yamls else "It holds no .yaml file."
         raise DataError(f"{path} is a folder, not a data yaml.", fix=fix, code="D22") from None
-    except UnicodeDecodeError:
-        raise _invalid(f"{path} is not a text file, so it cannot be a data yaml.") from None
+    except UnicodeDecodeError as error:
+        raise _invalid(f"{not_text(path, error)}.", fix=SAVE_AS) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", code="D22") from error
     except (yaml.YAMLError, RecursionError) as error:
