@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,19 @@ def json_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_values(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def hide_credentials(text: str) -> str:
+    """Return an address without user, password and query: ``rtsp://***@host/stream?***``.
+
+    Some cameras take them within the path, ``…/user=admin_password=…``. A text that is no address
+    is returned as it is.
+    """
+    if "://" not in text:
+        return text
+    text = re.sub(r"://\S*@", "://***@", text)
+    text = re.sub(r"[?#]\S+", "?***", text)
+    return re.sub(r"(?i)(user|pass|pwd|token|key|secret)(\w*?=)[^/\s]+", r"\1\2***", text)
 
 
 def printable(text: str) -> str:
