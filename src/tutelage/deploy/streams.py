@@ -141,6 +141,7 @@ def newest_frames(capture: cv2.VideoCapture) -> Iterator[CapturedFrame]:
     up; their numbers are missing.
     """
     newest: list[CapturedFrame] = []  # at most one
+    failed: list[Exception] = []
     changed, over = threading.Condition(), threading.Event()
 
     def read() -> None:
@@ -152,6 +153,8 @@ def newest_frames(capture: cv2.VideoCapture) -> Iterator[CapturedFrame]:
                         changed.notify()
                     if over.is_set():
                         break
+        except Exception as error:  # raised where the frames are asked for
+            failed.append(error)
         finally:
             over.set()
             with changed:
@@ -165,9 +168,11 @@ def newest_frames(capture: cv2.VideoCapture) -> Iterator[CapturedFrame]:
                 while not newest and not over.is_set():
                     changed.wait(1)  # with a limit, so that Ctrl-C works on every system
                 if not newest:
-                    return
+                    break
                 frame = newest.pop()
             yield frame
+        if failed:
+            raise failed[0]
     finally:
         over.set()
         reader.join(WAIT)
@@ -192,7 +197,8 @@ def why_closed(stream: Stream) -> tuple[str, str]:
         if host and port and parts.scheme.lower() in PORTS:
             socket.create_connection((host, port), WAIT).close()
     except OSError as error:
-        return f"{host}:{port} cannot be reached ({error.strerror or error})", ""
+        reason = f"{host}:{port} cannot be reached ({error.strerror or error})"
+        return reason, "Is it switched on, and in the same network?"
     return (
         "it sends no video that OpenCV can read",
         "Check the path, user name and password. A page with a video is no stream.",
