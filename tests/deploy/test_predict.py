@@ -171,7 +171,7 @@ def test_folders_patterns_and_lists(tmp_path: Path) -> None:
         ("*.gif", "No image or video matches the pattern"),
         ("note.txt", "neither an image nor a video"),
         ("empty", "contains no image or video"),
-        ("https://me:secret@example.org/a.jpg?key=1", r"https://\*\*\*@example.org/a.jpg\?\*\*\* is a"),
+        ("https://me:secret@example.org/a.jpg?key=1", r"https://\*{3}@example.org/a.jpg\?\*{3} is"),
         ("s3://bucket/a.mp4", "is neither a file nor a stream"),
         ("broken.png", "Nothing could be read: broken.png cannot be read"),
         ("broken.mp4", "Nothing could be read: broken.mp4 cannot be read"),
@@ -248,9 +248,7 @@ def test_half_precision_of_a_checkpoint(detector) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_one_bad_file_costs_no_other_and_keeps_its_place(
-    detector, tmp_path, caplog, batch
-) -> None:
+def test_one_bad_file_costs_no_other_and_keeps_its_place(detector, tmp_path, caplog, batch) -> None:
     files = [tmp_path / name for name in ("a.png", "b.png", "bad.png", "bad.mp4", "c.png")]
     for path in files:
         cv2.imwrite(str(path), PICTURE) if "bad" not in path.name else path.write_bytes(b"")

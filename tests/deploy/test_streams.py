@@ -30,7 +30,7 @@ class Camera:
         self.frames, self.count, self.wait = frames, count, wait
         self.given, self.released, self.drained = 0, threading.Event(), threading.Event()
 
-    def isOpened(self) -> bool:  # noqa: N802
+    def isOpened(self) -> bool:
         return True
 
     def get(self, which: int) -> float:
