@@ -22,6 +22,12 @@ def json_values(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def score_text(value: float) -> str:
+    """Write a score in 0..1 with three decimals: ``.412``; undefined is ``-``."""
+    text = f"{value:.3f}" if math.isfinite(value) else "-"
+    return text[1:] if text.startswith("0.") else text
+
+
 def hide_credentials(text: str) -> str:
     """Return an address without user, password and query: ``rtsp://***@host/stream?***``.
 
