@@ -19,3 +19,10 @@ def test_load_returns_a_detector_with_these_names():
     assert detector.levels == {"p3": "57", "p4": "65", "p5": "73"}
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         tutelage.lode  # noqa: B018
+
+
+def test_what_is_public_can_be_listed():
+    assert dir(tutelage) == sorted(tutelage.__all__)
+    assert {"load", "predict", "predict_each", "export", "bench"} < set(dir(tutelage))
+    for name in dir(tutelage):
+        assert getattr(tutelage, name) is not None

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tutelage.deploy.bench import bench
     from tutelage.deploy.export import export
-    from tutelage.deploy.predict import predict
+    from tutelage.deploy.predict import predict, predict_each
     from tutelage.models.build import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "export", "load", "predict"]
+__all__ = ["__version__", "bench", "export", "load", "predict", "predict_each"]
 
 _HOMES = {
     "bench": "tutelage.deploy.bench",
     "export": "tutelage.deploy.export",
     "load": "tutelage.models.build",
     "predict": "tutelage.deploy.predict",
+    "predict_each": "tutelage.deploy.predict",
 }
 
 
@@ -25,3 +26,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tutelage' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, though most are imported when they are first used."""
+    return sorted(__all__)

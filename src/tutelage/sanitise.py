@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,25 @@ def json_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_values(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def score_text(value: float) -> str:
+    """Write a score in 0..1 with three decimals: ``.412``; undefined is ``-``."""
+    text = f"{value:.3f}" if math.isfinite(value) else "-"
+    return text[1:] if text.startswith("0.") else text
+
+
+def hide_credentials(text: str) -> str:
+    """Return an address without user, password and query: ``rtsp://***@host/stream?***``.
+
+    Some cameras take them within the path, ``…/user=admin_password=…``. A text that is no address
+    is returned as it is.
+    """
+    if "://" not in text:
+        return text
+    text = re.sub(r"://\S*@", "://***@", text)
+    text = re.sub(r"[?#]\S+", "?***", text)
+    return re.sub(r"(?i)(user|pass|pwd|token|key|secret)(\w*?=)[^/\s]+", r"\1\2***", text)
 
 
 def printable(text: str) -> str:

@@ -1,16 +1,19 @@
-"""Tuples of tensors that the packages exchange: batches, outputs, predictions, losses.
+"""What the packages exchange: batches, outputs, predictions, losses, detections.
 
-NamedTuples, because DDP, Accelerate, pytree and torch.compile all support them.
+NamedTuples, because DDP, Accelerate, pytree and torch.compile all support them; but detections,
+which are a sequence of boxes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.errors import MissingExtraError
@@ -145,8 +148,29 @@ class Losses(NamedTuple):
     distillation: dict[str, Tensor]
 
 
-class Detections(NamedTuple):
-    """The final detections of one image.
+class Detection(NamedTuple):
+    """One box.
+
+    Attributes:
+        xyxy: Its corners x1, y1, x2, y2 in pixels.
+        score: In 0..1.
+        label: The number of its class.
+        name: The name of its class; empty if it is not known.
+    """
+
+    xyxy: tuple[float, float, float, float]
+    score: float
+    label: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The detections on one image, best score first: a sequence of boxes.
+
+    ``len(found)`` is the number of boxes and ``for box in found`` yields each of them. A position
+    gives a box, ``found[0].name``; a slice, positions or a mask give fewer detections,
+    ``found[found.score > 0.5]``.
 
     Attributes:
         xyxy: ``(n, 4)`` corners in pixels of the original image.
@@ -159,6 +183,26 @@ class Detections(NamedTuple):
     score: Tensor
     label: Tensor
     names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def __iter__(self) -> Iterator[Detection]:
+        labels = self.label.tolist()
+        for xyxy, score, label in zip(self.xyxy.tolist(), self.score.tolist(), labels, strict=True):
+            yield Detection(tuple(xyxy), score, label, self.names[label] if self.names else "")
+
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Tensor | NDArray[Any]) -> Self: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor | NDArray[Any]) -> Any:
+        rows = index if isinstance(index, slice | Tensor) else torch.as_tensor(np.asarray(index))
+        if isinstance(rows, Tensor) and rows.ndim == 0:
+            return next(iter(self[[int(rows)]]))
+        if isinstance(rows, Tensor) and not len(rows):
+            rows = rows.long()  # an empty list has no type of its own
+        return replace(self, xyxy=self.xyxy[rows], score=self.score[rows], label=self.label[rows])
 
     def to_supervision(self) -> Any:
         """Convert to ``supervision.Detections``, with the names as ``class_name``.

@@ -183,18 +183,35 @@ def test_json_lines(script) -> None:
         "distillation": {"fgd/foreground": 0.25, "fgd/relation": 0.5},
     }
     epochs = [row for row in rows if row["event"] == "epoch"]
-    assert [row["epoch"] for row in epochs] == [0, 1]
+    assert [row["epoch"] for row in epochs] == [1, 2]  # as on the screen
     assert epochs[0]["losses"]["fgd/relation"] == 0.5
     assert [row["best"] for row in rows if row["event"] == "evaluation"] == [False, True, False]
     assert rows[-1]["scores"] == {"AP": None}  # JSON has no NaN
     assert rows[-2]["text"] == "é"
-    assert next(row for row in rows if row["event"] == "finished")["best_epoch"] == 1
+    assert next(row for row in rows if row["event"] == "finished")["best_epoch"] == 2
+    assert [row["epoch"] for row in rows if row["event"] == "step"] == [1]
 
 
 def test_a_run_that_was_never_evaluated() -> None:
     stream = io.StringIO()
     play(PlainDisplay(stream), [Planned((), "r", 1, 1), Finished("runs/x", {}, -1, 5.0)])
     assert stream.getvalue().endswith(" done · 5 s · runs/x\n")
+    stream = io.StringIO()
+    play(JsonDisplay(stream), [Finished("runs/x", {}, -1, 5.0)])
+    assert json.loads(stream.getvalue())["best_epoch"] is None
+
+
+@pytest.mark.parametrize("kind", ["plain", "live"])
+def test_nothing_found_is_not_the_best_of_anything(kind) -> None:
+    display, stream = live() if kind == "live" else (None, io.StringIO())
+    scores = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
+    events = [Planned((), "r", 2, 1), EpochDone(0, {"box": 0.1}, 2.0, 0.01)]
+    events += [Evaluated(0, scores, best=True), Finished("runs/x", scores, 0, 5.0)]
+    play(display or PlainDisplay(stream), events)
+    text = stream.getvalue()
+    assert "AP .000 (AP50 .000): no object of the val split was found · 5 s · runs/x/best" in text
+    assert "best " not in text
+    assert "▲" not in text
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,10 @@ def test_the_table(rows):
     cells = {
         row[0]: dict(zip(HEAD, row, strict=True)) for row in table_cells(rows, {"teacher": 0.5})
     }
-    assert cells["teacher"]["AP"] == "50.0"
+    assert cells["teacher"]["AP"] == ".500"
     fgd, row = cells["fgd"], next(row for row in rows if row.arm == "fgd")
     difference = row.difference
+    assert fgd["AP"] == f"{row.AP:.3f} ± {row.AP_sd:.3f}".replace("0.", ".")
     assert fgd["ΔAP"] == f"{100 * difference.delta:+.1f} ± {100 * row.delta_sd:.1f}"
     assert fgd["95 % interval"] == f"{100 * difference.low:+.1f}…{100 * difference.high:+.1f}"
     assert (fgd["time"], fgd["memory"], fgd["seeds"]) == ("1.50", "1.25", "2")

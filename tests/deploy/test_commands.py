@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from importlib.util import find_spec
 
+import cv2
 import pytest
 
 from tests.deploy.conftest import SIZE
+from tests.deploy.test_streams import Camera
+from tutelage.deploy.prediction_writers import PictureWriter
+from tutelage.deploy.sources import read_frames
 
 
 def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
@@ -135,3 +140,87 @@ def test_a_missing_extra_has_its_command_and_code_5(cli, run, monkeypatch) -> No
         5,
         "Error [E19]: OpenVINO is not installed:\n  pip install 'tutelage[openvino]'\n",
     )
+
+
+def test_a_file_that_cannot_be_read_has_a_line_too(cli, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    (run.parent / "d/images/val/bad.png").write_bytes(b"")
+    options = ("--device", "cpu", "--save-txt", "txt", "--save-json", "found.json")
+    answer = cli("predict", "run", "d/images/val", "--json", *options)
+    assert answer.code == 0, answer.err
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert [row["path"].rpartition("/")[2] for row in rows] == [
+        "0.png",
+        "1.png",
+        "2.png",
+        "bad.png",
+    ]
+    assert rows[3]["error"] == "d/images/val/bad.png cannot be read: the file is empty"
+    assert (rows[3]["detections"], rows[3]["width"]) == ([], None)
+    assert "error" not in rows[0]
+    assert sorted(each.name for each in (run.parent / "txt").iterdir()) == [
+        "0.txt",
+        "1.txt",
+        "2.txt",
+    ]
+    assert len(json.loads((run.parent / "found.json").read_text())["images"]) == 3
+    answer = cli("predict", "run", "d/images/val", "--device", "cpu")
+    assert "\n3 pictures in " in answer.out
+    assert " · 1 could not be read\n" in answer.out
+    answer = cli("predict", "run", "d/images/val/bad.png", "--device", "cpu")
+    assert (answer.code, "Nothing could be read" in answer.err) == (3, True)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_camera_is_recorded_until_it_is_stopped(cli, run, monkeypatch, sent) -> None:
+    monkeypatch.chdir(run.parent)
+    camera = Camera(10**9)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda target: camera)
+    add, added = PictureWriter.add, []
+
+    def stop_after_three(self, prediction) -> None:
+        add(self, prediction)
+        added.append(prediction.frame.number)
+        if len(added) == 3:
+            signal.raise_signal(sent)
+
+    monkeypatch.setattr(PictureWriter, "add", stop_after_three)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    try:
+        answer = cli("predict", "run", "0", "--save", "out", "--device", "cpu")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert answer.code == 130
+    name = "Ctrl-C" if sent == signal.SIGINT else "SIGTERM"
+    assert f"[R15] Stopped by {name}.\n" in answer.err
+    first, *_, last = answer.out.splitlines()
+    assert first == f"camera 0 frame {added[0]}  60x40  " + first.rpartition("  ")[2]
+    assert last.startswith(("2 pictures in ", "3 pictures in "))
+    assert camera.released.wait(60)
+    [recording] = (run.parent / "out").iterdir()  # finished, no hidden rest
+    monkeypatch.undo()
+    frames = list(read_frames(recording))
+    assert len(frames) == added[2] - added[0] + 1
+
+
+def test_a_password_is_printed_nowhere(cli, run, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent)
+    camera = Camera(2)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda target: camera)
+    secret = "rtsp://me:hunter2@cam.local/live?token=hunter2"
+    for flags in ([], ["--json"]):
+        camera.given = 0
+        camera.released.clear()
+        answer = cli(
+            "predict", "run", secret, "--save-json", "found.json", "--device", "cpu", *flags
+        )
+        assert answer.code == 0, answer.err
+        assert "rtsp://***@cam.local/live?***" in answer.out
+        written = (run.parent / "found.json").read_text()
+        assert "hunter2" not in answer.out + answer.err + written
+    monkeypatch.setattr(camera, "isOpened", lambda: [][0])  # a bug of ours leaves a crash file
+    answer = cli("predict", "run", secret, "--device", "cpu")
+    crash = (run.parent / "tutelage-crash.txt").read_text()
+    assert answer.code == 1
+    assert "$ tutelage predict run 'rtsp://***@cam.local/live?***'" in crash
+    assert "hunter2" not in crash + answer.out + answer.err

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.deploy.conftest import NAMES, SIZE
 from tutelage import predict
+from tutelage.deploy.picture_detections import draw_detections
 from tutelage.deploy.predict import predict_each
 from tutelage.deploy.runtime import open_model
 from tutelage.deploy.sources import list_files, read_frames
@@ -170,7 +171,8 @@ def test_folders_patterns_and_lists(tmp_path: Path) -> None:
         ("*.gif", "No image or video matches the pattern"),
         ("note.txt", "neither an image nor a video"),
         ("empty", "contains no image or video"),
-        ("https://example.org/a.jpg", "is a URL"),
+        ("https://me:secret@example.org/a.jpg?key=1", r"https://\*{3}@example.org/a.jpg\?\*{3} is"),
+        ("s3://bucket/a.mp4", "is neither a file nor a stream"),
         ("broken.png", "Nothing could be read: broken.png cannot be read"),
         ("broken.mp4", "Nothing could be read: broken.mp4 cannot be read"),
         (np.zeros((4, 4), np.uint8), "Expected an RGB array"),
@@ -245,13 +247,62 @@ def test_half_precision_of_a_checkpoint(detector) -> None:
     )
 
 
-def test_one_bad_file_costs_no_other(detector, tmp_path, caplog) -> None:
-    (tmp_path / "a.png").write_bytes(b"")
-    cv2.imwrite(str(tmp_path / "b.png"), PICTURE)
+@pytest.mark.parametrize("batch", [1, 8])
+def test_one_bad_file_costs_no_other_and_keeps_its_place(detector, tmp_path, caplog, batch) -> None:
+    files = [tmp_path / name for name in ("a.png", "b.png", "bad.png", "bad.mp4", "c.png")]
+    for path in files:
+        cv2.imwrite(str(path), PICTURE) if "bad" not in path.name else path.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        found = predict(detector, tmp_path, **SETTINGS)
-    assert len(found) == 1
-    assert caplog.messages == [f"{tmp_path / 'a.png'} cannot be read: the file is empty. Skipped."]
+        found = predict(detector, files, batch=batch, **SETTINGS)
+    assert [each.path for each in found] == files
+    good, bad = found[0], found[2]
+    assert [each.error is None for each in found] == [True, True, False, False, True]
+    assert [len(each) == len(good) > 3 for each in found] == [True, True, False, False, True]
+    assert (len(bad), bad.xyxy.shape, bad.label.dtype) == (0, (0, 4), torch.int64)
+    assert bad.names == NAMES
+    assert bad.error == f"{files[2]} cannot be read: the file is empty"
+    assert caplog.messages[0] == f"{bad.error}. Skipped."
+    assert found[3].error.startswith(f"{files[3]} cannot be read: it has no frame")
+    with pytest.raises(DataError, match="the file is empty"):
+        bad.plot()
+
+
+def test_detections_know_their_file_and_draw_themselves(detector, film, tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    path = tmp_path / "turned.png"
+    Image.fromarray(PICTURE).save(path, exif=exif)
+    [found] = predict(detector, str(path), **SETTINGS)
+    assert (found.path, found.frame, found.error) == (path, None, None)
+    upright = np.ascontiguousarray(np.rot90(PICTURE, -1))
+    drawn = found.plot()
+    assert (drawn.shape, drawn.dtype) == ((60, 40, 3), np.uint8)
+    assert np.array_equal(drawn, draw_detections(upright, found))
+    assert not np.array_equal(drawn, upright)
+    fewer = found[:1]
+    assert fewer.path == path
+    assert np.array_equal(fewer.plot(), draw_detections(upright, fewer))
+
+    [array] = predict(detector, PICTURE, **SETTINGS)
+    assert array.path is None
+    assert np.array_equal(array.plot(), draw_detections(PICTURE, array))
+    other = PICTURE // 2
+    assert np.array_equal(array.plot(other), draw_detections(other, array))
+
+    frames = predict(detector, film, **SETTINGS)
+    assert [(each.path, each.frame) for each in frames] == [(film, i) for i in range(7)]
+    fourth = list(read_frames(film))[4].image
+    assert np.array_equal(frames[4].plot(), draw_detections(fourth, frames[4]))
+
+
+def test_a_picture_that_is_gone_cannot_be_drawn(detector, tmp_path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), PICTURE)
+    [found] = predict(detector, path, **SETTINGS)
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.png"):
+        found.plot()
+    assert found.plot(PICTURE).shape == PICTURE.shape
 
 
 def test_a_video_is_not_held_in_memory(detector, film, monkeypatch) -> None:
@@ -280,8 +331,7 @@ def test_supervision(expected: Detections, monkeypatch) -> None:
     assert isinstance(found, sv.Detections)
     assert np.array_equal(found.xyxy, expected.xyxy.numpy())
     assert found.data["class_name"].tolist() == [NAMES[i] for i in expected.label]
-    nothing = Detections(*(x[:0] for x in expected[:3]), NAMES).to_supervision()
-    assert len(nothing) == 0
+    assert len(expected[:0].to_supervision()) == 0
 
 
 def test_supervision_is_asked_for(expected: Detections, monkeypatch) -> None:

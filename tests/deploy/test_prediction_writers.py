@@ -13,24 +13,23 @@ from pycocotools.coco import COCO
 
 from tutelage.data.draw_boxes import colour_of
 from tutelage.data.formats.yolo_labels import parse_labels
+from tutelage.deploy.picture_detections import PictureDetections, draw_detections
 from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.prediction_writers import (
     CocoWriter,
     LabelWriter,
     PictureWriter,
-    draw_detections,
 )
 from tutelage.deploy.sources import Frame, read_frames
 from tutelage.errors import ConfigError
-from tutelage.structures import Detections
 
-FOUND = Detections(
+FOUND = PictureDetections(
     torch.tensor([[10.0, 5, 50, 45], [0, 0, 100, 60]]),
     torch.tensor([0.9, 0.5]),
     torch.tensor([1, 0]),
     ("cell", "platelet"),
 )
-NOTHING = Detections(*(x[:0] for x in FOUND[:3]), FOUND.names)
+NOTHING = FOUND[:0]
 
 
 def frame(name: str = "deep/a.png", number: int | None = None) -> Frame:
@@ -80,6 +79,19 @@ def test_pictures_and_videos(tmp_path: Path) -> None:
     assert (len(frames), frames[0].rate, frames[0].image.shape) == (5, 10, (60, 100, 3))
     written = cv2.imread(str(tmp_path / "deep" / "a.png"))[..., ::-1]
     assert np.array_equal(written, draw_detections(frame().image, FOUND))
+
+
+def test_a_recording_of_a_live_stream_keeps_its_pace(tmp_path: Path) -> None:
+    saver = PictureWriter(tmp_path)
+    for number in (3, 4, 9, 11):  # 5 to 8 and 10 were skipped
+        live = frame("camera-0.mp4", number)._replace(path=None, stream="camera 0", live=True)
+        if number == 11:  # the stream changes its size
+            live = live._replace(image=np.full((30, 50, 3), 90, np.uint8))
+        saver.add(PredictedFrame(live, FOUND))
+    saver.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["camera-0.mp4"]
+    kept = list(read_frames(tmp_path / "camera-0.mp4"))
+    assert [each.image.shape for each in kept] == [(60, 100, 3)] * 9
 
 
 def test_no_picture_is_replaced_by_its_annotated_form(tmp_path: Path) -> None:
@@ -134,5 +146,5 @@ def test_drawing_leaves_the_picture_alone() -> None:
     assert abs(side).max() < 30
     assert tuple(drawn[30, 30]) == (90, 90, 90)  # nothing inside it
     assert np.array_equal(draw_detections(image, NOTHING), image)
-    nameless = Detections(*FOUND[:3])
+    nameless = PictureDetections(FOUND.xyxy, FOUND.score, FOUND.label)
     assert not np.array_equal(draw_detections(image, nameless), image)

@@ -137,7 +137,7 @@ def differences(one: Path, other: Path) -> list[str]:
     if _bits(best[0]) != _bits(best[1]):
         found.append("best.safetensors")
     rows = [_rows(folder / "metrics.jsonl") for folder in (one, other)]
-    if rows[0] != rows[1] or [row["epoch"] for row in rows[0]] != list(range(len(rows[0]))):
+    if rows[0] != rows[1] or [row["epoch"] for row in rows[0]] != list(range(1, len(rows[0]) + 1)):
         found.append("metrics.jsonl")
     files = ("scores.json", "predictions.json")
     found += [n for n in files if (one / n).read_bytes() != (other / n).read_bytes()]

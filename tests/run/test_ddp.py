@@ -218,7 +218,7 @@ def test_two_processes_make_one_run(tmp_path, monkeypatch):
     [folder] = (tmp_path / "runs").iterdir()
     assert (folder / "best.safetensors").exists()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [0, 1]
+    assert [line["epoch"] for line in lines] == [1, 2]
     for line in lines:
         heard = [line.get(f"fgd@{number}/relation", 0.0) for number in (1, 2)]
         assert sum(heard) > 0
@@ -292,7 +292,7 @@ def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
     both(tmp_path, "resumed")
     assert load_checkpoint(Path(folder, "last.pt")).position == [3, 0]
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
 
 
 @pytest.mark.slow

@@ -45,22 +45,30 @@ def test_processes_may_hold_other_terms_in_another_order():
     assert found == {"box": 3.0, "fgd/relation": 4.0, "off": 0.0}  # silent in a step: 0 there
 
 
-def test_metrics_go_on_after_the_epochs_that_were_saved(tmp_path):
+@pytest.mark.parametrize("first", [1, 0], ids=["from 1", "as an earlier version: from 0"])
+def test_metrics_go_on_after_the_epochs_that_were_saved(tmp_path, first):
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"epoch": first + number, "APl": None}) for number in range(3)]
+    path.write_text("\n".join(lines) + "\n")
+    MetricsFile(path, keep_epochs=2).append(2, {"APl": 0.5})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [first, first + 1, first + 2]
+    assert [row["APl"] for row in rows] == [None, None, 0.5]
+
+
+def test_epochs_count_from_one(tmp_path):
     path = tmp_path / "metrics.jsonl"
     first = MetricsFile(path)
-    for epoch in range(3):
-        first.append({"epoch": epoch, "APl": float("nan")})
-    MetricsFile(path, keep_epochs=2).append({"epoch": 2, "APl": 0.5})
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert [row["APl"] for row in rows] == [None, None, 0.5]
+    for epoch in range(2):
+        first.append(epoch, {"APl": float("nan")})
+    assert path.read_text() == '{"epoch": 1, "APl": null}\n{"epoch": 2, "APl": null}\n'
     MetricsFile(path)
     assert path.read_text() == ""
 
 
 def test_half_a_line_and_a_repeated_epoch_are_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 0}\n{"epoch": 1, "a": 1}\n{"epoch": 1, "a": 2}\n{"epo')
-    MetricsFile(path, keep_epochs=3).append({"epoch": 2})
+    path.write_text('{"epoch": 1}\n{"epoch": 2, "a": 1}\n{"epoch": 2, "a": 2}\n{"epo')
+    MetricsFile(path, keep_epochs=3).append(2, {})
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert rows == [{"epoch": 0}, {"epoch": 1, "a": 2}, {"epoch": 2}]
+    assert rows == [{"epoch": 1}, {"epoch": 2, "a": 2}, {"epoch": 3}]

@@ -55,7 +55,7 @@ def test_run_folder_is_complete(plain):
     }
     assert {p.name for p in (folder / "samples").iterdir()} >= {"train_batch0.jpg", "val_found.jpg"}
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [0, 1]
+    assert [row["epoch"] for row in rows] == [1, 2]
     assert {"box", "obj", "cls", "AP", "AP50", "lr", "seconds"} <= set(rows[0])
     assert isinstance(events[0], Planned | Notice)
     assert sum(isinstance(e, StepDone) for e in events) == 2 * last(events, Planned).steps
@@ -114,7 +114,7 @@ def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
             getattr(states[1], key).items()
         ), key
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
 
 
 def test_a_finished_run_is_not_resumed(plain, tmp_path):

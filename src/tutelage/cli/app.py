@@ -15,6 +15,7 @@ import typer
 from tutelage.cli.assignments import refuse_assignments
 from tutelage.cli.bench import bench
 from tutelage.cli.check import check
+from tutelage.cli.closed_pipe import ReaderGone, outlive_readers
 from tutelage.cli.compare import compare
 from tutelage.cli.config import config
 from tutelage.cli.demo import demo
@@ -89,23 +90,28 @@ def root(
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error becomes a message."""
     sys.path.append(str(Path.cwd()))  # as for python -m: custom methods and teachers
-    try:
-        refuse_assignments(argv)
-        legacy = translate(argv or ["--help"])
-        command = typer.main.get_command(app)
-        code = command.main(
-            args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy
-        )
-        if sys.stdout is not None:  # closed by the shell: >&-
-            sys.stdout.flush()
-        if code == Interrupted.exit_code:  # typer's exit code for Ctrl-C
-            raise KeyboardInterrupt
-    except BrokenPipeError:  # the reader (head, less) has closed the pipe
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (the process ends with it)
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        return report(error, argv, debug="--debug" in argv, as_json="--json" in argv)
+    with outlive_readers(stop=not _leaves_files(argv)):
+        try:
+            refuse_assignments(argv)
+            legacy = translate(argv or ["--help"])
+            command = typer.main.get_command(app)
+            code = command.main(
+                args=legacy.argv, prog_name="tutelage", standalone_mode=False, obj=legacy
+            )
+            if sys.stdout is not None:  # closed by the shell: >&-
+                sys.stdout.flush()
+            if code == Interrupted.exit_code:  # typer's exit code for Ctrl-C
+                raise KeyboardInterrupt
+        except ReaderGone:
+            return 0
+        except (Exception, KeyboardInterrupt) as error:
+            return report(error, argv, debug="--debug" in argv, as_json="--json" in argv)
     return code if isinstance(code, int) else 0
+
+
+def _leaves_files(argv: Sequence[str]) -> bool:
+    """Whether a command has an effect beside what it prints: all but predicting without saving."""
+    return argv[:1] != ["predict"] or any(word.startswith("--save") for word in argv)
 
 
 def _unraisable(error: sys.UnraisableHookArgs) -> None:

@@ -69,7 +69,7 @@ def notice_line(event: Notice) -> str:
 
 
 class JsonDisplay(Display):
-    """One JSON object per line; epochs and steps are numbered as in ``metrics.jsonl``."""
+    """One JSON object per line; epochs and steps count from 1, as on the screen."""
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._now, self._shown = stream, now, -math.inf
@@ -79,6 +79,10 @@ class JsonDisplay(Display):
         from tutelage.run import events as e
 
         values: dict[str, Any] = event._asdict()
+        if "epoch" in values:
+            values["epoch"] += 1
+        if isinstance(event, e.Finished):  # -1: never evaluated
+            values["best_epoch"] = event.best_epoch + 1 if event.best_epoch >= 0 else None
         if isinstance(event, e.StepDone):
             if self._now() - self._shown < INTERVAL:
                 return
@@ -147,7 +151,7 @@ class PlainDisplay(Display):
             parts.append(" ".join(f"{name} {score(value)}" for name, value in scores.items()))
         if done is not None:
             parts += [f"lr {loss(done.lr)}", duration(done.seconds)]
-        if evaluated is not None and evaluated.best:
+        if evaluated is not None and found_something(evaluated):
             parts.append("best")
         self._write("  ".join(parts))
 
@@ -249,7 +253,7 @@ class LiveDisplay(Display):
         cells = [f"{event.epoch + 1:>6}"]
         cells += [f"{loss(value):>9}" for value in terms.values()]
         cells += [f"{score(event.scores[name]):>9}" for name in scores]
-        mark = ("   ▲ best", "green") if event.best else ""
+        mark = ("   ▲ best", "green") if found_something(event) else ""
         self._console.print(Text.assemble("".join(cells), mark), soft_wrap=True)
 
 
@@ -261,13 +265,21 @@ def plan_lines(plan: Planned) -> list[str]:
     return [f"tutelage {__version__}", *(f" {label:<{width}}  {text}" for label, text in plan.rows)]
 
 
+def found_something(event: Evaluated) -> bool:
+    """Whether an evaluation is the best so far, and not merely the first that found nothing."""
+    return event.best and event.scores.get("AP", 0.0) > 0
+
+
 def finish_lines(event: Finished) -> list[str]:
     """Return the result and the next command."""
     took = duration(event.seconds)
     if "AP" not in event.best:
         return [f" done · {took} · {event.folder}"]
     ap50 = f" (AP50 {score(event.best['AP50'])})" if "AP50" in event.best else ""
-    best = f" best AP {score(event.best['AP'])}{ap50} at epoch {event.best_epoch + 1}"
+    ap = f"AP {score(event.best['AP'])}{ap50}"
+    best = f" best {ap} at epoch {event.best_epoch + 1}"
+    if not event.best["AP"] > 0:
+        best = f" {ap}: no object of the val split was found"
     return [
         f"{best} · {took} · {event.folder}/best.safetensors",
         f" next  tutelage val {event.folder}",

@@ -21,7 +21,7 @@ from rich.text import Text
 from tutelage.cli.multi_process import reported_elsewhere
 from tutelage.cli.yolo_flags import COMMANDS
 from tutelage.errors import UserError, is_out_of_memory, loader_error, nearest
-from tutelage.sanitise import printable_lines
+from tutelage.sanitise import hide_credentials, printable_lines
 
 CRASH_FILE = "tutelage-crash.txt"
 PACKAGES = {"cv2": "opencv-python-headless", "sklearn": "'tutelage[demo]'", "yaml": "PyYAML"}
@@ -170,7 +170,8 @@ def _system(error: OSError) -> ErrorMessage:
 
 def _write_crash(error: BaseException, argv: Sequence[str], folder: str) -> Path:
     text = "".join(traceback.format_exception(error))
-    facts = f"{_versions()}\n$ tutelage {shlex.join(argv)}\n\n"
+    command = shlex.join(map(hide_credentials, argv))
+    facts = f"{_versions()}\n$ tutelage {command}\n\n"
     rank = os.environ.get("RANK", "0")
     name = "crash.txt" if rank == "0" else f"crash-{rank}.txt"  # one per process
     places = [Path(folder) / name] if folder else []

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 
+from tutelage.sanitise import score_text as score
+
+__all__ = ["clock", "duration", "loss", "score"]
+
 
 def loss(value: float) -> str:
     """Write a loss in about five characters: ``.0461``, ``12.3``, ``3.1e-06``."""
@@ -13,11 +17,6 @@ def loss(value: float) -> str:
     if size and (size < 5e-4 or size >= 1e4):
         return f"{value:.1e}"
     return _bare(f"{value:.{4 if size < 1 else 3 if size < 10 else 1}f}")
-
-
-def score(value: float) -> str:
-    """Write a score in 0..1 with three decimals: ``.412``; undefined is ``-``."""
-    return _bare(f"{value:.3f}") if math.isfinite(value) else "-"
 
 
 def duration(seconds: float) -> str:

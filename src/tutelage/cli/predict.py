@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json as json_format
+import signal
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.error_messages import Interrupted
 from tutelage.cli.tables import print_lines
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
@@ -25,7 +28,7 @@ def predict(
     model: o.RunnableModel = None,
     source: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos"),
+        typer.Argument(metavar="SOURCE...", help="Images, folders, 'patterns', videos, a stream"),
     ] = None,
     weights: o.HiddenWeights = None,
     more_sources: o.HiddenSource = None,
@@ -62,7 +65,7 @@ def predict(
     quiet: o.Quiet = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
-    """Find objects on pictures and videos."""
+    """Find objects on pictures, videos, a camera or a stream."""
     from tutelage.config.overrides import normalise_value
     from tutelage.deploy.predict import predict_each
 
@@ -83,32 +86,62 @@ def predict(
         batch=batch_size,
     )
     total: Counter[str] = Counter()
-    pictures, began = 0, time.perf_counter()
+    pictures, unreadable, began = 0, 0, time.perf_counter()
+    stopped = ""
     if not (json or quiet):
         print_lines(*notices_of(context))
-    with ExitStack() as stack:
-        for writer in writers:
-            stack.callback(writer.close)
-        for prediction in predictions:
-            for writer in writers:
-                writer.add(prediction)
-            pictures += 1
-            names = prediction.detections.names
-            classes_seen = Counter(names[i] for i in prediction.detections.label.tolist())
-            total += classes_seen
-            if json:
-                print(json_format.dumps(values(prediction)), flush=True)
-            elif not quiet:
-                print_lines(f"{title(prediction)}  {counts(classes_seen)}")
+    try:
+        with _signals(), ExitStack() as stack:
+            for closed in (predictions, *writers):
+                stack.callback(closed.close)
+            for prediction in predictions:
+                frame, detections = prediction
+                if frame.error is None:
+                    for writer in writers:
+                        writer.add(prediction)
+                classes_seen = Counter(box.name for box in detections)
+                total += classes_seen
+                pictures += frame.error is None
+                unreadable += frame.error is not None
+                if json:
+                    print(json_format.dumps(values(prediction)), flush=True)
+                elif not quiet and frame.error is None:
+                    print_lines(f"{title(prediction)}  {counts(classes_seen)}")
+    except KeyboardInterrupt as stop:
+        if not pictures:
+            raise
+        stopped = str(stop) or "Ctrl-C"
     if not (json or quiet):
         paths = [path for path in (save, save_txt, save_json) if path]
         saved = f" · saved in {', '.join(paths)}" if paths else ""
+        left = f" · {unreadable} could not be read" if unreadable else ""
         took = f"{time.perf_counter() - began:.1f} s"
-        print_lines(f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}{saved}")
+        summary = f"{pictures} picture{'s' * (pictures != 1)} in {took}: {counts(total)}"
+        print_lines(f"{summary}{saved}{left}")
         if not paths:
             print_lines(
                 " next  add  --save out/  for annotated pictures, --save-txt or --save-json"
             )
+    if stopped:
+        raise Interrupted(f"Stopped by {stopped}.")
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Make SIGTERM, which ends services, finish the files as Ctrl-C does."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _model_and_sources(
@@ -136,7 +169,7 @@ def title(prediction: PredictedFrame) -> str:
     frame = prediction.frame
     height, width = frame.image.shape[:2]
     number = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{number}  {width}x{height}"
+    return f"{frame.title}{number}  {width}x{height}"
 
 
 def counts(classes: Counter[str]) -> str:
@@ -148,18 +181,11 @@ def values(prediction: PredictedFrame) -> dict[str, Any]:
     """Return a picture's detections as plain values."""
     frame, detections = prediction
     height, width = frame.image.shape[:2]
-    return {
-        "path": str(frame.path),
-        "frame": frame.number,
-        "width": width,
-        "height": height,
-        "detections": [
-            {"xyxy": xyxy, "score": score, "label": label, "name": detections.names[label]}
-            for xyxy, score, label in zip(
-                *(column.tolist() for column in detections[:3]), strict=True
-            )
-        ],
-    }
+    content: dict[str, Any] = {"path": frame.title, "frame": frame.number}
+    if frame.error is not None:
+        return content | {"width": None, "height": None, "detections": [], "error": frame.error}
+    boxes = [box._asdict() for box in detections]
+    return content | {"width": width, "height": height, "detections": boxes}
 
 
 def _writers(

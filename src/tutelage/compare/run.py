@@ -236,7 +236,7 @@ class _Execution:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "
-            "AP, ΔAP and intervals in points."
+            "ΔAP and its intervals in points (AP × 100)."
         )
         n = len(self.comparison.seeds)
         over_seeds = f"; beside them Student's t over the seeds (n = {n})" if n > 1 else ""

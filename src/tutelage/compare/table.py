@@ -11,6 +11,7 @@ from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.cost import RunCost
 from tutelage.evaluation import Difference, describe_difference, gap_closed, paired_difference
 from tutelage.evaluation.bootstrap import Values
+from tutelage.sanitise import score_text
 
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
 
@@ -153,12 +154,12 @@ HEAD = ("", "AP", "ΔAP", "95 % interval", "t over seeds", "gap closed", "time",
 
 
 def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[list[str]]:
-    """Return the cells of the table, the header first; scores in points (AP × 100)."""
+    """Return the cells of the table, the header first; AP as ``.412``, gains in points."""
     cells: list[list[str]] = [list(HEAD)]
     for name, ap in teachers.items():
-        cells.append([name, f"{100 * ap:.1f}", *[""] * (len(HEAD) - 2)])
+        cells.append([name, score_text(ap), *[""] * (len(HEAD) - 2)])
     for row in rows:
-        first, d = [row.arm, _spread(row.AP, row.AP_sd, "")], row.difference
+        first, d = [row.arm, _mean(row.AP, row.AP_sd)], row.difference
         if d is None:
             baseline = row.arm == BASELINE
             one = "1.00" if baseline and row.seeds else ""
@@ -169,7 +170,7 @@ def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[l
         cells.append(
             [
                 *first,
-                _spread(d.delta, row.delta_sd, "+"),
+                _gain(d.delta, row.delta_sd),
                 _interval(d.low, d.high),
                 _interval(d.seed_low, d.seed_high),
                 _percent(row.gap_closed),
@@ -200,11 +201,16 @@ def _pipes(cells: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(cells[0]), *rest])
 
 
-def _spread(mean: float, deviation: float, sign: str) -> str:
+def _mean(mean: float, deviation: float) -> str:
+    around = f" ± {score_text(deviation)}" if math.isfinite(deviation) else ""
+    return f"{score_text(mean)}{around}"
+
+
+def _gain(mean: float, deviation: float) -> str:
     if not math.isfinite(mean):
         return "-"
     around = f" ± {100 * deviation:.1f}" if math.isfinite(deviation) else ""
-    return f"{100 * mean:{sign}.1f}{around}"
+    return f"{100 * mean:+.1f}{around}"
 
 
 def _interval(low: float, high: float) -> str:

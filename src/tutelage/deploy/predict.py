@@ -1,8 +1,9 @@
-"""Detections of a model on pictures and videos."""
+"""Detections of a model on pictures, videos and streams."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tutelage.data import fitted_canvas, letterbox
+from tutelage.deploy.picture_detections import PictureDetections
 from tutelage.deploy.runtime import open_model
 from tutelage.deploy.sources import Frame, PictureSource, read_frames
 from tutelage.errors import ConfigError, nearest
@@ -28,7 +30,7 @@ class PredictedFrame(NamedTuple):
     """A picture and its detections, in pixels of the picture."""
 
     frame: Frame
-    detections: Detections
+    detections: PictureDetections
 
 
 def predict(
@@ -45,13 +47,16 @@ def predict(
     half: bool = False,
     device: str = "auto",
     batch: int = BATCH,
-) -> list[Detections]:
+) -> list[PictureDetections]:
     """Return the detections of every picture of a source, in its order.
+
+    There is one element per picture. That of a file that cannot be read is empty and says why,
+    ``found.error``; it is logged, too.
 
     Args:
         model: Run folder, weight file, ``.onnx``, OpenVINO ``.xml``, or a detector.
         source: An image, a video (one element per frame), a folder, a glob pattern, an RGB array
-            ``(h, w, 3)`` uint8, or several of these. Unreadable files are logged and skipped.
+            ``(h, w, 3)`` uint8, or several of these. Cameras and streams: :func:`predict_each`.
         conf: Detections must score more than this.
         iou: Overlap limit of the suppression.
         image_size: The longer side of the pictures, in pixels; None: that of the training.
@@ -66,7 +71,8 @@ def predict(
     Raises:
         WeightsError: The model cannot be used.
         DataError: There is no readable picture.
-        ConfigError: A setting is not possible with the model or the machine.
+        ConfigError: A setting is not possible with the model or the machine, or the source has no
+            end.
         MissingExtraError: The runtime of the file is not installed.
     """
     predictions = predict_each(
@@ -83,7 +89,17 @@ def predict(
         device=device,
         batch=batch,
     )
-    return [each.detections for each in predictions]
+    found: list[PictureDetections] = []
+    with closing(predictions):  # lets go of the camera
+        for frame, detections in predictions:
+            if frame.live:
+                raise ConfigError(
+                    f"{frame.title} has no end, so that there would never be a list.",
+                    fix="Take one after another:  for frame, found in tutelage.predict_each(…)",
+                    code="C25",
+                )
+            found.append(detections)
+    return found
 
 
 def predict_each(
@@ -100,10 +116,12 @@ def predict_each(
     half: bool = False,
     device: str = "auto",
     batch: int = BATCH,
-) -> Iterator[PredictedFrame]:
-    """Yield each picture with its detections; arguments as in :func:`predict`.
+) -> Generator[PredictedFrame, None, None]:
+    """Yield each picture with its detections, ``frame.image`` and ``detections``.
 
-    At most ``batch`` pictures are in memory, however long a video is.
+    Arguments are those of :func:`predict`. The source may also be a camera, by its number, or a
+    stream, by its address (``rtsp://…``): of one without an end the newest frame is taken, one
+    after another. At most ``batch`` pictures are in memory, however long a video is.
     """
     network = open_model(model, device, augment=augment, half=half)
     network.warn(conf)
@@ -112,6 +130,9 @@ def predict_each(
     numbers = _class_numbers(classes, network.names)
     class_map = None if numbers is None else {number: number for number in numbers}
     for canvas_hw, frames in _batches(read_frames(source), size, network.stride, batch):
+        if frames[0].error is not None:
+            yield PredictedFrame(frames[0], _nothing(frames[0], network.names))
+            continue
         fitted = [letterbox(frame.image, canvas_hw) for frame in frames]
         images = _as_tensor([image for image, _ in fitted]).to(network.device)
         with torch.inference_mode():
@@ -125,23 +146,48 @@ def predict_each(
             )
         for frame, (_, geometry), detections in zip(frames, fitted, batch_detections, strict=True):
             original = to_original(detections, geometry)
-            yield PredictedFrame(frame, original._replace(names=network.names))
+            yield PredictedFrame(frame, _of_frame(frame, original, network.names))
+
+
+def _of_frame(frame: Frame, found: Detections, names: tuple[str, ...]) -> PictureDetections:
+    return PictureDetections(
+        found.xyxy,
+        found.score,
+        found.label,
+        names,
+        path=frame.path,
+        frame=frame.number,
+        error=frame.error,
+        image=frame.image if frame.path is None and frame.number is None else None,
+    )
+
+
+def _nothing(frame: Frame, names: tuple[str, ...]) -> PictureDetections:
+    empty = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    return _of_frame(frame, empty, names)
 
 
 def _batches(
     frames: Iterator[Frame], size: int, stride: int, most: int
 ) -> Iterator[tuple[tuple[int, int], list[Frame]]]:
-    """Group consecutive pictures that have the same canvas ``(h, w)``."""
+    """Group consecutive pictures that have the same canvas ``(h, w)``.
+
+    Live frames do not wait for others; one that cannot be read is alone, its canvas is (0, 0).
+    """
     group: list[Frame] = []
     canvas = (0, 0)
     for frame in frames:
         height, width = frame.image.shape[:2]
-        fitted = fitted_canvas((width, height), size, stride)
+        readable = frame.error is None
+        fitted = fitted_canvas((width, height), size, stride) if readable else (0, 0)
         if group and (fitted != canvas or len(group) == most):
             yield canvas, group
             group = []
         canvas = fitted
         group.append(frame)
+        if frame.live or not readable:
+            yield canvas, group
+            group = []
     if group:
         yield canvas, group
 

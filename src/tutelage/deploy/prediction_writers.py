@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from tutelage.data.draw_boxes import colour_of, draw_boxes
+from tutelage.deploy.picture_detections import draw_detections
 from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame
 from tutelage.errors import ConfigError
-from tutelage.structures import Detections
 from tutelage.weights.store import atomic_write, atomic_write_text
 
 VIDEO = ".mp4"
 
 
 class Writer(ABC):
-    """Writes predictions."""
+    """Writes predictions on pictures that could be read."""
 
     @abstractmethod
     def add(self, prediction: PredictedFrame) -> None:
@@ -39,7 +36,7 @@ class _OutputPaths:
 
     def __init__(self, option: str, folder: str | Path) -> None:
         self.folder = _checked(option, Path(folder))
-        self._owners: dict[Path, Path] = {}
+        self._owners: dict[Path, str] = {}
 
     def of(self, frame: Frame, suffix: str) -> Path:
         """Return ``a.txt`` for ``a.jpg``, and ``a.png.txt`` for a later ``a.png``."""
@@ -49,7 +46,7 @@ class _OutputPaths:
         return next(
             each
             for each in chain(names, more)
-            if self._owners.setdefault(each, frame.path) == frame.path
+            if self._owners.setdefault(each, frame.title) == frame.title
         )
 
 
@@ -67,7 +64,7 @@ class PictureWriter(Writer):
         self._paths = _OutputPaths("--save", folder)
         self.folder = self._paths.folder
         self._writer: cv2.VideoWriter | None = None
-        self._source: Path | None = None
+        self._source: str | None = None
 
     def add(self, prediction: PredictedFrame) -> None:
         """Write a picture, or a frame of a video.
@@ -77,8 +74,9 @@ class PictureWriter(Writer):
         """
         frame = prediction.frame
         target = self._paths.of(frame, _suffix(frame))
-        if target.resolve() == frame.path.resolve() and frame.path.exists():
-            raise ConfigError(f"--save {self.folder} would overwrite {frame.path}.", code="C29")
+        path = frame.path
+        if path is not None and path.exists() and target.resolve() == path.resolve():
+            raise ConfigError(f"--save {self.folder} would overwrite {path}.", code="C29")
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = cv2.cvtColor(
             draw_detections(frame.image, prediction.detections), cv2.COLOR_RGB2BGR
@@ -88,7 +86,7 @@ class PictureWriter(Writer):
             encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
             atomic_write(target, lambda file: file.write(encoded))
         else:
-            self._film(frame.path, target, picture, frame.rate)
+            self._film(frame, target, picture)
 
     def close(self) -> None:
         """Finish the video that is being written."""
@@ -97,23 +95,30 @@ class PictureWriter(Writer):
             self._hidden.replace(self._target)
             self._writer = self._source = None
 
-    def _film(self, source: Path, target: Path, picture: Any, rate: float) -> None:
-        if source != self._source:
+    def _film(self, frame: Frame, target: Path, picture: Any) -> None:
+        if frame.title != self._source:
             self.close()
-            self._source, self._target = source, target
+            self._source, self._target = frame.title, target
+            self._written, self._size = (frame.number or 0) - 1, picture.shape[1::-1]
             self._hidden = target.with_name(f".{target.stem}.tmp{VIDEO}")
-            height, width = picture.shape[:2]
+            width, height = self._size
             self._hidden.touch()  # raises the reason if it cannot be written; OpenCV does not
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._hidden), code, rate, (width, height))
+            self._writer = cv2.VideoWriter(str(self._hidden), code, frame.rate, self._size)
             if not self._writer.isOpened():
                 self._hidden.unlink()
                 self._writer = self._source = None
                 raise ConfigError(
                     f"{target} cannot be written: no video of {width}x{height}.", code="C29"
                 )
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        if picture.shape[1::-1] != self._size:  # OpenCV would leave it out
+            picture = cv2.resize(picture, self._size)
+        number = frame.number or 0
+        for _ in range(number - self._written):  # a live stream's skipped frames: keeps its pace
             self._writer.write(picture)
+        self._written = number
 
 
 class LabelWriter(Writer):
@@ -175,8 +180,7 @@ class CocoWriter(Writer):
         image |= {"width": width, "height": height}
         self._images.append(image if frame.number is None else image | {"frame": frame.number})
         self._names = detections.names
-        rows = zip(*(column.tolist() for column in detections[:3]), strict=True)
-        for (x1, y1, x2, y2), score, label in rows:
+        for (x1, y1, x2, y2), score, label, _ in detections:
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             self._annotations.append(
                 {
@@ -196,17 +200,6 @@ class CocoWriter(Writer):
         content = {"images": self._images, "annotations": self._annotations}
         content["categories"] = [{"id": i, "name": name} for i, name in enumerate(self._names)]
         atomic_write_text(self.path, json.dumps(content))
-
-
-def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Return a copy of an RGB picture ``(h, w, 3)`` with boxes and captions, the best on top."""
-    labels, names = detections.label.tolist(), detections.names
-    captions = [
-        f"{names[label] if names else label} {score:.2f}"
-        for label, score in zip(labels, detections.score.tolist(), strict=True)
-    ]
-    colours = [colour_of(label) for label in labels]
-    return draw_boxes(image, detections.xyxy.cpu().numpy(), colours, captions)
 
 
 def _checked(option: str, folder: Path) -> Path:

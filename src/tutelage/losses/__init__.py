@@ -1,7 +1,11 @@
 """Detection losses: from raw head outputs and boxes to named terms."""
 
+from tutelage.losses.criterion import Criterion
+
+# The losses may import the above from here.
+# isort: split
+
 from tutelage.losses.anchor_criterion import AnchorCriterion
 from tutelage.losses.auxiliary import AuxiliaryCriterion
-from tutelage.losses.criterion import Criterion
 
 __all__ = ["AnchorCriterion", "AuxiliaryCriterion", "Criterion"]

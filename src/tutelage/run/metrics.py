@@ -94,26 +94,34 @@ def _mean_over_processes(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class MetricsFile:
     """``metrics.jsonl``: one line per epoch, appended.
 
+    Epochs count from 1, but from 0 in a file that an earlier version has begun.
+
     Args:
         path: The file.
         keep_epochs: Number of finished epochs of a resumed run: their lines are kept, all others
             (e.g. half a line of a killed process) removed.
+
+    Attributes:
+        first: The number of the first epoch.
     """
 
     def __init__(self, path: Path, *, keep_epochs: int = 0) -> None:
-        self._path = path
-        lines = {}
+        self._path, self.first = path, 1
+        lines: dict[int, str] = {}
         if keep_epochs and path.exists():
             for line in path.read_text(errors="replace").splitlines():
                 epoch = _epoch(line)
-                if epoch is not None and epoch < keep_epochs:
+                if epoch is not None:
                     lines[epoch] = line
-        atomic_write_text(path, "".join(f"{lines[epoch]}\n" for epoch in sorted(lines)))
+            self.first = 0 if 0 in lines else 1
+        kept = [lines[epoch] for epoch in sorted(lines) if epoch < keep_epochs + self.first]
+        atomic_write_text(path, "".join(f"{line}\n" for line in kept))
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line; NaN becomes null, which every JSON reader takes."""
+    def append(self, epoch: int, row: Mapping[str, Any]) -> None:
+        """Append the line of an epoch, counted from 0; NaN becomes null, which JSON can hold."""
+        line = json.dumps(json_values({"epoch": epoch + self.first, **row}))
         with self._path.open("a") as file:
-            file.write(json.dumps(json_values(row)) + "\n")
+            file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
 

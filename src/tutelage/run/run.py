@@ -269,7 +269,7 @@ class _TrainingRun:
             kd["kd"] = {name: parts.schedule.kd_factor(name, epoch, 0) for name in methods}
         if metrics is not None:
             with self._write_errors():
-                metrics.append({"epoch": epoch, **means, **scores, **timing, **kd})
+                metrics.append(epoch, {**means, **scores, **timing, **kd})
         self._save_last(Position(epoch + 1, 0))
 
     def _evaluate(self, position: Position, sums: LossSums) -> Scores:

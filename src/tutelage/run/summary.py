@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from platform import machine
 from typing import Any
@@ -46,7 +47,8 @@ def plan_rows(
         (
             "data",
             f"{len(parts.train)} train · {len(parts.val)} val · {len(parts.train.names)} classes"
-            f"{_unlabelled(parts)} · {warnings} warning{'' if warnings == 1 else 's'}",
+            f"{_unlabelled(parts)} · {warnings} warning{'' if warnings == 1 else 's'} on opening it"
+            f" (tutelage check {shlex.quote(str(parts.config.data))} looks closer)",
         ),
         ("schedule", _schedule(parts)),
         ("changed", describe_changes(parts.config, origins)),

@@ -153,10 +153,15 @@ DATA: Mapping[str, ErrorCode] = {
     "D28": ErrorCode(
         "nothing to predict on",
         3,
-        "The source is not an image, a video, a folder or a glob pattern of these, or none of it "
-        "can be read.",
-        "A typing error, a URL (nothing is downloaded), or a damaged file.",
-        ("$ tutelage predict runs/distilled photos/ --save out/",),
+        "The source is not an image, a video, a folder or a glob pattern of these, a camera or a "
+        "stream, or none of it can be read.",
+        "A typing error, a damaged file, a picture on the web (download it first), or a camera or "
+        "stream that cannot be opened.",
+        (
+            "$ tutelage predict runs/distilled photos/ --save out/",
+            "A camera by its number, a stream by its address:",
+            "$ tutelage predict runs/distilled 0",
+        ),
     ),
     "D29": ErrorCode(
         "built-in data set that cannot be written",

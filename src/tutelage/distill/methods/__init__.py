@@ -1,4 +1,4 @@
-"""The distillation methods by name."""
+"""The distillation methods by name. One that builds on another imports it from its own file."""
 
 from __future__ import annotations
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from tutelage.models.heads.head import AnchorSearch, Head
+
+# The heads may import the above from here.
+# isort: split
+
 from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
-from tutelage.models.heads.head import AnchorSearch, Head
 from tutelage.models.heads.implicit import IDetect
 
 HEADS: dict[str, type[Head]] = {"Detect": Detect, "IDetect": IDetect, "IAuxDetect": IAuxDetect}
