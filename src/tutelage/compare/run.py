@@ -34,6 +34,7 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
+from tutelage.compare.threads import common_threads
 from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
@@ -155,12 +156,17 @@ class _Execution:
         teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
         self.identity = identify(self.config, self.split, self.index, teachers)
         check_same(self.comparison, stored, self.identity)
-        runs = tuple((run, state_of(run)) for run in self.comparison.runs())
-        if any(state != FINISHED for _, state in runs):
+        states = [state_of(run) for run in self.comparison.runs()]
+        runs = tuple(zip(self.comparison.runs(), states, strict=True))
+        if any(state != FINISHED for state in states):
             check_arms(self.comparison, self.origins)
         yield ComparisonPlanned(runs, str(self.folder))
         if dry_run:
             return
+        threads = common_threads(self.comparison, stored, self.device, self.index.names)
+        if threads is not None:
+            runs = tuple(zip(self.comparison.with_threads(threads).runs(), states, strict=True))
+        self.threads = threads
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
         tables = self._teacher_tables(teachers)
@@ -245,9 +251,12 @@ class _Execution:
             f"{over_seeds}."
         )
         memory = "GPU" if self.device.type == "cuda" else "process"
+        threads = {result.cost.threads for result in self.results.values() if result.cost}
+        same = len(threads) == 1 and self.device.type == "cpu"
+        each = f", each with {_count(*threads, 'CPU thread')}" if same else ""
         yield (
-            "The runs were trained one after another on the same machine. Time is training alone, "
-            f"memory the peak of the {memory}; both relative to the baseline."
+            f"The runs were trained one after another on the same machine{each}. Time is training "
+            f"alone, memory the peak of the {memory}; both relative to the baseline."
         )
         compared = [row for row in rows if row.difference]
         if len(compared) > 1:
@@ -263,11 +272,11 @@ class _Execution:
             yield f"{who} all classes of the data: no gap to close."
         elif several:
             yield "The gap is that to the best of the teachers that know all classes."
-        threads = {result.cost.threads for result in self.results.values() if result.cost}
         if len(threads) > 1 and self.device.type == "cpu":
             yield (
                 f"The runs had different numbers of CPU threads ({min(threads)} to {max(threads)}):"
-                " their times are not comparable unless train.threads is set."
+                " their times are not comparable, nor are APs that differ by a point or two. Train "
+                "them anew in another folder."
             )
         for name, message in self.failed.items():
             yield f"Missing: {name}. {message}"
@@ -286,9 +295,14 @@ class _Execution:
             "split": self.split,
             "images": len(self.index),
             "draws": self.draws,
+            "threads": self.threads,
             "seeds": self.comparison.seeds,
             "asked": arms,
             "runs": self.run_rows,
             **result,
         }
         write_json(self.folder / RESULT, json_values(content))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
