@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.console import headline
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, make_progress, print_result
+from tutelage.cli.tables import columns, make_progress, print_lines, print_result
+from tutelage.cli.train import LOADING
 from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
+    from tutelage.config import ResolvedConfig
     from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
 
 T = TypeVar("T")
@@ -70,24 +73,32 @@ def doctor(
     if teacher:
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
-    from tutelage.doctor.examine import examine
-
-    entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
-    report = list(entries if json else with_progress(entries))
+    if json:
+        report = list(_entries(resolved, all_methods))
+    else:
+        print_lines(headline())
+        report = list(with_progress(_entries(resolved, all_methods)))
     print_result(by_kind(report), report_lines(report), as_json=json)
     if errors(report):
         raise typer.Exit(TeacherError.exit_code)
 
 
+def _entries(resolved: ResolvedConfig, all_methods: bool) -> Iterator[Entry]:
+    from tutelage.doctor.examine import examine
+
+    yield from examine(resolved.config, resolved.origins, all_methods=all_methods)
+
+
 def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Yield the entries of a report and show their progress on a terminal."""
-    from tutelage.doctor.findings import STAGES, ExaminationStage
-
     with make_progress() as progress:
-        bar = progress.add_task("", total=len(STAGES))
+        bar = progress.add_task(LOADING.text, total=None)
+        from tutelage.doctor.findings import STAGES, ExaminationStage
+
         for entry in entries:
             if isinstance(entry, ExaminationStage):
-                progress.update(bar, description=entry.title, completed=entry.number)
+                values = {"total": len(STAGES), "completed": entry.number}
+                progress.update(bar, description=entry.title, **values)
             yield entry
 
 
@@ -142,7 +153,8 @@ def report_lines(report: Sequence[Entry]) -> list[str]:
         lines += ["", f"{step}; the teacher adds {cost.teacher:.0f} ms"]
     lines += [""] * bool(findings)
     for finding in findings:
-        mark = "" if finding.level == "info" else f"{finding.level}: "
+        code = f" [{finding.code}]" if finding.code else ""
+        mark = "" if finding.level == "info" else f"{finding.level}{code}: "
         lines.append(f"{mark}{finding.text}")
         lines += [f"  {line}" for line in finding.fix.splitlines()]
     passed = "Wiring: every term reaches the student."

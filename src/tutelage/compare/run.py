@@ -40,7 +40,7 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
-from tutelage.run.events import Event
+from tutelage.run.events import Event, Stage
 from tutelage.run.folder import write_json
 from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
@@ -151,6 +151,7 @@ class _Execution:
         stored = read_comparison(self.folder)
         self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))
         self.device = choose_device(self.config.train.device)
+        yield Stage("opening data and teachers")
         self.split: Split
         self.split, self.index = open_test_images(self.config)
         teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
@@ -159,6 +160,7 @@ class _Execution:
         states = [state_of(run) for run in self.comparison.runs()]
         runs = tuple(zip(self.comparison.runs(), states, strict=True))
         if any(state != FINISHED for state in states):
+            yield Stage("checking every arm")
             check_arms(self.comparison, self.origins)
         yield ComparisonPlanned(runs, str(self.folder))
         if dry_run:
@@ -169,6 +171,7 @@ class _Execution:
         self.threads = threads
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
+        yield Stage(f"evaluating the teacher on {self.split}")
         tables = self._teacher_tables(teachers)
         del teachers
         for number, (run, state) in enumerate(runs, 1):
@@ -204,6 +207,7 @@ class _Execution:
                 )
             elif read_cost(run.folder) is None:  # stopped between its last save and this file
                 write_cost(run.folder, self.device, finished=True, peak=None)
+            yield Stage(f"evaluating {run.folder.name} on {self.split}")
             row |= {"state": FINISHED, **self._evaluate(run)}
             return
         except UserError as error:
@@ -219,8 +223,11 @@ class _Execution:
         scores = score(self.index, table)
         values = bootstrap_values(run.folder, table, self.split, self.index, self.draws)
         cost = read_cost(run.folder)
-        self.results[run.arm.name, run.seed] = RunResult(scores.AP, scores.AP50, values, cost)
-        return {"AP": scores.AP, "AP50": scores.AP50, **(cost._asdict() if cost else {})}
+        per_class = {name: each.AP for name, each in scores.per_class.items()}
+        result = RunResult(scores.AP, scores.AP50, values, cost, per_class)
+        self.results[run.arm.name, run.seed] = result
+        found = {"AP": scores.AP, "AP50": scores.AP50, "per_class": per_class}
+        return {**found, **(cost._asdict() if cost else {})}
 
     # --- the result ------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class _Execution:
         memory = "GPU" if self.device.type == "cuda" else "process"
         threads = {result.cost.threads for result in self.results.values() if result.cost}
         same = len(threads) == 1 and self.device.type == "cpu"
-        each = f", each with {_count(*threads, 'CPU thread')}" if same else ""
+        each = f", each with {_count(max(threads), 'CPU thread')}" if same else ""
         yield (
             f"The runs were trained one after another on the same machine{each}. Time is training "
             f"alone, memory the peak of the {memory}; both relative to the baseline."
