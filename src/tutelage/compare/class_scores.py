@@ -17,14 +17,11 @@ LISTED = 5  # classes in a warning
 def class_means(runs: Sequence[RunResult]) -> dict[str, float]:
     """Return the mean AP of each class over runs; classes without an object are left out."""
     names = dict.fromkeys(name for run in runs for name in run.per_class)
-    values = {
-        name: [run.per_class[name] for run in runs if name in run.per_class] for name in names
+    means = {
+        name: statistics.fmean(run.per_class[name] for run in runs if name in run.per_class)
+        for name in names
     }
-    return {
-        name: statistics.fmean(each)
-        for name, each in values.items()
-        if all(math.isfinite(value) for value in each)
-    }
+    return {name: mean for name, mean in means.items() if math.isfinite(mean)}
 
 
 def class_lines(rows: Sequence[ArmRow]) -> Iterator[str]:
