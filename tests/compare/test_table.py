@@ -169,8 +169,8 @@ def test_a_comparison_from_end_to_end(engine, tmp_path):
     assert "Student's t over the seeds (n = 3)" in result.notes[1]
     assert any("2 arms were compared with the baseline" in note for note in result.notes)
     stored = json.loads((comparison.folder / "comparison.json").read_text())
-    own = {name: each.AP for name, each in score(INDEX, found("fgd", 0)).per_class.items()}
-    assert stored["runs"]["fgd-s0"]["per_class"] == pytest.approx(own)
+    own = score(INDEX, found("fgd", 0)).to_dict()["per_class"]
+    assert stored["runs"]["fgd-s0"]["per_class"] == {name: own[name]["AP"] for name in own}
     assert [row["arm"] for row in stored["arms"]] == [row.arm for row in result.rows]
     assert stored["runs"]["pkd-s1"]["state"] == "failed"
     assert stored["teachers"]["teacher"]["AP"] == pytest.approx(score(INDEX, TEACHER).AP)

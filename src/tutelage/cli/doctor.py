@@ -17,7 +17,6 @@ from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.config import ResolvedConfig
     from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
 
 T = TypeVar("T")
@@ -59,11 +58,24 @@ def doctor(
     debug: o.Debug = False,
 ) -> None:
     """Examine a teacher, a student and data before a run: nothing is trained or written."""
-    given = locals()
+    entries = _entries(locals())
+    if json:
+        report = list(entries)
+    else:
+        print_lines(headline())
+        report = list(with_progress(entries))
+    print_result(by_kind(report), report_lines(report), as_json=json)
+    if errors(report):
+        raise typer.Exit(TeacherError.exit_code)
+
+
+def _entries(given: dict[str, Any]) -> Iterator[Entry]:
+    """Resolve the options of the command and yield the entries of the report."""
     from tutelage.cli.settings import resolve
     from tutelage.models.catalog import is_named
     from tutelage.models.weight_file import SUFFIXES
 
+    student, teacher = given["student"], given["teacher"]
     flags: dict[str, tuple[Any, str]] = {}
     if student is not None:
         path, yamls = Path(student), (".yaml", ".yml")
@@ -73,20 +85,9 @@ def doctor(
     if teacher:
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
-    if json:
-        report = list(_entries(resolved, all_methods))
-    else:
-        print_lines(headline())
-        report = list(with_progress(_entries(resolved, all_methods)))
-    print_result(by_kind(report), report_lines(report), as_json=json)
-    if errors(report):
-        raise typer.Exit(TeacherError.exit_code)
-
-
-def _entries(resolved: ResolvedConfig, all_methods: bool) -> Iterator[Entry]:
     from tutelage.doctor.examine import examine
 
-    yield from examine(resolved.config, resolved.origins, all_methods=all_methods)
+    yield from examine(resolved.config, resolved.origins, all_methods=given["all_methods"])
 
 
 def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -97,8 +98,8 @@ def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
 
         for entry in entries:
             if isinstance(entry, ExaminationStage):
-                values = {"total": len(STAGES), "completed": entry.number}
-                progress.update(bar, description=entry.title, **values)
+                done, total = entry.number, len(STAGES)
+                progress.update(bar, description=entry.title, completed=done, total=total)
             yield entry
 
 
