@@ -4,7 +4,9 @@ import logging
 
 import pytest
 
+from tests.run.small_runs import make_teacher
 from tutelage.deploy import verification_images as module
+from tutelage.deploy.export import export
 from tutelage.deploy.verification_images import VerificationImages, images_to_verify
 from tutelage.errors import DataError
 
@@ -37,3 +39,10 @@ def test_the_runs_own_data_are_not_worth_a_word(openable, caplog):
     for data in ("d.yaml", "digits"):
         assert images_to_verify(None, None, data, count=2).source == f"val of {data}"
     assert not caplog.text
+
+
+def test_data_that_are_gone_are_named_with_the_file_that_names_them(tmp_path):
+    make_teacher(tmp_path / "best.safetensors")
+    (tmp_path / "config.yaml").write_text("data: gone.yaml\n")
+    with pytest.raises(DataError, match=r"gone\.yaml does not exist: .*config\.yaml names it"):
+        export(tmp_path, int8=True)
