@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tutelage import __version__
 from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunFailed, RunStarted
 from tutelage.compare.table import ArmRow
 from tutelage.evaluation import Difference
@@ -73,7 +74,8 @@ def test_the_screen(cli, played) -> None:
     answer = cli("compare", *BASE, "--seeds", "1")
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
-    assert lines[0] == "runs/c: 2 arms × 1 seed, 1 finished, 1 to train"
+    assert lines[:2] == [f"tutelage {__version__}", "loading PyTorch …"]
+    assert lines[2] == "runs/c: 2 arms × 1 seed, 1 finished, 1 to train"
     assert "— run 2 of 2: fgd, seed 0" in lines
     assert sum(line.startswith("epoch 2/2") for line in lines) == 1
     head, teacher, base, taught = lines[-9:-5]
@@ -87,7 +89,7 @@ def test_the_screen(cli, played) -> None:
 
 def test_a_dry_run_lists_the_runs(cli, played) -> None:
     answer = cli("compare", *BASE, "--seeds", "1", "--ratio", "2", "--dry-run")
-    assert answer.out.splitlines() == [
+    assert answer.out.splitlines()[2:] == [
         "runs/c: 2 arms × 1 seed, 1 finished, 1 to train",
         "folder       methods  ratio  epochs  seed  state",
         "baseline-s0  none               100     0  finished",
@@ -97,9 +99,10 @@ def test_a_dry_run_lists_the_runs(cli, played) -> None:
 
 def test_json(cli, played) -> None:
     rows = [json.loads(line) for line in cli("compare", *BASE, "--json").out.splitlines()]
-    assert rows[0]["event"] == "plan_of_runs"
-    assert rows[0]["runs"][0]["state"] == "finished"
-    assert rows[1] == {
+    assert rows[0] == {"event": "stage", "text": "loading PyTorch"}
+    assert rows[1]["event"] == "plan_of_runs"
+    assert rows[1]["runs"][0]["state"] == "finished"
+    assert rows[2] == {
         "event": "run",
         "number": 2,
         "total": 2,

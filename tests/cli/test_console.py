@@ -7,7 +7,9 @@ import re
 import pytest
 from rich.console import Console
 
+from tutelage import __version__
 from tutelage.cli.console import (
+    ANNOUNCED,
     Display,
     JsonDisplay,
     LiveDisplay,
@@ -15,7 +17,7 @@ from tutelage.cli.console import (
     combine_kd_terms,
     make_display,
 )
-from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, StepDone
+from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, Stage, StepDone
 from tutelage.structures import Losses
 
 
@@ -75,6 +77,42 @@ def test_plain_lines(script) -> None:
         " next  tutelage val runs/d-01\n"
     )
     assert all(character == "\n" or character.isprintable() for character in text)
+
+
+def test_the_version_comes_first_and_once_then_what_is_going_on(script) -> None:
+    opening = [
+        Stage("loading PyTorch"),
+        Notice("info", "a notice"),
+        Stage("evaluating the teacher"),
+    ]
+    stream = io.StringIO()
+    play(PlainDisplay(stream), [*opening, *script[:1], Stage("measuring weights 2/5")])
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"tutelage {__version__}"
+    assert lines[1:4] == ["loading PyTorch …", "a notice", "evaluating the teacher …"]
+    assert lines[-1] == "measuring weights 2/5 …"
+    display, stream = live()
+    play(display, [*opening, *script[:2], Stage("measuring weights 2/5"), *script[2:]])
+    text = stream.getvalue()
+    assert text.startswith(f"tutelage {__version__}\n")
+    assert text.count("tutelage 0") == 1
+    assert "evaluating the teacher …" in text
+    assert "measuring weights 2/5 …" in text
+
+
+def test_processes_of_one_that_announced_them_have_no_headline(monkeypatch) -> None:
+    monkeypatch.setenv(ANNOUNCED, "1")
+    stream = io.StringIO()
+    make_display(stream=stream).show(Stage("loading PyTorch"))
+    assert stream.getvalue() == "loading PyTorch …\n"
+
+
+def test_the_cursor_comes_back_after_a_stage() -> None:
+    display, stream = live()
+    display.show(Stage("opening data"))
+    assert "\x1b[?25l" in stream.getvalue()
+    display.close()
+    assert "\x1b[?25h" in stream.getvalue()
 
 
 def test_an_epoch_without_evaluation_is_told_once_the_next_thing_happens() -> None:

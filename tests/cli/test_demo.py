@@ -58,7 +58,8 @@ def test_the_demo_shows_its_runs_and_the_result(cli, played) -> None:
 
 def test_json_and_quiet(cli, played) -> None:
     rows = [json.loads(line) for line in cli("demo", "--json").out.splitlines()]
-    assert (rows[0]["event"], rows[0]["arm"]) == ("run", "baseline")
+    assert rows[0] == {"event": "stage", "text": "loading PyTorch"}
+    assert (rows[1]["event"], rows[1]["arm"]) == ("run", "baseline")
     assert rows[-1]["event"] == "outcome"
     assert [arm["AP"] for arm in rows[-1]["arms"]] == [0.4, 0.2, 0.25]
     assert rows[-1]["difference"]["low"] == 0.04

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.data.write_dataset import make_scenes
+from tutelage import __version__
 from tutelage.doctor import examine as engine
 from tutelage.doctor.advice import Suggestion
 from tutelage.doctor.findings import (
@@ -48,6 +49,7 @@ def test_lines(cli, examined):
     )
     assert answer.code == 0, answer.err
     assert answer.out.splitlines() == [
+        f"tutelage {__version__}",
         "teacher  teacher.pt: AP .530 on this val split",
         "",
         "pair     channels  map     CKA",

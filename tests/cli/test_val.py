@@ -72,9 +72,24 @@ def test_json(cli, validation) -> None:
     assert json.loads(answer.out) == {"AP": 0.4123, "APs": None}
 
 
+def test_data_of_a_run_that_are_gone_are_named_with_their_file(cli, validation, tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.yaml").write_text("data: stored.yaml\n")
+    answer = cli("val", "a")
+    assert (answer.code, answer.err) == (
+        3,
+        "Error [D22]: stored.yaml does not exist: a/config.yaml names it as the data of this run.\n"
+        "  Give its place:  --data data.yaml\n",
+    )
+    assert cli("val", "a", "--data", "moved.yaml").code == 0
+    (tmp_path / "a" / "config.yaml").write_text("data: digits:easy\n")
+    assert cli("val", "a").code == 0
+
+
 def test_a_run_knows_its_data(cli, validation, tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "config.yaml").write_text("data: stored.yaml\n")
+    (tmp_path / "stored.yaml").touch()
     assert cli("val", "a").code == 0
     assert validation["data"] == "stored.yaml"
     assert cli("val", "a/best.safetensors").code == 0

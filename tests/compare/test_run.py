@@ -1,7 +1,6 @@
 """Whole comparisons in seconds: a pico student on eight pictures."""
 
 import json
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -34,6 +33,16 @@ def begun(events):
     return [
         (event.arm, event.seed, event.state) for event in events if isinstance(event, RunStarted)
     ]
+
+
+def begin(comparison):
+    """Go on until the settings are written and the first run starts; return the events."""
+    events = []
+    for event in run_comparison(comparison, draws=DRAWS):
+        events.append(event)
+        if isinstance(event, RunStarted):
+            break
+    return events
 
 
 def stored(comparison):
@@ -157,12 +166,12 @@ def test_a_run_folder_counts_by_what_is_inside(world, tmp_path):
     (baseline / "cost.json").unlink()  # stopped just before it was written
     assert begun(compare(comparison))[0] == ("baseline", 0, "finished")
     (baseline / "best.safetensors").unlink()
-    assert begun(islice(run_comparison(comparison), 3))[0] == ("baseline", 0, "new")
+    assert begun(begin(comparison)) == [("baseline", 0, "new")]
 
 
 def test_seeds_and_methods_are_added_and_other_settings_refused(world, tmp_path):
     first = plan(world, tmp_path)
-    list(islice(run_comparison(first, draws=DRAWS), 2))  # has written its settings
+    begin(first)
     more = plan(world, tmp_path, methods=["fgd:weight=1", "pkd:weight=1"], seeds="2")
     surveyed = last(compare(more, dry_run=True), ComparisonPlanned)
     assert len(surveyed.runs) == 6
@@ -176,7 +185,7 @@ def test_seeds_and_methods_are_added_and_other_settings_refused(world, tmp_path)
 
 def test_other_images_or_another_teacher_are_refused(world, tmp_path):
     comparison = plan(world, tmp_path)
-    list(islice(run_comparison(comparison, draws=DRAWS), 2))
+    begin(comparison)
     data = make_scenes(tmp_path / "d", 4)
     teacher = make_teacher(tmp_path / "other.safetensors")
     changed = plan((str(data), teacher), tmp_path)
@@ -208,7 +217,7 @@ def test_what_cannot_work_is_told_before_anything_is_trained(world, tmp_path):
 
 def test_a_dry_run_writes_nothing(world, tmp_path):
     comparison = plan(world, tmp_path)
-    [surveyed] = compare(comparison, dry_run=True)
+    surveyed = last(compare(comparison, dry_run=True), ComparisonPlanned)
     assert [state for _, state in surveyed.runs] == ["new", "new"]
     assert not comparison.folder.exists()
 

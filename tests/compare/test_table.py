@@ -33,8 +33,9 @@ def result(arm, seed, *, seconds=2.0, peak=100.0):
     return RunResult(scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1))
 
 
-def plan(project, *methods, **asked):
-    config = settings("d.yaml", project, train={"epochs": 10}, distill={"teacher": "t.pt"})
+def plan(project, *methods, train=None, **asked):
+    train = {"epochs": 10, **(train or {})}
+    config = settings("d.yaml", project, train=train, distill={"teacher": "t.pt"})
     return plan_comparison(config, methods=methods, **asked)
 
 
@@ -133,6 +134,7 @@ def engine(monkeypatch):
         row = {"seconds": 1.0 + 2 * bool(config.distill.teacher)}
         (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
         (folder / "best.safetensors").touch()
+        (folder / "threads").write_text(str(config.train.threads))
         write_cost(folder, compare_module.choose_device("cpu"), finished=True, peak=100.0)
         yield Finished(str(folder), {}, 0, 1.0)
 
@@ -168,9 +170,20 @@ def test_a_comparison_from_end_to_end(engine, tmp_path):
     assert "Student's t over the seeds (n = 3)" in result.notes[1]
     assert any("2 arms were compared with the baseline" in note for note in result.notes)
     stored = json.loads((comparison.folder / "comparison.json").read_text())
+    own = score(INDEX, found("fgd", 0)).to_dict()["per_class"]
+    assert stored["runs"]["fgd-s0"]["per_class"] == {name: own[name]["AP"] for name in own}
     assert [row["arm"] for row in stored["arms"]] == [row.arm for row in result.rows]
     assert stored["runs"]["pkd-s1"]["state"] == "failed"
     assert stored["teachers"]["teacher"]["AP"] == pytest.approx(score(INDEX, TEACHER).AP)
+
+
+def test_all_runs_are_handed_one_number_of_threads(engine, tmp_path, monkeypatch):
+    fastest = iter([2, 1, 4, 8])  # by the moment
+    monkeypatch.setattr("tutelage.compare.threads.choose_threads", lambda *_: next(fastest))
+    comparison = plan(tmp_path, "fgd", seeds="2", train={"threads": "auto"})
+    list(run_comparison(comparison, draws=DRAWS))
+    assert {path.read_text() for path in comparison.folder.glob("*/threads")} == {"2"}
+    assert json.loads((comparison.folder / "comparison.json").read_text())["threads"] == 2
 
 
 def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path):

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.annotation_files import make_coco, make_voc
+from tests.data.annotation_files import make_coco, make_voc, write_coco
 from tests.data.damaged_datasets import CASES, label, unequal
 from tests.data.write_dataset import (
     NAMES,
@@ -22,6 +22,7 @@ from tests.data.write_dataset import (
     write_yaml,
 )
 from tutelage.data.check import examine
+from tutelage.data.check.boxes import check_similar_names
 from tutelage.data.findings import Finding
 from tutelage.errors import DataError
 from tutelage.setup.unlabelled import HELD_OUT
@@ -80,6 +81,40 @@ def test_names_of_splits_that_differ(tmp_path: Path) -> None:
     finding = found(root)["", "names-differ"]
     assert finding.severity == "error"
     assert finding.examples == ("train: cat, dog", "val: cat, wolf")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["RBC", "rbc"],
+        ["red cell", "Red_Cell"],
+        ["Zelle-1", "zelle 1"],
+        ["caf\u00e9", "cafe\u0301"],
+    ],
+)
+def test_names_that_look_the_same(tmp_path: Path, names: list[str]) -> None:
+    data = make_sound(tmp_path)
+    write_yaml(data, train="images/train", val="images/val", names=names)
+    finding = found(data)["", "names-similar"]
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert f"{names[0]!r} and {names[1]!r}" in finding.message
+
+
+def test_numbers_and_words_are_no_similar_names() -> None:
+    assert not list(check_similar_names(["1", "11", "cat", "cats", "type 1", "type 2"]))
+
+
+def test_a_class_without_a_box_in_a_json_is_left_out_by_a_data_yaml(tmp_path: Path) -> None:
+    boxes = {f"{i}.png": [("cat", 2 + i, 2, 30, 30)] for i in range(4)}
+    for number, split in enumerate(("train", "valid")):
+        for i, name in enumerate(boxes):
+            write_image(tmp_path / split / name, seed=10 * number + i)
+        write_coco(tmp_path / split / "_annotations.coco.json", boxes)
+    finding = found(tmp_path)["train", "class-empty"]
+    assert finding.fix.endswith("train with a data yaml that names the others:  names: [cat]")
+    train, val = (f"{folder}/_annotations.coco.json" for folder in ("train", "valid"))
+    followed = write_yaml(tmp_path / "data.yaml", train=train, val=val, names=["cat"])
+    assert ("train", "class-empty") not in found(followed)
 
 
 def test_empty_and_flat_images_are_no_duplicates(tmp_path: Path) -> None:

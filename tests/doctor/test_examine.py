@@ -1,12 +1,14 @@
 """The doctor on tiny graphs: what it finds, and what it would try."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
 from tests.setup.small_tasks import make_batch
-from tutelage.distill import METHODS
+from tutelage.distill import METHODS, Need
 from tutelage.doctor import examine as module
 from tutelage.doctor.advice import AdviceInput, suggestions
 from tutelage.doctor.examine import examine
@@ -23,9 +25,12 @@ from tutelage.errors import ConfigError
 from tutelage.evaluation import Latency
 from tutelage.run.preflight import before_training as prepare
 from tutelage.setup.build import build_run
+from tutelage.setup.distillation import RESPONSES
 from tutelage.structures import Knowledge, Tap
 from tutelage.teachers import Teachers, cached
 from tutelage.teachers.cached import CachedTeachers
+
+BENCHMARKS = Path(__file__).parents[2] / "docs/benchmarks.md"
 
 
 @pytest.fixture(autouse=True)
@@ -171,11 +176,8 @@ def test_without_a_teacher_there_is_nothing_to_examine(data, tmp_path):
 
 
 WIDE = (Tap("57", 64, 8), Tap("65", 128, 16), Tap("73", 256, 32))
-INPUTS = tuple(Tap(str(74 + n), 2 * tap.channels, tap.stride) for n, tap in enumerate(WIDE))
 CASE = AdviceInput(
     taps=WIDE,
-    head_inputs=INPUTS,
-    given_layers=False,
     similarity=(0.4, 0.5, 0.6),
     features=True,
     comparable=True,
@@ -186,16 +188,12 @@ CASE = AdviceInput(
 )
 
 
-def narrow(taps):
-    return tuple(tap._replace(channels=tap.channels // 4) for tap in taps)
-
-
 @pytest.mark.parametrize(
     ("changes", "setting"),
     [
         ({}, None),
         ({"weak": True}, "tutelage train --weights"),
-        ({"taps": narrow(WIDE), "head_inputs": narrow(INPUTS)}, "--student-kd-layers 74,75,76"),
+        ({"taps": (Tap("57", 16, 8), *WIDE[1:])}, None),  # narrow layers teach as well
         ({"similarity": (0.4, 0.97, 0.6)}, "--student-kd-layers 57,73"),
         ({"similarity": (0.97, 0.97, 0.96)}, "another teacher"),
         ({"predictions": False}, "--method bckd"),
@@ -212,15 +210,38 @@ def test_rules(changes, setting):
         assert said[0].reason
 
 
-def test_layers_that_were_asked_for_are_left_alone():
-    case = CASE._replace(taps=narrow(WIDE), head_inputs=narrow(INPUTS), given_layers=True)
-    assert not list(suggestions(case))
-
-
 def test_where_only_predictions_are_compared_layers_do_not_matter():
-    changes = {"taps": narrow(WIDE), "head_inputs": narrow(INPUTS), "similarity": (0.97, 0.5, 0.5)}
-    assert list(suggestions(CASE._replace(**changes)))
-    assert not list(suggestions(CASE._replace(features=False, **changes)))
+    alike = CASE._replace(similarity=(0.97, 0.5, 0.5))
+    assert list(suggestions(alike))
+    assert not list(suggestions(alike._replace(features=False)))
+
+
+def test_the_method_that_is_advised_is_the_best_of_both_tables():
+    """What the reason claims: on two data sets, more than any method of features."""
+    advised = next(suggestions(CASE._replace(predictions=False))).setting.split()[-1]
+    digits, _, bccd = BENCHMARKS.read_text().partition("\n## BCCD")
+    features = {name for name, method in METHODS.items() if method.needs == Need.FEATURES}
+    screen = digits.split("### Every method")[1].partition("\n### ")[0]
+    cells = dict(re.findall(r"^\| `(\w+)` \|(.+)\|$", screen, re.M))
+    best = {name: max(map(float, re.findall(r"\d+\.\d", row))) for name, row in cells.items()}
+    assert len(features & best.keys()) > 6
+    assert best[advised] > max(value for name, value in best.items() if name in features)
+    gains = dict(re.findall(r"^([\w+-]+) .*?([+-]\d+\.\d) ± .*[a-z]$", bccd, re.M))
+    assert advised == RESPONSES  # what auto is where classes are shared
+    assert float(gains["auto"]) > max(float(gains["cwd-r2"]), float(gains["fgd-r2"]))
+
+
+def test_a_teacher_of_other_classes_has_the_code_and_the_words_of_a_run(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors", names=("Cat ", "bird"))
+    distill = {"teacher": teacher, "methods": [{"name": "fgd"}]}
+    [finding] = [
+        f
+        for f in of(list(examine(settings(data, tmp_path, distill=distill))), DoctorFinding)
+        if f.code == "T38"
+    ]
+    assert finding.level == "warning"
+    assert f"No class of the teacher {teacher} has the name of a class of the data" in finding.text
+    assert finding.text.endswith("--set distill.classes='{cat: Cat }'")
 
 
 def test_a_teacher_without_a_fitting_method_does_not_hide_the_others(data, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from tests.run.small_runs import CHECKPOINT, make_data, settings
 from tests.setup.small_tasks import make_batch
 from tutelage.run import kd_weights as module
+from tutelage.run.events import Notice, Stage
 from tutelage.run.kd_weights import (
     SHOWN,
     WeightMeasurements,
@@ -98,7 +99,9 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
     levels = []
     for epoch, step in ((0, 0), (3, 1), (4, 1), (5, 1)):
         levels += [
-            n.level for n in readings.measure(parts.distillation, Position(epoch, step), "now")
+            n.level
+            for n in readings.measure(parts.distillation, Position(epoch, step), "now")
+            if isinstance(n, Notice)
         ]
     assert levels == ["info", "info", "warning", "info"]  # 3 to 0.5 is more than twofold
     assert parts.unwrapped_task.weights["fgd"] == pytest.approx(0.6)
@@ -115,6 +118,34 @@ def test_a_resumed_run_measures_what_is_left(parts):
     assert not any(readings.due(e, s) for e in range(3) for s in range(1, parts.schedule.steps + 1))
     assert any(readings.due(e, s) for e in range(3, 10) for s in range(1, parts.schedule.steps + 1))
     assert not WeightMeasurements(parts, [{"epoch": 0}], Position(9, 0)).due(9, 1)
+
+
+def test_a_reading_takes_no_more_images_than_there_are(parts):
+    assert WeightMeasurements(parts).images == len(parts.train) == 8
+    old = [{"epoch": 0, "step": 0}]  # goes on to the same bits
+    assert WeightMeasurements(parts, old, Position(3, 0)).images == module.IMAGES
+    assert WeightMeasurements(parts, [{"epoch": 0, "images": 5}], Position(3, 0)).images == 5
+
+
+def test_it_is_told_which_of_how_many_readings_is_under_way(parts, monkeypatch):
+    used = []
+
+    def measure(task, teacher, batches, *_):
+        used.append(len(list(batches)))
+        return WeightReading({"fgd": 2.0}, {"fgd": [1.0]})
+
+    monkeypatch.setattr(module, "measure_weights", measure)
+    readings = WeightMeasurements(parts)
+    stages = [
+        event.text
+        for _ in range(2)
+        for event in readings.measure(parts.distillation, Position(), "now")
+        if isinstance(event, Stage)
+    ]
+    total = 1 + len(due_steps(parts.schedule))
+    assert stages == [f"measuring weights 1/{total}", f"measuring weights 2/{total}"]
+    assert used == [2, 2]  # eight images, four a batch
+    assert [entry["images"] for entry in readings.history] == [8, 8]
 
 
 def test_the_balance_follows_the_rule_of_the_weight(parts):

@@ -164,7 +164,7 @@ def test_a_dry_run_leaves_a_finished_run_alone(data, tmp_path):
     config = settings(data, tmp_path, run={"name": "mine", "exist_ok": True})
     list(run_module.run_training(config, dry_run=True))
     assert not list((tmp_path / "mine").iterdir())
-    assert (tmp_path / "mine-02" / "config.yaml").exists()
+    assert (tmp_path / "mine-dry-run" / "config.yaml").exists()
 
 
 def test_what_is_wrong_with_the_data_is_told(data, tmp_path):

@@ -56,17 +56,17 @@ class Clocked(nn.Module):
 def test_threads_are_found_by_trying(threads, monkeypatch, seconds, chosen):
     clock, sizes = [0.0], []
     monkeypatch.setattr(cores.time, "perf_counter", lambda: clock[0])
-    cores.set_threads("auto", Clocked(seconds, clock, sizes), 640, 16)
-    assert threads["threads"] == chosen
+    before = threads["threads"]
+    assert cores.choose_threads("auto", Clocked(seconds, clock, sizes), 640, 16) == chosen
+    assert threads["threads"] == before  # only measured
     assert set(sizes) == {(2, 3, 640, 640)}  # enough to tell, not the whole batch
 
 
 def test_threads_that_are_given(threads, monkeypatch):
-    cores.set_threads(3, nn.Identity(), 64, 1)
-    assert threads["threads"] == 3
+    assert cores.choose_threads(3, nn.Identity(), 64, 1) == 3
+    threads["threads"] = 5
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    cores.set_threads("auto", nn.Identity(), 64, 1)
-    assert threads["threads"] == 3
+    assert cores.choose_threads("auto", nn.Identity(), 64, 1) == 5
 
 
 @pytest.mark.parametrize(

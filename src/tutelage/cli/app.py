@@ -120,12 +120,20 @@ def _unraisable(error: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(error)
 
 
+class _StderrHandler(logging.StreamHandler):
+    """Writes to what stderr is at that moment: above a live line, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def main() -> NoReturn:
     """Run the command line of this process."""
     sys.unraisablehook = _unraisable
     # Errors of images are reported with their names; the warnings of Pillow have none.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logger = logging.getLogger("tutelage")  # progress of reading data, and warnings
-    logger.addHandler(logging.StreamHandler())
+    logger.addHandler(_StderrHandler())
     logger.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     sys.exit(run(sys.argv[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,9 +14,10 @@ from tutelage.cli import options as o
 from tutelage.cli.completion import complete_methods
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.tables import columns, print_lines
-from tutelage.cli.train import follow
+from tutelage.cli.train import LOADING, follow
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import TrainingError
+from tutelage.run.events import Notice, Stage
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
@@ -90,28 +92,29 @@ def compare(
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     resolved, _ = resolve(given, legacy.settings)
-    from tutelage.compare.arms import plan_comparison
-    from tutelage.compare.run import run_comparison
-    from tutelage.run.events import Notice
-
-    comparison = plan_comparison(
-        resolved.config,
-        methods=method or (),
-        ratios=ratio or (),
-        epochs_share=epochs_share,
-        seeds=seeds,
-        seed_list=seed_list,
-    )
     display = CompareDisplay(as_json=json, quiet=quiet, dry_run=dry_run)
-    for notice in (*legacy.notices, *resolved.notices):
-        display.show(Notice("info", notice))
-    events = run_comparison(
-        comparison,
-        origins=resolved.origins,
-        command_line=" ".join(["tutelage", *sys.argv[1:]]),
-        dry_run=dry_run,
-    )
-    follow(events, display, again="The same command continues where it was.")
+    with closing(display):
+        display.show(LOADING)
+        from tutelage.compare.arms import plan_comparison
+        from tutelage.compare.run import run_comparison
+
+        comparison = plan_comparison(
+            resolved.config,
+            methods=method or (),
+            ratios=ratio or (),
+            epochs_share=epochs_share,
+            seeds=seeds,
+            seed_list=seed_list,
+        )
+        for notice in (*legacy.notices, *resolved.notices):
+            display.show(Notice("info", notice))
+        events = run_comparison(
+            comparison,
+            origins=resolved.origins,
+            command_line=" ".join(["tutelage", *sys.argv[1:]]),
+            dry_run=dry_run,
+        )
+        follow(events, display, again="The same command continues where it was.")
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(
@@ -132,9 +135,14 @@ class CompareDisplay(Display):
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or of one of its runs."""
+        if isinstance(event, Stage | Notice):  # before the rest is loaded
+            self._inner.show(event)
+            return
         from tutelage.compare import run as r
 
-        if isinstance(event, r.RunStarted | r.RunFailed | r.ComparisonFinished):
+        if isinstance(
+            event, r.ComparisonPlanned | r.RunStarted | r.RunFailed | r.ComparisonFinished
+        ):
             self.close()
         match event:
             case r.ComparisonPlanned():
@@ -198,10 +206,12 @@ def plan_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
 
 
 def result_lines(event: ComparisonFinished) -> list[str]:
-    """Return the result as lines: a table, a sentence for each row, and notes."""
+    """Return the result as lines: a table, a sentence for each row, its classes, and notes."""
+    from tutelage.compare.class_scores import class_lines
     from tutelage.compare.table import HEAD, table_cells
 
     table = columns(table_cells(event.rows, event.teachers), left=(0, len(HEAD) - 1))
     sentences = [row.sentence for row in event.rows if row.sentence]
+    sentences += class_lines(event.rows)
     gap = [""] if sentences else []
     return [*table, "", *sentences, *gap, *event.notes, f"Results: {event.folder}"]

@@ -24,15 +24,31 @@ from tutelage.cli.formatting import duration, loss, score
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
+    from tutelage.run.events import (
+        EpochDone,
+        Evaluated,
+        Event,
+        Finished,
+        Notice,
+        Planned,
+        Stage,
+        StepDone,
+    )
 
 INTERVAL = 0.25  # seconds between two reads of the losses
 SCORES = ("AP", "AP50", "AP75")
 BAR_WIDTH = 24
+ANNOUNCED = "TUTELAGE_ANNOUNCED"  # environment variable
 
 
 class Display:
-    """Shows the events of a run; this one shows nothing."""
+    """Shows the events of a run; this one shows nothing.
+
+    Attributes:
+        announced: Whether the headline is written: the version, before anything else.
+    """
+
+    announced = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -57,15 +73,28 @@ def make_display(
     if as_json:
         return JsonDisplay(output)
     console = Console(file=output, highlight=False, markup=False)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console)
-    return PlainDisplay(output)
+    live = console.is_terminal and not console.is_dumb_terminal
+    display = LiveDisplay(console) if live else PlainDisplay(output)
+    display.announced = ANNOUNCED in os.environ  # by the process that has started this one
+    return display
+
+
+def headline() -> str:
+    """Return the first line of a run."""
+    from tutelage import __version__
+
+    return f"tutelage {__version__}"
 
 
 def notice_line(event: Notice) -> str:
     """Return a notice as a line: ``warning [T21]: the teacher …``."""
     mark = f" [{event.code}]" if event.code else ""
     return f"{event.level}{mark}: {event.text}" if event.level == "warning" else event.text
+
+
+def stage_line(event: Stage) -> str:
+    """Return a stage as a line: ``evaluating the teacher …``."""
+    return f"{event.text} …"
 
 
 class JsonDisplay(Display):
@@ -94,6 +123,7 @@ class JsonDisplay(Display):
 
 
 EVENT_NAMES = {
+    "Stage": "stage",
     "Planned": "plan",
     "StepDone": "step",
     "EpochDone": "epoch",
@@ -115,7 +145,13 @@ class PlainDisplay(Display):
         """Write the event, except steps."""
         from tutelage.run import events as e
 
+        if not self.announced:
+            self.announced = True
+            self._write(headline())
         match event:
+            case e.Stage():
+                self._flush()
+                self._write(stage_line(event))
             case e.Planned():
                 self._epochs = event.epochs
                 self._write(*plan_lines(event))
@@ -176,7 +212,13 @@ class LiveDisplay(Display):
         """Show the event."""
         from tutelage.run import events as e
 
+        if not self.announced:
+            self.announced = True
+            self._console.print(Text(headline(), style="bold"), soft_wrap=True)
         match event:
+            case e.Stage():
+                self._start()
+                self._update(Text(f" {stage_line(event)}", style="dim"))
             case e.Planned():
                 self._begin(event)
             case e.Notice():
@@ -205,14 +247,17 @@ class LiveDisplay(Display):
         self.close()
         self._plan, self._done, self._header = plan, None, False
         self._shown, self._started = -math.inf, None
-        first, *rest = plan_lines(plan)
-        self._console.print(Text(first, style="bold"), soft_wrap=True)
         width = _label_width(plan) + 1
-        for line in rest:
+        for line in plan_lines(plan):
             text = Text.assemble((line[:width], "cyan"), self._wrapped(line[width:], width + 2))
             self._console.print(text, soft_wrap=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
+        self._start()
+
+    def _start(self) -> None:
+        """Start the live lines at the bottom."""
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
 
     def _wrapped(self, text: str, indent: int) -> str:
         """Break a text that begins in the middle of a line between words, and align the rest."""
@@ -258,11 +303,9 @@ class LiveDisplay(Display):
 
 
 def plan_lines(plan: Planned) -> list[str]:
-    """Return the plan as a headline and aligned rows."""
-    from tutelage import __version__
-
+    """Return the plan as aligned rows."""
     width = _label_width(plan)
-    return [f"tutelage {__version__}", *(f" {label:<{width}}  {text}" for label, text in plan.rows)]
+    return [f" {label:<{width}}  {text}" for label, text in plan.rows]
 
 
 def found_something(event: Evaluated) -> bool:

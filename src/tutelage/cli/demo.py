@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tutelage.cli import options as o
 from tutelage.cli.compare import CompareDisplay
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns
-from tutelage.cli.train import follow
+from tutelage.cli.train import LOADING, follow
+from tutelage.run.events import Stage
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
@@ -31,12 +33,15 @@ def demo(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Distil a small student on built-in data: with and without a teacher, compared."""
-    from tutelage.demo import EPOCHS, run_demo
+    display = DemoDisplay(as_json=json, quiet=quiet)
+    with closing(display):
+        display.show(LOADING)
+        from tutelage.demo import EPOCHS, run_demo
 
-    events = run_demo(
-        project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
-    )
-    follow(events, DemoDisplay(as_json=json, quiet=quiet))
+        events = run_demo(
+            project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
+        )
+        follow(events, display)
 
 
 class DemoDisplay(CompareDisplay):
@@ -44,6 +49,9 @@ class DemoDisplay(CompareDisplay):
 
     def show(self, event: Any) -> None:
         """Show an event of the comparison or the result."""
+        if isinstance(event, Stage):  # before the rest is loaded
+            super().show(event)
+            return
         from tutelage.demo import DemoResult
 
         if isinstance(event, DemoResult):

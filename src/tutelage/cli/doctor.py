@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.console import headline
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, make_progress, print_result
+from tutelage.cli.tables import columns, make_progress, print_lines, print_result
+from tutelage.cli.train import LOADING
 from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
@@ -56,11 +58,24 @@ def doctor(
     debug: o.Debug = False,
 ) -> None:
     """Examine a teacher, a student and data before a run: nothing is trained or written."""
-    given = locals()
+    entries = _entries(locals())
+    if json:
+        report = list(entries)
+    else:
+        print_lines(headline())
+        report = list(with_progress(entries))
+    print_result(by_kind(report), report_lines(report), as_json=json)
+    if errors(report):
+        raise typer.Exit(TeacherError.exit_code)
+
+
+def _entries(given: dict[str, Any]) -> Iterator[Entry]:
+    """Resolve the options of the command and yield the entries of the report."""
     from tutelage.cli.settings import resolve
     from tutelage.models.catalog import is_named
     from tutelage.models.weight_file import SUFFIXES
 
+    student, teacher = given["student"], given["teacher"]
     flags: dict[str, tuple[Any, str]] = {}
     if student is not None:
         path, yamls = Path(student), (".yaml", ".yml")
@@ -72,22 +87,19 @@ def doctor(
     resolved, _ = resolve(given, flags)
     from tutelage.doctor.examine import examine
 
-    entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
-    report = list(entries if json else with_progress(entries))
-    print_result(by_kind(report), report_lines(report), as_json=json)
-    if errors(report):
-        raise typer.Exit(TeacherError.exit_code)
+    yield from examine(resolved.config, resolved.origins, all_methods=given["all_methods"])
 
 
 def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Yield the entries of a report and show their progress on a terminal."""
-    from tutelage.doctor.findings import STAGES, ExaminationStage
-
     with make_progress() as progress:
-        bar = progress.add_task("", total=len(STAGES))
+        bar = progress.add_task(LOADING.text, total=None)
+        from tutelage.doctor.findings import STAGES, ExaminationStage
+
         for entry in entries:
             if isinstance(entry, ExaminationStage):
-                progress.update(bar, description=entry.title, completed=entry.number)
+                done, total = entry.number, len(STAGES)
+                progress.update(bar, description=entry.title, completed=done, total=total)
             yield entry
 
 
@@ -142,7 +154,8 @@ def report_lines(report: Sequence[Entry]) -> list[str]:
         lines += ["", f"{step}; the teacher adds {cost.teacher:.0f} ms"]
     lines += [""] * bool(findings)
     for finding in findings:
-        mark = "" if finding.level == "info" else f"{finding.level}: "
+        code = f" [{finding.code}]" if finding.code else ""
+        mark = "" if finding.level == "info" else f"{finding.level}{code}: "
         lines.append(f"{mark}{finding.text}")
         lines += [f"  {line}" for line in finding.fix.splitlines()]
     passed = "Wiring: every term reaches the student."

@@ -11,7 +11,9 @@ import uuid
 from collections.abc import Sequence
 from typing import NoReturn
 
+from tutelage.cli.console import ANNOUNCED, Display
 from tutelage.errors import ConfigError
+from tutelage.run.events import Stage
 
 FLAG = "--devices"
 GRACE = 50  # seconds for processes to save and end after a signal or the end of one of them
@@ -24,10 +26,15 @@ def launched() -> bool:
     return "WORLD_SIZE" in os.environ
 
 
-def launch(given: str, argv: Sequence[str]) -> NoReturn:
+def launch(given: str, argv: Sequence[str], display: Display) -> NoReturn:
     """Run the same command line in ``given`` processes, then exit.
 
     The exit status is that of the first process that failed.
+
+    Args:
+        given: The value of ``--devices``.
+        argv: The command line.
+        display: Shows that they start.
 
     Raises:
         ConfigError: ``given`` is not a number of processes.
@@ -37,6 +44,9 @@ def launch(given: str, argv: Sequence[str]) -> NoReturn:
             f"{FLAG} {given} is not a number of processes.", fix=f"{FLAG} 2", code="C25"
         )
     count = int(given)
+    display.show(Stage(f"starting {count} processes"))
+    display.close()
+    os.environ[ANNOUNCED] = "1"
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

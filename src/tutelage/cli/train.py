@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import repeat_warnings
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
+from tutelage.run.events import Stage
+
+LOADING = Stage("loading PyTorch")
 
 
 def train(
@@ -58,29 +61,32 @@ def train(
     debug: o.Debug = False,
 ) -> None:
     """Train a detector. Give it a teacher and it is distilled."""
-    if devices is not None and not launched():
-        launch(devices, sys.argv[1:])
     given = locals()
+    display = make_display(as_json=json, quiet=quiet)
+    if devices is not None and not launched():
+        launch(devices, sys.argv[1:], display)
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     resolved, folder = resolve(given, legacy.settings)
-    from tutelage.run.run import run_training
+    with closing(display):
+        display.show(LOADING)
+        from tutelage.run.run import run_training
 
-    events = run_training(
-        resolved.config,
-        origins=resolved.origins,
-        resume=folder,
-        dry_run=dry_run,
-        notices=(*legacy.notices, *resolved.notices),
-        command_line=" ".join(["tutelage", *sys.argv[1:]]),
-    )
-    follow(
-        events if json else repeat_warnings(events),
-        make_display(as_json=json, quiet=quiet),
-        dry_run=dry_run,
-        folder=folder or "",
-    )
+        events = run_training(
+            resolved.config,
+            origins=resolved.origins,
+            resume=folder,
+            dry_run=dry_run,
+            notices=(*legacy.notices, *resolved.notices),
+            command_line=" ".join(["tutelage", *sys.argv[1:]]),
+        )
+        follow(
+            events if json else repeat_warnings(events),
+            display,
+            dry_run=dry_run,
+            folder=folder or "",
+        )
 
 
 def follow(

@@ -10,7 +10,8 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, print_result
+from tutelage.cli.tables import columns, make_progress, print_result
+from tutelage.cli.train import LOADING
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
@@ -51,28 +52,33 @@ def val(
     from tutelage.config.overrides import normalise_value
 
     chosen = o.required_model(model, weights, "val")
-    data = data or stored_data(chosen)
-    from tutelage.deploy.runtime import open_model
-    from tutelage.evaluation.nms import EVALUATION_IOU
-    from tutelage.evaluation.validate import validate
-    from tutelage.weights.store import atomic_write_text
+    with make_progress() as progress:
+        bar = progress.add_task(LOADING.text, total=None)
+        data = data or stored_data(chosen)
+        from tutelage.deploy.runtime import open_model
+        from tutelage.evaluation.nms import EVALUATION_IOU
+        from tutelage.evaluation.validate import validate
 
-    where = normalise_value("train.device", device or "auto")
-    scores = validate(
-        open_model(chosen, where, augment=augment, half=half) if is_exported(chosen) else chosen,
-        data=data,
-        split=split,
-        image_size=img_size,
-        batch=batch_size,
-        device=where,
-        conf=conf_thres,
-        iou=EVALUATION_IOU if iou_thres is None else iou_thres,
-        augment=augment,
-        half=half,
-        single_cls=single_cls,
-        rect=rect,
-    )
+        progress.update(bar, description=f"evaluating {chosen} on {split} of {data}")
+        where = normalise_value("train.device", device or "auto")
+        exported = is_exported(chosen)
+        scores = validate(
+            open_model(chosen, where, augment=augment, half=half) if exported else chosen,
+            data=data,
+            split=split,
+            image_size=img_size,
+            batch=batch_size,
+            device=where,
+            conf=conf_thres,
+            iou=EVALUATION_IOU if iou_thres is None else iou_thres,
+            augment=augment,
+            half=half,
+            single_cls=single_cls,
+            rect=rect,
+        )
     if save_json:
+        from tutelage.weights.store import atomic_write_text
+
         atomic_write_text(Path(save_json), dumps(scores.results))
     head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
     lines = [*notices_of(context), head, *score_table(scores)]
@@ -84,11 +90,12 @@ def stored_data(model: str) -> str:
 
     Raises:
         WeightsError: There is no such model.
+        DataError: The run's settings name a data set that is not there.
         ConfigError: The model is not a run folder, or its settings name no data set.
     """
     from tutelage.evaluation.predictor import training_data
 
-    data = training_data(model)
+    data = training_data(model, must_exist=True)
     if data is not None:
         return data
     from tutelage.models.weight_file import weight_file

@@ -65,6 +65,13 @@ class Comparison(NamedTuple):
     seeds: tuple[int, ...]
     folder: Path
 
+    def with_threads(self, threads: int) -> Comparison:
+        """Return the comparison with a number of CPU threads that all runs share."""
+        arms = tuple(
+            arm._replace(config=_with(arm.config, "train", threads=threads)) for arm in self.arms
+        )
+        return self._replace(arms=arms)
+
     def runs(self) -> tuple[ArmRun, ...]:
         """Return all runs, seed by seed, so that a stopped comparison has complete pairs."""
         return tuple(self._run(arm, seed) for seed in self.seeds for arm in self.arms)
@@ -130,6 +137,8 @@ def plan_comparison(
 def origins_of(arm: Arm, origins: Mapping[str, str]) -> dict[str, str]:
     """Return the origin of each setting of an arm."""
     changed = ["train.seed", "run.project", "run.name", "run.exist_ok"]
+    if origins.get("train.threads", DEFAULT) == DEFAULT and arm.config.train.threads != "auto":
+        changed.append("train.threads")
     changed += ["train.epochs"] * (arm.share < 1) + ["distill.ratio"] * (arm.ratio is not None)
     kept = {key: origin for key, origin in origins.items() if not key.startswith(f"{METHODS}.")}
     if arm.name == BASELINE:

@@ -29,7 +29,7 @@ from tutelage.compare.arms import ArmRun
 from tutelage.compare.cost import peak_mib, write_cost
 from tutelage.errors import TrainingError, UserError
 from tutelage.evaluation.device import choose_device
-from tutelage.run.events import Event, StepDone
+from tutelage.run.events import Event, Stage, StepDone
 from tutelage.run.interrupt import RunInterrupted, RunKilled
 from tutelage.run.run import run_training
 from tutelage.structures import Losses
@@ -74,6 +74,7 @@ def train_in_process(
     process = _SPAWN.Process(target=_serve, args=(theirs, run, call, level))
     with _started(process, ours):
         theirs.close()
+        yield Stage("starting the run")
         try:
             while (answer := ours.recv()) is not None:
                 if isinstance(answer, UserError):

@@ -34,12 +34,13 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
+from tutelage.compare.threads import common_threads
 from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
-from tutelage.run.events import Event
+from tutelage.run.events import Event, Stage
 from tutelage.run.folder import write_json
 from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
@@ -150,19 +151,27 @@ class _Execution:
         stored = read_comparison(self.folder)
         self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))
         self.device = choose_device(self.config.train.device)
+        yield Stage("opening data and teachers")
         self.split: Split
         self.split, self.index = open_test_images(self.config)
         teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
         self.identity = identify(self.config, self.split, self.index, teachers)
         check_same(self.comparison, stored, self.identity)
-        runs = tuple((run, state_of(run)) for run in self.comparison.runs())
-        if any(state != FINISHED for _, state in runs):
+        states = [state_of(run) for run in self.comparison.runs()]
+        runs = tuple(zip(self.comparison.runs(), states, strict=True))
+        if any(state != FINISHED for state in states):
+            yield Stage("checking every arm")
             check_arms(self.comparison, self.origins)
         yield ComparisonPlanned(runs, str(self.folder))
         if dry_run:
             return
+        threads = common_threads(self.comparison, stored, self.device, self.index.names)
+        if threads is not None:
+            runs = tuple(zip(self.comparison.with_threads(threads).runs(), states, strict=True))
+        self.threads = threads
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
+        yield Stage(f"evaluating the teacher on {self.split}")
         tables = self._teacher_tables(teachers)
         del teachers
         for number, (run, state) in enumerate(runs, 1):
@@ -198,6 +207,7 @@ class _Execution:
                 )
             elif read_cost(run.folder) is None:  # stopped between its last save and this file
                 write_cost(run.folder, self.device, finished=True, peak=None)
+            yield Stage(f"evaluating {run.folder.name} on {self.split}")
             row |= {"state": FINISHED, **self._evaluate(run)}
             return
         except UserError as error:
@@ -213,8 +223,11 @@ class _Execution:
         scores = score(self.index, table)
         values = bootstrap_values(run.folder, table, self.split, self.index, self.draws)
         cost = read_cost(run.folder)
-        self.results[run.arm.name, run.seed] = RunResult(scores.AP, scores.AP50, values, cost)
-        return {"AP": scores.AP, "AP50": scores.AP50, **(cost._asdict() if cost else {})}
+        per_class = {name: each.AP for name, each in scores.per_class.items()}
+        result = RunResult(scores.AP, scores.AP50, values, cost, per_class)
+        self.results[run.arm.name, run.seed] = result
+        found = {"AP": scores.AP, "AP50": scores.AP50, "per_class": per_class}
+        return {**found, **(cost._asdict() if cost else {})}
 
     # --- the result ------------------------------------------------------------------------
 
@@ -245,9 +258,12 @@ class _Execution:
             f"{over_seeds}."
         )
         memory = "GPU" if self.device.type == "cuda" else "process"
+        threads = {result.cost.threads for result in self.results.values() if result.cost}
+        same = len(threads) == 1 and self.device.type == "cpu"
+        each = f", each with {_count(max(threads), 'CPU thread')}" if same else ""
         yield (
-            "The runs were trained one after another on the same machine. Time is training alone, "
-            f"memory the peak of the {memory}; both relative to the baseline."
+            f"The runs were trained one after another on the same machine{each}. Time is training "
+            f"alone, memory the peak of the {memory}; both relative to the baseline."
         )
         compared = [row for row in rows if row.difference]
         if len(compared) > 1:
@@ -263,11 +279,11 @@ class _Execution:
             yield f"{who} all classes of the data: no gap to close."
         elif several:
             yield "The gap is that to the best of the teachers that know all classes."
-        threads = {result.cost.threads for result in self.results.values() if result.cost}
         if len(threads) > 1 and self.device.type == "cpu":
             yield (
                 f"The runs had different numbers of CPU threads ({min(threads)} to {max(threads)}):"
-                " their times are not comparable unless train.threads is set."
+                " their times are not comparable, nor are APs that differ by a point or two. Train "
+                "them anew in another folder."
             )
         for name, message in self.failed.items():
             yield f"Missing: {name}. {message}"
@@ -286,9 +302,14 @@ class _Execution:
             "split": self.split,
             "images": len(self.index),
             "draws": self.draws,
+            "threads": self.threads,
             "seeds": self.comparison.seeds,
             "asked": arms,
             "runs": self.run_rows,
             **result,
         }
         write_json(self.folder / RESULT, json_values(content))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

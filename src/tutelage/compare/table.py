@@ -8,21 +8,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tutelage.compare.arms import BASELINE, Arm
+from tutelage.compare.class_scores import class_means, class_table
 from tutelage.compare.cost import RunCost
 from tutelage.evaluation import Difference, describe_difference, gap_closed, paired_difference
 from tutelage.evaluation.bootstrap import Values
 from tutelage.sanitise import score_text
 
+DEAD = 5e-4  # AP that is written .000
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
 
 
 class RunResult(NamedTuple):
-    """A finished run: scores on the test images, AP on each bootstrap draw, and cost."""
+    """A finished run: scores on the test images, AP on each bootstrap draw, cost, AP by class."""
 
     AP: float
     AP50: float
     values: Values
     cost: RunCost | None
+    per_class: Mapping[str, float] = {}
 
 
 class ArmRow(NamedTuple):
@@ -37,8 +40,11 @@ class ArmRow(NamedTuple):
         AP: Mean over these seeds.
         AP_sd: Standard deviation over them; NaN for one.
         AP50: Mean over them.
+        per_class: AP of each class, mean over them.
+        dead: The classes of which no run found an object: AP 0.
         paired: The seeds that the baseline has finished too; all that follows is of these.
         deltas: AP minus that of the baseline, per seed.
+        class_deltas: The same of each class, mean over these seeds.
         delta_sd: Their standard deviation; NaN for one.
         difference: Their mean with its intervals; None for the baseline and without a pair.
         gap_closed: Closed share of the gap to the teacher with its 95 % interval; None without gap.
@@ -56,8 +62,11 @@ class ArmRow(NamedTuple):
     AP: float = math.nan
     AP_sd: float = math.nan
     AP50: float = math.nan
+    per_class: Mapping[str, float] = {}
+    dead: tuple[str, ...] = ()
     paired: tuple[int, ...] = ()
     deltas: tuple[float, ...] = ()
+    class_deltas: Mapping[str, float] = {}
     delta_sd: float = math.nan
     difference: Difference | None = None
     gap_closed: tuple[float, float, float] | None = None
@@ -109,6 +118,9 @@ def _row(
         scores = [run.AP for run in runs.values()]
         ap50 = statistics.fmean(run.AP50 for run in runs.values())
         row = row._replace(AP=statistics.fmean(scores), AP_sd=_deviation(scores), AP50=ap50)
+        classes = class_means(list(runs.values()))
+        dead = tuple(name for name, ap in classes.items() if ap < DEAD)
+        row = row._replace(per_class=classes, dead=dead)
     paired = tuple(seed for seed in runs if seed in baseline)
     if arm.name == BASELINE or not paired:
         return row
@@ -123,6 +135,7 @@ def _row(
     return row._replace(
         paired=paired,
         deltas=deltas,
+        class_deltas=_class_deltas(class_means(ours), class_means(theirs)),
         delta_sd=_deviation(deltas),
         difference=difference,
         gap_closed=None if teacher is None else gap_closed(*values, teacher),
@@ -131,6 +144,10 @@ def _row(
         verdict=verdict,
         sentence=describe_difference(difference, subject=subject),
     )
+
+
+def _class_deltas(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
+    return {name: ap - theirs[name] for name, ap in ours.items() if name in theirs}
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -183,7 +200,7 @@ def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[l
 
 
 def markdown(rows: Sequence[ArmRow], teachers: Mapping[str, float], notes: Sequence[str]) -> str:
-    """Return the table, the ΔAP of every run, the sentences and the notes as Markdown."""
+    """Return the tables (arms, seeds, classes), the sentences and the notes as Markdown."""
     seeds = sorted({seed for row in rows for seed in row.paired})
     per_seed = [["ΔAP per seed", *map(str, seeds)]]
     for row in rows:
@@ -191,7 +208,8 @@ def markdown(rows: Sequence[ArmRow], teachers: Mapping[str, float], notes: Seque
         if deltas:
             texts = [f"{100 * deltas[seed]:+.1f}" if seed in deltas else "" for seed in seeds]
             per_seed.append([row.arm, *texts])
-    parts = [_pipes(cells) for cells in (table_cells(rows, teachers), per_seed) if len(cells) > 1]
+    tables = (table_cells(rows, teachers), per_seed, class_table(rows))
+    parts = [_pipes(cells) for cells in tables if len(cells) > 1]
     sentences = [row.sentence for row in rows if row.sentence]
     return "\n\n".join([*parts, *sentences, "\n".join(f"- {note}" for note in notes)]) + "\n"
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tutelage.config.describe import leaves, sections
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
+from tutelage.config.run_paths import PATHS, locate, started_in
 from tutelage.config.schema import Config
 from tutelage.config.validate import combine_errors, validate
 from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
@@ -60,7 +61,9 @@ def load_config(
     entries: list[Override] = []
     if config_file is not None:
         document = read_document(config_file, kind="run file")
-        entries += _entries(document, document.values)
+        located, texts = _located(_entries(document, document.values), config_file)
+        entries += located
+        notices += texts
     if hyp is not None:
         translated = translate_hyp(_read_hyp(hyp))
         entries += [Override(*entry) for entry in translated.entries]
@@ -138,6 +141,23 @@ def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "")
             }
             entries.append(Override(key, value, document.origin(key), inner))
     return entries
+
+
+def _located(
+    entries: Sequence[Override], config_file: str | Path
+) -> tuple[list[Override], list[str]]:
+    """Return settings of a run folder with paths that hold here, and notices of changed ones."""
+    directory = started_in(config_file)
+    if directory is None:
+        return [*entries], []
+    located: list[Override] = []
+    notices: list[str] = []
+    for entry in entries:
+        value = locate(entry.value, directory) if entry.key in PATHS else entry.value
+        if value != entry.value:
+            notices.append(f"{entry.key} of {config_file}: {_short(value)}")
+        located.append(entry._replace(value=value))
+    return located, notices
 
 
 def _read_hyp(hyp: str | Path) -> YamlDocument:

@@ -50,6 +50,7 @@ CODES: Mapping[str, str] = {
     "label-key-points": "D03",
     "label-class": "D04",
     "names-differ": "D04",
+    "names-similar": "D04",
     "image-unusable": "D24",
     "image-outside": "D24",
     "labels-empty": "D26",

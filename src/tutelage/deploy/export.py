@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from tutelage.deploy.verify import (
     verification_cases,
 )
 from tutelage.errors import ConfigError, ExportError
-from tutelage.evaluation.predictor import predictor, trained_size
+from tutelage.evaluation.predictor import predictor, trained_size, training_data
 from tutelage.evaluation.validate import validate
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
@@ -142,9 +142,10 @@ def export(
     check_image_size(size, stride)
     precision = "int8" if int8 else "float16" if half else "float32"
     target = _target(source.stem + MARKS[precision], source.folder, kind.suffix, out)
-    int8_data = data or source.data
     integers = None
     if int8:
+        known = source.data and training_data(cast("str | Path", model), must_exist=True)
+        int8_data = data or known
         if int8_data is None:
             raise ConfigError(
                 "--int8 needs training images for calibration.",

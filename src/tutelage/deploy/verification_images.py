@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from tutelage.deploy.sources import read_frames
 from tutelage.errors import DataError, ExportError, MissingExtraError
 from tutelage.evaluation.validate import known_classes, match_classes
 from tutelage.models.graph import GraphDetector
+
+_log = logging.getLogger(__name__)
 
 BUILT_IN = "digits"
 
@@ -49,9 +52,18 @@ def images_to_verify(
     for each in (known, BUILT_IN):
         if each is not None:
             try:
-                return images_of(each, "val", count=count)
+                real = images_of(each, "val", count=count)
             except (DataError, MissingExtraError):  # moved since the training, or not installed
                 continue
+            if each != known:
+                why = "are not known" if known is None else f"({known}) cannot be opened"
+                _log.warning(
+                    "warning: The data of this model %s: its export is verified on %s, pictures of "
+                    "another kind. Give your own:  --images photos/  or  --data data.yaml",
+                    why,
+                    real.source,
+                )
+            return real
     raise ExportError(
         "There is no real image to verify the export on.",
         fix="Add  --images photos/",

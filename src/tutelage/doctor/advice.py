@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from tutelage.structures import Tap
 
-NARROW = 32  # channels of the finest tap: 16 were too few on the built-in digits
 ALIKE = 0.95  # linear CKA from which little is left to learn
 FAR = 10.0  # factor between the gradient ratio of a fixed weight and that of weight: auto
 
@@ -28,8 +27,6 @@ class AdviceInput(NamedTuple):
 
     Attributes:
         taps: The student's tapped layers, finest first.
-        head_inputs: The layers that the student's head reads.
-        given_layers: Whether the user chose the layers.
         similarity: Linear CKA per pair.
         comparable: Whether predictions of teachers and student can be compared.
         features: Whether a method of the run compares features.
@@ -40,8 +37,6 @@ class AdviceInput(NamedTuple):
     """
 
     taps: tuple[Tap, ...]
-    head_inputs: tuple[Tap, ...]
-    given_layers: bool
     similarity: tuple[float, ...]
     comparable: bool
     features: bool
@@ -53,7 +48,7 @@ class AdviceInput(NamedTuple):
 
 def suggestions(case: AdviceInput) -> Iterator[Suggestion]:
     """Yield the suggestions of all rules, the most important first."""
-    for rule in (_teacher, _layers, _similar, _methods, _weights):
+    for rule in (_teacher, _similar, _methods, _weights):
         yield from rule(case)
 
 
@@ -63,19 +58,6 @@ def _teacher(case: AdviceInput) -> Iterator[Suggestion]:
             "tutelage train --weights <teacher> --data <data>",
             "A teacher that is not clearly better on this data pulls the student down: train it "
             "on this data first.",
-        )
-
-
-def _layers(case: AdviceInput) -> Iterator[Suggestion]:
-    wider = sum(tap.channels for tap in case.head_inputs) > sum(tap.channels for tap in case.taps)
-    default = case.features and not case.given_layers
-    if default and wider and case.taps[0].channels < NARROW:
-        keys = ",".join(tap.key for tap in case.head_inputs)
-        yield Suggestion(
-            f"--student-kd-layers {keys} (and those of the teacher)",
-            f"The student's finest tap has {case.taps[0].channels} channels, the head's inputs "
-            f"{case.head_inputs[0].channels}. At 16 channels FGD did harm on the built-in digits, "
-            "at the head's inputs it helped (docs/benchmarks.md).",
         )
 
 

@@ -30,7 +30,7 @@ from tutelage.doctor.findings import (
 from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
 from tutelage.run.kd_weights import batches_with_boxes, first_images, measurement_batch
-from tutelage.run.preflight.before_training import weaker_teachers
+from tutelage.run.preflight.before_training import no_common_class, weaker_teachers
 from tutelage.run.preflight.teacher_scores import evaluate_teacher
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
@@ -93,7 +93,7 @@ def examine(
         else:
             fitting.append(entry)
     for notice in check_setup(parts, [first]):
-        yield DoctorFinding(notice.level, notice.text)
+        yield DoctorFinding(notice.level, notice.text, code=notice.code)
     if config.model.weights is None:
         yield DoctorFinding("info", "The student is untrained: its CKA is near 0.")
     yield ExaminationStage(STAGES[3], 3)
@@ -144,15 +144,16 @@ def _evaluate_teachers(
                 distillation, number, parts.val, parts.config, parts.accelerator.device
             )
         except TeacherError as error:
-            yield DoctorFinding("error", error.what, error.fix)
+            yield DoctorFinding("error", error.what, error.fix, error.code)
             continue
         yield TeacherScores(source, scores)
         if scores is None:
-            yield DoctorFinding("warning", f"{source} and the data share no class name.")
+            text = no_common_class(record, parts.train.names)
+            yield DoctorFinding("warning", text, code="T38")
         else:
             scores_by_teacher[source] = scores["AP"]
     for text in weaker_teachers(parts, scores_by_teacher):
-        yield DoctorFinding("warning", text)
+        yield DoctorFinding("warning", text, code="T21")
 
 
 def _fitting_methods(
@@ -218,7 +219,8 @@ def _wiring_fault(
     try:
         check_wiring(_task(parts, distillation, [name]), distillation.teachers, batch)
     except UserError as error:
-        return DoctorFinding(level, error.what, error.fix if level == "error" else "")
+        fix, code = (error.fix, error.code) if level == "error" else ("", "")
+        return DoctorFinding(level, error.what, fix, code)
     return None
 
 
@@ -303,13 +305,10 @@ def _advice_input(
     pairs: Sequence[LayerPairReport],
     own: Sequence[MethodReport],
 ) -> AdviceInput:
-    student, distill = parts.student, parts.config.distill
-    taps = student.tap(list(dict.fromkeys(pair.student.key for pair in pairs)))
+    taps = parts.student.tap(list(dict.fromkeys(pair.student.key for pair in pairs)))
     predictions = parts.unwrapped_task.needs_predictions
     return AdviceInput(
         taps=taps,
-        head_inputs=student.tap(student.layers[-1].sources),
-        given_layers=bool(distill.student_kd_layers or distill.teacher_kd_layers),
         similarity=tuple(
             min(pair.similarity for pair in pairs if pair.student == tap) for tap in taps
         ),

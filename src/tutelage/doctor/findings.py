@@ -19,11 +19,12 @@ class ExaminationStage(NamedTuple):
 
 
 class DoctorFinding(NamedTuple):
-    """A finding; with an error a run would not start."""
+    """A finding, with the code that a run would show; with an error a run would not start."""
 
     level: Literal["error", "warning", "info"]
     text: str
     fix: str = ""
+    code: str = ""
 
 
 class TeacherScores(NamedTuple):

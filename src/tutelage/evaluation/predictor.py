@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.config import load_config
-from tutelage.errors import ConfigError
+from tutelage.data.digits import VARIANTS
+from tutelage.errors import ConfigError, DataError
 from tutelage.models.build import is_architecture
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
@@ -151,8 +152,24 @@ def from_rows(rows: Tensor) -> Predictions:
     return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)
 
 
-def training_data(model: str | Path) -> str | None:
-    """Return the data set that a run was trained on; None if unknown."""
+def training_data(model: str | Path, *, must_exist: bool = False) -> str | None:
+    """Return the data set that a run was trained on, as it is found from here; None if unknown.
+
+    Args:
+        model: Run folder, or a file in it.
+        must_exist: Raise if it is not there.
+
+    Raises:
+        DataError: It is not there.
+    """
     path = Path(model)
     settings = (path if path.is_dir() else path.parent) / "config.yaml"
-    return load_config(config_file=settings).config.data if settings.is_file() else None
+    data = load_config(config_file=settings).config.data if settings.is_file() else None
+    missing = data is not None and data not in VARIANTS and not Path(data).expanduser().exists()
+    if missing and must_exist:
+        raise DataError(
+            f"{data} does not exist: {settings} names it as the data of this run.",
+            fix="Give its place:  --data data.yaml",
+            code="D22",
+        )
+    return data

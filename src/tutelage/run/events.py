@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tutelage.structures import Losses
+if TYPE_CHECKING:  # the displays say "loading PyTorch" before it is loaded
+    from tutelage.structures import Losses
+
+
+class Stage(NamedTuple):
+    """Work that takes its time and is no training step begins: ``evaluating the teacher``."""
+
+    text: str
 
 
 class Planned(NamedTuple):
@@ -60,4 +67,4 @@ class Finished(NamedTuple):
     seconds: float
 
 
-Event = Planned | StepDone | EpochDone | Evaluated | Notice | Finished
+Event = Stage | Planned | StepDone | EpochDone | Evaluated | Notice | Finished

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 import yaml
 
+from tutelage.config.run_paths import DIRECTORY, started_in, with_absolute_paths
+from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.setup.build import RunParts
 from tutelage.setup.distributed import from_main_process
@@ -24,6 +26,7 @@ from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text
 
 LOCK_WAIT = 10.0  # seconds
+DRY = "-dry-run"  # after the name of a folder
 PACKAGES = (
     "tutelage",
     "torch",
@@ -67,12 +70,12 @@ def make_run_folder(
         return folder
 
 
-def new_run_folder(parts: RunParts, *, reuse: bool) -> Path:
+def new_run_folder(parts: RunParts, *, dry_run: bool = False) -> Path:
     """Make the run folder on the main process and return it on all.
 
     Args:
         parts: The parts of the run.
-        reuse: Allow an existing folder if ``run.exist_ok`` is set.
+        dry_run: Use one folder, ``NAME-dry-run``, again and again.
 
     Raises:
         ConfigError: It cannot be made; raised on all processes.
@@ -81,11 +84,21 @@ def new_run_folder(parts: RunParts, *, reuse: bool) -> Path:
     methods = "-".join(parts.unwrapped_task.methods) if parts.distillation else ""
     words = (data, parts.student.arch_name.replace("@", "-"), methods)
     default = "-".join(word for word in words if word)
+    name = f"{run.name or default}{DRY}" if dry_run else run.name
     return from_main_process(
         parts.accelerator,
-        lambda: make_run_folder(
-            Path(run.project), run.name, default, exist_ok=run.exist_ok and reuse
-        ),
+        lambda: make_run_folder(Path(run.project), name, default, exist_ok=run.exist_ok or dry_run),
+    )
+
+
+def name_taken(config: Config, folder: Path) -> str:
+    """Return that a run is not in the folder of its ``--name``, which exists; empty if it is."""
+    wanted = Path(config.run.project) / (config.run.name or folder.name)
+    if folder in (wanted, wanted.with_name(wanted.name + DRY)):
+        return ""
+    return (
+        f"{wanted} exists and stays that of an earlier run: this run is in {folder}. "
+        "To write over it:  --exist-ok"
     )
 
 
@@ -110,9 +123,10 @@ def write_error(error: OSError, folder: Path, saved: Position | None) -> Trainin
 
 
 def describe_environment(command_line: str) -> str:
-    """Return versions, machine, git commit and the command line as text."""
+    """Return versions, machine, git commit, the command line and its directory as text."""
     rows = {
         "command": command_line,
+        DIRECTORY: str(Path.cwd()),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
     }
@@ -136,6 +150,12 @@ def _git_commit() -> str:
     except OSError:
         return "git is not installed"
     return done.stdout.strip() or "not in a git repository"
+
+
+def settings_for(folder: Path, config: Config) -> Config:
+    """Return the settings to store in a folder: paths are absolute if its run began elsewhere."""
+    began = started_in(folder / "config.yaml")
+    return config if began in (None, Path.cwd()) else with_absolute_paths(config)
 
 
 def write_settings(path: Path, text: str, *, resumed: bool) -> None:

@@ -9,14 +9,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from tutelage.run.events import Notice
+from tutelage.run.events import Notice, Stage
 from tutelage.setup.build import RunParts, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.gradient_ratio import apply_weights, measure_weights
 from tutelage.train.schedule import Position, Schedule
 
-IMAGES = 512  # per measurement: ratios of single batches differ ninefold
+IMAGES = 512  # per measurement, if there are as many: ratios of single batches differ ninefold
 BATCH = 16  # images per batch of a measurement, at most
 SHOWN = 3  # batches for the sample images and the checks before training
 LATER = (0.3, 0.4, 0.5)  # of all steps; after the last the weight is frozen
@@ -40,6 +40,7 @@ class WeightMeasurements:
     Attributes:
         batches: A few batches with boxes on the run's device.
         history: All measurements, for the checkpoint.
+        images: Training images per measurement.
     """
 
     def __init__(
@@ -54,6 +55,9 @@ class WeightMeasurements:
         automatic = parts.distillation is not None and bool(parts.distillation.shares)
         later = tuple(step for step in due_steps(parts.schedule) if step > start)
         self._due = later if automatic else ()
+        self.images = min(IMAGES, len(parts.train))
+        if self.history:  # a resumed run goes on as it began
+            self.images = self.history[-1].get("images", IMAGES)
         needed = new or parts.distillation is not None
         self.batches = list(batches_with_boxes(parts, SHOWN)) if needed else []
 
@@ -65,7 +69,7 @@ class WeightMeasurements:
 
     def measure(
         self, distillation: DistillationSetup, position: Position, when: str
-    ) -> Iterator[Notice]:
+    ) -> Iterator[Notice | Stage]:
         """Measure, set the weights and report them; all processes must call this."""
         parts, accelerator = self._parts, self._parts.accelerator
         task = parts.unwrapped_task
@@ -74,17 +78,23 @@ class WeightMeasurements:
             own = x.float().to(accelerator.device)  # NCCL reduces on the device alone
             return cast("torch.Tensor", accelerator.reduce(own, "mean"))
 
-        batches = -(-IMAGES // accelerator.num_processes // measurement_batch(parts))
+        number, total = len(self.history) + 1, 1 + len(due_steps(parts.schedule))
+        yield Stage(f"measuring weights {number}/{max(number, total)}")
+        batches = -(-self.images // accelerator.num_processes // measurement_batch(parts))
         reading = measure_weights(
             task,
             distillation.teachers,
-            batches_with_boxes(parts, batches, 1 + len(self.history)),
+            batches_with_boxes(parts, batches, number),
             distillation.shares,
             mean,
             self._settle,
         )
         apply_weights(task, reading)
-        entry: dict[str, Any] = {"epoch": position.epoch, "step": position.batch}
+        entry: dict[str, Any] = {
+            "epoch": position.epoch,
+            "step": position.batch,
+            "images": self.images,
+        }
         jumps: list[str] = []
         texts: list[str] = []
         for name, measured in reading.weights.items():

@@ -33,9 +33,8 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     path = Path(folder) / "last.pt"
     checkpoint = load_checkpoint(path)
     before = Config.model_validate(load_yaml(checkpoint.config))
-    changed = [
-        each.key for each in compare_configs(before, config, free=("run", "preset"), movable=True)
-    ]
+    free = ("run", "preset", "train.threads")  # it goes on with the number that it was saved with
+    changed = [each.key for each in compare_configs(before, config, free=free, movable=True)]
     if changed:
         raise foreign_settings(path, ", ".join(changed))
     if reason := why_finished(checkpoint, config):

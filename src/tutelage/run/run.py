@@ -14,19 +14,31 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
 from tutelage.config.dump import dump
+from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
 from tutelage.run.auto_batch import fit_batch
 from tutelage.run.checkpoint import LossSums, RunProgress, best_metadata, restore, save_checkpoint
 from tutelage.run.early_stopping import EarlyStopping
-from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, Planned, StepDone
+from tutelage.run.events import (
+    EpochDone,
+    Evaluated,
+    Event,
+    Finished,
+    Notice,
+    Planned,
+    Stage,
+    StepDone,
+)
 from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
 from tutelage.run.folder import (
     describe_environment,
     lock_folder,
+    name_taken,
     new_run_folder,
     remove_temporary_files,
+    settings_for,
     write_error,
     write_json,
     write_settings,
@@ -84,6 +96,8 @@ def run_training(
         UserError: Anything the user can mend.
         RunInterrupted: The run was stopped by Ctrl-C or SIGTERM, after a save.
     """
+    if config.train.batch == "auto":
+        yield Stage("finding the largest batch")
     batch = fit_batch(config, origins)
     context = MemoryContext(batch.config)
     notices = (*notices, *batch.notices)
@@ -108,6 +122,7 @@ def _events(
     if progress:
         torch.set_num_threads(progress.threads)
     yield from (Notice("info", text) for text in notices)
+    yield Stage("opening data and networks")
     with suggest_moved_files(config, resume):
         student_origin = progress.student_origin if progress else None
         parts = context.parts = build_run(config, origins, student_origin=student_origin)
@@ -123,7 +138,9 @@ def _events(
         yield from (Notice("info", text) for text in texts)
     weights = WeightMeasurements(parts, progress.readings if progress else (), position)
     yield from check_distillation(parts, weights, position)
-    folder = Path(resume) if resume else new_run_folder(parts, reuse=not dry_run)
+    folder = Path(resume) if resume else new_run_folder(parts, dry_run=dry_run)
+    if not resume and (text := name_taken(config, folder)):
+        yield Notice("warning", text, "R38")
     run = _TrainingRun(parts, origins, folder, weights, position, progress)
     with lock_folder(folder, writes=parts.accelerator.is_main_process):
         run.write_first_files(command_line, resumed=bool(resume))
@@ -149,7 +166,8 @@ class _TrainingRun:
     ) -> None:
         self.parts, self.config = parts, parts.config
         self.folder, self.weights, self.start = folder, weights, position
-        self.config_text = dump(self.config, origins)
+        stored = settings_for(folder, self.config) if progress else self.config
+        self.config_text = dump(stored, origins)
         self.best = EarlyStopping(self.config.train.patience, progress)
         self.means = LossMeans()
         self.interrupt = InterruptHandler(parts.accelerator)
@@ -174,7 +192,7 @@ class _TrainingRun:
             write_settings(self.folder / "config.yaml", self.config_text, resumed=resumed)
             if resumed:
                 return
-            atomic_write_text(self.folder / "environment.txt", describe_environment(command))
+            atomic_write_text(self.folder / ENVIRONMENT, describe_environment(command))
             for number, batch in enumerate(self.weights.batches[:SHOWN]):
                 path = self.folder / "samples" / f"train_batch{number}.jpg"
                 save_batch(path, batch, self.parts.train.names)

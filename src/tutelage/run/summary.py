@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tutelage.config.load import describe_changes
+from tutelage.data.check.boxes import check_similar_names
 from tutelage.data.findings import Finding
 from tutelage.distill import Method, Pairs
 from tutelage.distill.method import Resized
@@ -57,9 +58,10 @@ def plan_rows(
 
 
 def data_warnings(parts: RunParts) -> list[Finding]:
-    """Return the warnings about images and labels."""
+    """Return the warnings about images, labels and class names."""
     indices = [index for index in (parts.train, parts.val, parts.unlabelled) if index is not None]
     findings = [finding for index in indices for finding in index.findings]
+    findings += check_similar_names(parts.train.names)
     return [finding for finding in findings if finding.severity == "warning"]
 
 

@@ -25,7 +25,7 @@ from tutelage.evaluation.device import choose_device
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.setup.autoanchor import choose_anchors
-from tutelage.setup.cpu_threads import choose_workers, set_threads
+from tutelage.setup.cpu_threads import choose_threads, choose_workers
 from tutelage.setup.distillation import (
     DistillationSetup,
     MethodBinding,
@@ -140,7 +140,8 @@ def build_run(
         check_image_size(config.train.image_size, stride)
 
     if accelerator.device.type == "cpu" and student_origin is None and not keep_threads:
-        set_threads(config.train.threads, student, config.train.image_size, config.train.images)
+        size, images = config.train.image_size, config.train.images
+        torch.set_num_threads(choose_threads(config.train.threads, student, size, images))
     workers = choose_workers(config.train.workers, accelerator.device)
     unlabelled = open_unlabelled(config, val)
     loader = make_training_loader(

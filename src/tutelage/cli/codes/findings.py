@@ -73,6 +73,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "error",
         "the splits have different classes; a warning if a `classes.txt` differs",
     ),
+    "names-similar": (
+        "warning",
+        "class names that differ in case, spaces, hyphens or underscores alone: `RBC` and `rbc`",
+    ),
     "link-loop": ("warning", "a link to a parent folder, or a broken link"),
     "unlabelled-val": (
         "warning",

@@ -153,6 +153,19 @@ RUNS: Mapping[str, ErrorCode] = {
             "$ tutelage train --resume runs/distilled --workers 2",
         ),
     ),
+    "R38": ErrorCode(
+        "name of an earlier run",
+        None,
+        "There is a run folder of that --name already. It stays as it is, and this run is written "
+        "beside it, with a number: runs/teacher-02.",
+        "The same --name a second time.",
+        (
+            "Name the folder with its number in the commands that follow:",
+            "$ tutelage val runs/teacher-02",
+            "Or write over the earlier run, or choose another name:",
+            "$ tutelage train --name teacher --exist-ok",
+        ),
+    ),
     "F00": ErrorCode(
         "unexpected error",
         1,

@@ -196,4 +196,17 @@ TEACHING: Mapping[str, ErrorCode] = {
         "A layer of dead channels, a teacher trained on other images, or a small batch.",
         ("Check it before the run:", "$ tutelage doctor --teacher T --student S --data data.yaml"),
     ),
+    "T38": ErrorCode(
+        "teacher without a class of the data",
+        None,
+        "No class of the teacher has the name of a class of the data. Its AP on them cannot be "
+        "measured, and methods that compare class scores cannot use it.",
+        "A teacher trained on another data set, or another spelling of the names.",
+        (
+            "Say which classes mean the same (the student's: the teacher's):",
+            "$ tutelage train --set distill.classes='{RBC: red cell, WBC: white cell}'",
+            "Or let its features teach, and prove that they help:",
+            "$ tutelage compare --teacher-weights T --method cwd",
+        ),
+    ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tutelage.sanitise import printable
 TINY = 2.0  # pixels at the training size; augmentation drops what is smaller
 IMBALANCE = 10.0
 MUCH_BACKGROUND = 0.5
+LISTED = 20  # class names in a fix
 
 
 def check_tiny_boxes(opened: OpenedSplit, image_size: int) -> Iterator[Finding]:
@@ -43,7 +46,7 @@ def check_class_balance(opened: OpenedSplit) -> Iterator[Finding]:
     counts, names = index.class_counts, index.names
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty and len(index.boxes):
-        fix = "Remove them from the names, or add images." if index.split == "train" else ""
+        fix = _advice_for_empty(opened) if index.split == "train" else ""
         what, cases = "Classes without a box", map(printable, empty)
         yield summarise("class-empty", "warning", what, cases, len(empty), fix)
     present = np.flatnonzero(counts)
@@ -61,6 +64,19 @@ def check_class_balance(opened: OpenedSplit) -> Iterator[Finding]:
         cases = (index.name(i) for i in without)
         what, count = "Images without a box", len(without)
         yield summarise("image-background", severity, what, cases, count, of=len(index))
+
+
+def _advice_for_empty(opened: OpenedSplit) -> str:
+    """Return the cure for classes without a box: where their names come from."""
+    index = opened.index
+    if opened.listing.format != "COCO":
+        return "Remove them from the names, or add images."
+    names = [name for name, count in zip(index.names, index.class_counts, strict=True) if count]
+    listed = ", ".join(map(printable, names[:LISTED])) + ", …" * (len(names) > LISTED)
+    return (
+        "Add images, remove the categories from the json, or train with a data yaml that names the "
+        f"others:  names: [{listed}]"
+    )
 
 
 def check_class_names(splits: Sequence[OpenedSplit]) -> Iterator[Finding]:
@@ -84,6 +100,23 @@ def check_class_names(splits: Sequence[OpenedSplit]) -> Iterator[Finding]:
             message += f"{printable(', '.join(names))[:200]}."
             fix = "The labels follow one of the two orders; look at some with  --html"
             yield Finding("names-differ", "warning", message, (place,), 1, fix)
+
+
+def check_similar_names(names: Sequence[str]) -> Iterator[Finding]:
+    """Yield class names that look the same: they differ in case, spaces or marks alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(similar_key(name), []).append(name)
+    alike = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    if alike:
+        fix = "If they mean the same, give them one name in the labels or the data yaml."
+        what = "Class names that look the same"
+        yield summarise("names-similar", "warning", what, map(printable, alike), len(alike), fix)
+
+
+def similar_key(name: str) -> str:
+    """Return what names share that differ in case, spaces, hyphens or underscores alone."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _lines(path: Path) -> list[str]:

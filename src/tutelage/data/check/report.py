@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tutelage.data.check.boxes import check_class_balance, check_class_names, check_tiny_boxes
+from tutelage.data.check.boxes import (
+    check_class_balance,
+    check_class_names,
+    check_similar_names,
+    check_tiny_boxes,
+)
 from tutelage.data.check.duplicates import Duplicates, check_duplicates, find_duplicates
 from tutelage.data.check.image_stats import ImageStats, check_image_files, read_image_stats
 from tutelage.data.check.label_encoding import check_label_encoding
@@ -87,6 +92,7 @@ def examine(
     duplicates = find_duplicates(image_stats)
     checks = [
         *check_class_names(opened_splits),
+        *check_similar_names(opened_splits[0].index.names),
         *check_duplicates(opened_splits, duplicates),
         *check_orphan_labels(opened_splits),
         *check_links(opened_splits),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast, gather_object
 
+from tutelage.data.check.boxes import similar_key
 from tutelage.errors import DataError
 from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
-from tutelage.run.events import Event, Notice
+from tutelage.run.events import Event, Notice, Stage
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import evaluate_teacher
 from tutelage.run.preflight.wiring import check_wiring
@@ -47,6 +48,7 @@ def check_distillation(
         )
     teacher_ap: dict[str, float] = {}
     for number, record in enumerate(distillation.records):
+        yield Stage(f"evaluating the teacher {record['source']}")
         scores = from_main_process(
             accelerator,
             lambda n=number: evaluate_teacher(
@@ -55,16 +57,36 @@ def check_distillation(
         )
         record["scores"] = scores
         if scores is None:
-            text = f"The teacher {record['source']} shares no class with the data: not evaluated."
-            yield Notice("info", text)
+            yield Notice("warning", no_common_class(record, parts.train.names), "T38")
         else:
             teacher_ap[str(record["source"])] = scores["AP"]
     if position == Position():
+        if parts.config.model.weights is not None:
+            yield Stage("evaluating the student before training")
         yield from (Notice("warning", text, "T21") for text in weaker_teachers(parts, teacher_ap))
+    yield Stage("checking that teaching reaches the student")
     with raise_on_all():
         check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
     if position == Position() and distillation.shares:
         yield from weights.measure(distillation, position, "before the first step")
+
+
+def no_common_class(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return that no class of a teacher has the name of one of the data, and pairs that look alike.
+
+    Args:
+        record: Identity of the teacher.
+        names: Class names of the data.
+    """
+    theirs = {similar_key(name): name for name in record["names"]}
+    alike = [f"{name}: {theirs[key]}" for name in names if (key := similar_key(name)) in theirs]
+    text = (
+        f"No class of the teacher {record['source']} has the name of a class of the data: how good "
+        "it is on them is not known, and its features alone can teach."
+    )
+    if alike:
+        text += f" If they mean the same:  --set distill.classes='{{{', '.join(alike)}}}'"
+    return text
 
 
 def weaker_teachers(parts: RunParts, teacher_ap: Mapping[str, float]) -> Iterator[str]:
