@@ -26,7 +26,7 @@ from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.predictor import predictor, trained_size
-from tutelage.models import GraphDetector
+from tutelage.models import GraphDetector, load
 
 FORMATS = [
     "onnx",
@@ -162,7 +162,7 @@ def test_an_architecture_is_exported_with_random_weights(tmp_path, monkeypatch, 
     told = [each.message for each in caplog.records if each.name.startswith("tutelage")]
     assert told == ["tiny.onnx has random weights: good for measuring only."]
     assert load_source("yolov7-w6@0.0625").stem == "yolov7-w6@0.0625"
-    assert trained_size("yolov7-w6@0.0625", 64) == 1280
+    assert trained_size(load("yolov7-w6@0.0625")) == 1280
     with pytest.raises(WeightsError, match=r"tiny\.onnx is an export already"):
         export("tiny.onnx")
 

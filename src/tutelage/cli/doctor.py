@@ -71,9 +71,11 @@ def doctor(
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
     from tutelage.doctor.examine import examine
+    from tutelage.doctor.findings import DoctorFinding
 
     entries = examine(resolved.config, resolved.origins, all_methods=all_methods)
-    report = list(entries if json else with_progress(entries))
+    notices: list[Entry] = [DoctorFinding("info", text) for text in resolved.notices]
+    report = [*notices, *(entries if json else with_progress(entries))]
     print_result(by_kind(report), report_lines(report), as_json=json)
     if errors(report):
         raise typer.Exit(TeacherError.exit_code)

@@ -74,12 +74,14 @@ def resolve(
         ConfigError: Settings are invalid or contradict the resumed run.
     """
     from tutelage.config import load_config
+    from tutelage.setup.image_size import adopt_image_size
 
     flags = {**extra, **flags_of(options)}
     run_file, hyp = options.get("config") or None, options.get("hyp") or None
     sets = options.get("set") or ()
     if options.get("resume") is None:
-        return load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets), None
+        resolved = load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets)
+        return adopt_image_size(resolved), None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
     if run_file is not None:

@@ -36,13 +36,24 @@ def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
     """Write the model of ``source`` followed by the suppression of ``metadata``."""
     model = openvino_core().read_model(source)
     settings = cast("Suppression", metadata.nms)
-    tail = _converted(suppression(settings, ir=IR, opset=OPSET))
+    above = settings.model_copy(update={"iou": limit_from(settings.iou)})
+    tail = _converted(suppression(above, ir=IR, opset=OPSET))
     for parameter, result in zip(tail.get_parameters(), model.get_results(), strict=True):
         parameter.output(0).replace(result.input_value(0))
     make: Any = openvino.Model  # its type stubs are inconsistent
     joined = make(tail.get_results(), model.get_parameters(), model.get_friendly_name())
     joined.validate_nodes_and_infer_types()
     _write(joined, target, metadata)
+
+
+def limit_from(iou: float) -> float:
+    """Return the limit with which OpenVINO drops what others drop with ``iou``.
+
+    OpenVINO drops boxes whose overlap is the limit or more; ONNX Runtime and torchvision those
+    above it. So the limit is the next float32; no denormal one, which its CPU takes for 0.
+    """
+    following = np.nextafter(np.float32(iou), np.float32(np.inf))
+    return float(max(following, np.finfo(np.float32).tiny))
 
 
 def write_int8_openvino(

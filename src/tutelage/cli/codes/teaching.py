@@ -196,4 +196,16 @@ TEACHING: Mapping[str, ErrorCode] = {
         "A layer of dead channels, a teacher trained on other images, or a small batch.",
         ("Check it before the run:", "$ tutelage doctor --teacher T --student S --data data.yaml"),
     ),
+    "T33": ErrorCode(
+        "teacher at another image size",
+        None,
+        "The teacher sees images much smaller or larger than those it was trained on, and finds "
+        "less in them.",
+        "--img-size, or the size of the student's weights, is not that of the teacher.",
+        (
+            "Train at the teacher's size:",
+            "$ tutelage train --teacher-weights runs/teacher --data data.yaml --img-size 640",
+            "Or train a teacher at the size of the student.",
+        ),
+    ),
 }
