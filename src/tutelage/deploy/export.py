@@ -254,8 +254,14 @@ def _export_program(
     with quiet():
         torch.export.save(program, path, extra_files=extra)
         loaded = torch.export.load(path)  # safe: written above
-        # What converters make of it is verified, too: they decompose it first.
-        forms = loaded.module(), loaded.run_decompositions().module()
+        try:  # converters decompose it first: what they get is verified, too
+            forms = loaded.module(), loaded.run_decompositions().module()
+        except AssertionError as error:
+            raise ExportError(
+                f"The {job.title} file cannot be converted: {error}.",
+                fix="Please report it with the version of torch.",
+                code="E20",
+            ) from error
     worst = max(
         job.verify(job.checkpoint, lambda images, run=form: as_predictions(*run(images)), folder)
         for form in forms

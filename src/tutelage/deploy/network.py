@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-import sympy
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -85,7 +84,7 @@ def make_portable(program: ExportedProgram) -> None:
     ranges of sides, multiples of a size whose own range stays: once they are loaded, torch 2.14
     cannot decompose the program, as all converters do.
     """
-    for size in [each for each in program.range_constraints if not isinstance(each, sympy.Symbol)]:
+    for size in [each for each in program.range_constraints if not each.is_Symbol]:
         del program.range_constraints[size]
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, GraphModule) else ():

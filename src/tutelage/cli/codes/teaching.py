@@ -181,7 +181,8 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T31": ErrorCode(
         "teacher changed since the run began",
         4,
-        "The teacher's file is not the one the run began with (its hash differs).",
+        "The teacher's tensors, graph or class names are not those the run began with. A file that "
+        "was only saved again is the same teacher.",
         "The file was overwritten, e.g. by a longer training of the teacher.",
         (
             "Restore the file, or start a new run from the student's weights:",
