@@ -70,7 +70,7 @@ def test_initial_weights_bring_their_size(tmp_path: Path) -> None:
     save_best(tmp_path / "a.safetensors", made.state_dict(), header)
     found = load("yolov7-tiny@0.125", weights=tmp_path / "a.safetensors")
     assert (found.image_size, dict(found.metadata)) == (96, {"image_size": 96})
-    assert not found.training
+    assert found.training  # it is made to be trained
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,10 @@ def test_an_export_is_made_and_verified_at_that_size(form, rich, tmp_path, trace
     assert {way.canvas_hw[0] for way in done.ways} == {SIZE}
     about = done.metadata
     assert (about.image_size, about.strides, about.scores) == (SIZE, (8, 16), {"AP": 0.5})
-    assert (about.training, about.teachers) == ({"epochs": 7, "seed": 3}, ("teacher", "torchvision:x"))
+    assert (about.training, about.teachers) == (
+        {"epochs": 7, "seed": 3},
+        ("teacher", "torchvision:x"),
+    )
     assert about.data == "d.yaml"
     assert "/home/me" not in about.model_dump_json()
 

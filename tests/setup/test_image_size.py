@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import cli  # noqa: F401  (a fixture)
 from tests.weights.publishing import publish
+from tutelage.cli.app import run
 from tutelage.config import ResolvedConfig, load_config
 from tutelage.models import build
 from tutelage.setup.image_size import adopt_image_size
@@ -60,7 +60,7 @@ def resolved(
 def test_student_first_then_the_teachers(models, weights, teachers, size, source) -> None:
     found = resolved(weights, teachers)
     assert found.config.train.image_size == size
-    assert found.origins.get("train.image_size") == (f"of {source}" if source else None)
+    assert found.origins.get("train.image_size") == (f"of {source}" if source else "default")
     told = [text for text in found.notices if "px" in text]
     expected = f"Images of {size} px, as {source} was trained; another size:  --img-size"
     assert told == [expected] * (source is not None)
@@ -74,18 +74,17 @@ def test_a_size_that_was_chosen_stays(models, origin) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "doctor"])
-def test_commands(cli, models, monkeypatch, command) -> None:
+def test_commands(models, monkeypatch, capsys, command) -> None:
     asked = []
 
     def remember(config, origins=None, **_):
-        asked.append((config.train.image_size, origins.get("train.image_size")))
+        asked.append((config.train.image_size, origins["train.image_size"]))
         yield from ()
 
     monkeypatch.setattr("tutelage.run.run.run_training", remember)
     monkeypatch.setattr("tutelage.doctor.examine.examine", remember)
-    given = (command, "--data", "d.yaml", "--teacher-weights", "s96.safetensors")
-    answer = cli(*given)
-    assert answer.code == 0, answer.err
-    assert ("Images of 96 px" in answer.out) == (command == "doctor")  # a run tells it itself
-    assert cli(*given, "--img-size", "640").code == 0
+    given = [command, "--data", "d.yaml", "--teacher-weights", "s96.safetensors"]
+    assert run(given) == 0
+    assert ("Images of 96 px" in capsys.readouterr().out) == (command == "doctor")  # a run itself
+    assert run([*given, "--img-size", "640"]) == 0
     assert asked == [(96, "of s96.safetensors"), (640, "flag --img-size")]

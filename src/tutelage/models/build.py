@@ -58,7 +58,8 @@ def load(
         names: Class names (default: those of the weights, else 0, 1, ... up to ``nc``).
 
     Returns:
-        The detector, in evaluation mode. It is a folded one only if ``model`` is a folded file.
+        The detector: of weights in evaluation mode, of an architecture in training mode. It is a
+        folded one only if ``model`` is a folded file.
 
     Raises:
         ConfigError: No such model, or a graph that cannot be built.
@@ -80,7 +81,7 @@ def load(
     detector = _build(model, name, mapping, chosen)
     if checkpoint is not None:
         load_matching(detector, checkpoint)
-    return detector.eval()
+    return detector
 
 
 def load_weights(detector: GraphDetector, weights: str | Path) -> TransferReport:
