@@ -73,6 +73,12 @@ def test_initial_weights_bring_their_size(tmp_path: Path) -> None:
     assert found.training  # it is made to be trained
 
 
+def test_a_header_without_a_graph_may_tell_the_size(tmp_path: Path) -> None:
+    made = build("yolov7-tiny@0.125", NAMES)
+    save_best(tmp_path / "a.safetensors", made.state_dict(), {"names": NAMES, "image_size": 96})
+    assert load(tmp_path / "a.safetensors").image_size == 96
+
+
 @pytest.mark.parametrize(
     ("options", "size"),
     [

@@ -96,7 +96,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
     require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
-        return _read_bare_state(path, state, names)
+        return _read_bare_state(path, state, names)._replace(metadata=metadata_of(meta))
     name = _safe_name(str(meta.get("arch_name") or recognise(arch) or path.stem))
     note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
     known = tuple(map(str, names)), strides_of(meta), note, metadata_of(meta)
