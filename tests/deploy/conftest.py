@@ -55,6 +55,12 @@ def program(detector: GraphDetector) -> ExportedProgram:
     return trace(DeployedNetwork(detector))
 
 
+@pytest.fixture
+def traced(program: ExportedProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of this test use a copy of the traced detector instead of tracing."""
+    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: copy.deepcopy(program))
+
+
 @pytest.fixture(scope="session")
 def converted(program: ExportedProgram) -> Any:
     """The detector as an ONNX model; do not change it."""

@@ -20,11 +20,11 @@ def test_export_predict_val_bench(cli, graph, run, monkeypatch) -> None:
     answer = cli("export", "run", "--nms", "--conf", "0.1")
     assert answer.code == 0, answer.err
     first, second, third, fourth = answer.out.splitlines()
-    assert first.startswith("run/best.onnx  0.1 MB · 0.01 M parameters · float32 · NMS inside")
+    assert first.startswith("run/best-nms.onnx  0.1 MB · 0.01 M parameters · float32 · NMS inside")
     assert second.startswith(" verified  max |Δ| ")
     assert second.endswith(f", at {SIZE}x{SIZE} by 1 and {SIZE + 16}x{SIZE} by 3")
-    assert third == " next  tutelage predict run/best.onnx photos/ --save out/"
-    assert fourth == "       tutelage bench run run/best.onnx"
+    assert third == " next  tutelage predict run/best-nms.onnx photos/ --save out/"
+    assert fourth == "       tutelage bench run run/best-nms.onnx"
     facts = json.loads(cli("export", "run", "--json").out)
     assert (facts["path"], facts["metadata"]["nms"]) == ("run/best.onnx", None)
     assert facts["difference"] < 1e-4

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.predictor import predictor, trained_size
-from tutelage.models import GraphDetector
+from tutelage.models import GraphDetector, load
 
 FORMATS = [
     "onnx",
@@ -84,6 +85,7 @@ def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> N
         torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(mine.xyxy, theirs.xyxy, rtol=1e-4, atol=1e-2)
         assert torch.equal(mine.label, theirs.label)
+    assert done.path == run / f"best-nms{KINDS[to].suffix}"  # beside the file without
     blank = open_model(export(run, to, nms=True, conf=1.0).path, "cpu").run(images)
     assert blank.xyxy.shape == (2, 0, 4)
 
@@ -162,7 +164,7 @@ def test_an_architecture_is_exported_with_random_weights(tmp_path, monkeypatch, 
     told = [each.message for each in caplog.records if each.name.startswith("tutelage")]
     assert told == ["tiny.onnx has random weights: good for measuring only."]
     assert load_source("yolov7-w6@0.0625").stem == "yolov7-w6@0.0625"
-    assert trained_size("yolov7-w6@0.0625", 64) == 1280
+    assert trained_size(load("yolov7-w6@0.0625")) == 1280
     with pytest.raises(WeightsError, match=r"tiny\.onnx is an export already"):
         export("tiny.onnx")
 
@@ -187,11 +189,14 @@ def test_data_that_was_asked_for_is_not_replaced(graph, run) -> None:
     assert not list(run.glob("*.onnx*"))
 
 
-def test_torch_export(detector, program, run, images, monkeypatch) -> None:
-    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: program)
+def test_torch_export(detector, traced, run, images) -> None:
     done = export(run, "pt2", out=run / "away")
     assert done.path == run / "away" / "best.pt2"
     assert done.difference < 1e-4
+    for part in zipfile.ZipFile(done.path).infolist():
+        content = zipfile.ZipFile(done.path).read(part)
+        assert b".py" not in content  # no place of this machine
+        assert str(Path.cwd()).encode() not in content
     extra = {"tutelage.json": ""}
     again = torch.export.load(done.path, extra_files=extra).module()
     assert json.loads(extra["tutelage.json"])["names"] == list(NAMES)
@@ -200,6 +205,31 @@ def test_torch_export(detector, program, run, images, monkeypatch) -> None:
         torch.testing.assert_close(again(images)[1], expected[1])
     with pytest.raises(WeightsError, match=r"Refused to read .*best\.pt2: .* can run code"):
         open_model(done.path)
+
+
+def test_a_saved_torch_export_can_be_converted(detector, traced, run, images) -> None:
+    """Everything but running it begins with a decomposition, with any batch and size."""
+    openvino = pytest.importorskip("openvino")
+    loaded = torch.export.load(export(run, "pt2").path)
+    converted = openvino.convert_model(loaded)
+    assert converted.inputs[0].partial_shape.to_string() == "[?,3,?,?]"
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(converted, "CPU", precise)
+    for pictures in (images, images[:1, :, :64]):
+        with torch.no_grad():
+            expected = DeployedNetwork(detector)(pictures)
+        for found, wanted in zip(compiled(pictures.numpy()).values(), expected, strict=True):
+            np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_a_file_that_cannot_be_converted_is_refused(traced, run, monkeypatch) -> None:
+    def fail(self: Any, *_: Any) -> None:
+        raise AssertionError("expected sympy.Symbol")
+
+    monkeypatch.setattr("torch.export.ExportedProgram.run_decompositions", fail)
+    with pytest.raises(ExportError, match=r"cannot be converted: expected sympy\.Symbol"):
+        export(run, "pt2")
+    assert not (run / "best.pt2").exists()
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -215,7 +245,7 @@ def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) 
 
     monkeypatch.setattr("tutelage.deploy.export.validate", validate)
     done = export(run, to, int8=True, nms=True, conf=0.1)
-    assert done.path.name == f"best-int8{KINDS[to].suffix}"
+    assert done.path.name == f"best-int8-nms{KINDS[to].suffix}"
     assert read_metadata(done.path).precision == "int8"
     assert (precisions, done.float_ap, done.int8_ap) == (["float32", "int8"], 0.5, 0.25)
     assert open_model(done.path, "cpu").run(images).xyxy.shape[0] == 2

@@ -140,6 +140,14 @@ def test_what_teachers_say_is_asked_once_while_memory_lasts(monkeypatch):
     assert len(asked) == 3  # there was no room for the second one
 
 
+def test_a_teacher_of_another_image_size_is_told(data, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = settings(data, tmp_path, train={"image_size": 128}, distill={"teacher": teacher})
+    found = list(examine(config))
+    [told] = [f.text for f in of(found, DoctorFinding) if "--img-size" in f.text]
+    assert "is judged at 128 px, trained at 64: it may find much less" in told
+
+
 def test_faults_are_findings_not_the_end(data, tmp_path):
     teacher = make_teacher(tmp_path / "t.safetensors")
     config = settings(

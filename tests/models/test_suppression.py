@@ -28,6 +28,14 @@ def test_groups_do_not_suppress_each_other_wherever_the_boxes_lie(low, high, cou
     assert kept.tolist() == together[score[together].argsort(descending=True)].tolist()
 
 
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_an_overlap_that_meets_the_limit_is_not_above_it(tenths):
+    xyxy = torch.tensor([[0.0, 0, 40, 8], [0, 0, 4 * tenths, 8]])
+    score, group = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
+    assert len(suppress_overlaps(xyxy, score, group, tenths / 10)) == 2
+    assert len(suppress_overlaps(xyxy, score, group, tenths / 10 - 1e-6)) == 1
+
+
 def test_boxes_that_are_not_finite_are_dropped_and_disturb_nothing():
     xyxy = torch.tensor([[0, 0, 10, 10], [0, 0, math.inf, 9], [0, 0, 10, 11], [0, math.nan, 1, 1]])
     score, group = torch.tensor([0.5, 0.9, 0.8, 0.7]), torch.zeros(4, dtype=torch.int64)

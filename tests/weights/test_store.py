@@ -61,6 +61,23 @@ def test_best_round_trip(tmp_path: Path) -> None:
     assert json.loads(header["arch"]) == META["arch"]  # readable by anybody
 
 
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    tensors = state()
+    meta = {**META, **{f"entry {number}": number for number in range(20)}}
+    files = []
+    for number in range(6):
+        order = list(meta) if number % 2 else list(reversed(meta))
+        keys = list(tensors) if number % 3 else list(reversed(tensors))
+        path = tmp_path / f"{number}.safetensors"
+        save_best(path, {key: tensors[key] for key in keys}, {key: meta[key] for key in order})
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
+    header = json.loads(files[0][8 : 8 + int.from_bytes(files[0][:8], "little")])
+    assert list(header["__metadata__"]) == sorted(meta)
+    save_best(tmp_path / "none.safetensors", tensors, {})
+    assert load_best(tmp_path / "none.safetensors")[1] == {}
+
+
 def test_best_takes_parameters_and_leaves_the_model_alone(tmp_path: Path) -> None:
     model = nn.BatchNorm2d(3)
     save_best(tmp_path / "a.safetensors", dict(model.named_parameters()), {})

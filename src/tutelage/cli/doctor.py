@@ -86,7 +86,9 @@ def _entries(given: dict[str, Any]) -> Iterator[Entry]:
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
     from tutelage.doctor.examine import examine
+    from tutelage.doctor.findings import DoctorFinding
 
+    yield from (DoctorFinding("info", text) for text in resolved.notices)
     yield from examine(resolved.config, resolved.origins, all_methods=given["all_methods"])
 
 

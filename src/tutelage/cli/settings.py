@@ -74,6 +74,7 @@ def resolve(
         ConfigError: Settings are invalid or contradict the resumed run.
     """
     from tutelage.config import load_config
+    from tutelage.setup.image_size import adopt_image_size
 
     flags = {**extra, **flags_of(options)}
     run_file, hyp = options.get("config") or None, options.get("hyp") or None
@@ -85,7 +86,7 @@ def resolve(
             from tutelage.setup.student import check_stored_width
 
             check_stored_width(run_file, arch)
-        return resolved, None
+        return adopt_image_size(resolved), None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
     if run_file is not None:

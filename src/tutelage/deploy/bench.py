@@ -22,8 +22,10 @@ from tutelage.evaluation.predictor import trained_size
 from tutelage.models.build import is_architecture, load
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
+from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import weight_file
 from tutelage.weights.file_type import existing_file
+from tutelage.weights.header import header
 from tutelage.weights.store import save_best
 
 Runtime = Literal["torch", "onnx", "openvino"]
@@ -76,7 +78,7 @@ class Measurement(NamedTuple):
 class _Subject(NamedTuple):
     """A model and a runtime to measure."""
 
-    model: str
+    model: str | GraphDetector
     runtime: Runtime
     image_size: int
     parameters: int
@@ -85,7 +87,7 @@ class _Subject(NamedTuple):
 
 
 def bench(
-    models: Sequence[str | Path],
+    models: str | Path | GraphDetector | Sequence[str | Path | GraphDetector],
     *,
     runtimes: Sequence[Runtime] | None = None,
     device: str = "auto",
@@ -98,8 +100,8 @@ def bench(
     """Measure models one after the other, each in its own process.
 
     Args:
-        models: Run folders, weight files, architectures (with random weights), ``.onnx`` and
-            OpenVINO ``.xml`` files.
+        models: One or several run folders, weight files, architectures (with random weights),
+            ``.onnx`` and OpenVINO ``.xml`` files, or detectors.
         runtimes: ``torch``, ``onnx``, ``openvino``; a checkpoint is exported for the last two.
             None: torch for checkpoints, else that of the file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -124,18 +126,25 @@ def bench(
             fix="Give --runtime onnx or openvino, or omit it.",
             code="C30",
         )
+    listed = [models] if isinstance(models, str | Path | GraphDetector) else models
+    named = [each if isinstance(each, GraphDetector) else str(each) for each in listed]
     subjects = [
-        _subject(str(model), each, image_size, half=half)
-        for model in models
-        for each in _runtimes(str(model), runtimes)
+        _subject(model, each, image_size, half=half)
+        for model in named
+        for each in _runtimes(model, runtimes)
     ]
     threads = threads or torch.get_num_threads()
     for subject in subjects:
         yield _measured(subject, device=device, batch=batch, repeats=repeats, threads=threads)
 
 
-def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
-    native = NATIVE.get(Path(model).suffix.lower())
+def _native(model: str | GraphDetector) -> Runtime | None:
+    """Return the runtime of an exported file; None for other models."""
+    return NATIVE.get(Path(model).suffix.lower()) if isinstance(model, str) else None
+
+
+def _runtimes(model: str | GraphDetector, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
+    native = _native(model)
     if native is None:
         return wanted or TORCH
     possible: tuple[Runtime, ...] = ("onnx", "openvino") if native == "onnx" else (native,)
@@ -147,10 +156,12 @@ def _runtimes(model: str, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]
     return wanted or (native,)
 
 
-def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool) -> _Subject:
+def _subject(
+    model: str | GraphDetector, runtime: Runtime, image_size: int | None, *, half: bool
+) -> _Subject:
     """Check a model and count its parameters, so that errors are reported before measuring."""
     require(*PACKAGES[runtime])
-    if Path(model).suffix.lower() in NATIVE:
+    if isinstance(model, str) and _native(model):
         if half:
             raise ConfigError(f"--half needs a checkpoint, not {model}.", code="C30")
         metadata = read_metadata(existing_file(model))
@@ -159,22 +170,22 @@ def _subject(model: str, runtime: Runtime, image_size: int | None, *, half: bool
         gflops = metadata.gflops * (size / metadata.image_size) ** 2
         return _Subject(model, runtime, size, metadata.parameters, gflops, metadata.precision)
     detector = load_source(model).detector.fused()
-    stride = max(detector.strides)
-    size = image_size or trained_size(model, stride)
-    check_image_size(size, stride)
+    size = image_size or trained_size(detector)
+    check_image_size(size, max(detector.strides))
     return _Subject(model, runtime, size, *cost(detector, size), "float16" if half else "float32")
 
 
 def _file(subject: _Subject, folder: Path) -> Path:
     """Return the file that the runtime reads; export it if needed."""
     model, half = subject.model, subject.precision == "float16"
-    if Path(model).suffix.lower() in NATIVE:
+    if isinstance(model, str) and _native(model):
         return Path(model)
-    if is_architecture(model):
-        random = load(model)
-        meta = {"arch": random.arch, "arch_name": random.arch_name, "names": list(random.names)}
-        model = folder / f"{random.arch_name}.safetensors"
-        save_best(model, random.state_dict(), {**meta, "image_size": subject.image_size})
+    if isinstance(model, GraphDetector) or is_architecture(model):
+        network = model if isinstance(model, GraphDetector) else load(model)
+        model = folder / f"{network.arch_name}.safetensors"
+        metadata = {**network.metadata, "image_size": subject.image_size}
+        meta = header(network.arch, network.arch_name, network.names, network.strides, metadata)
+        save_best(model, network.state_dict(), meta)
     if subject.runtime == "torch":
         return weight_file(model)
     return export(model, subject.runtime, out=folder, half=half).path
@@ -198,8 +209,10 @@ def _measured(
         measured = _in_a_process(request)
         parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
         megabytes = sum(part.stat().st_size for part in parts) / 1e6
+    model = subject.model
+    title = model.arch_name if isinstance(model, GraphDetector) else model
     return Measurement(
-        **subject._asdict(),
+        **subject._replace(model=title)._asdict(),
         device=measured["hardware"],
         batch=batch,
         threads=threads,

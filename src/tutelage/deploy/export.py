@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from tutelage import __version__
 from tutelage.deploy.metadata import Metadata, Suppression
-from tutelage.deploy.network import DeployedNetwork, quiet, trace
+from tutelage.deploy.network import DeployedNetwork, make_portable, quiet, trace
 from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import as_predictions, open_model
 from tutelage.deploy.source_model import load_source
@@ -46,6 +46,7 @@ CALIBRATION = 128
 REJECTED = ".rejected"
 METADATA_FILE = "tutelage.json"
 MARKS: Mapping[str, str] = {"float32": "", "float16": "-fp16", "int8": "-int8"}
+NMS_MARK = "-nms"
 
 
 class _Kind(NamedTuple):
@@ -138,10 +139,11 @@ def export(
     source = load_source(model)
     detector = source.detector
     stride = max(detector.strides)
-    size = image_size if image_size is not None else trained_size(model, stride)
+    size = image_size if image_size is not None else trained_size(detector)
     check_image_size(size, stride)
     precision = "int8" if int8 else "float16" if half else "float32"
-    target = _target(source.stem + MARKS[precision], source.folder, kind.suffix, out)
+    stem = f"{source.stem}{MARKS[precision]}{NMS_MARK if nms else ''}"
+    target = _target(stem, source.folder, kind.suffix, out)
     integers = None
     if int8:
         known = source.data and training_data(cast("str | Path", model), must_exist=True)
@@ -171,6 +173,7 @@ def export(
         arch=detector.arch_name,
         names=detector.names,
         stride=stride,
+        strides=detector.strides,
         image_size=size,
         parameters=parameters,
         gflops=gflops,
@@ -248,10 +251,22 @@ def _export_program(
     path = folder / job.target.name
     _require_count(sum(x.numel() for x in program.parameters()), metadata.parameters)
     extra = {METADATA_FILE: json.dumps(metadata.model_dump(mode="json"))}
+    make_portable(program)
     with quiet():
         torch.export.save(program, path, extra_files=extra)
-        exported = torch.export.load(path).module()  # safe: written above
-    worst = job.verify(job.checkpoint, lambda images: as_predictions(*exported(images)), folder)
+        loaded = torch.export.load(path)  # safe: written above
+        try:  # converters decompose it first: what they get is verified, too
+            forms = loaded.module(), loaded.run_decompositions().module()
+        except AssertionError as error:
+            raise ExportError(
+                f"The {job.title} file cannot be converted: {error}.",
+                fix="Please report it with the version of torch.",
+                code="E20",
+            ) from error
+    worst = max(
+        job.verify(job.checkpoint, lambda images, run=form: as_predictions(*run(images)), folder)
+        for form in forms
+    )
     return job.finish(folder, metadata, worst)
 
 

@@ -38,6 +38,7 @@ class Metadata(BaseModel):
         arch: Name of the architecture.
         names: Class names.
         stride: Both sides of the images must be multiples of it.
+        strides: Pixels per cell of each level.
         image_size: The size it was made for, in pixels.
         parameters: Number of parameters.
         gflops: Operations in 1e9 for one square image of that size.
@@ -48,6 +49,8 @@ class Metadata(BaseModel):
         sha256: Of the weight file.
         data: Name of the data set of the training, if known.
         scores: Validation scores of the training.
+        training: Its epochs and seed.
+        teachers: Names of its teachers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +60,7 @@ class Metadata(BaseModel):
     arch: str
     names: tuple[str, ...]
     stride: int
+    strides: tuple[int, ...] = ()
     image_size: int
     parameters: int
     gflops: float
@@ -66,6 +70,8 @@ class Metadata(BaseModel):
     sha256: str = ""
     data: str = ""
     scores: dict[str, float] = {}
+    training: dict[str, int] = {}
+    teachers: tuple[str, ...] = ()
 
     def described(self) -> Metadata:
         """Return the metadata with a description made from it."""

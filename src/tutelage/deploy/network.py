@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from tutelage.evaluation.predictor import half_precision
 from tutelage.models.graph import GraphDetector
@@ -74,6 +75,20 @@ def trace(network: DeployedNetwork) -> ExportedProgram:
         return torch.export.export(
             network, (example,), dynamic_shapes={IMAGES: {0: Dim("batch"), **sides}}
         )
+
+
+def make_portable(program: ExportedProgram) -> None:
+    """Prepare a program, in place, to be saved and converted elsewhere.
+
+    The lines of code from which its operations come are removed: paths of this machine. So are the
+    ranges of sides, multiples of a size whose own range stays: once they are loaded, torch 2.14
+    cannot decompose the program, as all converters do.
+    """
+    for size in [each for each in program.range_constraints if not each.is_Symbol]:
+        del program.range_constraints[size]
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 @contextmanager

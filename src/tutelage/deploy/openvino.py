@@ -35,14 +35,25 @@ def write_openvino(model: ModelProto, path: Path, metadata: Metadata) -> None:
 def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
     """Write the model of ``source`` followed by the suppression of ``metadata``."""
     model = openvino_core().read_model(source)
-    settings = cast("Suppression", metadata.nms)
-    tail = _converted(suppression(settings, ir=IR, opset=OPSET))
+    tail = suppression_model(cast("Suppression", metadata.nms))
     for parameter, result in zip(tail.get_parameters(), model.get_results(), strict=True):
         parameter.output(0).replace(result.input_value(0))
     make: Any = openvino.Model  # its type stubs are inconsistent
     joined = make(tail.get_results(), model.get_parameters(), model.get_friendly_name())
     joined.validate_nodes_and_infer_types()
     _write(joined, target, metadata)
+
+
+def suppression_model(settings: Suppression) -> Any:
+    """Return the suppression as an OpenVINO model.
+
+    OpenVINO drops boxes whose overlap is the limit or more; ONNX Runtime and torchvision those
+    above it. So its limit is the next float32; no denormal one, which its CPU takes for 0.
+    """
+    following = np.nextafter(np.float32(settings.iou), np.float32(np.inf))
+    limit = float(max(following, np.finfo(np.float32).tiny))
+    above = settings.model_copy(update={"iou": limit})
+    return _converted(suppression(above, ir=IR, opset=OPSET))
 
 
 def write_int8_openvino(

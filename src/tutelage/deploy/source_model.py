@@ -11,7 +11,7 @@ from tutelage.evaluation.predictor import training_data
 from tutelage.models.build import is_architecture, load
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
-from tutelage.weights.store import identity, load_header
+from tutelage.weights.store import identity
 
 EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 
@@ -42,7 +42,8 @@ def load_source(model: str | Path | GraphDetector) -> SourceModel:
         ConfigError: There is no such architecture, or its yaml cannot be used.
     """
     if isinstance(model, GraphDetector):
-        return SourceModel(model, model.arch_name, Path(), None, {})
+        data = _data_of(model)
+        return SourceModel(model, model.arch_name, Path(), data, _metadata(model, data))
     if is_architecture(model):
         detector = load(model)
         return SourceModel(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
@@ -54,10 +55,39 @@ def load_source(model: str | Path | GraphDetector) -> SourceModel:
         )
     file = weight_file(model)
     detector = restore(read_checkpoint(file))
-    data = training_data(model)
-    metadata: dict[str, Any] = {"weights": file.name, "sha256": identity(file)["sha256"]}
-    metadata["data"] = Path(data).name if data is not None else ""  # not the private folder
-    scores = load_header(file).get("scores") if file.suffix == ".safetensors" else None
-    if isinstance(scores, dict):
-        metadata["scores"] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+    data = training_data(model) or _data_of(detector)
+    metadata = _metadata(detector, data)
+    metadata |= {"weights": file.name, "sha256": identity(file)["sha256"]}
     return SourceModel(detector, file.stem, file.parent, data, metadata)
+
+
+def _data_of(detector: GraphDetector) -> str | None:
+    """Return the data set that a detector's weights name."""
+    training = detector.metadata.get("training")
+    data = training.get("data") if isinstance(training, dict) else None
+    return data if isinstance(data, str) else None
+
+
+def _metadata(detector: GraphDetector, data: str | None) -> dict[str, Any]:
+    """Return what is known of a detector's training, without the folders of that machine."""
+    known = detector.metadata
+    scores, training, teachers = (known.get(key) for key in ("scores", "training", "teacher"))
+    return {
+        "data": "" if data is None else _name(data),
+        "scores": _numbers(scores),
+        "training": {k: v for k, v in _numbers(training).items() if isinstance(v, int)},
+        "teachers": tuple(
+            _name(each["source"])
+            for each in (teachers if isinstance(teachers, list) else [])
+            if isinstance(each, dict) and isinstance(each.get("source"), str)
+        ),
+    }
+
+
+def _numbers(value: object) -> dict[str, Any]:
+    entries = value.items() if isinstance(value, dict) else ()
+    return {k: v for k, v in entries if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]

@@ -31,7 +31,7 @@ from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
 from tutelage.run.kd_weights import batches_with_boxes, first_images, measurement_batch
 from tutelage.run.preflight.before_training import no_common_class, weaker_teachers
-from tutelage.run.preflight.teacher_scores import evaluate_teacher
+from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts, build_run
@@ -84,6 +84,7 @@ def examine(
     yield ExaminationStage(STAGES[1], 1)
     teacher_entries = list(_evaluate_teachers(parts, parts.distillation))
     yield from teacher_entries
+    yield from _size_warnings(parts, parts.distillation)
     yield ExaminationStage(STAGES[2], 2)
     fitting: list[Candidate] = []
     first = first_images(batches[0])
@@ -154,6 +155,12 @@ def _evaluate_teachers(
             scores_by_teacher[source] = scores["AP"]
     for text in weaker_teachers(parts, scores_by_teacher):
         yield DoctorFinding("warning", text, code="T21")
+
+
+def _size_warnings(parts: RunParts, distillation: DistillationSetup) -> Iterator[DoctorFinding]:
+    for record in distillation.records:
+        if text := size_warning(record, parts.config.train.image_size):
+            yield DoctorFinding("warning", text)
 
 
 def _fitting_methods(

@@ -14,17 +14,14 @@ from torchvision.ops import box_convert
 from tutelage.config import load_config
 from tutelage.data.digits import VARIANTS
 from tutelage.errors import ConfigError, DataError
-from tutelage.models.build import is_architecture
+from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector
-from tutelage.models.weight_file import read_checkpoint, restore, weight_file
+from tutelage.models.weight_file import read_checkpoint, restore
 from tutelage.structures import Predictions, height_width
-from tutelage.weights.file_type import sniff
-from tutelage.weights.store import load_header
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_SIZE, LARGE_SIZE = 640, 1280  # pixels; the official models of stride 64 are made for 1280
-LARGEST_SIZE = 8192  # accepted from the header of a file
 
 
 class Predictor(NamedTuple):
@@ -97,7 +94,7 @@ def load_predictor(
         title=detector.arch_name if isinstance(model, GraphDetector) else str(model),
         names=detector.names,
         stride=max(detector.strides),
-        image_size=trained_size(model, max(detector.strides)),
+        image_size=trained_size(detector),
         device=device,
         hardware=hardware(device),
         run=run,
@@ -110,14 +107,10 @@ def hardware(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
-    """Return the image size stored in a run's weights, else the default of the stride."""
-    default = DEFAULT_SIZE if stride <= 32 else LARGE_SIZE
-    if isinstance(model, GraphDetector) or is_architecture(model):
-        return default
-    path = weight_file(model)
-    size = load_header(path).get("image_size") if sniff(path) == "safetensors" else None
-    return size if type(size) is int and 0 < size <= LARGEST_SIZE else default
+def trained_size(detector: Detector) -> int:
+    """Return the image size of a detector's training, else the default of its stride."""
+    default = DEFAULT_SIZE if max(detector.strides) <= 32 else LARGE_SIZE
+    return detector.image_size or default
 
 
 def half_precision(fused: GraphDetector) -> GraphDetector:

@@ -58,7 +58,8 @@ def load(
         names: Class names (default: those of the weights, else 0, 1, ... up to ``nc``).
 
     Returns:
-        The detector. It is a folded one only if ``model`` is a folded file.
+        The detector: of weights in evaluation mode, of an architecture in training mode. It is a
+        folded one only if ``model`` is a folded file.
 
     Raises:
         ConfigError: No such model, or a graph that cannot be built.
@@ -72,7 +73,7 @@ def load(
                 fix="Give an architecture with weights, or a weight file alone.",
                 code="C30",
             )
-        return restore(read_checkpoint(cast("str | Path", model)), chosen)
+        return restore(read_checkpoint(cast("str | Path", model)), chosen).eval()
     name, mapping = _mapping(model)
     checkpoint = None if weights is None else read_checkpoint(weights)
     if chosen is None:

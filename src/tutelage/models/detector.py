@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.structures import Output, Predictions, Tap
+from tutelage.weights.header import image_size_of
 
 
 class Detector(nn.Module, ABC):
@@ -18,11 +21,19 @@ class Detector(nn.Module, ABC):
         names: The class names, in the order of the class channels.
         strides: Pixels per cell of each raw output, one per pyramid level.
         levels: The default tap of each level, e.g. ``{"p3": "75", "p4": "88", "p5": "101"}``.
+        metadata: What its weight file says of its training: image size, scores, …; it is written
+            to files made from it.
     """
 
     names: tuple[str, ...]
     strides: tuple[int, ...]
     levels: Mapping[str, str]
+    metadata: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def image_size(self) -> int | None:
+        """The image size it was trained with, in pixels; None if it is not known."""
+        return image_size_of(self.metadata)
 
     @abstractmethod
     def forward(self, images: Tensor, taps: Sequence[str] = (), *, head: bool = True) -> Output:

@@ -19,6 +19,7 @@ from tutelage.models.weight_file import read_checkpoint, require_usable, weight_
 from tutelage.weights import read_foreign, save_best
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import sniff
+from tutelage.weights.header import header, strides_of
 from tutelage.weights.store import load_outline
 
 _LONGEST = 200  # characters of a text in a header
@@ -75,12 +76,14 @@ def summarise(source: str | Path) -> WeightFileSummary:
         state, meta = load_outline(path)
         own = isinstance(meta.get("arch"), dict)
         kind = str(meta.get("note") or "weights of a run") if own else "tensors of another program"
-        training, strides = meta.get("training"), meta.get("strides")
-        epoch = training.get("epochs") if isinstance(training, dict) else None
+        training = meta.get("training")
+        epoch = training.get("epochs") if isinstance(training, dict) else meta.get("epoch")
+        date = meta.get("date")
         return _summary(
             path, official_keys(state), kind[:_LONGEST], meta["arch"] if own else {},
-            names=meta.get("names"), strides=_whole(strides),
+            names=meta.get("names"), strides=strides_of(meta),
             epoch=epoch if isinstance(epoch, int) else None,
+            date=date[:_LONGEST] if isinstance(date, str) else "",
             holds={key[:_LONGEST]: _short(value) for key, value in meta.items()},
         )  # fmt: skip
     found = read_foreign(path, values=False)
@@ -148,10 +151,6 @@ def _form(state: Mapping[str, Tensor], arch: Mapping[str, Any], head: str) -> tu
     return ", ".join(words), found.classes
 
 
-def _whole(value: object) -> tuple[int, ...]:
-    return tuple(each for each in value if type(each) is int) if isinstance(value, list) else ()
-
-
 def _short(value: object) -> str:
     if isinstance(value, Mapping | list):
         return f"{len(value)} entries"
@@ -160,7 +159,9 @@ def _short(value: object) -> str:
 
 
 def convert(source: str | Path, target: str | Path, *, force: bool = False) -> None:
-    """Convert any weight file to a ``.safetensors`` of Tutelage; the precision stays.
+    """Convert any weight file to a ``.safetensors`` of Tutelage.
+
+    Precision and metadata (image size, scores, training) stay.
 
     Raises:
         ConfigError: The target has another suffix or no folder, or exists and ``force`` is False.
@@ -177,12 +178,12 @@ def convert(source: str | Path, target: str | Path, *, force: bool = False) -> N
         )
     checkpoint = read_checkpoint(source)
     require_usable(checkpoint)
-    meta = {
-        "format": "tutelage-1",
-        "arch": checkpoint.arch,
-        "arch_name": checkpoint.arch_name,
-        "names": list(checkpoint.names),
-        "strides": list(checkpoint.strides),
-        "note": f"{checkpoint.note}, converted from {Path(checkpoint.source).name}",
-    }
+    note = f"{checkpoint.note}, converted from {Path(checkpoint.source).name}"
+    meta = header(
+        checkpoint.arch,
+        checkpoint.arch_name,
+        checkpoint.names,
+        checkpoint.strides,
+        {**checkpoint.metadata, "note": note},
+    )
     save_best(path, checkpoint.state, meta)

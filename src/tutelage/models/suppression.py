@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
@@ -15,11 +16,15 @@ def suppress_overlaps(xyxy: Tensor, score: Tensor, group: Tensor, iou: float) ->
         xyxy: ``(n, 4)`` corners.
         score: ``(n,)``.
         group: ``(n,)`` int64; only boxes of one group suppress each other.
-        iou: A box that overlaps a better one of its group by more than this is dropped.
+        iou: A box that overlaps a better one of its group by more than this, in float32, is
+            dropped.
     """
     finite = xyxy.isfinite().all(1).nonzero()[:, 0]
     if not len(finite):
         return finite
     xyxy = xyxy[finite]
+    # In float64, 0.1 is less than the overlap 0.1 of two boxes in float32: torchvision would drop
+    # at some limits what ONNX Runtime keeps.
+    limit = torch.tensor(iou, dtype=torch.float32).item()
     # batched_nms shifts each group to a place of its own, which is correct for coordinates >= 0.
-    return finite[batched_nms(xyxy - xyxy.amin(), score[finite], group[finite], iou)]
+    return finite[batched_nms(xyxy - xyxy.amin(), score[finite], group[finite], limit)]

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from tutelage.models.transfer import TransferReport, compare_states, transfer
 from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import release_page, sniff
+from tutelage.weights.header import image_size_of, metadata_of, strides_of
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 BEST = "best.safetensors"
@@ -41,6 +43,7 @@ class Checkpoint(NamedTuple):
         names: Class names.
         strides: Strides as stored, or empty.
         note: Which weights these are of what kind of file, for a person.
+        metadata: What the file says of the training: image size, scores, ….
     """
 
     source: str
@@ -50,6 +53,7 @@ class Checkpoint(NamedTuple):
     names: tuple[str, ...]
     strides: tuple[int, ...]
     note: str
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -93,11 +97,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
     require_finite(state, path)
     arch, names = meta.get("arch"), meta.get("names")
     if not isinstance(arch, dict) or not isinstance(names, list) or not names:
-        return _read_bare_state(path, state, names)
+        return _read_bare_state(path, state, names)._replace(metadata=metadata_of(meta))
     stored = str(meta.get("arch_name") or recognise(arch) or path.stem)
     name = _safe_name(stored_name(stored, arch))
     note = str(meta.get("note") or "EMA weights of a run")[:_LONGEST]
-    return Checkpoint(str(path), state, dict(arch), name, tuple(map(str, names)), (), note)
+    known = tuple(map(str, names)), strides_of(meta), note, metadata_of(meta)
+    return Checkpoint(str(path), state, dict(arch), name, *known)
 
 
 def _safe_name(text: str) -> str:
@@ -126,7 +131,11 @@ def _read_foreign(path: Path) -> Checkpoint:
     kind = "EMA weights" if found.source == "ema" else "plain weights"
     names = found.names if len(found.names) == found.nc else tuple(map(str, range(found.nc)))
     note = f"{kind}, {found.note}"
-    return _normalised(path, dict(found.state), dict(found.yaml), names, found.strides, note)
+    state = dict(found.state)
+    known = {"image_size": found.image_size, "epoch": found.epoch, "date": found.date or None}
+    metadata = {key: value for key, value in known.items() if value is not None}
+    checkpoint = _normalised(path, state, dict(found.yaml), names, found.strides, note)
+    return checkpoint._replace(metadata=metadata)
 
 
 def _normalised(
@@ -178,6 +187,7 @@ def restore(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> Graph
         for key, x in state.items()
     }
     detector.load_state_dict(own, assign=True)
+    detector.metadata = dict(checkpoint.metadata)
     return detector.to(memory_format=torch.channels_last) if folded else detector
 
 
@@ -307,6 +317,8 @@ def load_matching(
             fix=_suggest_architecture(checkpoint, detector),
             code="W12",
         )
+    if (size := image_size_of(checkpoint.metadata)) is not None:
+        detector.metadata = {"image_size": size}
     return transfer(detector, state, anchors=anchors)
 
 

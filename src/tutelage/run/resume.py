@@ -54,8 +54,13 @@ def why_finished(checkpoint: RunCheckpoint, config: Config) -> str:
 
 
 def teacher_identity(record: Mapping[str, Any]) -> str:
-    """Return the hash of a teacher's file, or its name elsewhere."""
-    return str(record.get("sha256", record["source"]))
+    """Return the hash of a teacher's tensors and meaning, else of its file, else its name."""
+    return _identities(record)[0]
+
+
+def _identities(record: Mapping[str, Any]) -> list[str]:
+    """Return all that identifies a teacher, the best first; older runs stored the file's hash."""
+    return [str(record[key]) for key in ("content", "sha256", "source") if key in record]
 
 
 def check_teachers(
@@ -68,7 +73,7 @@ def check_teachers(
     """
     for record, before in zip(records, progress.teachers, strict=True):
         now = teacher_identity(record)
-        if now != before:
+        if before not in _identities(record):
             raise TeacherError(
                 f"The teacher {record['source']} is not the one with which {folder} began.",
                 where=f"sha256 {now[:12]}…, before {before[:12]}…",

@@ -122,15 +122,17 @@ def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[st
             size = f"{teacher.title:<12} {distillation.teachers.size(number) / 1e6:.2f} M"
         label = "teacher" if len(distillation.records) == 1 else f"teacher {number + 1}"
         which = f" ({record['weights']})" if "weights" in record else ""
-        rows.append((label, f"{size}   {record['source']}{which} · {_teacher_scores(record)}"))
+        judged = _teacher_scores(record, image_size)
+        rows.append((label, f"{size}   {record['source']}{which} · {judged}"))
     return rows
 
 
-def _teacher_scores(record: Mapping[str, Any]) -> str:
-    scores = record.get("scores")
+def _teacher_scores(record: Mapping[str, Any], image_size: int) -> str:
+    scores, trained = record.get("scores"), record.get("image_size", image_size)
     if scores is None:
         return "no class in common with the data: not evaluated"
-    return f"AP {scores['AP']:.3f} on this val"
+    sizes = f" (judged at {image_size} px, trained at {trained})" if trained != image_size else ""
+    return f"AP {scores['AP']:.3f} on this val{sizes}"
 
 
 def _pairs(distillation: DistillationSetup) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tutelage.models.weight_file import SUFFIXES, read_checkpoint, restore, weig
 from tutelage.teachers.custom import load_custom
 from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher
-from tutelage.teachers.teacher import Teacher
+from tutelage.teachers.teacher import Teacher, content_hash
 from tutelage.teachers.torchvision import load_torchvision
 from tutelage.teachers.ultralytics import load_ultralytics
 from tutelage.weights.store import identity
@@ -73,8 +73,17 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
     """
     path = weight_file(source)
     checkpoint = read_checkpoint(path)
-    record = {"source": source, "weights": checkpoint.note, **identity(path)}
-    return NativeTeacher(restore(checkpoint), device=device, dtype=dtype, record=record)
+    detector = restore(checkpoint)
+    record = {
+        "source": source,
+        "weights": checkpoint.note,
+        **identity(path),
+        "content": content_hash(
+            detector.state_dict(), [detector.arch, detector.names, detector.strides]
+        ),
+        **({"image_size": detector.image_size} if detector.image_size else {}),
+    }
+    return NativeTeacher(detector, device=device, dtype=dtype, record=record)
 
 
 def _importable(module: str) -> bool:

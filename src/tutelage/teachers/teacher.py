@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from tutelage.sanitise import json_values
 from tutelage.structures import Knowledge, Tap
 
 
@@ -25,7 +27,8 @@ class Teacher(Protocol):
         names: Its class names, in the order of the class columns of its predictions.
         taps: The features that it returns, in order; by default the recommended ones, finest first.
         stride: Both sides of the images must be multiples of this.
-        record: Identifies its weights (``source``, and ``sha256`` of a file), for the run.
+        record: Identifies its weights for the run: ``source``, ``sha256`` of a file, ``content``
+            (a hash that stays when the file is only saved again); also its ``image_size`` if known.
     """
 
     title: str
@@ -57,3 +60,14 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
                 tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
             )
     return digest.hexdigest()
+
+
+def content_hash(state: Mapping[str, Tensor], meaning: object) -> str:
+    """Return a hash of a network that does not depend on the file it was saved in.
+
+    Args:
+        state: Its tensors.
+        meaning: What they mean: graph, class names, … as values for JSON.
+    """
+    text = json.dumps(json_values(meaning), sort_keys=True)
+    return hashlib.sha256(f"{text} {fingerprint(sorted(state.items()))}".encode()).hexdigest()

@@ -16,6 +16,7 @@ from torchvision.models.detection.ssd import SSD
 from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.structures import Predictions
 from tutelage.teachers.foreign import PROBE_HW, ForeignTeacher
+from tutelage.teachers.teacher import content_hash
 from tutelage.teachers.torchvision_heads import decoder
 from tutelage.weights import identity, load_best, require_finite
 from tutelage.weights.file_type import existing_file
@@ -53,7 +54,8 @@ def load_torchvision(name: str, device: torch.device, dtype: torch.dtype) -> For
     else:
         path, labels = _released(name), categories
         model = get_model(name, weights="DEFAULT", progress=False)
-    record = {"source": f"torchvision:{name}{at}{file}", **identity(path)}
+    content = content_hash(model.state_dict(), [name, labels])
+    record = {"source": f"torchvision:{name}{at}{file}", **identity(path), "content": content}
     return torchvision_teacher(model, labels, title=name, record=record, device=device)
 
 

@@ -19,6 +19,7 @@ from tutelage.errors import ConfigError, MissingExtraError, WeightsError
 from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
+from tutelage.teachers.teacher import content_hash
 from tutelage.weights import identity
 
 
@@ -39,7 +40,7 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
         raise ConfigError(
             "'ultralytics:' names no network.", fix="Give ultralytics:FILE.pt", code="T23"
         )
-    record = {"source": f"ultralytics:{file}", **identity(file)}
+    record: dict[str, Any] = {"source": f"ultralytics:{file}", **identity(file)}
     try:
         library: Any = import_module("ultralytics")
     except ImportError as error:
@@ -60,6 +61,7 @@ def load_ultralytics(file: str, device: torch.device, dtype: torch.dtype) -> For
     network = yolo.model
     inputs = network.model[-1].f  # the rows that feed the head
     names = [str(name) for _, name in sorted(yolo.names.items())]
+    record["content"] = content_hash(network.state_dict(), names)
     keys = [f"model.{number}" for number in inputs]
     recorder = TapRecorder(network, keys)
 

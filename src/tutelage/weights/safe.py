@@ -22,9 +22,10 @@ from tutelage.weights.archive import Archive, Container
 from tutelage.weights.convert import infer_form, normalise_names, with_activation
 from tutelage.weights.file_type import human_size, sniff
 from tutelage.weights.find_model import FoundModel, describe_entries, find_model
+from tutelage.weights.header import image_size_of
 from tutelage.weights.metadata import MetadataReader
 from tutelage.weights.old_archives import OldArchive
-from tutelage.weights.pickle_parser import DamagedError, RefusedError
+from tutelage.weights.pickle_parser import DamagedError, PickledObject, RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ForeignCheckpoint:
         holds: The entries of the file, each in a few words.
         date: The stored date of writing (YOLOv5), or empty.
         epoch: The last finished epoch, -1 after stripping, or None.
+        image_size: Side of the training images in pixels (YOLOv5 from 7.0 on), or None.
     """
 
     state: dict[str, Tensor]
@@ -59,6 +61,7 @@ class ForeignCheckpoint:
     holds: dict[str, str] = field(default_factory=dict)
     date: str = ""
     epoch: int | None = None
+    image_size: int | None = None
 
 
 _MAX_CLASSES = 100_000
@@ -178,7 +181,16 @@ def _interpret(container: Container, path: Path, *, values: bool) -> ForeignChec
         holds=describe_entries(content, plain),
         date=printable(date) if isinstance(date, str) else "",
         epoch=epoch if type(epoch) is int and abs(epoch) < 1 << 31 else None,
+        image_size=_image_size(top.get("opt")),
     )
+
+
+def _image_size(options: Any) -> int | None:
+    """Return the image size among the options of the training: one number, or several."""
+    options = options.state if isinstance(options, PickledObject) else options
+    size = options.get("imgsz", options.get("img_size")) if isinstance(options, dict) else None
+    size = size[0] if isinstance(size, list | tuple) and size else size
+    return image_size_of({"image_size": size})
 
 
 def _classes(

@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import secrets
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
@@ -83,6 +84,7 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
         path: Target, replaced in one step.
         state: Tensors by name, of any dtype and device; the dtype is kept.
         meta: Header entries. Each value is stored as a JSON string; NaN and infinity become null.
+            Equal tensors and entries give equal bytes.
 
     Raises:
         TypeError: A header value is no JSON value.
@@ -92,7 +94,22 @@ def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, 
     tensors = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()
     }
-    atomic_write(path, lambda file: file.write(encode_safetensors(tensors, metadata=header)))
+    encoded = _with_sorted_metadata(encode_safetensors(tensors, metadata=header))
+    atomic_write(path, lambda file: file.writelines(encoded))
+
+
+def _with_sorted_metadata(encoded: bytes) -> tuple[bytes, memoryview]:
+    """Return a ``.safetensors`` file as header and tensors, its metadata in the order of keys.
+
+    The package (0.8) stores them in an order that differs from call to call.
+    """
+    (length,) = struct.unpack_from("<Q", encoded)
+    header = json.loads(encoded[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return struct.pack("<Q", len(text)) + text, memoryview(encoded)[8 + length :]
 
 
 def load_best(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -181,7 +181,8 @@ TEACHING: Mapping[str, ErrorCode] = {
     "T31": ErrorCode(
         "teacher changed since the run began",
         4,
-        "The teacher's file is not the one the run began with (its hash differs).",
+        "The teacher's tensors, graph or class names are not those the run began with. A file that "
+        "was only saved again is the same teacher.",
         "The file was overwritten, e.g. by a longer training of the teacher.",
         (
             "Restore the file, or start a new run from the student's weights:",
@@ -195,6 +196,18 @@ TEACHING: Mapping[str, ErrorCode] = {
         "BGR images, or a method has too few images to compare.",
         "A layer of dead channels, a teacher trained on other images, or a small batch.",
         ("Check it before the run:", "$ tutelage doctor --teacher T --student S --data data.yaml"),
+    ),
+    "T33": ErrorCode(
+        "teacher at another image size",
+        None,
+        "The teacher sees images much smaller or larger than those it was trained on, and finds "
+        "less in them.",
+        "--img-size, or the size of the student's weights, is not that of the teacher.",
+        (
+            "Train at the teacher's size:",
+            "$ tutelage train --teacher-weights runs/teacher --data data.yaml --img-size 640",
+            "Or train a teacher at the size of the student.",
+        ),
     ),
     "T38": ErrorCode(
         "teacher without a class of the data",

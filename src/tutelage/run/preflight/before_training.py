@@ -15,7 +15,7 @@ from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.run.events import Event, Notice, Stage
 from tutelage.run.kd_weights import WeightMeasurements
-from tutelage.run.preflight.teacher_scores import evaluate_teacher
+from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts
 from tutelage.setup.distributed import from_main_process, raise_on_all
@@ -48,6 +48,9 @@ def check_distillation(
         )
     teacher_ap: dict[str, float] = {}
     for number, record in enumerate(distillation.records):
+        apart = size_warning(record, parts.config.train.image_size)
+        if apart and position == Position():
+            yield Notice("warning", apart, "T33")
         yield Stage(f"evaluating the teacher {record['source']}")
         scores = from_main_process(
             accelerator,

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from tutelage.weights.store import atomic_write_text
 VAL_IMAGES = 200
 HEADLINE = ("AP", "AP50", "AP75")
 LOWEST_AP50 = 0.01  # of a teacher that finds anything
+SIZES_APART = 1.5  # larger by smaller image size from which a teacher may find much less
 
 
 def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -> dict[int, int]:
@@ -44,6 +45,17 @@ def class_map(config: Config, teacher: tuple[str, ...], data: tuple[str, ...]) -
     columns = teacher_columns(shared_columns(config.distill.classes, data, teacher), len(data))
     found = {theirs: ours for ours, theirs in enumerate(columns) if theirs >= 0}
     return found or {i: data.index(name) for i, name in enumerate(teacher) if name in data}
+
+
+def size_warning(record: Mapping[str, Any], image_size: int) -> str | None:
+    """Return a warning for a teacher of a much smaller or larger image size than the run's."""
+    trained = record.get("image_size")
+    if not trained or max(trained, image_size) < SIZES_APART * min(trained, image_size):
+        return None
+    return (
+        f"The teacher {record['source']} is judged at {image_size} px, trained at {trained}: it "
+        f"may find much less. At its size:  --img-size {trained}"
+    )
 
 
 def evaluate_teacher(
@@ -95,11 +107,16 @@ def evaluate_teacher(
     if scores["AP50"] < LOWEST_AP50 and not config.distill.accept_teacher:
         train = f"Train it on this data first:  tutelage train --weights {shlex.quote(source)}"
         native = f"{train} --data {data}\n" if isinstance(teacher, NativeTeacher) else ""
+        trained = record.get("image_size", size)
+        sizes, own = "", ""
+        if trained != size:
+            sizes = f", judged at {size} px, trained at {trained}"
+            own = f"Judge it at its own size:  --img-size {trained}\n"
         raise TeacherError(
             f"The teacher finds nothing on this data: AP50 {scores['AP50']:.3f} on "
-            f"{min(len(index), VAL_IMAGES)} val images.",
+            f"{min(len(index), VAL_IMAGES)} val images{sizes}.",
             where=source,
-            fix=f"{native}Or go on all the same:  --set distill.accept_teacher=true",
+            fix=f"{own}{native}Or go on all the same:  --set distill.accept_teacher=true",
             code="T25",
         )
     return scores
