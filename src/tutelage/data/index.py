@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.findings import Finding
 
 Split = Literal["train", "val", "test"]
@@ -54,6 +55,8 @@ class DatasetIndex:
         path_bytes: All image paths one after the other, in the file system's encoding.
         path_offsets: ``(n + 1,)`` int64 into ``path_bytes``.
         findings: Problems found while opening.
+        image_range: The values that are black and white in images of more than 8 bits; None: see
+            :func:`~tutelage.data.bit_depth.black_and_white`.
     """
 
     names: tuple[str, ...]
@@ -68,6 +71,7 @@ class DatasetIndex:
     path_bytes: NDArray[np.uint8] = field(repr=False)
     path_offsets: NDArray[np.int64] = field(repr=False)
     findings: tuple[Finding, ...] = ()
+    image_range: ImageRange | None = None
 
     @classmethod
     def from_columns(
@@ -151,11 +155,12 @@ class DatasetIndex:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash over names, relative paths, file sizes, image sizes and boxes.
+        """Content hash over names, relative paths, file sizes, image sizes, range and boxes.
 
         It does not depend on where the data set lies or when it was written.
         """
         digest = hashlib.sha256("\0".join(self.names).encode())
+        digest.update(b"" if self.image_range is None else str(self.image_range).encode())
         paths, files = (self.path_bytes, self.path_offsets), (self.file_sizes, self.sizes)
         for column in (*paths, *files, self.offsets, self.labels, self.boxes):
             digest.update(str(column.shape).encode())

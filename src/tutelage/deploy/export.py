@@ -35,7 +35,7 @@ from tutelage.deploy.verify import (
     verification_cases,
 )
 from tutelage.errors import ConfigError, ExportError
-from tutelage.evaluation.predictor import predictor, trained_size
+from tutelage.evaluation.predictor import predictor, trained_range, trained_size
 from tutelage.evaluation.validate import validate
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
@@ -140,6 +140,7 @@ def export(
     stride = max(detector.strides)
     size = image_size if image_size is not None else trained_size(model, stride)
     check_image_size(size, stride)
+    image_range = trained_range(model)
     precision = "int8" if int8 else "float16" if half else "float32"
     target = _target(source.stem + MARKS[precision], source.folder, kind.suffix, out)
     int8_data = data or source.data
@@ -152,14 +153,15 @@ def export(
                 code="C26",
             )
         integers = QuantisationData(
-            int8_data, images_to_quantise(int8_data, detector, count=calibration)
+            int8_data,
+            images_to_quantise(int8_data, detector, count=calibration, image_range=image_range),
         )
     job = _Job(
         title=kind.title,
         target=target,
         size=size,
         limit=HALF_LIMIT if half else LIMIT,
-        real=images_to_verify(images, data, source.data, count=IMAGES),
+        real=images_to_verify(images, data, source.data, count=IMAGES, image_range=image_range),
         cases=verification_cases(size, stride),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
     )
@@ -171,6 +173,7 @@ def export(
         names=detector.names,
         stride=stride,
         image_size=size,
+        image_range=image_range,
         parameters=parameters,
         gflops=gflops,
         precision="float16" if half else "float32",

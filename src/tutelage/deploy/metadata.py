@@ -39,6 +39,7 @@ class Metadata(BaseModel):
         names: Class names.
         stride: Both sides of the images must be multiples of it.
         image_size: The size it was made for, in pixels.
+        image_range: The values of 0 and 1 in pictures of more than 8 bits, or None.
         parameters: Number of parameters.
         gflops: Operations in 1e9 for one square image of that size.
         precision: ``float32``, ``float16`` or ``int8``, of the weights; inputs and outputs are
@@ -58,6 +59,7 @@ class Metadata(BaseModel):
     names: tuple[str, ...]
     stride: int
     image_size: int
+    image_range: tuple[float, float] | None = None
     parameters: int
     gflops: float
     precision: str = "float32"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import read_image
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, nearest
 
@@ -51,12 +52,13 @@ class Frame(NamedTuple):
     rate: float = 0.0
 
 
-def read_frames(source: PictureSource) -> Iterator[Frame]:
+def read_frames(source: PictureSource, *, image_range: ImageRange | None = None) -> Iterator[Frame]:
     """Yield the pictures of a source, one at a time; unreadable files are logged and skipped.
 
     Args:
         source: An image, a video, a folder (searched recursively), a glob pattern, an RGB
             array ``(h, w, 3)`` uint8, or several of these.
+        image_range: The values that are black and white in images of more than 8 bits.
 
     Raises:
         DataError: There is no picture, or none can be read.
@@ -67,7 +69,7 @@ def read_frames(source: PictureSource) -> Iterator[Frame]:
         items += [_array(each, number)] if isinstance(each, np.ndarray) else list_files(each)
     count, reason = 0, "the source is empty"
     for item in _unique_names(items):
-        for frame in [item] if isinstance(item, Frame) else _frames(item):
+        for frame in [item] if isinstance(item, Frame) else _frames(item, image_range):
             if isinstance(frame, DataError):
                 reason = str(frame)
                 _log.warning("%s. Skipped.", reason.rstrip("."))
@@ -154,12 +156,12 @@ def _array(image: NDArray[np.uint8], number: int) -> Frame:
     return Frame(name, name, None, image)
 
 
-def _frames(file: SourceFile) -> Iterator[Frame | DataError]:
+def _frames(file: SourceFile, image_range: ImageRange | None) -> Iterator[Frame | DataError]:
     if is_video(file.name.name):
         yield from _video(file)
         return
     try:
-        yield Frame(file.path, file.name, None, read_image(file.path))
+        yield Frame(file.path, file.name, None, read_image(file.path, None, image_range))
     except DataError as error:
         yield error
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.config import load_config
+from tutelage.data.bit_depth import ImageRange
 from tutelage.errors import ConfigError
 from tutelage.models.build import is_architecture
 from tutelage.models.graph import GraphDetector
@@ -40,6 +41,7 @@ class Predictor(NamedTuple):
         network: The part of ``run`` that the runtime computes, for timing.
         floor: The score threshold of an NMS inside it.
         random: Whether its weights are untrained.
+        image_range: The values that were black and white in its training.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Predictor(NamedTuple):
     network: Callable[[Tensor], object]
     floor: float = 0.0
     random: bool = False
+    image_range: ImageRange | None = None
 
     def warn(self, conf: float) -> None:
         """Warn of random weights, and of an NMS inside it with a higher threshold than ``conf``."""
@@ -101,6 +104,7 @@ def load_predictor(
         hardware=hardware(device),
         run=run,
         network=run,
+        image_range=trained_range(model),
     )
 
 
@@ -117,6 +121,19 @@ def trained_size(model: str | Path | GraphDetector, stride: int) -> int:
     path = weight_file(model)
     size = load_header(path).get("image_size") if sniff(path) == "safetensors" else None
     return size if type(size) is int and 0 < size <= LARGEST_SIZE else default
+
+
+def trained_range(model: str | Path | GraphDetector) -> ImageRange | None:
+    """Return the values that were black and white in a run's training, as its weights say."""
+    if isinstance(model, GraphDetector) or is_architecture(model):
+        return None
+    path = weight_file(model)
+    stored = load_header(path).get("image_range") if sniff(path) == "safetensors" else None
+    match stored:
+        case [int() | float() as black, int() | float() as white] if black < white:
+            return black, white
+        case _:
+            return None
 
 
 def half_precision(fused: GraphDetector) -> GraphDetector:

@@ -65,7 +65,7 @@ def validate(
     predictor.warn(conf)
     size = image_size if image_size is not None else predictor.image_size
     check_image_size(size, predictor.stride)
-    index = open_dataset(data, split, single_class=single_cls)
+    index = open_dataset(data, split, single_class=single_cls, image_range=predictor.image_range)
     for finding in index.findings:
         _log.warning("%s: %s", finding.severity, finding.message)
     if single_cls:

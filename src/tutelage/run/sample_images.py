@@ -46,7 +46,7 @@ def save_detections(
     for number in range(min(TILES, len(index))):
         item = index.item(number)
         try:
-            image = read_image(item.path, item.size_wh)
+            image = read_image(item.path, item.size_wh, index.image_range)
         except DataError:
             continue
         tile, geometry = letterbox(image, (TILE_SIDE, TILE_SIDE))
