@@ -100,7 +100,7 @@ def test_colours_that_lose_their_low_bytes_are_not_scaled(tmp_path: Path) -> Non
     tags = {256: 30, 257: 20, 259: 34925, 262: 2, 278: 20}
     path = write_tiff(tmp_path / "a.tif", lzma.compress(rgb.tobytes()), tags, (16, 16, 16))
     assert np.abs(read_image(path) - rgb / 257).max() < 1
-    with pytest.raises(DataError, match="colours of 16 bits .* save it as PNG"):
+    with pytest.raises(DataError, match=r"colours of 16 bits .* save it as PNG"):
         read_image(path, None, (0, 4095))
 
 

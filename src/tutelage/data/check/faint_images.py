@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -90,11 +91,14 @@ def check_some_images(index: DatasetIndex, option: str) -> Iterator[Finding]:
 
 
 def _deep_and_faint(index: DatasetIndex, position: int) -> FaintImage | None:
+    path = index.path(position)
     try:
-        with Image.open(index.path(position), formats=PILLOW_FORMATS) as opened:
+        with Image.open(path, formats=PILLOW_FORMATS) as opened:
             if bits_per_value(opened) <= 8:
                 return None
-            return faint(decode(index.path(position).read_bytes(), opened), index.image_range)
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
+            return faint(decode(content, opened), index.image_range)
     except Exception:  # Pillow's readers raise almost anything; training reports the file
         return None
 
