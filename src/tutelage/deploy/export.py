@@ -171,6 +171,7 @@ def export(
         tutelage=__version__,
         arch=detector.arch_name,
         names=detector.names,
+        grey=detector.image_channels == 1,
         stride=stride,
         image_size=size,
         image_range=image_range,
