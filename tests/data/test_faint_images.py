@@ -12,9 +12,15 @@ from PIL import Image
 
 from tests.data.test_image import lab
 from tests.data.write_dataset import write_text, write_yaml
-from tutelage.data import open_dataset
+from tutelage.config.schema import AugmentConfig
+from tutelage.data import EvaluationDataset, open_dataset, open_splits
 from tutelage.data.check import examine
 from tutelage.data.check.faint_images import check_some_images
+from tutelage.data.dataset import DetectionDataset
+from tutelage.data.image_cache import ImageCache
+from tutelage.data.sampler import SampleKey
+from tutelage.deploy.verification_images import images_of
+from tutelage.run.sample_images import save_detections
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +117,26 @@ def test_leaks_are_found_whatever_the_depth(tmp_path: Path, kind: str) -> None:
             image.save(path, compression="tiff_lzw")
     (leak,) = [one.finding for one in examine(data).findings if "leak" in one.finding.code]
     assert (leak.code, leak.count) == ("split-leak-near", 2)
+
+
+def test_all_images_of_an_index_have_its_range(tmp_path: Path) -> None:
+    data = make(tmp_path, KINDS["12 bits in 16"][0], {"train": range(2), "val": range(2, 4)})
+    train, val = open_splits(data, "train", "val", image_range=(0, 4095))
+    plain = AugmentConfig(mosaic=0, hsv_v=0, translate=0, scale=0, fliplr=0)
+    cache = ImageCache(train, image_size=64, gib=1)
+    brightest = {
+        "training": DetectionDataset(train, image_size=64, config=plain)[SampleKey(0, 0)],
+        "cache": DetectionDataset(train, image_size=64, config=plain, cache=cache)[SampleKey(0, 0)],
+        "evaluation": EvaluationDataset(val.subset([1]), image_size=64)[SampleKey(0, 0)],
+    }
+    assert {name for name, each in brightest.items() if each.sample.image.max() > 200} == {
+        *brightest
+    }
+    save_detections(tmp_path, val, [])
+    assert np.quantile(cv2.imread(str(tmp_path / "val_found.jpg")), 0.9) > 200
+    assert train.fingerprint != open_dataset(data, "train").fingerprint
+    images = images_of(data, "val", count=2, image_range=(0, 4095)).images
+    assert min(image.max() for image in images) > 200
 
 
 def test_check_reads_what_training_reads(tmp_path: Path) -> None:
