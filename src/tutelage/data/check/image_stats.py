@@ -127,8 +127,9 @@ def check_image_files(opened: OpenedSplit, stats: ImageStats) -> Iterator[Findin
         what = "Images that are turned or mirrored, as their EXIF data say"
         fix = "Their boxes must belong to the upright image; look at some with  --html"
         yield summarise("image-rotated", "info", what, cases, len(turned), fix)
-    names = [short(image) for image in images]
-    yield from check_faint_images(names, stats.faint, "--set train.image_range=")
+    if any(stats.faint):
+        names = [short(image) for image in images]
+        yield from check_faint_images(names, stats.faint, "--set train.image_range=")
 
 
 def _read_stats(image: str, image_range: ImageRange | None) -> _OneImage:
