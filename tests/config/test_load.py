@@ -202,6 +202,8 @@ def test_changes_are_what_differs_from_the_preset(run) -> None:
             "epochs: 'ten' cannot be used (run.yaml:1) Expected a whole number of at least 1.",
         ),
         ("train: {epochs: 0}", "train.epochs: 0 cannot be used"),
+        ("train: {image_range: [5, 4]}", "Expected two rising numbers or none."),
+        ("train: {image_range: [1, 2, 3]}", "Expected two rising numbers or none."),
         ("train: {epochs: true}", "train.epochs: True cannot be used"),
         ("train: {epochs: 2.5}", "train.epochs: 2.5 cannot be used"),
         ("train: {nominal_batch: big}", "Expected a whole number of at least 1 or auto."),

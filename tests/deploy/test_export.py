@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from tests.deploy.conftest import NAMES, SIZE, TINY
+from tests.models.repeatable_weights import fill_normal
 from tutelage.deploy.export import KINDS, export
 from tutelage.deploy.network import DeployedNetwork
 from tutelage.deploy.predict import predict
@@ -27,7 +28,8 @@ from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, DataError, ExportError, MissingExtraError, WeightsError
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.predictor import predictor, trained_size
-from tutelage.models import GraphDetector, load
+from tutelage.models import GraphDetector, build, load
+from tutelage.weights.store import save_best
 
 FORMATS = [
     "onnx",
@@ -330,3 +332,18 @@ def test_a_detector_stays_as_it_is(detector: GraphDetector, graph, run) -> None:
     done = export(detector, out=run / "x.onnx", images=run.parent / "d", image_size=SIZE)
     assert done.path == run / "x.onnx"
     assert all(torch.equal(x, before[key]) for key, x in detector.state_dict().items())
+
+
+def test_a_grey_student_takes_colours_and_says_so(run: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    grey = build({**copy.deepcopy(TINY), "ch": 1}, NAMES)
+    fill_normal(grey)
+    meta = {"arch": grey.arch, "arch_name": "grey", "names": list(NAMES), "image_size": SIZE}
+    save_best(run / "best.safetensors", grey.state_dict(), {**meta, "image_range": [0, 4095]})
+    done = export(run, "onnx")
+    assert 0 < done.difference < 1e-4
+    about = read_metadata(done.path)
+    assert (about.grey, about.image_range) == (True, (0, 4095))
+    assert "RGB in 0..1, turned grey inside" in about.description
+    assert open_model(done.path, "cpu").image_range == (0, 4095)
+    assert open_model(run, "cpu").image_range == (0, 4095)

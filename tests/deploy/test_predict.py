@@ -23,6 +23,7 @@ from tutelage.errors import ConfigError, DataError, MissingExtraError
 from tutelage.evaluation.predictor import half_precision, predictor
 from tutelage.models import GraphDetector
 from tutelage.structures import Detections
+from tutelage.weights.store import save_best
 
 PICTURE = np.random.default_rng(3).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 SETTINGS = {"image_size": SIZE, "device": "cpu", "conf": 0.1}
@@ -338,3 +339,16 @@ def test_supervision_is_asked_for(expected: Detections, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tutelage\[supervision\]'"):
         expected.to_supervision()
+
+
+def test_the_range_of_the_training_holds_for_pictures(
+    detector: GraphDetector, tmp_path: Path, expected: Detections
+) -> None:
+    """Pictures of 12 bits in 16, which are nearly black without it."""
+    meta = {"arch": detector.arch, "arch_name": "x", "names": list(NAMES), "image_size": SIZE}
+    save_best(tmp_path / "m.safetensors", detector.state_dict(), {**meta, "image_range": [0, 4080]})
+    cv2.imwrite(str(tmp_path / "a.png"), PICTURE[..., ::-1].astype(np.uint16) * 16)
+    [found] = predict(tmp_path / "m.safetensors", tmp_path / "a.png", **SETTINGS)
+    same(found, expected)
+    [dark] = predict(detector, tmp_path / "a.png", **SETTINGS)
+    assert dark.score.tolist() != found.score.tolist()

@@ -105,7 +105,7 @@ def test_activations_that_are_not(text: str, message: str) -> None:
         (changed(MENAGERIE, depth_multiple=1e9), "depth_multiple must be a positive number up to"),
         (changed(MENAGERIE, width_multiple=0), "must be a positive number up to 100, got 0"),
         (changed(MENAGERIE, depth_multiple="1"), "depth_multiple must be a positive number"),
-        (changed(MENAGERIE, ch=0), "ch must be a positive integer"),
+        (changed(MENAGERIE, ch=0), "ch must be 3, or 1 for grey"),
         (changed(MENAGERIE, activation="nn.Foo()"), "activation: unknown activation 'nn.Foo'"),
         (changed(MENAGERIE, widht_multiple=1), "unknown key 'widht_multiple'. Did you mean"),
         (changed(MENAGERIE, family="yolov8"), "family must be yolov7 or yolov5, got 'yolov8'"),

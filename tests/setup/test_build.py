@@ -1,5 +1,9 @@
 """From settings to parts: threads, workers, the student and what it starts from."""
 
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +13,7 @@ from tests.setup.small_tasks import storages
 from tutelage.config.schema import Config, TrainConfig
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.build import build, load
+from tutelage.run.checkpoint import best_metadata
 from tutelage.setup import build as module
 from tutelage.setup import cpu_threads as cores
 from tutelage.setup.build import build_run
@@ -206,3 +211,20 @@ def test_batchnorm_of_all_gpus():
     assert (list(student.state_dict()), list(map(id, student.parameters()))) == (keys, parameters)
     for same in (student, student.fused()):
         torch.testing.assert_close(same.eval()(images)[0], before, atol=1e-3, rtol=1e-3)
+
+
+def test_the_range_of_values_reaches_images_and_weights_and_is_asked_for(tmp_path):
+    data = Path(make_data(tmp_path / "set"))
+    for path in data.parent.rglob("*.*"):
+        if path.suffix in (".png", ".jpg"):
+            cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)).astype(np.uint16) * 16)
+            if path.suffix == ".jpg":
+                path.unlink()
+    plain = build_run(settings(str(data), tmp_path), keep_threads=True)
+    assert [each.code for each in plain.train.findings] == ["image-dark"]
+    assert "--set train.image_range=0,4095" in plain.train.findings[0].message
+    given = settings(str(data), tmp_path, train={"image_range": (0, 4095)})
+    parts = build_run(given, keep_threads=True)
+    assert parts.train.findings == parts.val.findings == ()
+    assert parts.train.image_range == parts.val.image_range == (0, 4095)
+    assert best_metadata(parts, {})["image_range"] == (0, 4095)

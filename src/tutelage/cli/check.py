@@ -39,6 +39,10 @@ def check(
             "--img-size --img --imgsz", "<px>", "Boxes are tiny at this size", o.OPTIONS, min=32
         ),
     ] = 640,
+    image_range: Annotated[
+        str | None,
+        o.value("--image-range", "<low,high>", "As train.image_range, e.g. 0,4095", o.OPTIONS),
+    ] = None,
     fix: Annotated[
         Path | None, o.value("--fix", "<dir>", "Write a cleaned copy of the labels", o.OPTIONS)
     ] = None,
@@ -49,6 +53,7 @@ def check(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Examine a data set: files, labels, boxes, leaks between the splits. Changes nothing in it."""
+    from tutelage.config import load_config
     from tutelage.data.check import SPLITS, examine
 
     wanted = [str(word) for word in split or SPLITS]
@@ -57,6 +62,9 @@ def check(
             data,
             [word for word in SPLITS if wanted.count(word)],
             image_size=img_size,
+            image_range=load_config(
+                flags={"train.image_range": (image_range, "flag --image-range")}
+            ).config.train.image_range,
             progress=progress,
         )
     written: list[str] = []

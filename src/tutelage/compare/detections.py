@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,11 +36,18 @@ def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
     Raises:
         DataError: The data set cannot be used.
     """
-    data, single, classes = str(config.data), config.train.single_cls, config.train.classes
+    train = config.train
+    opened = partial(
+        open_dataset,
+        str(config.data),
+        single_class=train.single_cls,
+        classes=train.classes,
+        image_range=train.image_range,
+    )
     try:
-        return "test", open_dataset(data, "test", single_class=single, classes=classes)
+        return "test", opened("test")
     except MissingSplitError:
-        return "val", open_dataset(data, "val", single_class=single, classes=classes)
+        return "val", opened("val")
 
 
 def student_detections(folder: Path, config: Config, split: Split, index: DatasetIndex) -> Table:

@@ -61,9 +61,14 @@ def identify(
     config: Config, split: Split, index: DatasetIndex, teachers: Sequence[Teacher]
 ) -> dict[str, Any]:
     """Return names and fingerprints of the images and teachers, for :func:`check_same`."""
-    data, single = str(config.data), config.train.single_cls
+    data, settings = str(config.data), config.train
     train, val = open_splits(
-        data, "train", "val", single_class=single, classes=config.train.classes
+        data,
+        "train",
+        "val",
+        single_class=settings.single_cls,
+        classes=settings.classes,
+        image_range=settings.image_range,
     )
     images = {
         "train": train.fingerprint,

@@ -103,6 +103,8 @@ def expected(schema: Mapping[str, Any]) -> str:
     if kind == "object" and "additionalProperties" in schema and "properties" not in schema:
         return "a map such as {a: b}"
     if kind == "array":
+        if "prefixItems" in schema:
+            return "two rising numbers"
         return "a list of " + {"integer": "whole numbers", "string": "names"}.get(
             schema["items"].get("type", ""), "methods"
         )

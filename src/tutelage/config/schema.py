@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +20,15 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Layers = tuple[str, ...]
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] >= pair[1]:
+        raise ValueError("the second number must be the larger one")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class Section(BaseModel):
@@ -57,6 +67,10 @@ class TrainConfig(Section):
         description="Gradients accumulate to this many images (auto: 64, or 16 under 1,000 training images)",
     )
     image_size: Annotated[int, Field(ge=32)] = 640
+    image_range: Range | None = Field(
+        default=None,
+        description="The values that are black and white in images of more than 8 bits, e.g. 0,4095 (none: 0,65535 in 16 bits)",
+    )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     device: str = Field(default="auto", description="auto | cpu | cuda | cuda:N | mps")

@@ -167,7 +167,8 @@ class EvaluationDataset(_IndexedDataset):
         canvas_hw = self._canvas(key.index)
         geometry = self.letterbox(key.index, canvas_hw)
         try:
-            image = resize(read_image(item.path, item.size_wh), geometry.new_wh, smooth=True)
+            image = read_image(item.path, item.size_wh, self.index.image_range)
+            image = resize(image, geometry.new_wh, smooth=True)
         except DataError as error:
             if self._record_failure(key.index):
                 _log.warning("%s It is evaluated as an empty grey image.", error)

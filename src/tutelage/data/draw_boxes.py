@@ -51,7 +51,7 @@ def _caption(
     canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, line: int
 ) -> None:
     """Write on a bar above the corner, or below where there is no room above."""
-    face, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.28 * line, 0.42)
+    face, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.28 * line, 0.5)
     (width, height), below = cv2.getTextSize(text, face, scale, max(line - 1, 1))
     left = max(min(corner[0] - line // 2, canvas.shape[1] - width - 4), 0)
     bar = height + below + 2

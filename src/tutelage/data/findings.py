@@ -54,6 +54,7 @@ CODES: Mapping[str, str] = {
     "image-unusable": "D24",
     "image-outside": "D24",
     "labels-empty": "D26",
+    "image-dark": "D35",
     "unlabelled-val": "D34",
     "unlabelled-test": "D34",
 }

@@ -6,12 +6,14 @@ import contextlib
 import io
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from tutelage.data.bit_depth import DEEP_MODES, ImageRange, bits_per_value, to_8_bits
 from tutelage.errors import DataError
 from tutelage.sanitise import printable
 
@@ -22,6 +24,9 @@ MOST_PIXELS = 178_956_970
 need to be cut into tiles."""
 PILLOW_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, whatever the suffix; none that Pillow hands to other programs (EPS)."""
+
+# Its lines of warning do not name the file; what it cannot read is reported by read_image.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _ORIENTATION = 0x0112
 _TURNED_BY_90 = (5, 6, 7, 8)
@@ -60,20 +65,44 @@ def read_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+class Pixels(NamedTuple):
+    """A decoded image, upright.
+
+    Attributes:
+        values: ``(h, w, 3)`` uint8 RGB; with more than 8 bits ``(h, w)`` or ``(h, w, 3)`` of any
+            type.
+        bits: Bits per value in the file.
+    """
+
+    values: NDArray[Any]
+    bits: int
+
+
+def read_image(
+    path: Path,
+    size_wh: tuple[int, int] | None = None,
+    image_range: ImageRange | None = None,
+) -> NDArray[np.uint8]:
     """Decode an image to ``(h, w, 3)`` uint8 RGB, upright as its EXIF orientation says.
 
     Args:
         path: The file.
         size_wh: The size it must have, when its boxes refer to that size.
+        image_range: The values that are black and white in images of more than 8 bits; None: see
+            :func:`~tutelage.data.bit_depth.black_and_white`.
 
     Raises:
         DataError: The file is missing, damaged or too large, or its size is not ``size_wh``.
     """
     try:
-        image = _decode(path)
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
+            pixels = decode(content, opened)
+        if image_range is not None and pixels.bits > 8 and pixels.values.dtype == np.uint8:
+            raise ValueError("its colours of 16 bits are not read; save it as PNG")
     except Exception as error:  # see read_size
         raise DataError(f"{path} cannot be read: {_reason(error, path)}", code="D27") from error
+    image = to_8_bits(*pixels, image_range)
     height, width = image.shape[:2]
     if size_wh is not None and (width, height) != size_wh:
         what = f"{path} is {width}x{height}, but was {size_wh[0]}x{size_wh[1]} when it was scanned"
@@ -81,16 +110,30 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
     return image
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
-        _check_pixels(opened.size)  # OpenCV would unpack a thousand million
-        image = None
+def decode(content: bytes, opened: Image.Image) -> Pixels:
+    """Decode the content of a file that Pillow has opened.
+
+    Raises:
+        Exception: Pillow's readers raise almost anything on a damaged file.
+    """
+    _check_pixels(opened.size)  # OpenCV would unpack a thousand million
+    bits = bits_per_value(opened)
+    image = None
+    if bits in (8, 16) or opened.mode not in DEEP_MODES:
+        # Not COLOR_RGB | ANYDEPTH: OpenCV 5.0.0 mixes up the values of TIFFs in colour.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if bits == 16 else cv2.IMREAD_COLOR_RGB
         with contextlib.suppress(cv2.error):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if image is None:  # OpenCV gives up both on damaged files and on kinds it does not know
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    return np.asarray(image, dtype=np.uint8)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if image is None:  # OpenCV gives up both on damaged files and on kinds it does not know
+        upright = ImageOps.exif_transpose(opened)
+        return Pixels(np.asarray(upright if _is_deep(upright) else upright.convert("RGB")), bits)
+    if bits == 16:
+        return Pixels(image[..., 0] if _is_deep(opened) else image[..., ::-1], bits)
+    return Pixels(np.asarray(image, np.uint8), bits)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in DEEP_MODES
 
 
 def _check_pixels(size: tuple[int, int]) -> None:
@@ -107,6 +150,9 @@ def _must_be_decoded(image: Image.Image, path: Path) -> bool:
 
 def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened image, 1 (upright) … 8."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None:  # a TIFF's own tags
+        return int(tags.get(_ORIENTATION, 1))
     # Not getexif(): that decodes every PNG, and believes XMP data, which OpenCV does not.
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))

@@ -36,7 +36,7 @@ def read_training_image(index: DatasetIndex, position: int, image_size: int) -> 
         DataError: It cannot be read.
     """
     item = index.item(position)
-    image = read_image(item.path, item.size_wh)
+    image = read_image(item.path, item.size_wh, index.image_range)
     return resize(image, training_size(item.size_wh, image_size))
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.findings import Finding
 
 Split = Literal["train", "val", "test"]
@@ -98,6 +99,8 @@ class DatasetIndex:
         image_ids: ``(n,)`` the id of each image in its COCO json; ``(0,)`` if there is none.
         category_ids: The category id of each class in a COCO json; empty if there is none.
         findings: Problems found while opening.
+        image_range: The values that are black and white in images of more than 8 bits; None: see
+            :func:`~tutelage.data.bit_depth.black_and_white`.
     """
 
     names: tuple[str, ...]
@@ -116,6 +119,7 @@ class DatasetIndex:
     image_ids: NDArray[Any]
     category_ids: tuple[int | str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    image_range: ImageRange | None = None
 
     @classmethod
     def from_columns(
@@ -211,11 +215,12 @@ class DatasetIndex:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash over names, relative paths, file sizes, image sizes and boxes.
+        """Content hash over names, relative paths, file sizes, image sizes, range and boxes.
 
         It does not depend on where the data set lies or when it was written.
         """
         digest = hashlib.sha256("\0".join(self.names).encode())
+        digest.update(b"" if self.image_range is None else str(self.image_range).encode())
         paths, files = (self.path_bytes, self.path_offsets), (self.file_sizes, self.sizes)
         labels = self.labels.astype(np.int64)
         _update(digest, *paths, *files, self.offsets, labels, self.boxes)

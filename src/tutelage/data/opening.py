@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tutelage.data.array_cache import cache_root
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.digits import VARIANTS, build
 from tutelage.data.findings import Finding, code_of
 from tutelage.data.formats import FOLDER, FORMATS
@@ -22,6 +24,7 @@ def open_dataset(
     single_class: bool = False,
     classes: Sequence[str] = (),
     strict: bool = True,
+    image_range: ImageRange | None = None,
 ) -> DatasetIndex:
     """Open one split of a data set.
 
@@ -33,6 +36,7 @@ def open_dataset(
         classes: Keep these classes only, in this order; empty: all. Objects of others are left
             out, with a finding.
         strict: Raise if there is an error among the findings.
+        image_range: The values that are black and white in images of more than 8 bits.
 
     Raises:
         DataError: The data cannot be used; all errors are reported at once.
@@ -41,11 +45,15 @@ def open_dataset(
     index = open_split(data, split, single_class=single_class, classes=classes).index
     if strict:
         _raise_errors(index.findings)
-    return index
+    return replace(index, image_range=image_range)
 
 
 def open_splits(
-    data: str | Path, *splits: Split, single_class: bool = False, classes: Sequence[str] = ()
+    data: str | Path,
+    *splits: Split,
+    single_class: bool = False,
+    classes: Sequence[str] = (),
+    image_range: ImageRange | None = None,
 ) -> tuple[DatasetIndex, ...]:
     """Open several splits of a data set; see :func:`open_dataset`.
 
@@ -66,7 +74,7 @@ def open_splits(
                 fix="Give one order for all in a data yaml:  names: [...]",
                 code="D04",
             )
-    return indices
+    return tuple(replace(index, image_range=image_range) for index in indices)
 
 
 def open_split(

@@ -35,7 +35,7 @@ from tutelage.deploy.verify import (
     verification_cases,
 )
 from tutelage.errors import ConfigError, ExportError
-from tutelage.evaluation.predictor import predictor, trained_size, training_data
+from tutelage.evaluation.predictor import predictor, trained_range, trained_size, training_data
 from tutelage.evaluation.validate import validate
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
@@ -141,6 +141,7 @@ def export(
     stride = max(detector.strides)
     size = image_size if image_size is not None else trained_size(detector)
     check_image_size(size, stride)
+    image_range = trained_range(detector)
     precision = "int8" if int8 else "float16" if half else "float32"
     stem = f"{source.stem}{MARKS[precision]}{NMS_MARK if nms else ''}"
     target = _target(stem, source.folder, kind.suffix, out)
@@ -155,14 +156,15 @@ def export(
                 code="C26",
             )
         integers = QuantisationData(
-            int8_data, images_to_quantise(int8_data, detector, count=calibration)
+            int8_data,
+            images_to_quantise(int8_data, detector, count=calibration, image_range=image_range),
         )
     job = _Job(
         title=kind.title,
         target=target,
         size=size,
         limit=HALF_LIMIT if half else LIMIT,
-        real=images_to_verify(images, data, source.data, count=IMAGES),
+        real=images_to_verify(images, data, source.data, count=IMAGES, image_range=image_range),
         cases=verification_cases(size, stride),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
     )
@@ -172,9 +174,11 @@ def export(
         tutelage=__version__,
         arch=detector.arch_name,
         names=detector.names,
+        grey=detector.image_channels == 1,
         stride=stride,
         strides=detector.strides,
         image_size=size,
+        image_range=image_range,
         parameters=parameters,
         gflops=gflops,
         precision="float16" if half else "float32",

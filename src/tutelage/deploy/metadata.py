@@ -37,9 +37,11 @@ class Metadata(BaseModel):
         tutelage: Version that wrote it.
         arch: Name of the architecture.
         names: Class names.
+        grey: Whether the network turns its images grey.
         stride: Both sides of the images must be multiples of it.
         strides: Pixels per cell of each level.
         image_size: The size it was made for, in pixels.
+        image_range: The values of 0 and 1 in pictures of more than 8 bits, or None.
         parameters: Number of parameters.
         gflops: Operations in 1e9 for one square image of that size.
         precision: ``float32``, ``float16`` or ``int8``, of the weights; inputs and outputs are
@@ -59,9 +61,11 @@ class Metadata(BaseModel):
     tutelage: str
     arch: str
     names: tuple[str, ...]
+    grey: bool = False
     stride: int
     strides: tuple[int, ...] = ()
     image_size: int
+    image_range: tuple[float, float] | None = None
     parameters: int
     gflops: float
     precision: str = "float32"
@@ -84,8 +88,9 @@ class Metadata(BaseModel):
         )
         text = (
             f"{self.arch}, {len(self.names)} classes, {self.precision}. In: images (b, 3, h, w) "
-            f"float32, RGB in 0..1, sides multiples of {self.stride}, made for {self.image_size}; "
-            f"fit the picture and pad it with 114/255. Out: {out}."
+            f"float32, RGB in 0..1{', turned grey inside' * self.grey}, sides multiples of "
+            f"{self.stride}, made for {self.image_size}; fit the picture and pad it with 114/255. "
+            f"Out: {out}."
         )
         return self.model_copy(update={"description": text})
 

@@ -129,7 +129,8 @@ def predict_each(
     check_image_size(size, network.stride)
     numbers = _class_numbers(classes, network.names)
     class_map = None if numbers is None else {number: number for number in numbers}
-    for canvas_hw, frames in _batches(read_frames(source), size, network.stride, batch):
+    pictures = read_frames(source, image_range=network.image_range)
+    for canvas_hw, frames in _batches(pictures, size, network.stride, batch):
         if frames[0].error is not None:
             yield PredictedFrame(frames[0], _nothing(frames[0], network.names))
             continue

@@ -193,6 +193,7 @@ def _as_predictor(path: Path, metadata: Metadata, session: Session, hardware: st
         network=network,
         floor=metadata.nms.conf if metadata.nms is not None else 0.0,
         random=metadata.weights == RANDOM,
+        image_range=metadata.image_range,
     )
 
 

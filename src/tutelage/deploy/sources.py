@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data import read_image
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.deploy.streams import (
     Stream,
@@ -73,7 +74,7 @@ class Frame(NamedTuple):
         return self.stream or str(self.path or self.name)
 
 
-def read_frames(source: PictureSource) -> Iterator[Frame]:
+def read_frames(source: PictureSource, *, image_range: ImageRange | None = None) -> Iterator[Frame]:
     """Yield the pictures of a source, one at a time.
 
     A file that cannot be read is logged, and one frame with its error is yielded for it.
@@ -82,6 +83,7 @@ def read_frames(source: PictureSource) -> Iterator[Frame]:
         source: An image, a video, a folder (searched recursively), a glob pattern, an RGB
             array ``(h, w, 3)`` uint8, or several of these; or one camera (its number) or stream
             (its address).
+        image_range: The values that are black and white in images of more than 8 bits.
 
     Raises:
         DataError: There is no picture, or none can be read.
@@ -99,7 +101,7 @@ def read_frames(source: PictureSource) -> Iterator[Frame]:
         )
     count, reason = 0, "the source is empty"
     for item in _unique_names(items):
-        for frame in _frames(item):
+        for frame in _frames(item, image_range):
             if frame.error is None:
                 count += 1
             else:
@@ -206,7 +208,9 @@ def _array(image: NDArray[np.uint8], number: int) -> Frame:
     return Frame(None, Path(f"image-{number}.png"), None, image)
 
 
-def _frames(item: SourceFile | Frame | Stream) -> Iterator[Frame]:
+def _frames(
+    item: SourceFile | Frame | Stream, image_range: ImageRange | None = None
+) -> Iterator[Frame]:
     if isinstance(item, Frame):
         yield item
     elif isinstance(item, Stream):
@@ -215,7 +219,7 @@ def _frames(item: SourceFile | Frame | Stream) -> Iterator[Frame]:
         yield from _video(item)
     else:
         try:
-            yield Frame(item.path, item.name, None, read_image(item.path))
+            yield Frame(item.path, item.name, None, read_image(item.path, None, image_range))
         except DataError as error:
             yield _unreadable(item, str(error))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from tutelage.config import load_config
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.digits import VARIANTS
 from tutelage.errors import ConfigError, DataError
 from tutelage.models.detector import Detector
@@ -38,6 +39,7 @@ class Predictor(NamedTuple):
         network: The part of ``run`` that the runtime computes, for timing.
         floor: The score threshold of an NMS inside it.
         random: Whether its weights are untrained.
+        image_range: The values that were black and white in its training.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Predictor(NamedTuple):
     network: Callable[[Tensor], object]
     floor: float = 0.0
     random: bool = False
+    image_range: ImageRange | None = None
 
     def warn(self, conf: float) -> None:
         """Warn of random weights, and of an NMS inside it with a higher threshold than ``conf``."""
@@ -99,6 +102,7 @@ def load_predictor(
         hardware=hardware(device),
         run=run,
         network=run,
+        image_range=trained_range(detector),
     )
 
 
@@ -111,6 +115,15 @@ def trained_size(detector: Detector) -> int:
     """Return the image size of a detector's training, else the default of its stride."""
     default = DEFAULT_SIZE if max(detector.strides) <= 32 else LARGE_SIZE
     return detector.image_size or default
+
+
+def trained_range(detector: Detector) -> ImageRange | None:
+    """Return the values that were black and white in a detector's training, if it knows."""
+    match detector.metadata.get("image_range"):
+        case [int() | float() as black, int() | float() as white] if black < white:
+            return black, white
+        case _:
+            return None
 
 
 def half_precision(fused: GraphDetector) -> GraphDetector:

@@ -70,7 +70,13 @@ def validate(
     predictor.warn(conf)
     size = image_size if image_size is not None else predictor.image_size
     check_image_size(size, predictor.stride)
-    index = open_dataset(data, split, single_class=single_cls, classes=classes)
+    index = open_dataset(
+        data,
+        split,
+        single_class=single_cls,
+        classes=classes,
+        image_range=predictor.image_range,
+    )
     if not single_cls:
         index = known_classes(index, predictor.names)
     for finding in index.findings:

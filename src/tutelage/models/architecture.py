@@ -67,7 +67,7 @@ class Architecture(NamedTuple):
         classes: Number of classes.
         width: Width multiple.
         unit: Scaled widths are multiples of it.
-        image_channels: Channels of the image.
+        image_channels: Channels of the image: 3, or 1 for grey.
         activation: Default activation.
         head: The kind of the head.
         head_options: What the yaml says of it, e.g. its anchors.
@@ -136,7 +136,9 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
     depth = _positive(arch, "depth_multiple", faults)
     width = _positive(arch, "width_multiple", faults)
     unit = _integer(arch, "channel_multiple", 8, faults)
-    channels = _integer(arch, "ch", 3, faults)
+    channels = arch.get("ch", 3)
+    if channels not in (1, 3) or isinstance(channels, bool):
+        faults.append(f"ch must be 3, or 1 for grey, as images are read as RGB; got {channels!r}")
     activation = _default_activation(arch, faults)
     rows = _rows(arch, classes, depth, faults)
     head = HEADS[rows[-1].block] if rows else Detect

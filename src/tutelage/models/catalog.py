@@ -116,11 +116,13 @@ def recognise(arch: Mapping[str, Any]) -> str | None:
     """Return the name of the architecture with the same rows as a mapping, or None.
 
     Another width gives ``name@share``. Neither the type of the head nor the auxiliary rows are
-    compared: deploy files have neither.
+    compared: deploy files have neither. None of them reads grey images.
     """
     try:
         given = read_architecture(arch, name="graph", classes=1)
     except ConfigError:
+        return None
+    if given.image_channels != 3:
         return None
     rows = _outline(given)
     alike: list[str] = []

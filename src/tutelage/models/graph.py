@@ -40,6 +40,7 @@ class GraphDetector(YOLOv7Interface):
         arch_name: What the graph is called.
         arch: The yaml mapping, ``nc`` included: all that is needed to build it again.
         family: Whose conventions it follows.
+        image_channels: 3, or 1 for a network that turns RGB images grey at its input.
         layers: One entry per row, the head last.
         auxiliary: Rows that only the auxiliary levels of the head need, or nothing at all (in files
             whose head was replaced by a plain one): they run in training where the head reads them,
@@ -55,6 +56,7 @@ class GraphDetector(YOLOv7Interface):
         self.names = tuple(names)
         self.strides = parts.head.strides
         self.levels = default_levels(arch, parts)
+        self.image_channels = arch.image_channels
         self.layers: tuple[LayerInfo, ...] = parts.layers
         self.arch_name = arch.name
         self.arch: dict[str, Any] = copy.deepcopy(arch.mapping)
@@ -141,7 +143,8 @@ class GraphDetector(YOLOv7Interface):
     def _run(self, images: Tensor, rows: tuple[int, ...], head: bool, call: Call) -> Output:
         if not head and not rows:
             return Output(None, ())
-        saved: dict[int, Tensor] = {IMAGE: images}
+        grey = self.image_channels == 1 and images.shape[1] == 3
+        saved: dict[int, Tensor] = {IMAGE: to_grey(images) if grey else images}
         found: dict[int, Tensor] = {}
         wanted = len(set(rows))
         auxiliary = self.training and len(self._head_sources) > len(self._lead)
@@ -188,6 +191,12 @@ class GraphDetector(YOLOv7Interface):
             fix=f"{hint + ' ' if hint else ''}{levels} List: tutelage layers {self.arch_name}",
             code="T06",
         )
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Turn RGB images ``(b, 3, h, w)`` grey, ``(b, 1, h, w)``, by the weights of ITU-R BT.601."""
+    red, green, blue = images.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def _rows_between(

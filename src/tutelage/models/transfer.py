@@ -19,12 +19,14 @@ class TransferReport(NamedTuple):
         total: Number of tensors of the model.
         skipped: Keys of the model that the checkpoint lacks or has in another shape.
         left: Unused keys of the checkpoint, without anchors that were not requested.
+        grey: Whether the first convolution was summed over RGB, see :func:`adapt_stem`.
     """
 
     matched: int
     total: int
     skipped: tuple[str, ...]
     left: tuple[str, ...] = ()
+    grey: bool = False
 
     def in_words(self, head: str, before: int, after: int) -> str:
         """Return the result as text for a user.
@@ -41,9 +43,29 @@ class TransferReport(NamedTuple):
             f"{outputs} new in the head" * bool(outputs and before == after),
             f"{others} new elsewhere" * bool(others),
             f"{left} of the file left" * bool(left),
+            "first convolution summed over RGB" * self.grey,
         ]
         text = f"{self.matched} of {self.total} tensors"
         return f"{text} ({', '.join(filter(None, notes))})" if any(notes) else text
+
+
+def adapt_stem(detector: GraphDetector, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Sum the first convolution of a model of RGB over its colours, for a model of grey.
+
+    On grey images, whose three channels are equal, both give the same.
+
+    Args:
+        detector: The model to fill; unless it is one of grey, nothing changes.
+        state: State with keys ``model.<row>.<...>``.
+    """
+    kernels = {key: x.shape for key, x in detector.state_dict().items() if x.ndim == 4}
+    first = next(iter(kernels), "model.0").split(".")[1]
+    adapted = dict(state)
+    for key, (out, channels, *size) in kernels.items():
+        fits = key in state and state[key].shape == (out, 3 * channels, *size)
+        if detector.image_channels == 1 and fits and key.startswith(f"model.{first}."):
+            adapted[key] = state[key].float().unflatten(1, (channels, 3)).sum(2)
+    return adapted
 
 
 def compare_states(

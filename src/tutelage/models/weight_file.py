@@ -20,7 +20,7 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
 from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
-from tutelage.models.transfer import TransferReport, compare_states, transfer
+from tutelage.models.transfer import TransferReport, adapt_stem, compare_states, transfer
 from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
 from tutelage.weights.file_type import release_page, sniff
@@ -308,7 +308,8 @@ def load_matching(
             fix="Use the file from before folding.",
             code="W22",
         )
-    state = adapt_head(checkpoint.state, detector.state_dict())
+    given = adapt_head(checkpoint.state, detector.state_dict())
+    state = adapt_stem(detector, given)
     report = compare_states(detector, state, anchors=anchors)
     if 2 * report.matched < report.total:
         raise WeightsError(
@@ -319,7 +320,8 @@ def load_matching(
         )
     if (size := image_size_of(checkpoint.metadata)) is not None:
         detector.metadata = {"image_size": size}
-    return transfer(detector, state, anchors=anchors)
+    grey = any(state[key] is not given[key] for key in given)
+    return transfer(detector, state, anchors=anchors)._replace(grey=grey)
 
 
 def _suggest_architecture(checkpoint: Checkpoint, detector: GraphDetector) -> str:

@@ -230,6 +230,7 @@ def best_metadata(parts: RunParts, scores: Mapping[str, float]) -> dict[str, obj
         "names": list(student.names),
         "strides": list(student.strides),
         "image_size": train.image_size,
+        "image_range": train.image_range,
         "scores": scores,
         "teacher": [
             {key: record[key] for key in ("source", "sha256") if key in record}

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.data import DatasetIndex, letterbox, read_image
+from tutelage.data import DatasetIndex, read_image
 from tutelage.data.draw_boxes import colour_of, draw_boxes
+from tutelage.data.letterbox import GREY, fit_wh, resize
 from tutelage.errors import DataError
 from tutelage.structures import Batch
 
-TILES, TILE_SIDE = 16, 320
+TILES, TILE_SIDE = 16, 480
 
 
 def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
@@ -27,7 +28,7 @@ def save_batch(path: Path, batch: Batch, names: Sequence[str]) -> None:
         mine = (batch.targets.image == number).cpu()
         labels: list[int] = batch.targets.label.cpu()[mine].tolist()
         xyxy = batch.targets.xyxy.cpu()[mine].numpy()
-        tiles.append(_draw_classes(image, xyxy, labels, [names[label] for label in labels]))
+        tiles.append(_tile(image, xyxy, labels, [names[label] for label in labels]))
     _save_grid(path, tiles)
 
 
@@ -46,39 +47,46 @@ def save_detections(
     for number in range(min(TILES, len(index))):
         item = index.item(number)
         try:
-            image = read_image(item.path, item.size_wh)
-        except DataError:
-            continue
-        tile, geometry = letterbox(image, (TILE_SIDE, TILE_SIDE))
+            image = read_image(item.path, item.size_wh, index.image_range)
+        except DataError:  # evaluated as grey, too
+            image = np.full((*item.size_wh[::-1], 3), GREY, np.uint8)
         known: list[int] = item.label.tolist()
         names = [index.names[label] for label in known]
-        truth.append(_draw_classes(tile, geometry.apply(item.xyxy), known, names))
+        truth.append(_tile(image, item.xyxy, known, names))
         mine = [d for d in detections if d["image_id"] == number and d["score"] >= conf]
         boxes = np.array([d["bbox"] for d in mine], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         labels = [int(d["category_id"]) for d in mine]
         texts = [f"{index.names[d['category_id']]} {d['score']:.2f}" for d in mine]
-        predicted.append(_draw_classes(tile, geometry.apply(boxes), labels, texts))
+        predicted.append(_tile(image, boxes, labels, texts))
     _save_grid(folder / "val_labels.jpg", truth)
     _save_grid(folder / "val_found.jpg", predicted)
 
 
-def _draw_classes(
+def _tile(
     image: NDArray[np.uint8],
     xyxy: NDArray[np.float32],
     labels: Sequence[int],
     captions: Sequence[str],
 ) -> NDArray[np.uint8]:
-    return draw_boxes(image, xyxy, [colour_of(label) for label in labels], captions)
+    """Return an image at the size of a tile; boxes and captions are drawn at that size."""
+    height, width = image.shape[:2]
+    new_wh = fit_wh((width, height), TILE_SIDE)
+    scaled = xyxy * np.tile(np.divide(new_wh, (width, height)), 2)
+    colours = [colour_of(label) for label in labels]
+    return draw_boxes(resize(image, new_wh, smooth=True), scaled, colours, captions)
 
 
 def _save_grid(path: Path, tiles: Sequence[NDArray[np.uint8]]) -> None:
-    """Write RGB tiles of equal size as one picture, in rows of four."""
+    """Write RGB tiles as one picture, in rows of four, with no more padding than they need."""
     if not tiles:
         return
     columns = min(4, len(tiles))
-    blank = np.full_like(tiles[0], 114)
-    padded = [*tiles, *([blank] * (-len(tiles) % columns))]
-    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    height, width = np.max([tile.shape[:2] for tile in tiles], axis=0).tolist()
+    rows = -(-len(tiles) // columns)
+    canvas = np.full((rows * height, columns * width, 3), GREY, np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = number // columns * height, number % columns * width
+        canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     path.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    cv2.imwrite(str(path), canvas[..., ::-1])

@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
+from tutelage.data.check.faint_images import check_some_images
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -111,7 +112,9 @@ def build_run(
             "val",
             single_class=config.train.single_cls,
             classes=config.train.classes,
+            image_range=config.train.image_range,
         )
+        train, val = (_with_faint_images(index) for index in (train, val))
     if not len(train.boxes):
         raise DataError(
             f"No training image of {config.data} has a box.",
@@ -212,6 +215,12 @@ def build_run(
         precision=precision,
         notices=tuple(notices),
     )
+
+
+def _with_faint_images(index: DatasetIndex) -> DatasetIndex:
+    """Add the finding of images whose values hardly differ as they are read."""
+    found = check_some_images(index, "--set train.image_range=")
+    return replace(index, findings=(*index.findings, *found))
 
 
 def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:

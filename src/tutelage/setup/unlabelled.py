@@ -35,7 +35,8 @@ def open_unlabelled(config: Config, val: DatasetIndex) -> DatasetIndex | None:
             code="C30",
         )
     index = open_images(config.distill.images, val.names)
-    return replace(index, findings=(*index.findings, *_held_out(index, config, val)))
+    findings = (*index.findings, *_held_out(index, config, val))
+    return replace(index, findings=findings, image_range=config.train.image_range)
 
 
 def _held_out(index: DatasetIndex, config: Config, val: DatasetIndex) -> Iterator[Finding]:

@@ -182,4 +182,16 @@ DATA: Mapping[str, ErrorCode] = {
             "$ tutelage train --set distill.images=unlabelled/",
         ),
     ),
+    "D35": ErrorCode(
+        "images that are nearly black or white",
+        None,
+        "The values of images use less than a fifteenth of their range, or lie outside of it, so "
+        "that a network sees next to nothing. The finding is image-dark.",
+        "12 bits stored in 16 (thermal cameras, X-rays), or numbers from 0 to 1. The largest "
+        "number of 16 bits is white; wider integers and floats are taken as if they had 8 bits.",
+        (
+            "Say which values are black and white; the weights of the run remember it:",
+            "$ tutelage train --set train.image_range=0,4095",
+        ),
+    ),
 }

@@ -9,6 +9,11 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "not an image, empty, truncated, under 10 pixels or missing; an error if all are",
     ),
     "image-damaged": ("warning", "a valid header, but the pixels cannot be decoded"),
+    "image-dark": (
+        "warning",
+        "black, white or of one colour as its values are read; `train` looks at 64 images of more "
+        "than 8 bits",
+    ),
     "image-suffix": ("warning", "the content is in another format than the suffix"),
     "image-rotated": ("info", "EXIF rotates or mirrors it; boxes must refer to the upright image"),
     "image-repeated": ("warning", "listed more than once in a split"),

@@ -155,7 +155,7 @@ def _having(index: DatasetIndex, label: int) -> NDArray[np.int64]:
 def _figure(index: DatasetIndex, position: int, label: int) -> str:
     item = index.item(position)
     try:
-        image = read_image(item.path, item.size_wh)
+        image = read_image(item.path, item.size_wh, index.image_range)
     except DataError:
         return ""
     new_wh = fit_wh(item.size_wh, _SIDE)

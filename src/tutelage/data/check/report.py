@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tutelage.data.bit_depth import ImageRange
 from tutelage.data.check.boxes import (
     check_class_balance,
     check_class_names,
@@ -60,6 +61,7 @@ def examine(
     splits: Sequence[Split] = SPLITS,
     *,
     image_size: int = 640,
+    image_range: ImageRange | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> DataReport:
     """Check a data set: decodes every image and checks every label. Writes nothing.
@@ -68,6 +70,7 @@ def examine(
         data: A value of ``--data``.
         splits: The splits to check; missing ones are skipped if at least one can be opened.
         image_size: Training size at which boxes may be too small.
+        image_range: The values that are black and white in images of more than 8 bits.
         progress: Called with the split, the number of images just decoded, and their total.
 
     Raises:
@@ -78,7 +81,7 @@ def examine(
     for opened in opened_splits:
         files = opened.listing
         stats = read_image_stats(
-            files.images, lambda n, f=files: progress(f.split, n, len(f.images))
+            files.images, lambda n, f=files: progress(f.split, n, len(f.images)), image_range
         )
         image_stats.append(stats)
         checks = [
