@@ -12,7 +12,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check pycocotools==2.0.11 faster-coco-eval==1.8.0 hotcoco==1.3.0 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check pycocotools==2.0.11 \
+  faster-coco-eval==1.8.0 hotcoco==1.3.0 numpy==2.4.6 opencv-python-headless==5.0.0.93
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import contextlib
 import io

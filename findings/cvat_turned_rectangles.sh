@@ -11,7 +11,11 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check globox==2.9.0 datumaro==1.13.12 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check globox==2.9.0 \
+  numpy==2.4.6 opencv-python-headless==5.0.0.93 pillow==12.3.0 defusedxml==0.7.1 pyyaml==6.0.4 tqdm==4.70.1 \
+  datumaro==1.13.12 attrs==26.1.0 imagesize==2.0.1 json-stream==2.5.1 json-stream-rs-tokenizer==0.5.4 \
+  lxml==6.1.3 orjson==3.13.0 pandas==2.3.3 python-dateutil==2.9.0.post0 pytz==2026.6 tzdata==2026.6 \
+  six==1.17.0 pycocotools==2.0.11 shapely==2.2.0 typing_extensions==4.16.0
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import json
 import sys

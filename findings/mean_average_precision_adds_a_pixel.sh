@@ -10,7 +10,9 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check mean-average-precision==2024.1.5.0 pycocotools==2.0.11 pandas==2.3.3 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check \
+  mean-average-precision==2024.1.5.0 pycocotools==2.0.11 pandas==2.3.3 numpy==2.4.6 \
+  python-dateutil==2.9.0.post0 pytz==2026.6 tzdata==2026.6 six==1.17.0
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import contextlib
 import io

@@ -12,7 +12,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1 opencv-python-headless==5.0.0.93 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check onnx==1.23.2 \
+  ml_dtypes==0.6.0 protobuf==7.36.2 typing_extensions==4.16.0 onnxruntime==1.32.0 flatbuffers==25.12.19 \
+  openvino==2026.4.1 openvino-telemetry==2025.2.0 packaging==26.4 numpy==2.4.6 \
+  opencv-python-headless==5.0.0.93
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import sys
 

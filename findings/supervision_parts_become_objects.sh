@@ -10,7 +10,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check supervision==0.31.2 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check supervision==0.31.2 \
+  numpy==2.4.6 opencv-python-headless==5.0.0.93 pillow==12.3.0 scipy==1.17.1 defusedxml==0.7.1 pyyaml==6.0.4 \
+  requests==2.34.2 urllib3==2.8.0 certifi==2026.10.19.post1 charset-normalizer==3.5.3 idna==3.20 \
+  tqdm==4.70.1 pyDeprecate==0.13.0
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import json
 import sys
