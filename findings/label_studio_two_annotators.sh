@@ -10,7 +10,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check label-studio-sdk==2.1.2
+"$folder/venv/bin/pip" install -q --no-compile --no-deps --disable-pip-version-check label-studio-sdk==2.1.2 \
+  PyJWT==2.13.0 appdirs==1.4.4 certifi==2026.10.19.post1 charset-normalizer==3.5.3 defusedxml==0.7.1 \
+  idna==3.20 ijson==3.6.0 lxml==6.1.3 nltk==3.10.4 numpy==2.2.6 pillow==13.0.0 regex==2026.11.19 \
+  requests==2.34.2 ujson==6.1.0 urllib3==2.8.0
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import contextlib
 import io

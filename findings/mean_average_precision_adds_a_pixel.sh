@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The package mean-average-precision adds a pixel to both sides of every intersection, union and box
-# before it divides (corners as inclusive pixel numbers). COCO's evaluation, whose numbers it is compared
-# with, does not. The smaller the objects, the more detections pass: AP of tiny objects is inflated.
+# The package mean-average-precision takes corners for the first and last pixel: boxes and intersections are
+# a pixel wider and higher than in COCO's evaluation. The smaller the objects, the more detections pass:
+# the AP of tiny objects is inflated, beside numbers of others that are not.
 #
 # Seen with mean-average-precision 2024.1.5.0, pycocotools 2.0.11, numpy 2.4.6, Python 3.11:
 #   a box of 10 x 4.6 on an object of 10 x 10, IoU 0.46; expected AP50 0.0

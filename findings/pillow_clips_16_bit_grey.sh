@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Image.open(path).convert("RGB"), the loader of torchvision's data sets and of most detectors, clips 16-bit
-# grey pictures: everything above 255 of 65535 is white. 16-bit colour pictures are scaled by the same line,
+# Image.open(path).convert("RGB"), the usual loader (torchvision's data sets have it), clips 16-bit grey
+# pictures: everything above 255 of 65535 is white. 16-bit colour pictures are scaled by the same line,
 # and OpenCV scales both. Microscope and thermal images so train on white sheets, without an error.
 #
 # Seen with Pillow 13.0.0, opencv-python-headless 5.0.0.93, tifffile 2026.3.3, numpy 2.4.6, Python 3.11:
@@ -11,7 +11,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check pillow==13.0.0 opencv-python-headless==5.0.0.93 tifffile==2026.3.3 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check \
+  pillow==13.0.0 opencv-python-headless==5.0.0.93 tifffile==2026.3.3 numpy==2.4.6
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import sys
 from pathlib import Path

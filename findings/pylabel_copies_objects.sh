@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # pylabel's ExportToCoco writes a copy of the object before it for every image without objects. The copies
 # lie in the image that has the object already: with one background image in two, half of the objects
-# double; nothing can find both, so recall and AP of every detector drop, and training counts them twice.
+# double; after NMS nothing finds both, so recall and AP of every detector drop, and training counts them twice.
 #
 # Seen with pylabel 0.1.55, pandas 2.3.3, numpy 2.4.6, Python 3.11:
 #   one object in the first of three images; expected 1 annotation
@@ -10,7 +10,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check pylabel==0.1.55 pandas==2.3.3 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check \
+  pylabel==0.1.55 pandas==2.3.3 numpy==2.4.6
 "$folder/venv/bin/python" - "$folder" 2>"$folder/stderr" <<'PY' || { tail -n 20 "$folder/stderr" >&2; exit 1; }
 import contextlib
 import io
