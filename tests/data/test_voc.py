@@ -289,3 +289,40 @@ def test_a_class_of_difficult_objects_alone_is_none(tmp_path: Path) -> None:
     index = open_dataset(tmp_path, "train", strict=False)
     assert index.names == ("cat",)
     assert [finding.code for finding in index.findings] == ["label-ignored"]
+
+
+def _edges(left: int) -> str:
+    return (
+        "<annotation><object><name>cat</name><bndbox>"
+        f"<xmin>{left}</xmin><ymin>12</ymin><xmax>40</xmax><ymax>36</ymax></bndbox></object>"
+        "</annotation>"
+    )
+
+
+def test_a_corner_at_0_means_that_pixels_count_from_0(tmp_path: Path) -> None:
+    """What datumaro, globox, pylabel and Label Studio write."""
+    for split, left in (("train", 0), ("val", 9)):
+        write_image(tmp_path / split / "a.png")
+        write_text(tmp_path / split / "a.xml", _edges(left))
+    train, val = open_splits(tmp_path, "train", "val")
+    assert train.item(0).xyxy.tolist() == [[0, 12, 40, 36]]
+    assert val.item(0).xyxy.tolist() == [[9, 12, 40, 36]]  # by the 0 of the other split
+    (found,) = train.findings
+    assert (found.code, found.severity, found.count) == ("voc-origin", "info", 1)
+    assert "a.xml:1" in found.message
+    for origin, box in ((0, [9, 12, 40, 36]), (1, [8, 11, 40, 36]), (None, [8, 11, 40, 36])):
+        given = {} if origin is None else {"voc_origin": origin}
+        path = write_yaml(tmp_path / "d.yaml", train="val", names=["cat"], **given)
+        index = open_dataset(path, "train")
+        assert (index.item(0).xyxy.tolist(), index.findings) == ([box], ())
+    path = write_yaml(tmp_path / "d.yaml", train="train", names=["cat"], voc_origin=1)
+    assert open_dataset(path, "train").item(0).xyxy.tolist() == [[0, 11, 40, 36]]
+    path = write_yaml(tmp_path / "d.yaml", train="train", names=["cat"], voc_origin="1")
+    with pytest.raises(DataError, match="voc_origin must be 0 or 1, but got '1'"):
+        open_dataset(path, "train")
+
+
+def test_the_folders_of_label_studio(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_text(tmp_path / "Annotations" / "a.xml", voc_text(BOX))
+    assert open_dataset(tmp_path, "train").item(0).xyxy.tolist() == [[8, 12, 40, 36]]

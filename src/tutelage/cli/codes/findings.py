@@ -60,6 +60,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "warning",
         "the image size in COCO or VOC differs from that of the image, but no box suffers",
     ),
+    "voc-origin": ("info", "VOC corners at 0, so that pixels count from 0"),
     "label-ignored": ("info", "crowds, ignored and difficult objects"),
     "label-encoding": (
         "error",

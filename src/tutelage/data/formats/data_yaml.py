@@ -53,6 +53,7 @@ class SplitEntry(NamedTuple):
         findings: Paths that were found elsewhere than where they are written to be.
         box_frame: What boxes in pixels refer to, if the yaml says so.
         keypoints: ``kpt_shape``: key points per object, values per key point.
+        voc_origin: The number of the first pixel in VOC files, if the yaml says so.
     """
 
     names: tuple[str, ...]
@@ -62,6 +63,7 @@ class SplitEntry(NamedTuple):
     findings: tuple[Finding, ...] = ()
     box_frame: BoxFrame = ""
     keypoints: tuple[int, int] | None = None
+    voc_origin: int | None = None
 
 
 def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> OpenedSplit:
@@ -73,7 +75,7 @@ def open_data_yaml(path: Path, split: str, *, single_class: bool = False) -> Ope
         DataError: The yaml, or a source in it, cannot be used at all.
     """
     entry = read_split(path, split)
-    forms = (entry.box_frame, entry.keypoints)
+    forms = (entry.box_frame, entry.keypoints, entry.voc_origin)
     request = SplitRequest(str(path), split, entry.root, single_class, entry.names, *forms)
     jsons = [source for source in entry.sources if source.suffix.lower() == ".json"]
     if not jsons:
@@ -111,7 +113,10 @@ def read_split(path: Path, split: str) -> SplitEntry:
     if elsewhere:
         what = f"Paths in {path.name} that do not exist as written"
         findings = [summarise("path-elsewhere", "info", what, elsewhere, len(elsewhere))]
-    forms = (_box_frame(path, document), read_kpt_shape(path, document))
+    origin = document.get("voc_origin")
+    if origin is not None and (type(origin) is not int or origin not in (0, 1)):
+        raise _invalid(f"{path.name}: voc_origin must be 0 or 1, but got {origin!r}.")
+    forms = (_box_frame(path, document), read_kpt_shape(path, document), origin)
     return SplitEntry(names, root, bases, sources, tuple(findings), *forms)
 
 

@@ -99,6 +99,7 @@ class SplitRequest:
         box_frame: What boxes in pixels refer to; see
             :class:`~tutelage.data.formats.stated_frame.StatedFrame`.
         keypoints: ``kpt_shape`` of the data yaml, for YOLO labels.
+        voc_origin: The number of the first pixel in VOC files; None: 1, unless one of them has a 0.
     """
 
     source: str
@@ -108,6 +109,7 @@ class SplitRequest:
     names: tuple[str, ...] = ()
     box_frame: BoxFrame = ""
     keypoints: tuple[int, int] | None = None
+    voc_origin: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from tutelage.data.findings import CODES
+from tutelage.data.findings import CODES, Finding, first_cases
 from tutelage.data.formats.build_index import OpenedSplit, build_split
 from tutelage.data.formats.chosen_classes import choose_classes
 from tutelage.data.formats.image_lists import ImageList, path_exists
@@ -30,7 +30,11 @@ from tutelage.data.index import Ignored
 from tutelage.errors import DataError
 from tutelage.sanitise import printable
 
-_FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
+_FOLDERS = (
+    ("JPEGImages", "Annotations"),
+    ("images", "annotations"),
+    ("images", "Annotations"),  # Label Studio's
+)
 _SAMPLE = 50
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _OTHER_SHAPES = ("robndbox", "polygon")  # of roLabelImg and of Roboflow
@@ -44,7 +48,7 @@ _BARE = re.compile(rb"&(?!#?\w+;)")
 def xml_path(image: str) -> str:
     """Return the XML file of an image: in ``Annotations`` beside ``JPEGImages``, else beside it.
 
-    ``annotations`` beside ``images`` is accepted, too.
+    ``annotations`` or ``Annotations`` beside ``images`` are accepted, too.
     """
     stem = image.rpartition(".")[0]
     for images, labels in _FOLDERS:
@@ -69,7 +73,8 @@ def open_voc(
     """Open one split of a Pascal VOC data set.
 
     Objects marked difficult are not trained on and ignored in evaluations, as in VOC's own. A box
-    covers the pixels ``xmin`` … ``xmax``, counted from 1. Without given names the classes are those
+    covers the pixels ``xmin`` … ``xmax``, counted from 1; where an ``xmin`` or ``ymin`` is 0, all
+    are edges counted from 0, as many tools write them. Without given names the classes are those
     that occur in any split, in alphabetical order; where those given are some of them, the objects
     of others are left out.
 
@@ -85,9 +90,14 @@ def open_voc(
         sources = ", ".join(map(str, images.sources))
         raise DataError(f"{request.split}: no images in {sources}", code="D24")
     label_files, scan = _scan_voc(images, request)
+    others = [] if request.names else list(others)
+    scans = [scan, *(_scan_voc(other, request)[1] for other in others)]
+    zeros = _zeros(label_files, scan)
+    if any((each.bad_fault == LabelFault.ORIGIN).any() for each in scans):
+        request = replace(request, voc_origin=0)
+        scan = _scan_voc(images, request)[1]
     names = request.names
     if not names:
-        scans = [scan, *(_scan_voc(other, request)[1] for other in others)]
         names = tuple(sorted({name for each in scans for name in _trained_names(each)}))
     if not names:
         raise _no_object(label_files, scan, request)
@@ -104,8 +114,25 @@ def open_voc(
         faults=OBJECT_FAULTS,
         word="object",
         empty_hint="An object has a <name> and a <bndbox>.",
+        entries=zeros,
     )
     return choose_classes(opened, names, single_class=request.single_class) if some else opened
+
+
+def _zeros(label_files: Sequence[str], scan: Scan) -> list[Finding]:
+    """Return a finding for files that count pixels from 0."""
+    cases = np.flatnonzero(scan.bad_fault == LabelFault.ORIGIN).tolist()
+    if not cases:
+        return []
+    examples = first_cases(
+        f"{label_files[int(scan.bad_image[i])]}:{int(scan.bad_line[i])} {scan.bad_text[i]!r}"
+        for i in cases
+    )
+    message = (
+        f"{len(cases)} corners are 0, e.g. {examples[0]}: all boxes are read as counted from 0."
+    )
+    fix = "Where pixels count from 1 all the same, say so in a data yaml:  voc_origin: 1"
+    return [Finding("voc-origin", "info", message, examples, len(cases), fix)]
 
 
 def _trained_names(scan: Scan) -> list[str]:
@@ -115,9 +142,10 @@ def _trained_names(scan: Scan) -> list[str]:
 
 def _no_object(label_files: Sequence[str], scan: Scan, request: SplitRequest) -> DataError:
     """Return the error for XML files without a single usable object: why, and where."""
-    faults = [fault for fault in scan.bad_fault.tolist() if fault != LabelFault.SIZE]
+    harmless = np.isin(scan.bad_fault, (LabelFault.SIZE, LabelFault.ORIGIN))
+    faults = scan.bad_fault[~harmless].tolist()
     if faults:
-        first = int(np.argmax(scan.bad_fault != LabelFault.SIZE))
+        first = int(np.argmin(harmless))
         fault = LabelFault(faults[0])
         same = faults.count(fault)
         place = f"{label_files[int(scan.bad_image[first])]}:{int(scan.bad_line[first])}"
@@ -151,10 +179,11 @@ def _scan_voc(images: ImageList, request: SplitRequest) -> tuple[list[str], Scan
 
     def read_voc(image: str, label_file: str, size_wh: tuple[int, int]) -> Objects | None:
         content = read_labels(label_file)
-        return None if content is None else parse_voc(content, size_wh, image, frame)
+        return None if content is None else parse_voc(content, size_wh, image, frame, origin)
 
+    origin = request.voc_origin
     files = (images.images, images.sources, label_files)
-    return label_files, scan_images(*files, read_voc, frame.name)
+    return label_files, scan_images(*files, read_voc, f"{frame.name} {origin}")
 
 
 def parse_voc(
@@ -162,6 +191,7 @@ def parse_voc(
     size_wh: tuple[int, int],
     image: str = "",
     frame: StatedFrame = StatedFrame("shown"),  # noqa: B008  (immutable)
+    origin: int | None = 1,
 ) -> Objects:
     """Read an XML file of objects.
 
@@ -172,6 +202,8 @@ def parse_voc(
         size_wh: The size of the image.
         image: The image file, whose EXIF orientation is looked up where the sizes contradict.
         frame: What the boxes refer to.
+        origin: The number of the first pixel: 1, or 0 for edges counted from 0; None: 1, and
+            corners at 0 are told.
     """
     document = _Document()
     try:
@@ -204,7 +236,10 @@ def parse_voc(
                 if left > right or top > bottom:
                     fault, text = LabelFault.SHAPE, f"{text}, corners swapped"
                 else:
-                    xyxy = (left - 1, top - 1, right, bottom)
+                    first = 0 if origin == 0 else 1
+                    xyxy = (left - first, top - first, right, bottom)
+                    if origin is None and (0 <= left < 1 or 0 <= top < 1):
+                        bad.append(BadLabelLine(line, LabelFault.ORIGIN, printable(text[:80])))
                     boxes.append(PixelBox(name, xyxy, line, text, ignored=ignored))
         if fault is not None:
             bad.append(BadLabelLine(line, fault, printable(text[:80])))

@@ -40,6 +40,7 @@ class LabelFault(IntEnum):
     SCORE_AND_TRACK = 13
     COLUMN = 14
     HALF_POINT = 15
+    ORIGIN = 16
 
 
 class LabelBox(NamedTuple):
