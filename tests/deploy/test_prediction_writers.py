@@ -11,6 +11,8 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
+from tests.data.annotation_files import write_coco
+from tests.data.write_dataset import write_image
 from tutelage.data.draw_boxes import colour_of
 from tutelage.data.formats.yolo_labels import parse_labels
 from tutelage.deploy.picture_detections import PictureDetections, draw_detections
@@ -20,7 +22,7 @@ from tutelage.deploy.prediction_writers import (
     LabelWriter,
     PictureWriter,
 )
-from tutelage.deploy.sources import Frame, read_frames
+from tutelage.deploy.sources import Frame, list_files, read_frames
 from tutelage.errors import ConfigError
 
 FOUND = PictureDetections(
@@ -148,3 +150,28 @@ def test_drawing_leaves_the_picture_alone() -> None:
     assert np.array_equal(draw_detections(image, NOTHING), image)
     nameless = PictureDetections(FOUND.xyxy, FOUND.score, FOUND.label)
     assert not np.array_equal(draw_detections(image, nameless), image)
+
+
+def test_a_coco_json_as_source_lends_its_ids(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_image(tmp_path / "images" / "b.png")
+    source = write_coco(tmp_path / "val.json", {"b.png": [], "a.png": []})
+    files = list_files(source)
+    assert [each.path.name for each in files] == ["b.png", "a.png"]
+    writer = CocoWriter(tmp_path / "found.json", source)
+    image = np.zeros((48, 64, 3), np.uint8)
+    found = PictureDetections(
+        torch.tensor([[1.0, 2, 11, 12]] * 3),
+        torch.tensor([0.9, 0.8, 0.7]),
+        torch.tensor([0, 1, 2]),
+        ("dog", "cow", "cat"),
+    )
+    for each in files:
+        writer.add(PredictedFrame(Frame(each.path, each.name, None, image), found))
+    writer.close()
+    content = json.loads((tmp_path / "found.json").read_text())
+    assert [each["id"] for each in content["images"]] == [100, 101]
+    rows = [(each["image_id"], each["category_id"]) for each in content["annotations"]]
+    assert rows == [(100, 7), (100, 8), (100, 3), (101, 7), (101, 8), (101, 3)]
+    names = {each["id"]: each["name"] for each in content["categories"]}
+    assert names == {7: "dog", 8: "cow", 3: "cat"}

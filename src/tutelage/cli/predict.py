@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,7 +71,8 @@ def predict(
     from tutelage.deploy.predict import predict_each
 
     chosen, sources = _model_and_sources(model, source, weights, more_sources)
-    writers = _writers(save, save_txt, save_json, scores=save_conf)
+    json_source = Path(sources[0]) if len(sources) == 1 and sources[0].endswith(".json") else None
+    writers = _writers(save, save_txt, save_json, scores=save_conf, json_source=json_source)
     predictions = predict_each(
         chosen,
         sources,
@@ -189,10 +191,15 @@ def values(prediction: PredictedFrame) -> dict[str, Any]:
 
 
 def _writers(
-    save: str | None, save_txt: str | None, save_json: str | None, *, scores: bool
+    save: str | None,
+    save_txt: str | None,
+    save_json: str | None,
+    *,
+    scores: bool,
+    json_source: Path | None,
 ) -> list[Writer]:
     from tutelage.deploy.prediction_writers import CocoWriter, LabelWriter, PictureWriter
 
     writers: list[Writer] = [PictureWriter(save)] if save else []
     writers += [LabelWriter(save_txt, scores=scores)] if save_txt else []
-    return writers + ([CocoWriter(save_json)] if save_json else [])
+    return writers + ([CocoWriter(save_json, json_source)] if save_json else [])

@@ -11,6 +11,8 @@ from typing import Any
 
 import cv2
 
+from tutelage.data.formats.coco import category_ids
+from tutelage.data.formats.coco_json import read_coco
 from tutelage.deploy.picture_detections import draw_detections
 from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame
@@ -158,12 +160,16 @@ class CocoWriter(Writer):
 
     Args:
         path: The file.
+        source: The COCO json that the pictures come from, whose ids of images and categories are
+            used; None: both are numbered from 0.
 
     Raises:
         ConfigError: It is a folder, or cannot be written.
+        DataError: ``source`` is no COCO json.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, source: Path | None = None) -> None:
+        self._source = None if source is None else read_coco(source)
         self.path = Path(path)
         if self.path.is_dir():
             raise ConfigError(f"--save-json {path} is a folder; give a file.", code="C29")
@@ -176,17 +182,18 @@ class CocoWriter(Writer):
         """Collect the detections of a picture."""
         frame, detections = prediction
         height, width = frame.image.shape[:2]
-        image: dict[str, Any] = {"id": len(self._images), "file_name": frame.name.as_posix()}
+        image: dict[str, Any] = {"id": self._image_id(frame), "file_name": frame.name.as_posix()}
         image |= {"width": width, "height": height}
         self._images.append(image if frame.number is None else image | {"frame": frame.number})
         self._names = detections.names
+        categories = self._category_ids()
         for (x1, y1, x2, y2), score, label, _ in detections:
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             self._annotations.append(
                 {
                     "id": len(self._annotations) + 1,
                     "image_id": image["id"],
-                    "category_id": label,
+                    "category_id": categories[label],
                     "bbox": box,
                     "area": round(box[2] * box[3], 3),
                     "iscrowd": 0,
@@ -198,8 +205,18 @@ class CocoWriter(Writer):
         """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"images": self._images, "annotations": self._annotations}
-        content["categories"] = [{"id": i, "name": name} for i, name in enumerate(self._names)]
+        names = zip(self._category_ids(), self._names, strict=True)
+        content["categories"] = [{"id": number, "name": name} for number, name in names]
         atomic_write_text(self.path, json.dumps(content))
+
+    def _image_id(self, frame: Frame) -> int | str:
+        known = self._source.images.get(str(frame.path)) if self._source else None
+        return len(self._images) if known is None or known.id is None else known.id
+
+    def _category_ids(self) -> tuple[int | str, ...]:
+        """Return the category id of each class of the model."""
+        ids = category_ids([self._source] if self._source else [], self._names)
+        return ids or tuple(range(len(self._names)))
 
 
 def _checked(option: str, folder: Path) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tutelage.data import read_image
 from tutelage.data.bit_depth import ImageRange
+from tutelage.data.formats.coco_json import read_coco
 from tutelage.data.image import SUFFIXES, is_image
 from tutelage.deploy.streams import (
     Stream,
@@ -80,9 +81,9 @@ def read_frames(source: PictureSource, *, image_range: ImageRange | None = None)
     A file that cannot be read is logged, and one frame with its error is yielded for it.
 
     Args:
-        source: An image, a video, a folder (searched recursively), a glob pattern, an RGB
-            array ``(h, w, 3)`` uint8, or several of these; or one camera (its number) or stream
-            (its address).
+        source: An image, a video, a folder (searched recursively), a glob pattern, a COCO json,
+            an RGB array ``(h, w, 3)`` uint8, or several of these; or one camera (its number) or
+            stream (its address).
         image_range: The values that are black and white in images of more than 8 bits.
 
     Raises:
@@ -150,7 +151,7 @@ def _unique_names(
 
 
 def list_files(source: str | Path) -> list[SourceFile]:
-    """Return the images and videos of a source, sorted.
+    """Return the images and videos of a source, sorted; those of a COCO json in its order.
 
     Raises:
         DataError: It does not exist, or has no image or video.
@@ -161,6 +162,9 @@ def list_files(source: str | Path) -> list[SourceFile]:
         if not names:
             raise DataError(f"{source} contains no image or video.", fix=_known(), code="D28")
         return [SourceFile(path / name, name) for name in names]
+    if path.is_file() and path.suffix.lower() == ".json":
+        files = [Path(file) for file in read_coco(path).images]
+        return [SourceFile(file, Path(os.path.relpath(file, path.parent))) for file in files]
     if path.exists():
         if not _is_known(path.name):
             raise DataError(f"{source} is neither an image nor a video.", fix=_known(), code="D28")

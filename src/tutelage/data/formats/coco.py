@@ -80,7 +80,7 @@ def open_coco(
         empty_hint="An annotation has an image_id, a category_id and a bbox.",
         entries=_check_entries(files),
         image_ids=ids if None not in ids and len(set(ids)) == len(ids) else (),
-        category_ids=_category_ids(files, categories if some else names),
+        category_ids=category_ids(files, categories if some else names),
     )
     return choose_classes(opened, names, single_class=request.single_class) if some else opened
 
@@ -95,16 +95,19 @@ def _no_images(request: SplitRequest, files: Sequence[CocoJson]) -> DataError:
     return DataError(what, fix=_OUTSIDE_FIX, code="D24")
 
 
-def _category_ids(files: Sequence[CocoJson], names: Sequence[str]) -> tuple[Id, ...]:
-    """Return the category id of each class; empty if two jsons disagree."""
+def category_ids(files: Sequence[CocoJson], names: Sequence[str]) -> tuple[Id, ...]:
+    """Return the category id of each class; empty if two jsons disagree or there is none.
+
+    A class that no json knows has the next free number.
+    """
     id_of: dict[str, Id] = {}
     for file in files:
         for key, name in file.categories.items():
             if id_of.setdefault(name, key) != key:
                 return ()
-    if all(isinstance(key, int) for key in id_of.values()):
+    if id_of and all(isinstance(key, int) for key in id_of.values()):
         free = max(cast("list[int]", list(id_of.values()))) + 1
-        for name in names:  # a class that the data yaml names and no json knows
+        for name in names:
             if name not in id_of:
                 id_of[name], free = free, free + 1
     return tuple(id_of[name] for name in names) if id_of.keys() >= set(names) else ()

@@ -128,10 +128,8 @@ def _zeros(label_files: Sequence[str], scan: Scan) -> list[Finding]:
         f"{label_files[int(scan.bad_image[i])]}:{int(scan.bad_line[i])} {scan.bad_text[i]!r}"
         for i in cases
     )
-    message = (
-        f"{len(cases)} corners are 0, e.g. {examples[0]}: all boxes are read as counted from 0."
-    )
-    fix = "Where pixels count from 1 all the same, say so in a data yaml:  voc_origin: 1"
+    message = f"{len(cases)} corners are 0, e.g. {examples[0]}: boxes are read as counted from 0."
+    fix = "Say for all splits how pixels count in a data yaml:  voc_origin: 0  or  voc_origin: 1"
     return [Finding("voc-origin", "info", message, examples, len(cases), fix)]
 
 
