@@ -70,8 +70,8 @@ def test_predicting_goes_on_if_it_saves(run, monkeypatch, saving) -> None:  # no
 
     read, frames = [], predict.read_frames
 
-    def counted(source):
-        for frame in frames(source):
+    def counted(source, **options):
+        for frame in frames(source, **options):
             read.append(frame.name.name)
             yield frame
 

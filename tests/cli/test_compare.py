@@ -80,9 +80,9 @@ def test_the_screen(cli, played) -> None:
     assert sum(line.startswith("epoch 2/2") for line in lines) == 1
     head, teacher, base, taught = lines[-9:-5]
     assert head.split()[:2] == ["AP", "ΔAP"]
-    assert teacher.split() == ["teacher", "50.0"]
-    assert base.split() == ["baseline", "20.0", "1.00", "1.00", "1"]
-    assert taught.split() == ["fgd", "30.0", "+10.0", "+5.0…+15.0", "1", "helped"]
+    assert teacher.split() == ["teacher", ".500"]
+    assert base.split() == ["baseline", ".200", "1.00", "1.00", "1"]
+    assert taught.split() == ["fgd", ".300", "+10.0", "+5.0…+15.0", "1", "helped"]
     assert lines[-5:] == ["", "fgd raised AP.", "", "A note.", "Results: runs/c"]
     assert cli("compare", *BASE, "--quiet").out == ""
 

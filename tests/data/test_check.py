@@ -190,7 +190,7 @@ def test_the_docs_name_every_code() -> None:
     root = Path(__file__).parents[2]
     table = re.findall(r"^\| `([a-z-]+)` \| \w+ \|", (root / "docs/data.md").read_text(), re.M)
     source = "".join(p.read_text() for p in (root / "src/tutelage/data").rglob("*.py"))
-    kinds = "image|labels?|box|split|class|names|link"
+    kinds = "image|labels?|box|split|class|names|link|list|path|voc"
     codes = set(re.findall(rf'"((?:{kinds})-[a-z-]+)(?:{{suffix}})?"', source))
     codes |= {f"{code}-near" for code in ("image-duplicate", "split-leak")}
     codes |= HELD_OUT.keys()  # found by a run

@@ -100,8 +100,8 @@ def test_duplicates_are_dropped_once_each() -> None:
     ],
 )
 def test_the_part_in_the_image_is_the_box(line: str, corners: tuple[float, ...]) -> None:
-    ((_, xyxy, _),), bad = parse_labels(line, (100, 100))
-    assert xyxy == pytest.approx(corners)
+    (row,), bad = parse_labels(line, (100, 100))
+    assert row.xyxy == pytest.approx(corners)
     assert bad == [BadLabelLine(1, LabelFault.CLIPPED, line)]
 
 

@@ -312,8 +312,8 @@ def test_a_video_is_not_held_in_memory(detector, film, monkeypatch) -> None:
     assert {frame.rate for frame in frames} == {10}
     drawn: list[int] = []
 
-    def counted(source):
-        for frame in read_frames(source):
+    def counted(source, **options):
+        for frame in read_frames(source, **options):
             drawn.append(frame.number)
             yield frame
 

@@ -16,7 +16,8 @@ def openable(monkeypatch):
     """Stand for data sets: those of the set can be opened."""
     known = {"digits"}
 
-    def images_of(data, split, *, count):
+    def images_of(data, split, *, count, image_range):
+        assert image_range is None
         if data not in known:
             raise DataError("gone")
         return VerificationImages([], f"{split} of {data}")

@@ -91,10 +91,10 @@ def compare(
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
-    resolved, _ = resolve(given, legacy.settings)
     display = CompareDisplay(as_json=json, quiet=quiet, dry_run=dry_run)
     with closing(display):
         display.show(LOADING)
+        resolved, _ = resolve(given, legacy.settings)
         from tutelage.compare.arms import plan_comparison
         from tutelage.compare.run import run_comparison
 

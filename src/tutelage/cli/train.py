@@ -68,9 +68,9 @@ def train(
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
-    resolved, folder = resolve(given, legacy.settings)
     with closing(display):
         display.show(LOADING)
+        resolved, folder = resolve(given, legacy.settings)
         from tutelage.run.run import run_training
 
         events = run_training(

@@ -52,11 +52,12 @@ def test_preflight_warns_once_and_the_plan_says_it(parts, monkeypatch):
     monkeypatch.setattr(module, "evaluate_teacher", lambda *_: SCORES)
     monkeypatch.setattr(module, "check_wiring", lambda *_: None)
     weights = SimpleNamespace(batches=[None], measure=lambda *_: ())
-    first = [e for e in check_distillation(parts, weights, Position()) if e.code == "T33"]
+    events = check_distillation(parts, weights, Position())
+    first = [event for event in events if getattr(event, "code", "") == "T33"]
     assert [event.level for event in first] == ["warning"]
     assert "is judged at 128 px, trained at 64" in first[0].text
     later = check_distillation(parts, weights, Position(1, 0))
-    assert not [event for event in later if event.code == "T33"]
+    assert not [event for event in later if getattr(event, "code", "") == "T33"]
     teacher = dict(plan_rows(parts, {}, "runs/x"))["teacher"]
     assert teacher.endswith("AP 0.180 on this val (judged at 128 px, trained at 64)")
 

@@ -202,10 +202,10 @@ TEACHING: Mapping[str, ErrorCode] = {
         None,
         "The teacher sees images much smaller or larger than those it was trained on, and finds "
         "less in them.",
-        "--img-size, or the size of the student's weights, is not that of the teacher.",
+        "--img-size, or the size of the student's weights, is another one.",
         (
             "Train at the teacher's size:",
-            "$ tutelage train --teacher-weights runs/teacher --data data.yaml --img-size 640",
+            "$ tutelage train --teacher-weights runs/t --data data.yaml --img-size 640",
             "Or train a teacher at the size of the student.",
         ),
     ),

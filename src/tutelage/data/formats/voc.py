@@ -231,7 +231,7 @@ def parse_voc(
             except ValueError:
                 fault = LabelFault.NUMBER
             else:
-                if left > right or top > bottom:
+                if left > right + 1 or top > bottom + 1:
                     fault, text = LabelFault.SHAPE, f"{text}, corners swapped"
                 else:
                     first = 0 if origin == 0 else 1
