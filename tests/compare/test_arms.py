@@ -140,3 +140,13 @@ def test_options_are_kept_to_the_last_digit(tmp_path):
     found = plan_comparison(base(tmp_path, distill={"teacher": "t", "methods": methods}))
     [method] = found.arms[1].config.distill.methods
     assert (method.weight, method.options["alpha"]) == (1234567.0, 0.0012345678)
+
+
+def test_auto_has_the_name_of_what_it_stands_for(tmp_path):
+    found = plan_comparison(base(tmp_path), methods=["auto", "fgd"], ratios=["0.5"])
+    _, automatic, named = found.arms
+    same, others = [("dog", "cat")], [("cow", "owl")]
+    assert automatic.titled(("cat", "dog"), same).title == "bckd (auto)-r0.5"
+    assert automatic.titled(("cat", "dog"), others).title == "cwd (auto)-r0.5"
+    assert automatic.titled(("cat", "dog"), [*same, *others]).title == "bckd/cwd (auto)-r0.5"
+    assert (automatic.name, named.titled(("cat", "dog"), same).title) == ("auto-r0.5", "")

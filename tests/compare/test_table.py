@@ -147,7 +147,7 @@ def engine(monkeypatch):
         "student_detections": table,
         "teacher_detections": lambda *_: TEACHER,
         "open_test_images": lambda *_: ("test", INDEX),
-        "load_teacher": lambda *_: None,
+        "load_teacher": lambda *_: SimpleNamespace(names=("cat",)),
         "identify": lambda *_: {},
         "check_arms": lambda *_: None,
     }.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,9 @@ from tutelage.config.methods import parse_method
 from tutelage.config.overrides import DEFAULT, METHODS
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.config.validate import combine_errors
-from tutelage.distill import build_methods
+from tutelage.distill import build_methods, shared_columns
 from tutelage.errors import ConfigError
-from tutelage.setup.distillation import AUTO
+from tutelage.setup.distillation import AUTO, resolve_auto
 
 BASELINE = "baseline"
 ORIGIN = "tutelage compare"
@@ -32,6 +32,7 @@ class Arm(NamedTuple):
         config: Its settings except seed and folder.
         ratio: Its gradient ratio if given by ``--ratio``.
         share: Its share of the epochs.
+        title: Its name in tables, where it is another one.
     """
 
     name: str
@@ -39,6 +40,25 @@ class Arm(NamedTuple):
     config: Config
     ratio: float | None = None
     share: float = 1.0
+    title: str = ""
+
+    def titled(self, student: Sequence[str], teachers: Iterable[Sequence[str]]) -> Arm:
+        """Return the arm with a title that says what ``auto`` stands for: ``bckd (auto)``.
+
+        Args:
+            student: Class names of the student.
+            teachers: Class names of each teacher.
+        """
+        distill = self.config.distill
+        chosen = {
+            resolve_auto(method, shared_columns(distill.classes, student, names)).name
+            for names in teachers
+            for method in (distill.methods if self.methods else ())
+            if method.name == AUTO
+        }
+        if not chosen:
+            return self
+        return self._replace(title=self.name.replace(AUTO, f"{'/'.join(sorted(chosen))} ({AUTO})"))
 
 
 class ArmRun(NamedTuple):

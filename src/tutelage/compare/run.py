@@ -155,6 +155,7 @@ class _Execution:
         self.split: Split
         self.split, self.index = open_test_images(self.config)
         teachers = [load_teacher(name, self.device) for name in self.config.distill.teachers]
+        self.teacher_names = [teacher.names for teacher in teachers]
         self.identity = identify(self.config, self.split, self.index, teachers)
         check_same(self.comparison, stored, self.identity)
         states = [state_of(run) for run in self.comparison.runs()]
@@ -238,7 +239,8 @@ class _Execution:
         if teachers:  # the gap is that to the best teacher
             best = tables[max(teachers, key=lambda name: teachers[name])]
             values = bootstrap_values(self.folder, best, self.split, self.index, self.draws)
-        rows = compare_arms(self.comparison.arms, self.results, values, images=len(self.index))
+        arms = [arm.titled(self.index.names, self.teacher_names) for arm in self.comparison.arms]
+        rows = compare_arms(arms, self.results, values, images=len(self.index))
         notes = tuple(self._notes(rows, bool(teachers)))
         teacher_rows = {name: {"AP": each.AP, "AP50": each.AP50} for name, each in scores.items()}
         self._write(teachers=teacher_rows, arms=rows, notes=notes)

@@ -113,7 +113,7 @@ def _row(
     teacher: Values | None,
     images: int,
 ) -> ArmRow:
-    row = ArmRow(arm.name, arm.methods, arm.ratio, arm.share, tuple(runs))
+    row = ArmRow(arm.title or arm.name, arm.methods, arm.ratio, arm.share, tuple(runs))
     if runs:
         scores = [run.AP for run in runs.values()]
         ap50 = statistics.fmean(run.AP50 for run in runs.values())
@@ -128,7 +128,7 @@ def _row(
     values = [run.values for run in theirs], [run.values for run in ours]
     difference = paired_difference(*values, images=images)
     deltas = tuple(a.AP - b.AP for a, b in zip(ours, theirs, strict=True))
-    subject = arm.name if arm.share == 1 else f"{arm.name} ({100 * arm.share:g} % of the epochs)"
+    subject = row.arm if arm.share == 1 else f"{row.arm} ({100 * arm.share:g} % of the epochs)"
     verdict: Verdict = "no demonstrable difference"
     if difference.demonstrable:
         verdict = "helped" if difference.delta > 0 else "hurt"

@@ -117,7 +117,7 @@ def bind_methods(
         suffix = f"@{number + 1}" if len(teachers) > 1 else ""
         bound = {
             place: MethodBinding(
-                _resolve_auto(method, shared),
+                resolve_auto(method, shared),
                 number,
                 _pair_layers(config, method, student, teacher, origins),
             )
@@ -227,7 +227,7 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
             )
 
 
-def _resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
+def resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
     """Replace ``auto`` by the method that docs/benchmarks.md found best.
 
     A response method if the networks share classes, else a feature method.
