@@ -1,4 +1,4 @@
-"""COCO metrics by hotcoco, which is used in this file alone.
+"""COCO metrics by hotcoco, whose evaluation is used in this file alone.
 
 Detections travel as a table, one row each: ``image_id, x, y, w, h, score, category_id``; image ids
 are positions in the :class:`~tutelage.data.index.DatasetIndex`, category ids its class numbers,
