@@ -36,17 +36,17 @@ def test_differences_by_class_and_a_warning_of_the_dead_ones(rows):
     assert (rows[0].dead, taught.dead) == ((), ("plate",))
     assert list(class_lines(rows)) == [
         "fgd-weight1, ΔAP by class: plate -11.0 · red +30.0 · white +35.0",
-        "warning: fgd-weight1 does not find plate (the baseline has 11.0): AP 0.",
+        "warning: fgd-weight1 does not find plate (the baseline has .110): AP 0.",
     ]
 
 
 def test_the_table_of_the_report(rows):
     assert class_table(rows)[1:] == [
-        ["red", "50.0", "+30.0"],
-        ["white", "10.0", "+35.0"],
-        ["plate", "11.0", "-11.0"],
+        ["red", ".500", "+30.0"],
+        ["white", ".100", "+35.0"],
+        ["plate", ".110", "-11.0"],
     ]
-    assert "| plate | 11.0 | -11.0 |" in markdown(rows, {}, [])
+    assert "| plate | .110 | -11.0 |" in markdown(rows, {}, [])
 
 
 def test_of_many_classes_those_that_lost_and_gained_most(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 from pathlib import Path
@@ -299,3 +300,25 @@ def test_an_image_that_vanishes_before_the_page_is_made(tmp_path: Path) -> None:
     for path in (tmp_path / "set/images").rglob("*.jpg"):
         path.unlink()
     assert "<img" not in atlas(report)
+
+
+def test_crowds_and_boxes_of_unknown_place_are_told_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / "set" / f"{name}.png", seed=ord(name))
+    boxes = [("cat", 4.0, 4.0, 40.0, 36.0)]
+    path = write_coco(tmp_path / "set" / "train.json", {f"{n}.png": boxes for n in "abc"})
+    document = json.loads(path.read_text())
+    document["annotations"].append(document["annotations"][0] | {"iscrowd": 1})
+    document["annotations"][1]["iscrowd"] = 1
+    document["images"][2] |= {"width": 48, "height": 64}
+    path.write_text(json.dumps(document))
+    copy = write_fixed(examine(path, ("train",)), tmp_path / "copy")
+    assert (copy.images, copy.boxes, copy.left_out, copy.lost) == (1, 1, 2, 1)
+    left_out = (tmp_path / "copy/left-out.txt").read_text()
+    told = [line.split("\t")[1] for line in left_out.splitlines()]
+    assert told[:2] == [
+        "no label can be saved: train.json annotations[1] it is neither trained on nor evaluated",
+        "no label can be saved: train.json annotations[2] the label file means another image size, "
+        "so its boxes lie elsewhere on this image",
+    ]
+    assert told[2:] == ["it is neither trained on nor evaluated"]

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tutelage.sanitise import score_text
+
 if TYPE_CHECKING:
     from tutelage.compare.table import ArmRow, RunResult
 
@@ -43,7 +45,7 @@ def _dead_classes(row: ArmRow, baseline: Mapping[str, float]) -> str:
     texts = []
     for name in row.dead[:LISTED]:
         before = baseline.get(name, 0.0)
-        text = f" (the baseline has {100 * before:.1f})" if row.methods and before else ""
+        text = f" (the baseline has {score_text(before)})" if row.methods and before else ""
         texts.append(f"{name}{text}")
     more = len(row.dead) - LISTED
     return f"{', '.join(texts)}{f' and {more} more' if more > 0 else ''}: AP 0."
@@ -52,7 +54,7 @@ def _dead_classes(row: ArmRow, baseline: Mapping[str, float]) -> str:
 def class_table(rows: Sequence[ArmRow]) -> list[list[str]]:
     """Return the AP of the baseline by class, and the ΔAP of each arm, as cells; the header first.
 
-    Scores in points (AP × 100); the header alone if nothing is known of classes.
+    AP as a fraction, ΔAP in points; the header alone if nothing is known of classes.
     """
     baseline = next((row.per_class for row in rows if not row.methods), {})
     arms = [row for row in rows if row.class_deltas]
@@ -60,5 +62,5 @@ def class_table(rows: Sequence[ArmRow]) -> list[list[str]]:
     for name, ap in baseline.items():
         deltas = (row.class_deltas.get(name) for row in arms)
         each = ("" if delta is None else f"{100 * delta:+.1f}" for delta in deltas)
-        cells.append([name, f"{100 * ap:.1f}", *each])
+        cells.append([name, score_text(ap), *each])
     return cells

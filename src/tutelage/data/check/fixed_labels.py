@@ -15,7 +15,8 @@ from tutelage.data.formats.yolo import LINE_FAULTS
 from tutelage.data.formats.yolo_labels import LabelFault, parse_labels, parse_line
 from tutelage.errors import DataError
 
-_KEPT = (LabelFault.CLIPPED, LabelFault.SIZE, LabelFault.DUPLICATE)  # these lose no object
+_KEPT = (LabelFault.CLIPPED, LabelFault.SIZE, LabelFault.DUPLICATE, LabelFault.ORIGIN)
+"""These lose no object."""
 _NO_NAME = "its class has no name"
 
 
@@ -118,11 +119,14 @@ def _fix_objects(opened: OpenedSplit, number: Sequence[int]) -> Iterator[FixedLa
             _line(number[k], xyxy) for k, xyxy in zip(item.label.tolist(), corners, strict=True)
         ]
         boxes = range(box_of[image], box_of[image + 1])
-        lost = [(int(scan.lines[box]), _NO_NAME) for box in boxes if not opened.kept[box]]
+        nameless = (box for box in boxes if not opened.kept[box] and not scan.ignored[box])
+        lost = [(int(scan.lines[box]), _NO_NAME) for box in nameless]
         for one in range(fault_of[image], fault_of[image + 1]):
             fault = LabelFault(int(scan.bad_fault[one]))
             if fault not in _KEPT:
                 lost.append((int(scan.bad_line[one]), OBJECT_FAULTS[fault][2]))
+            if fault == LabelFault.FRAME:  # where its objects are is not known
+                lines = []
         yield FixedLabels(lines, [(listing.locate(image, line), reason) for line, reason in lost])
 
 
