@@ -37,6 +37,34 @@ class Targets(NamedTuple):
         return Targets(*(field.to(device, non_blocking=True) for field in self))
 
 
+class Records(NamedTuple):
+    """What is stored of a batch, one record per image.
+
+    Attributes:
+        content: ``(n,)`` uint8, the records one after another.
+        length: ``(b,)`` int64, bytes of each image's record; -1: there is none.
+    """
+
+    content: Tensor
+    length: Tensor
+
+
+class Replay(NamedTuple):
+    """Which views a batch shows, and what is stored of the teachers' answers about them.
+
+    Attributes:
+        view: ``(b,)`` int64, the view of each image; -1: none that recurs.
+        thumbnail: ``(b, 48)`` uint8, its pixels averaged over 4 x 4 fields.
+        canvas: Height and width of the images as they were loaded.
+        records: One per store of the run.
+    """
+
+    view: Tensor
+    thumbnail: Tensor
+    canvas: tuple[int, int]
+    records: tuple[Records, ...] = ()
+
+
 class Batch(NamedTuple):
     """A batch of images.
 
@@ -44,11 +72,13 @@ class Batch(NamedTuple):
         images: ``(b, 3, h, w)`` RGB, uint8 0..255 until :meth:`floating`.
         targets: Ground-truth boxes in pixels of the canvas ``(h, w)``.
         ids: ``(b,)`` int64, index of each image in its data set.
+        replay: Which views it shows, if the images have a number of views that recur.
     """
 
     images: Tensor
     targets: Targets
     ids: Tensor
+    replay: Replay | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -58,7 +88,7 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on ``device``."""
         images, ids = (x.to(device, non_blocking=True) for x in (self.images, self.ids))
-        return Batch(images, self.targets.to(device), ids)
+        return self._replace(images=images, targets=self.targets.to(device), ids=ids)
 
     def floating(self) -> Batch:
         """Return the batch with float32 channels-last images in 0..1; itself if it is floating."""
@@ -107,6 +137,8 @@ class Predictions(NamedTuple):
         bins: ``(b, n, 4, r)`` distribution logits, or None.
         grids: Rows and columns of each level, if the head predicts per cell; candidates are then
             ordered by level, anchor, row, column. None: candidates belong to no cells.
+        known: ``(b, n)`` bool, the candidates whose box is known; the others are background. None:
+            all are known.
     """
 
     xyxy: Tensor
@@ -116,6 +148,7 @@ class Predictions(NamedTuple):
     box_raw: Tensor | None = None
     bins: Tensor | None = None
     grids: tuple[tuple[int, int], ...] | None = None
+    known: Tensor | None = None
 
 
 class Knowledge(NamedTuple):

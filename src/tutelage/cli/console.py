@@ -187,6 +187,8 @@ class PlainDisplay(Display):
             parts.append(" ".join(f"{name} {score(value)}" for name, value in scores.items()))
         if done is not None:
             parts += [f"lr {loss(done.lr)}", duration(done.seconds)]
+            if teaching := teaching_text(done.teaching):
+                parts.append(teaching)
         if evaluated is not None and found_something(evaluated):
             parts.append("best")
         self._write("  ".join(parts))
@@ -325,7 +327,29 @@ def finish_lines(event: Finished) -> list[str]:
         best = f" {ap}: no object of the val split was found"
     return [
         f"{best} · {took} · {event.folder}/best.safetensors",
+        *teaching_lines(event.teaching),
         f" next  tutelage val {event.folder}",
+    ]
+
+
+def teaching_text(cost: Mapping[str, float]) -> str:
+    """Return what the teacher cost in an epoch, in few words; empty if it was not needed."""
+    if "asked" not in cost:
+        return f"teacher {duration(cost['teacher_seconds'])}" if "teacher_seconds" in cost else ""
+    if not cost["asked"]:
+        return "teacher stored"
+    return f"teacher {duration(cost.get('teacher_seconds', 0.0))}"
+
+
+def teaching_lines(cost: Mapping[str, float]) -> list[str]:
+    """Return what the teachers cost in a run; nothing without one."""
+    if not cost:
+        return []
+    epochs = f"{cost['asked']:.2g} of {cost['epochs']} epochs"
+    return [
+        f" teacher  {duration(cost['extra'])} or {100 * cost['share']:.0f} % on top of the rest: asked "
+        f"{duration(cost['teacher'])} in {epochs}, checks and weights "
+        f"{duration(cost['measuring'])}, stored answers {duration(cost['store'])}"
     ]
 
 
@@ -372,5 +396,7 @@ def _losses(event: StepDone) -> Text:
         for group in (groups["detection"], named)
     ]
     share = "" if event.kd_share is None else f"kd/total {100 * event.kd_share:.0f} %  "
+    if event.asked is not None and event.asked < 1:
+        share += f"teacher asked {100 * event.asked:.0f} %  "
     text = " │ ".join([part for part in parts if part] + [f"{share}lr {loss(event.lr)}"])
     return Text(f"   {text}", no_wrap=True, overflow="ellipsis")

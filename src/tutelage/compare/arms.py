@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tutelage.config.methods import parse_method
 from tutelage.config.overrides import DEFAULT, METHODS
@@ -15,6 +15,7 @@ from tutelage.config.validate import combine_errors
 from tutelage.distill import build_methods, shared_columns
 from tutelage.errors import ConfigError
 from tutelage.setup.distillation import AUTO, resolve_auto
+from tutelage.setup.views import AUTO_VIEWS
 
 BASELINE = "baseline"
 ORIGIN = "tutelage compare"
@@ -143,7 +144,9 @@ def plan_comparison(
         if not _number(text) > 0:
             faults.append(_fault(f"--ratio {text} cannot be used", "Expected a number above 0."))
     share = _read_share(epochs_share, config.train.epochs, faults)
-    arms = [Arm(BASELINE, "", config.model_copy(update={"distill": DistillConfig()}))]
+    config = _with(config, "distill", views=_common_views(config))
+    plain = DistillConfig(views=config.distill.views, view_seed=config.distill.view_seed)
+    arms = [Arm(BASELINE, "", config.model_copy(update={"distill": plain}))]
     for text in methods or [_spec(config.distill.methods)]:
         arms += _method_arms(text, config, ratio_numbers, share, faults)
     names = [arm.name for arm in arms]
@@ -152,6 +155,14 @@ def plan_comparison(
     if faults:
         raise combine_errors(faults)
     return Comparison(config, tuple(arms), seed_numbers, _folder(config))
+
+
+def _common_views(config: Config) -> int | Literal["off"]:
+    """Return the views of all arms, so that they differ in the teacher alone."""
+    if config.distill.views != "auto":
+        return config.distill.views
+    mixed = config.train.multi_scale and config.distill.images is not None
+    return "off" if mixed else min(AUTO_VIEWS, config.train.epochs)
 
 
 def origins_of(arm: Arm, origins: Mapping[str, str]) -> dict[str, str]:

@@ -299,6 +299,25 @@ class DistillConfig(Section):
         description="Minimum score of the teacher's detections on unlabelled images to be used as boxes (1: never)",
     )
 
+    views: Annotated[int, Field(ge=1)] | Literal["auto", "off"] = Field(
+        default="auto",
+        description="Augmented versions of each image that recur in turn, so that a teacher is asked once about each (off: a new one in every epoch)",
+    )
+    view_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0,
+        description="Seed of the views: runs of other seeds share them, and what is stored",
+    )
+    store: str | None = Field(
+        default=None,
+        description="Folder for what teachers said about the views (none: store in run.project; off: nowhere)",
+    )
+    store_gib: Positive = Field(
+        default=10.0, description="What this run may add to the stores, in GiB"
+    )
+    store_features: Literal["int8", "float16", "off"] = Field(
+        default="int8", description="How maps are stored for methods of features (off: never)"
+    )
+
     @property
     def teachers(self) -> tuple[str, ...]:
         """All teachers, in order."""

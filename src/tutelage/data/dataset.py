@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from tutelage.data.image import read_image
 from tutelage.data.image_cache import ImageCache, read_training_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY, Letterbox, Sample, letterbox_geometry, resize
-from tutelage.data.sampler import RectPlan, SampleKey, sample_rng
+from tutelage.data.sampler import RectPlan, SampleKey, Views, sample_rng
 from tutelage.errors import DataError
+from tutelage.store.records import RecordReader
 
 _log = logging.getLogger(__name__)
 _ALWAYS_ALLOWED = 10  # unreadable images
@@ -31,11 +33,15 @@ class LoadedSample(NamedTuple):
         sample: The image, not larger than the canvas.
         position: Its position in the index.
         canvas_hw: Height and width of its canvas.
+        view: The view it shows; -1: none that recurs. None: images have no views.
+        records: What each store of the run holds about it; None: nothing.
     """
 
     sample: Sample
     position: int
     canvas_hw: tuple[int, int]
+    view: int | None = None
+    records: tuple[bytes | None, ...] = ()
 
 
 class UnreadableError(DataError):
@@ -94,6 +100,8 @@ class DetectionDataset(_IndexedDataset):
         rect: Canvases of similar shape; excludes mosaic and mixup.
         cache: Decoded images in RAM.
         unreadable: Allowed share of unreadable images.
+        views: How many augmented versions of each image there are; None: a new one in every epoch.
+        stores: Where the teachers' answers about the views are stored.
     """
 
     def __init__(
@@ -107,16 +115,34 @@ class DetectionDataset(_IndexedDataset):
         rect: RectPlan | None = None,
         cache: ImageCache | None = None,
         unreadable: float = 0.01,
+        views: Views | None = None,
+        stores: Sequence[RecordReader] = (),
     ) -> None:
         super().__init__(index, image_size=image_size, rect=rect)
         self.config, self.seed, self.close_from, self.cache = config, seed, close_from, cache
         self._allowed_share = unreadable
+        self.views, self.stores = views, tuple(stores)
+        self._epoch = -1
 
     def __getitem__(self, key: SampleKey) -> LoadedSample:
-        rng = sample_rng(self.seed, key)
-        position, first = self._read(key.index)
-        canvas_hw = self._canvas(key.index)
         closed = self.close_from is not None and key.epoch >= self.close_from
+        if self.views is None:
+            return self._render(key.index, sample_rng(self.seed, key), closed)
+        view = self.views.number(key.epoch, closed=closed)
+        rng = sample_rng(self.views.seed, SampleKey(view, key.index))
+        if key.epoch != self._epoch:
+            self._epoch = key.epoch
+            for store in self.stores:
+                store.refresh()
+        loaded = self._render(key.index, rng, closed)
+        if loaded.position != key.index:  # an unreadable image's substitute is no view of its own
+            return loaded._replace(view=-1, records=(None,) * len(self.stores))
+        records = tuple(store.read(view, key.index) for store in self.stores)
+        return loaded._replace(view=view, records=records)
+
+    def _render(self, index: int, rng: np.random.Generator, closed: bool) -> LoadedSample:
+        position, first = self._read(index)
+        canvas_hw = self._canvas(index)
         partner = None if closed or self.rect is not None else self._partner
         sample = augment(first, rng, config=self.config, canvas_hw=canvas_hw, partner=partner)
         return LoadedSample(sample, position, canvas_hw)

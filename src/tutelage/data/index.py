@@ -227,6 +227,13 @@ class DatasetIndex:
         return digest.hexdigest()
 
     @cached_property
+    def images_fingerprint(self) -> str:
+        """Content hash over relative paths, file sizes, image sizes and range, without the labels."""
+        digest = hashlib.sha256(str(self.image_range).encode())
+        _update(digest, self.path_bytes, self.path_offsets, self.file_sizes, self.sizes)
+        return digest.hexdigest()
+
+    @cached_property
     def evaluation_fingerprint(self) -> str:
         """The fingerprint together with what only evaluations use: areas and ignored objects."""
         if not len(self.areas) and not len(self.ignored):

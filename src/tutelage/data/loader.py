@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,9 +16,18 @@ from tutelage.data.dataset import DetectionDataset, EvaluationDataset, LoadedSam
 from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY
-from tutelage.data.sampler import EpochBatches, EpochSampler, rect_plan
+from tutelage.data.replay import collate_replay
+from tutelage.data.sampler import EpochBatches, EpochSampler, Views, rect_plan
 from tutelage.data.unlabelled import MixedBatches, MixedDataset
+from tutelage.store.records import RecordReader
 from tutelage.structures import Batch, Targets
+
+
+class Stores(NamedTuple):
+    """Readers of the stores of a run, in the same order for images with and without labels."""
+
+    labelled: tuple[RecordReader, ...] = ()
+    unlabelled: tuple[RecordReader, ...] = ()
 
 
 def training_loader(
@@ -37,6 +47,8 @@ def training_loader(
     unlabelled: DatasetIndex | None = None,
     extra: int = 0,
     share: tuple[int, int] = (0, 1),
+    views: Views | None = None,
+    stores: Stores = Stores(),  # noqa: B008  (an immutable NamedTuple)
 ) -> DataLoader[LoadedSample]:
     """Make the loader of a training run.
 
@@ -61,37 +73,43 @@ def training_loader(
             those of ``index``.
         share: Rank of this process and number of processes: each gets its part of every batch. If
             a batch has fewer labelled images than processes, some images are repeated.
+        views: How many augmented versions of each image there are; None: a new one in every epoch.
+        stores: Where the teachers' answers about the views are stored.
     """
     batch = min(batch, len(index))
     plan = None
     if rect:
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride)
 
-    def make_dataset(images: DatasetIndex, *, seed: int, gib: float) -> DetectionDataset:
+    def make_dataset(
+        images: DatasetIndex, *, readers: tuple[RecordReader, ...], extra: bool, gib: float
+    ) -> DetectionDataset:
         image_cache = ImageCache(images, image_size=image_size, gib=gib) if cache else None
         return DetectionDataset(
             images,
             image_size=image_size,
             config=augment,
-            seed=seed,
+            seed=seed + extra,
             close_from=close_from,
             rect=plan,
             cache=image_cache,
             unreadable=unreadable,
+            views=views and views._replace(seed=views.seed + extra),
+            stores=readers,
         )
 
     if unlabelled is not None and extra:
         if rect:
             raise ValueError("images without labels cannot be mixed into rect batches")
         mixed = MixedDataset(
-            make_dataset(index, seed=seed, gib=cache_gib / 2),
-            make_dataset(unlabelled, seed=seed + 1, gib=cache_gib / 2),
+            make_dataset(index, readers=stores.labelled, extra=False, gib=cache_gib / 2),
+            make_dataset(unlabelled, readers=stores.unlabelled, extra=True, gib=cache_gib / 2),
         )
         batches = MixedBatches(
             len(index), len(unlabelled), batch=batch, extra=extra, seed=seed, share=share
         )
         return _loader(mixed, batches, workers=workers)
-    dataset = make_dataset(index, seed=seed, gib=cache_gib)
+    dataset = make_dataset(index, readers=stores.labelled, extra=False, gib=cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, order=order)
     return _loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
@@ -147,7 +165,8 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
     height, width = (max(each.canvas_hw[axis] for each in loaded) for axis in (0, 1))
     images = np.empty((len(loaded), height, width, 3), np.uint8)
     boxes: list[np.ndarray] = []
-    for canvas, (sample, _, _) in zip(images, loaded, strict=True):
+    for canvas, each in zip(images, loaded, strict=True):
+        sample = each.sample
         new_w, new_h = sample.size_wh
         left, top = (width - new_w) // 2, (height - new_h) // 2
         if (new_w, new_h) != (width, height):
@@ -161,7 +180,8 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
         xyxy=torch.from_numpy(np.concatenate(boxes)),
     )
     ids = torch.tensor([each.position for each in loaded], dtype=torch.int64)
-    return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, ids)
+    replay = collate_replay(loaded, images)
+    return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, ids, replay)
 
 
 def _loader(

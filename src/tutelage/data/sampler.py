@@ -13,6 +13,8 @@ from torch.utils.data import Sampler
 
 _TOLERANCE = 1e-9  # 480 / 640 * 640 must not round up to the next stride
 _ORDER_STREAM = 1
+CLOSED = 1 << 16
+"""The numbers of views without mosaic and mixup start here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,25 @@ class SampleKey:
 
     epoch: int
     index: int
+
+
+class Views(NamedTuple):
+    """Every image has some augmented versions, its views, that recur in turn over the epochs.
+
+    What a view shows depends on its number, the image and ``seed`` alone, so that what a teacher
+    said about it holds in later epochs and in other runs, too.
+
+    Attributes:
+        count: Number of views of each image.
+        seed: Seed of the views; the order of the images follows the seed of the run.
+    """
+
+    count: int
+    seed: int = 0
+
+    def number(self, epoch: int, *, closed: bool = False) -> int:
+        """Return the view of an epoch; those without mosaic (``closed``) have numbers of their own."""
+        return epoch % self.count + closed * CLOSED
 
 
 class RectPlan(NamedTuple):

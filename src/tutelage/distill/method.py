@@ -45,6 +45,9 @@ class Method(nn.Module, ABC):
         needs: What it reads of student and teacher.
         untrained: Endings of the names of own parameters whose gradient is zero by construction.
         paper: Where it was published.
+        from_store: What must be stored of a teacher's predictions, so that the method can do without
+            the teacher: the ``best`` candidates (it weighs candidates by the teacher's scores),
+            ``all``; ``never``: it runs layers of the teacher.
         ratio: With ``weight: auto``, the ratio of the norms of its gradient and that of the
             detection loss at the taps; for the built-in methods the best in docs/benchmarks.md.
     """
@@ -52,6 +55,7 @@ class Method(nn.Module, ABC):
     needs: Need = Need.FEATURES
     untrained: frozenset[str] = frozenset()
     paper: str = ""
+    from_store: Literal["best", "all", "never"] = "all"
     ratio: float = 1.0
 
     def __init__(self, channels: Channels) -> None:
@@ -179,6 +183,7 @@ class Resized(Method):
         self.side: Side = side
         self.needs, self.untrained = method.needs, method.untrained
         self.paper, self.ratio = method.paper, method.ratio
+        self.from_store = method.from_store
 
     def forward(
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth

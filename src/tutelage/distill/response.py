@@ -62,7 +62,7 @@ def comparable_predictions(
     """Return both predictions in at least float32, the teacher's detached.
 
     If the candidates differ, the teacher's are replaced by :func:`match_candidates`, which leaves
-    out raw box outputs and bins.
+    out raw box outputs and bins. A box of the teacher that is not known becomes the student's own.
 
     Raises:
         ValueError: Predictions are missing, their classes differ in number, or the candidates
@@ -79,6 +79,8 @@ def comparable_predictions(
     s = _map_tensors(s, at_least_float32)
     t = _map_tensors(t, lambda x: at_least_float32(x.detach()))
     if level_counts(s) == level_counts(t):
+        if t.known is not None:
+            t = t._replace(xyxy=torch.where(t.known[..., None], t.xyxy, s.xyxy.detach()))
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and the student cannot assign boxes to its own")
@@ -100,4 +102,5 @@ def require_both(
 
 def _map_tensors(predictions: Predictions, cast: Callable[[Tensor], Tensor]) -> Predictions:
     fields = predictions._asdict().items()
-    return predictions._replace(**{k: cast(x) for k, x in fields if isinstance(x, Tensor)})
+    floating = {k: x for k, x in fields if isinstance(x, Tensor) and x.is_floating_point()}
+    return predictions._replace(**{k: cast(x) for k, x in floating.items()})

@@ -91,6 +91,7 @@ class ScoredMethod(LevelMethod):
     """A method that weights the cells of maps by the teacher's score there."""
 
     needs = Need.FEATURES | Need.PREDICTIONS
+    from_store = "best"
 
     @abstractmethod
     def compare_maps(self, s: Tensor, t: Tensor, score: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def select_images(
 def _select(knowledge: Knowledge, images: Tensor) -> Knowledge:
     predictions = knowledge.predictions
     if predictions is not None:
-        fields = {"xyxy", "logits", "objectness", "box_raw", "bins"}
+        fields = {"xyxy", "logits", "objectness", "box_raw", "bins", "known"}
         values = predictions._asdict().items()
         predictions = predictions._replace(
             **{name: x[images] for name, x in values if name in fields and x is not None}

@@ -67,6 +67,7 @@ class RunProgress(_Strict):
     arch: dict[Any, Any] | None = None
     arch_name: str = ""
     start: str = ""
+    views: _Count = 0  # of each image; 0: a new version in every epoch
 
     @property
     def student_origin(self) -> StudentOrigin:

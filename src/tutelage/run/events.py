@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:  # the displays say "loading PyTorch" before it is loaded
@@ -24,22 +26,41 @@ class Planned(NamedTuple):
 
 
 class StepDone(NamedTuple):
-    """One batch: detached losses (on the device), learning rate, KD share of the total loss."""
+    """One batch.
+
+    Attributes:
+        epoch: Its epoch, counted from 0.
+        step: Batches done in the epoch.
+        losses: Detached, on the device.
+        lr: Learning rate.
+        kd_share: KD's part of the total loss; None without a teacher.
+        asked: Share of the epoch's batches so far about which a teacher was asked; None without one.
+    """
 
     epoch: int
     step: int
     losses: Losses
     lr: float
     kd_share: float | None
+    asked: float | None = None
 
 
 class EpochDone(NamedTuple):
-    """One epoch: mean loss per term (KD terms as ``method/term``), seconds and learning rate."""
+    """One epoch.
+
+    Attributes:
+        epoch: Its number, counted from 0.
+        losses: Mean of each term; KD terms as ``method/term``.
+        seconds: Without the evaluation.
+        lr: Learning rate.
+        teaching: What the teachers cost, as in ``metrics.jsonl``; empty without one.
+    """
 
     epoch: int
     losses: dict[str, float]
     seconds: float
     lr: float
+    teaching: Mapping[str, float] = MappingProxyType({})
 
 
 class Evaluated(NamedTuple):
@@ -59,12 +80,22 @@ class Notice(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The end of a run."""
+    """The end of a run.
+
+    Attributes:
+        folder: The run folder.
+        best: The best scores.
+        best_epoch: Their epoch, counted from 0; -1: never evaluated.
+        seconds: Of the whole run.
+        teaching: What the teachers cost, see :class:`~tutelage.run.teaching_cost.TeachingCost`;
+            empty without one.
+    """
 
     folder: str
     best: dict[str, float]
     best_epoch: int
     seconds: float
+    teaching: Mapping[str, float] = MappingProxyType({})
 
 
 Event = Stage | Planned | StepDone | EpochDone | Evaluated | Notice | Finished

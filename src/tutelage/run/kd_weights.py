@@ -84,7 +84,7 @@ class WeightMeasurements:
         reading = measure_weights(
             task,
             distillation.teachers,
-            batches_with_boxes(parts, batches, number),
+            batches_with_boxes(parts, batches, number, position.epoch + (number > 1)),
             distillation.shares,
             mean,
             self._settle,
@@ -173,23 +173,38 @@ def measurement_batch(parts: RunParts) -> int:
     return min(max(parts.config.train.images // parts.accelerator.num_processes, 1), BATCH)
 
 
-def batches_with_boxes(parts: RunParts, count: int, number: int = 0) -> Iterator[Batch]:
+def batches_with_boxes(
+    parts: RunParts, count: int, number: int = 0, first_epoch: int = 0
+) -> Iterator[Batch]:
     """Yield training batches with boxes, augmented differently from those of the run.
 
-    A small data set is repeated with other augmentations. ``number`` changes the seed.
+    A small data set is repeated with other augmentations. If images have views, they are those of
+    the run from ``first_epoch`` on, so that no teacher is asked for a measurement alone.
+
+    Args:
+        parts: The parts of the run.
+        count: Number of batches.
+        number: Changes the seed of images without views.
+        first_epoch: Where images with views start.
     """
     config, device = parts.config, parts.accelerator.device
     processes, rank = parts.accelerator.num_processes, parts.accelerator.process_index
+    views, each = parts.teaching.views, measurement_batch(parts)
     loader = make_training_loader(
         config,
         parts.train,
-        batch=measurement_batch(parts),
+        batch=each if views is None else each * processes,
         workers=0,
         stride=parts.stride,
-        seed=config.train.seed + SEED_OFFSET + number * processes + rank,
+        seed=None if views else config.train.seed + SEED_OFFSET + number * processes + rank,
+        share=(0, 1) if views is None else (rank, processes),
+        views=views,
+        stores=parts.teaching.readers,
+        cache=False,
     )
     yielded = 0
-    for epoch in range(count):  # each has such a batch, or none has
+    start = first_epoch if views else 0
+    for epoch in range(start, start + count):  # each has such a batch, or none has
         loader.batch_sampler.set_epoch(epoch)
         for batch in loader:
             if yielded == count:

@@ -20,6 +20,7 @@ from tutelage.run.checkpoint import (
 )
 from tutelage.run.early_stopping import EarlyStopping
 from tutelage.setup.build import RunParts
+from tutelage.teachers.teacher import identities, teacher_identity
 from tutelage.train.schedule import Position
 
 
@@ -53,16 +54,6 @@ def why_finished(checkpoint: RunCheckpoint, config: Config) -> str:
     return ""
 
 
-def teacher_identity(record: Mapping[str, Any]) -> str:
-    """Return the hash of a teacher's tensors and meaning, else of its file, else its name."""
-    return _identities(record)[0]
-
-
-def _identities(record: Mapping[str, Any]) -> list[str]:
-    """Return all that identifies a teacher, the best first; older runs stored the file's hash."""
-    return [str(record[key]) for key in ("content", "sha256", "source") if key in record]
-
-
 def check_teachers(
     progress: RunProgress, records: Sequence[Mapping[str, Any]], folder: str
 ) -> None:
@@ -73,7 +64,7 @@ def check_teachers(
     """
     for record, before in zip(records, progress.teachers, strict=True):
         now = teacher_identity(record)
-        if before not in _identities(record):
+        if before not in identities(record):
             raise TeacherError(
                 f"The teacher {record['source']} is not the one with which {folder} began.",
                 where=f"sha256 {now[:12]}…, before {before[:12]}…",

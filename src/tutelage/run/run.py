@@ -57,12 +57,14 @@ from tutelage.run.resume import (
     describe_resume,
     load_unfinished,
     suggest_moved_files,
-    teacher_identity,
 )
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.summary import data_warnings, plan_rows
+from tutelage.run.teaching_cost import read_rows, read_teaching_cost
 from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.unlabelled import files_by_id
+from tutelage.teachers.stored import StoredTeachers
+from tutelage.teachers.teacher import teacher_identity
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
 from tutelage.weights.store import atomic_write_text, save_best
@@ -125,7 +127,13 @@ def _events(
     yield Stage("opening data and networks")
     with suggest_moved_files(config, resume):
         student_origin = progress.student_origin if progress else None
-        parts = context.parts = build_run(config, origins, student_origin=student_origin)
+        parts = context.parts = build_run(
+            config,
+            origins,
+            student_origin=student_origin,
+            stores=not dry_run,
+            view_count=progress.views if progress else None,
+        )
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
     position = Position()
@@ -137,11 +145,15 @@ def _events(
         texts = describe_resume(progress, position, parts.accelerator.num_processes)
         yield from (Notice("info", text) for text in texts)
     weights = WeightMeasurements(parts, progress.readings if progress else (), position)
+    begun = time.monotonic()
     yield from check_distillation(parts, weights, position)
+    checking = time.monotonic() - begun
     folder = Path(resume) if resume else new_run_folder(parts, dry_run=dry_run)
     if not resume and (text := name_taken(config, folder)):
         yield Notice("warning", text, "R38")
     run = _TrainingRun(parts, origins, folder, weights, position, progress)
+    if parts.distillation is not None and not resume:
+        run.spent["checking_seconds"] = round(checking, 3)
     with lock_folder(folder, writes=parts.accelerator.is_main_process):
         run.write_first_files(command_line, resumed=bool(resume))
         context.position = position
@@ -177,6 +189,7 @@ class _TrainingRun:
             str(folder), 1 if on_cpu else CHECK_EVERY, files_by_id(parts.train, parts.unlabelled)
         )
         self.epoch_started = time.monotonic()
+        self.spent: dict[str, float] = {}  # seconds of checks since the last row of the metrics
         if progress:
             self.guard.saved, self.guard.best = position, self.best.epoch
             self.epoch_started -= progress.seconds
@@ -204,10 +217,17 @@ class _TrainingRun:
 
     def train(self, started: float) -> Iterator[Event]:
         """Run the training loop; evaluate and save."""
-        with self.interrupt:
-            yield from self._train()
+        teachers = self.parts.distillation.teachers if self.parts.distillation else None
+        try:
+            with self.interrupt:
+                yield from self._train()
+        finally:
+            if isinstance(teachers, StoredTeachers):
+                teachers.close()
         seconds = time.monotonic() - started
-        yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds)
+        cost = read_teaching_cost(read_rows(self.folder / "metrics.jsonl"))
+        teaching = cost.to_dict() if cost else {}
+        yield Finished(str(self.folder), self.best.scores, self.best.epoch, seconds, teaching)
 
     def _train(self) -> Iterator[Event]:
         parts, train = self.parts, self.config.train
@@ -224,7 +244,9 @@ class _TrainingRun:
             parts.loader,
             parts.schedule,
             self.start,
-            multi_scale(train.image_size, parts.stride, parts.schedule.seed)
+            multi_scale(
+                train.image_size, parts.stride, parts.schedule.seed, self.config.distill.view_seed
+            )
             if train.multi_scale
             else None,
         ):
@@ -244,10 +266,12 @@ class _TrainingRun:
         self.means.add(losses)
         factor = partial(parts.schedule.kd_factor, epoch=epoch, step=step - 1)
         share = self.means.kd_share(factor) if parts.distillation else None
-        yield StepDone(epoch, step, losses, self._lr(), share)
+        asked = parts.supervision.teachers.asked_share if parts.supervision else None
+        yield StepDone(epoch, step, losses, self._lr(), share, asked)
         if parts.distillation and self.weights.due(epoch, step):
-            when = f"at epoch {epoch + 1} step {step}"
+            when, begun = f"at epoch {epoch + 1} step {step}", time.monotonic()
             yield from self.weights.measure(parts.distillation, position, when)
+            self._spend("measuring_seconds", time.monotonic() - begun)
         if parts.accelerator.sync_gradients:  # accumulated gradients are not saved
             decision = self.interrupt.decide(self.save_timer.due())
             if decision.save:
@@ -264,7 +288,11 @@ class _TrainingRun:
         sums = self.means.state()
         means = self.means.take(gather_object)
         seconds = time.monotonic() - self.epoch_started
-        yield EpochDone(epoch, means, seconds, self._lr())
+        teaching: dict[str, float] = {}
+        if parts.supervision:
+            teaching = {**parts.supervision.teachers.take_cost(), **self.spent}
+            self.spent = {}
+        yield EpochDone(epoch, means, seconds, self._lr(), teaching)
         scores = {}
         if self._evaluates(epoch):
             result = self._evaluate(Position(epoch, parts.schedule.steps), sums)
@@ -279,16 +307,18 @@ class _TrainingRun:
                 self.guard.best = epoch
             yield Evaluated(epoch, scores, improved)
         timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
-        kd: dict[str, Any] = {}
+        kd: dict[str, Any] = dict(teaching)
         if parts.supervision:
             methods = parts.unwrapped_task.methods
-            kd = parts.supervision.teachers.take_cost()
             kd["kd_weights"] = dict(parts.unwrapped_task.weights)
             kd["kd"] = {name: parts.schedule.kd_factor(name, epoch, 0) for name in methods}
         if metrics is not None:
             with self._write_errors():
                 metrics.append(epoch, {**means, **scores, **timing, **kd})
         self._save_last(Position(epoch + 1, 0))
+
+    def _spend(self, key: str, seconds: float) -> None:
+        self.spent[key] = round(self.spent.get(key, 0.0) + seconds, 3)
 
     def _evaluate(self, position: Position, sums: LossSums) -> Scores:
         """Evaluate the EMA student; if interrupted, a resumed run evaluates again."""
@@ -352,6 +382,7 @@ class _TrainingRun:
                 arch=parts.student.arch,
                 arch_name=parts.student.arch_name,
                 start=parts.start,
+                views=parts.teaching.views.count if parts.teaching.views else 0,
             )
             with self._write_errors():
                 path = self.folder / "last.pt"

@@ -23,6 +23,7 @@ from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers import NativeTeacher
+from tutelage.teachers.stored import StoredTeachers
 from tutelage.train.schedule import Schedule
 
 
@@ -42,6 +43,7 @@ def plan_rows(
         rows += _pairs(parts.distillation)
         rows += _methods(parts, parts.distillation)
         rows += _own(parts)
+        rows.append(("views", _views(parts)))
         rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
     warnings = len(data_warnings(parts))
     rows += [
@@ -185,6 +187,36 @@ def _describe_decay(schedule: Schedule, name: str) -> str:
     rise = f", rises over {decay.warmup_steps} steps" if decay.warmup_steps else ""
     stop = f", stops at epoch {decay.stop_epoch}" if decay.stop_epoch else ""
     return f"{decay.shape}{rise}{stop}"
+
+
+def _views(parts: RunParts) -> str:
+    """Describe when the teachers are asked, and what is stored."""
+    teaching, schedule = parts.teaching, parts.schedule
+    if teaching.views is None:
+        why = f" ({teaching.reason})" if teaching.reason else ""
+        return (
+            f"a new version of each image in every epoch, so that the teacher is asked in all{why}"
+        )
+    count, teachers = teaching.views.count, teaching.distillation and teaching.distillation.teachers
+    why = f" ({teaching.reason})" if teaching.reason else ""
+    text = f"{count} of each image, in turn{why}"
+    if not isinstance(teachers, StoredTeachers):
+        return f"{text} · nothing is stored: the teacher is asked in all epochs"
+    if not teachers.memories:
+        return f"{text} · these methods ask the teacher in all epochs"
+    stores = [store for memory in teachers.memories for store in memory.stores]
+    views = sorted({teaching.views.number(epoch) for epoch in range(schedule.epochs)})
+    wanted = sum(store.images for store in stores) * len(views)
+    found = sum(int(store.reader.present(view).sum()) for store in stores for view in views)
+    size = (wanted - found) * teaching.view_bytes / len(teachers.memories)
+    asked = f"the teacher is asked in {min(count, schedule.epochs)} of {schedule.epochs} epochs"
+    if found == wanted:
+        asked = "all answers are stored: no teacher is asked"
+    elif found:
+        asked = f"{found:,} of {wanted:,} answers are stored already"
+    folders = ", ".join(str(store.folder) for store in stores)
+    more = f", about {size / 2**20:.3g} MiB more" if found < wanted else ""
+    return f"{text} · {asked}{more} · {folders}"
 
 
 def _own(parts: RunParts) -> list[tuple[str, str]]:

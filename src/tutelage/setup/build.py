@@ -20,6 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.data.check.faint_images import check_some_images
+from tutelage.data.loader import Stores
+from tutelage.data.sampler import Views
 from tutelage.distill import Need
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluation.device import choose_device
@@ -35,6 +37,7 @@ from tutelage.setup.distillation import (
 )
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
+from tutelage.setup.teaching import Teaching, plan_teaching
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
@@ -58,6 +61,7 @@ class RunParts:
     start: str
     anchors: str
     distillation: DistillationSetup | None
+    teaching: Teaching
     supervision: TeacherSupervision | None
     task: nn.Module
     unwrapped_task: Task
@@ -84,6 +88,8 @@ def build_run(
     student_origin: StudentOrigin | None = None,
     keep_threads: bool = False,
     trial: bool = False,
+    stores: bool = False,
+    view_count: int | None = None,
 ) -> RunParts:
     """Build everything that a run needs.
 
@@ -94,6 +100,8 @@ def build_run(
             already set.
         keep_threads: Do not change the number of CPU threads.
         trial: The batch size is not that of the run, and not checked.
+        stores: Read what the teachers said from stores, and write there.
+        view_count: The views per image with which a resumed run began; 0: none.
 
     Raises:
         UserError: Data, model, teacher, layers, image size or device cannot be used.
@@ -147,6 +155,15 @@ def build_run(
         torch.set_num_threads(choose_threads(config.train.threads, student, size, images))
     workers = choose_workers(config.train.workers, accelerator.device)
     unlabelled = open_unlabelled(config, val)
+    teaching = plan_teaching(
+        config,
+        distillation,
+        (train, unlabelled),
+        accelerator,
+        stores=stores,
+        view_count=view_count,
+    )
+    distillation = teaching.distillation
     loader = make_training_loader(
         config,
         train,
@@ -155,6 +172,8 @@ def build_run(
         stride=stride,
         unlabelled=unlabelled,
         share=share,
+        views=teaching.views,
+        stores=teaching.readers,
     )
     task = Task(
         student.to(memory_format=torch.channels_last),
@@ -179,7 +198,7 @@ def build_run(
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     supervision = None
     if distillation:
-        first_unlabelled = len(train) if unlabelled else None
+        first_unlabelled = len(train) if unlabelled is not None else None
         supervision = _make_supervision(config.distill, distillation, first_unlabelled)
     prepared, optimizer = accelerator.prepare(task, optimizer)
     return RunParts(
@@ -192,6 +211,7 @@ def build_run(
         start=start,
         anchors=anchors,
         distillation=distillation,
+        teaching=teaching,
         supervision=supervision,
         task=prepared,
         unwrapped_task=task,
@@ -258,8 +278,25 @@ def make_training_loader(
     seed: int | None = None,
     unlabelled: DatasetIndex | None = None,
     share: tuple[int, int] = (0, 1),
+    views: Views | None = None,
+    stores: Stores = Stores(),  # noqa: B008  (an immutable NamedTuple)
+    cache: bool = True,
 ) -> Any:
-    """Return the loader of the training images; ``seed`` replaces the seed of the run."""
+    """Return the loader of the training images.
+
+    Args:
+        config: All settings.
+        index: The training images.
+        batch: Images per batch, over all processes.
+        workers: Loader processes.
+        stride: Canvas sides of rect batches are multiples of it.
+        seed: Replaces the seed of the run.
+        unlabelled: Images without labels to mix in.
+        share: Rank and number of the processes.
+        views: The views of the images.
+        stores: Where the teachers' answers about them are stored.
+        cache: Keep decoded images in RAM if the settings say so.
+    """
     closing = config.augment.close_mosaic
     extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
     return training_loader(
@@ -269,7 +306,7 @@ def make_training_loader(
         augment=config.augment,
         seed=config.train.seed if seed is None else seed,
         workers=workers,
-        cache=config.train.cache_images == "ram" and seed is None,
+        cache=config.train.cache_images == "ram" and cache,
         cache_gib=config.train.cache_gib,
         unreadable=config.train.unreadable,
         rect=config.train.rect,
@@ -278,6 +315,8 @@ def make_training_loader(
         unlabelled=unlabelled,
         extra=extra if unlabelled is not None else 0,
         share=share,
+        views=views,
+        stores=stores,
     )
 
 

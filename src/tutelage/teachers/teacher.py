@@ -50,6 +50,16 @@ class Teacher(Protocol):
         ...
 
 
+def teacher_identity(record: Mapping[str, Any]) -> str:
+    """Return the hash of a teacher's tensors and meaning, else of its file, else its name."""
+    return identities(record)[0]
+
+
+def identities(record: Mapping[str, Any]) -> list[str]:
+    """Return all that identifies a teacher, the best first; older runs stored the file's hash."""
+    return [str(record[key]) for key in ("content", "sha256", "source") if key in record]
+
+
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Return a hash of named tensors; equal if and only if they are bit-identical."""
     digest = hashlib.sha256()

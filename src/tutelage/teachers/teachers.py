@@ -55,13 +55,21 @@ class Teachers:
                 return empty knowledge. None: run all, with predictions where they are needed.
         """
         images = batch.images
-        if wanted is None:
-            wanted = dict(enumerate(self._predictions))
+        wanted = self.all_wanted() if wanted is None else wanted
         with self._timer.measure(images.device) if self._timer else nullcontext():
             return tuple(
                 teacher(images, predictions=wanted[number]) if number in wanted else Knowledge(())
                 for number, teacher in enumerate(self.teachers)
             )
+
+    def all_wanted(self) -> dict[int, bool]:
+        """Return all teachers by number, and whether their predictions are needed."""
+        return dict(enumerate(self._predictions))
+
+    @property
+    def asked_share(self) -> float:
+        """Share of the batches since the last :meth:`take_cost` about which a teacher was asked."""
+        return 1.0
 
     def take_cost(self) -> dict[str, float]:
         """Return the cost since the last call; empty without a timed pass.

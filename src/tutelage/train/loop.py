@@ -91,11 +91,20 @@ def fit(
         yield EpochEnded(epoch)
 
 
-def multi_scale(image_size: int, stride: int, seed: int) -> Callable[[Batch, int], Batch]:
-    """Return a function that resizes batches to 0.5..1.5 of ``image_size``, by the step."""
+def multi_scale(
+    image_size: int, stride: int, seed: int, view_seed: int = 0
+) -> Callable[[Batch, int], Batch]:
+    """Return a function that resizes batches to 0.5..1.5 of ``image_size``.
+
+    The size follows from the step; if images have views, from the view, so that it always looks the
+    same.
+    """
 
     def resize(batch: Batch, step: int) -> Batch:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        number = seed * 1_000_003 + step
+        if batch.replay is not None:
+            number = view_seed * 1_000_003 + int(batch.replay.view.amax())
+        generator = torch.Generator().manual_seed(number)
         low, high = image_size // 2 // stride, (image_size * 3 // 2) // stride + 1
         side = int(torch.randint(max(low, 1), high, (), generator=generator)) * stride
         return _resized(batch, side, stride)

@@ -42,6 +42,7 @@ class BCKD(ResponseMethod):
     """
 
     paper = "Yang et al., ICCV 2023, arXiv:2308.14286"
+    from_store = "best"
     ratio = 5.0
 
     def __init__(

@@ -24,6 +24,7 @@ class BoxKD(ResponseMethod):
     """
 
     paper = "Rezatofighi et al., CVPR 2019, arXiv:1902.09630"
+    from_store = "best"
     ratio = 0.5
 
     def __init__(self, channels: Channels, *, overlap: Overlap = "giou") -> None:

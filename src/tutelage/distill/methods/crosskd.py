@@ -39,6 +39,7 @@ class CrossKD(Method):
 
     needs = Need.FEATURES | Need.PREDICTIONS
     paper = "Wang et al., CVPR 2024, arXiv:2306.11369"
+    from_store = "never"
     ratio = 2.0
 
     def __init__(

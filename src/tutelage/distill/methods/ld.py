@@ -30,6 +30,7 @@ class LD(ResponseMethod):
     """
 
     paper = "Zheng et al., CVPR 2022, arXiv:2102.12252"
+    from_store = "never"
 
     def __init__(self, channels: Channels, *, temperature: Positive = 10.0) -> None:
         super().__init__(channels)

@@ -43,6 +43,7 @@ class ClassLogits(ResponseMethod):
         super().__init__(channels)
         self.temperature = temperature
         self.form: Literal["sigmoid", "softmax"] = form
+        self.from_store = "best" if form == "sigmoid" else "all"
 
     def compare(
         self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth

@@ -120,7 +120,9 @@ def _check_colours(teacher: Teacher, columns: Sequence[int], batch: Batch) -> It
 
 def _check_channels(network: str, taps: Sequence[Tap], features: Sequence[Tensor]) -> Iterator[str]:
     for tap, feature in zip(taps, features, strict=True):
-        dead = dead_channels(feature)
+        dead = (
+            dead_channels(feature) if feature.numel() else 0
+        )  # what no method reads is not stored
         if dead > MANY_DEAD * tap.channels:
             yield (
                 f"{dead} of {tap.channels} channels of the {network}'s layer {tap.key} are "

@@ -1,0 +1,158 @@
+"""Opens the stores of a run: which answers of which teacher about which images they hold."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tutelage.config.schema import Config
+from tutelage.data import DatasetIndex
+from tutelage.data.loader import Stores
+from tutelage.data.sampler import Views
+from tutelage.errors import ConfigError
+from tutelage.setup.distillation import DistillationSetup
+from tutelage.setup.views import Formats
+from tutelage.store.feature_maps import FeatureFormat
+from tutelage.store.folders import free_bytes, open_store
+from tutelage.store.responses import ResponseFormat
+from tutelage.teachers.recorded import FILE as TEACHER
+from tutelage.teachers.recorded import describe_teacher
+from tutelage.teachers.stored import Memory, StoredTeachers, ViewStore
+from tutelage.teachers.teacher import Teacher, teacher_identity
+
+FOLDER = "store"  # in the run's project
+_GIB = 2**30
+
+
+class OpenedStores(NamedTuple):
+    """The stores of a run.
+
+    Attributes:
+        teachers: The teachers with their stores.
+        readers: For the loader.
+        notes: What was found, for the log.
+    """
+
+    teachers: StoredTeachers
+    readers: Stores
+    notes: tuple[str, ...]
+
+
+def store_root(config: Config) -> Path | None:
+    """Return the folder of all stores; None: nothing is stored."""
+    if config.distill.store == "off":
+        return None
+    return Path(config.distill.store or Path(config.run.project) / FOLDER)
+
+
+def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, str]:
+    """Return the views of which the answers fit into the budget and on the disk, and why.
+
+    Args:
+        config: All settings.
+        views: The wanted views.
+        size: Bytes of the answers about one view of all images.
+
+    Raises:
+        ConfigError: A number of views that was asked for does not fit.
+    """
+    root = store_root(config)
+    if root is None or not size:
+        return views, ""
+    budget, free = config.distill.store_gib * _GIB, free_bytes(root)
+    room = min(budget, free)
+    if size * views.count <= room:
+        return views, ""
+    what = f"{views.count} views need about {size * views.count / _GIB:.2g} GiB of answers, but "
+    what += (
+        f"distill.store_gib is {budget / _GIB:g}"
+        if budget <= free
+        else f"{free / _GIB:.2g} GiB are free at {root}"
+    )
+    fitting = int(room // size)
+    if config.distill.views != "auto":
+        fewer = f"--set distill.views={fitting}  or more room:  " if fitting else ""
+        raise ConfigError(
+            f"{what}.", fix=f"{fewer}--set distill.store_gib=… distill.store=FOLDER", code="C33"
+        )
+    return (views._replace(count=fitting) if fitting else None), what
+
+
+def open_stores(
+    config: Config,
+    distillation: DistillationSetup,
+    formats: Formats,
+    views: Views,
+    images: tuple[DatasetIndex, DatasetIndex | None],
+) -> OpenedStores:
+    """Open or create the stores of a run.
+
+    Raises:
+        ConfigError: The folder cannot be made.
+        TeacherError: A store is damaged, or a later version wrote it.
+    """
+    root = store_root(config)
+    memories: list[Memory] = []
+    notes: list[str] = []
+    for number, form in formats.stored if root is not None else ():
+        teacher = distillation.teachers.teachers[number]
+        stores: list[ViewStore | None] = []
+        for extra, index in enumerate(images):
+            if index is None or root is None:
+                stores.append(None)
+                continue
+            seed = views.seed + extra
+            description = describe_store(config, teacher, form, index, seed)
+            folder = open_store(root, teacher.title, kind(form), description)
+            stores.append(
+                ViewStore(
+                    folder.path,
+                    len(index),
+                    partial(folder.create, {TEACHER: describe_teacher(teacher)}),
+                    config.distill.store_gib * _GIB,
+                )
+            )
+        labelled, other = stores
+        if labelled is not None:
+            memories.append(Memory(number, form, labelled, other))
+    online = formats.online if root is not None else tuple(range(len(distillation.records)))
+    return OpenedStores(
+        StoredTeachers(
+            distillation.teachers, memories, online, None if images[1] is None else len(images[0])
+        ),
+        Stores(
+            tuple(each.labelled.reader for each in memories),
+            tuple(each.unlabelled.reader for each in memories if each.unlabelled is not None),
+        ),
+        tuple(notes),
+    )
+
+
+def kind(form: ResponseFormat | FeatureFormat) -> str:
+    """Return what a store holds, for the name of its folder."""
+    return "features" if isinstance(form, FeatureFormat) else "responses"
+
+
+def describe_store(
+    config: Config,
+    teacher: Teacher,
+    form: ResponseFormat | FeatureFormat,
+    index: DatasetIndex,
+    seed: int,
+) -> dict[str, Any]:
+    """Return all that an answer depends on, as flat values for JSON."""
+    train = config.train
+    canvas = f"rect, batches of {train.images}" if train.rect else "square"
+    augment = {f"augment.{key}": value for key, value in config.augment.model_dump().items()}
+    augment.pop("augment.close_mosaic")  # views without mosaic have numbers of their own
+    return {
+        "teacher": teacher_identity(teacher.record),
+        "images": index.images_fingerprint,
+        "image_size": train.image_size,
+        "canvas": canvas,
+        "multi_scale": train.multi_scale,
+        "view_seed": seed,
+        **augment,
+        **form.describe(),
+    }

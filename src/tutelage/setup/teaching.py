@@ -1,0 +1,90 @@
+"""The views of a run, and the stores of what its teachers say about them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from accelerate import Accelerator
+
+from tutelage.config.schema import Config
+from tutelage.data import DatasetIndex
+from tutelage.data.loader import Stores
+from tutelage.data.sampler import Views
+from tutelage.setup.distillation import DistillationSetup
+from tutelage.setup.stores import fit_views, open_stores
+from tutelage.setup.views import Formats, bytes_per_view, choose_formats, plan_views
+
+Images = tuple[DatasetIndex, DatasetIndex | None]
+"""The training images, and those without labels."""
+
+
+class Teaching(NamedTuple):
+    """When the teachers of a run are asked.
+
+    Attributes:
+        distillation: The teachers with their stores; None without a teacher.
+        views: The views of the images; None: a new version in every epoch.
+        formats: What is stored of the teachers.
+        readers: Of the stores, for the loader.
+        view_bytes: About how much is stored per image and view.
+        reason: Why there are no views, or fewer than wanted; empty if nothing is in the way.
+        notes: What was found in the folder of the stores.
+    """
+
+    distillation: DistillationSetup | None
+    views: Views | None
+    formats: Formats = Formats((), ())
+    readers: Stores = Stores()
+    view_bytes: int = 0
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def plan_teaching(
+    config: Config,
+    distillation: DistillationSetup | None,
+    images: Images,
+    accelerator: Accelerator,
+    *,
+    stores: bool,
+    view_count: int | None,
+) -> Teaching:
+    """Choose the views, and open the stores.
+
+    Args:
+        config: All settings.
+        distillation: The teachers; None without.
+        images: What they are shown.
+        accelerator: Joins the processes.
+        stores: Read and write stores.
+        view_count: The views per image of a resumed run, 0 for none; None: choose.
+
+    Raises:
+        ConfigError: The settings contradict each other, or there is no room.
+        TeacherError: A store cannot be used.
+    """
+    methods = distillation.methods if distillation else None
+    views, reason = plan_views(config, methods)
+    if view_count is not None:
+        views = Views(view_count, config.distill.view_seed) if view_count else None
+    if views is None or distillation is None or not stores:
+        return Teaching(distillation, views, reason=reason)
+    formats = choose_formats(config, distillation, accelerator.device)
+    size = bytes_per_view(formats, config.train.image_size)
+    if view_count is None:
+        count = sum(len(index) for index in images if index is not None)
+        closing = 0 < config.augment.close_mosaic < config.train.epochs
+        views, reason = fit_views(config, views, size * count * (1 + closing))
+    if views is None:
+        return Teaching(distillation, views, reason=reason)
+    with accelerator.local_main_process_first():
+        opened = open_stores(config, distillation, formats, views, images)
+    return Teaching(
+        distillation._replace(teachers=opened.teachers),
+        views,
+        formats,
+        opened.readers,
+        size,
+        reason,
+        opened.notes,
+    )

@@ -1,0 +1,154 @@
+"""How many views each image has, and where the teachers' answers about them are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from tutelage.config.schema import Config
+from tutelage.data.sampler import Views
+from tutelage.distill import Method, Need
+from tutelage.errors import ConfigError
+from tutelage.setup.distillation import DistillationSetup
+from tutelage.store.feature_maps import FeatureFormat
+from tutelage.store.responses import ResponseFormat
+from tutelage.structures import Tap
+from tutelage.teachers import Teacher
+
+AUTO_VIEWS = 4
+_GIB = 2**30
+
+
+class ViewPlan(NamedTuple):
+    """The views of a run.
+
+    Attributes:
+        views: None: a new version of each image in every epoch.
+        reason: Why there are none, for the plan.
+    """
+
+    views: Views | None
+    reason: str = ""
+
+
+def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan:
+    """Return the views of a run.
+
+    Args:
+        config: All settings.
+        methods: Its methods; None without a teacher.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
+    distill, epochs = config.distill, config.train.epochs
+    if distill.views == "off":
+        return ViewPlan(None, "distill.views is off")
+    mixed = config.train.multi_scale and distill.images is not None
+    if distill.views == "auto":
+        if methods is None:
+            return ViewPlan(None)
+        live = [name for name, method in methods.items() if never_stored(method)]
+        if live:
+            return ViewPlan(None, f"{', '.join(live)} runs layers of the teacher in every step")
+        if mixed:
+            return ViewPlan(None, "images without labels at changing sizes")
+        return ViewPlan(Views(min(AUTO_VIEWS, epochs), distill.view_seed))
+    if distill.views > epochs:
+        raise ConfigError(
+            f"distill.views={distill.views}, but the run has {epochs} epochs: none would recur.",
+            fix=f"--set distill.views={max(epochs // 4, 1)}  or leave it out.",
+            code="C32",
+        )
+    if mixed:
+        raise ConfigError(
+            "distill.views needs one size per view, but train.multi_scale gives each batch a size "
+            "and images without labels share the batches of others.",
+            fix="Drop --multi-scale, or  --set distill.views=off",
+            code="C32",
+        )
+    return ViewPlan(Views(distill.views, distill.view_seed))
+
+
+def never_stored(method: Method) -> bool:
+    """Whether a method needs more of a teacher than can be stored."""
+    return Need.PREDICTIONS in method.needs and method.from_store == "never"
+
+
+class Formats(NamedTuple):
+    """How the knowledge of the teachers is stored.
+
+    Attributes:
+        stored: The number of a teacher, and how a part of its knowledge is stored.
+        online: Numbers of the teachers that are asked in every step.
+    """
+
+    stored: tuple[tuple[int, ResponseFormat | FeatureFormat], ...]
+    online: tuple[int, ...]
+
+
+def choose_formats(
+    config: Config, distillation: DistillationSetup, device: torch.device
+) -> Formats:
+    """Return how what the methods read of each teacher is stored."""
+    stored: list[tuple[int, ResponseFormat | FeatureFormat]] = []
+    online: list[int] = []
+    for number, predicts in distillation.teachers.all_wanted().items():
+        methods = {
+            name: method
+            for name, method in distillation.methods.items()
+            if distillation.bindings[name].teacher == number
+        }
+        taps = _feature_taps(distillation, methods)
+        off = taps and config.distill.store_features == "off"
+        if off or any(never_stored(method) for method in methods.values()):
+            online.append(number)
+            continue
+        if predicts:
+            dense = any(
+                Need.PREDICTIONS in method.needs and method.from_store == "all"
+                for method in methods.values()
+            )
+            teacher = distillation.teachers.teachers[number]
+            size = config.train.image_size
+            stored.append((number, response_format(teacher, size, device, dense=dense)))
+        if taps and config.distill.store_features != "off":
+            stored.append((number, FeatureFormat(taps, config.distill.store_features)))
+    return Formats(tuple(stored), tuple(online))
+
+
+def response_format(
+    teacher: Teacher, size: int, device: torch.device, *, dense: bool
+) -> ResponseFormat:
+    """Return how a teacher's predictions are stored; asks it about one grey image."""
+    known = getattr(teacher, "responses", None)  # of a teacher that is a store
+    if known is not None:
+        return known
+    grey = torch.full((1, 3, size, size), 0.5, device=device)
+    predictions = teacher(grey, predictions=True).predictions
+    if predictions is None:
+        raise ValueError(f"{teacher.title} returned no predictions")
+    return ResponseFormat.of(predictions, (size, size), dense=dense)
+
+
+def _feature_taps(
+    distillation: DistillationSetup, methods: Mapping[str, Method]
+) -> tuple[Tap, ...]:
+    """Return the layers of a teacher that methods of features compare, each once."""
+    taps = [
+        tap
+        for name, method in methods.items()
+        if Need.FEATURES in method.needs
+        for tap in distillation.bindings[name].pairs.teacher
+    ]
+    return tuple(dict.fromkeys(taps))
+
+
+def bytes_per_view(formats: Formats, size: int) -> int:
+    """Return about how many bytes are stored per image and view."""
+    return sum(
+        form.length((size, size)) if isinstance(form, FeatureFormat) else form.typical_bytes(size)
+        for _, form in formats.stored
+    )

@@ -1,0 +1,294 @@
+"""Teachers whose answers about the views of a data set are stored, and read instead of asked anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tutelage.store.envelope import join, seal, split, unseal
+from tutelage.store.feature_maps import FeatureFormat
+from tutelage.store.records import RecordReader, RecordWriter
+from tutelage.store.responses import ResponseFormat
+from tutelage.structures import Batch, Knowledge, Records, Replay
+from tutelage.teachers.teachers import Teachers
+
+_GIB = 2**30
+
+
+class ViewStore:
+    """The records of one data set in one store: read, and appended while that is possible.
+
+    Args:
+        folder: The store's folder.
+        images: Images of the data set.
+        prepare: Makes the folder before the first record.
+        budget: Bytes that this process may append.
+
+    Attributes:
+        reader: Reads the records.
+        trouble: Why nothing more is written; empty while all is well.
+    """
+
+    def __init__(
+        self, folder: Path, images: int, prepare: Callable[[], None], budget: float = float("inf")
+    ) -> None:
+        self.folder, self.images, self.reader = folder, images, RecordReader(folder, images)
+        self._prepare = prepare
+        self._writer: RecordWriter | None = RecordWriter(folder)
+        self._left, self.trouble = budget, ""
+
+    def append(self, views: list[int], images: list[int], records: list[bytes]) -> None:
+        """Store records; an error of the disk ends the writing, not the run."""
+        if self._writer is None or not records:
+            return
+        self._left -= sum(map(len, records))
+        if self._left < 0:
+            self._stop("distill.store_gib is used up")
+            return
+        try:
+            self._prepare()
+            self._writer.append(views, images, records)
+        except OSError as error:
+            self._stop(error.strerror or str(error))
+
+    def close(self) -> None:
+        """Finish writing."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):  # what is not on the disk is asked again
+                writer.close()
+
+    def _stop(self, trouble: str) -> None:
+        self.trouble = trouble
+        self.close()
+
+
+@dataclass
+class Memory:
+    """What is stored of one teacher in a run: its predictions, or some of its maps.
+
+    Attributes:
+        teacher: The number of the teacher.
+        format: How it is stored.
+        labelled: The store of the training images.
+        unlabelled: The store of the images without labels.
+    """
+
+    teacher: int
+    format: ResponseFormat | FeatureFormat
+    labelled: ViewStore
+    unlabelled: ViewStore | None = None
+
+    @property
+    def stores(self) -> tuple[ViewStore, ...]:
+        """Its stores."""
+        return tuple(each for each in (self.labelled, self.unlabelled) if each is not None)
+
+    def encode(self, knowledge: Knowledge, size: tuple[int, int], taps: Sequence[str]) -> Records:
+        """Return what is stored of an answer, one record per image."""
+        if isinstance(self.format, FeatureFormat):
+            maps = tuple(knowledge.features[taps.index(tap.key)] for tap in self.format.taps)
+            return self.format.encode(maps)
+        if knowledge.predictions is None:
+            raise ValueError("the teacher was not asked for predictions")
+        return self.format.encode(knowledge.predictions, size)
+
+
+@dataclass
+class ReplayCost:
+    """Time spent on stored answers since the last report: seconds, batches, batches asked about."""
+
+    seconds: float = 0.0
+    batches: int = 0
+    asked: int = 0
+
+
+class StoredTeachers(Teachers):
+    """Teachers that are asked only about what is not stored yet.
+
+    An answer is always used in its stored form, also when the teacher has just given it: so a run
+    that goes on with a half-full store continues to the same bits. If one image of a batch has no
+    record, the teacher is asked about the whole batch, since rounding depends on the batch.
+
+    Args:
+        teachers: The teachers.
+        memories: What is stored of them; a batch's records are in this order.
+        online: Numbers of the teachers that are asked about every batch.
+        first_unlabelled: Ids from this on are images without labels.
+    """
+
+    def __init__(
+        self,
+        teachers: Teachers,
+        memories: Sequence[Memory],
+        online: Sequence[int] = (),
+        first_unlabelled: int | None = None,
+    ) -> None:
+        self.__dict__.update(vars(teachers))
+        self._asked = teachers
+        self.memories, self.online = tuple(memories), frozenset(online)
+        self._first_unlabelled = first_unlabelled
+        self._cost = ReplayCost()
+
+    @property
+    def troubles(self) -> dict[Path, str]:
+        """Why nothing more is written, by the folder of the store."""
+        stores = (store for memory in self.memories for store in memory.stores)
+        return {store.folder: store.trouble for store in stores if store.trouble}
+
+    def close(self) -> None:
+        """Bring what was stored onto the disk."""
+        for memory in self.memories:
+            for store in memory.stores:
+                store.close()
+
+    def timed(self) -> StoredTeachers:
+        """Return the same teachers, with the same stores, with a timer of their own."""
+        return StoredTeachers(
+            self._asked.timed(), self.memories, tuple(self.online), self._first_unlabelled
+        )
+
+    def __call__(
+        self, batch: Batch, wanted: Mapping[int, bool] | None = None
+    ) -> tuple[Knowledge, ...]:
+        """As :meth:`Teachers.__call__`; the knowledge of a stored teacher has no ``head``."""
+        wanted = self.all_wanted() if wanted is None else wanted
+        if batch.replay is None:
+            return self._asked(batch, wanted)
+        start, self._cost.batches = time.perf_counter(), self._cost.batches + 1
+        needed = {
+            number: memory
+            for number, memory in enumerate(self.memories)
+            if memory.teacher in wanted
+            and memory.teacher not in self.online
+            and (isinstance(memory.format, FeatureFormat) or wanted[memory.teacher])
+        }
+        records = {
+            number: self._look_again(memory, batch, batch.replay, batch.replay.records[number])
+            for number, memory in needed.items()
+        }
+        lacking = [number for number, each in records.items() if bool((each.length < 0).any())]
+        ask = {each: wanted[each] for each in self.online if each in wanted}
+        ask |= {each: wanted[each] for each in (needed[n].teacher for n in lacking)}
+        answers: tuple[Knowledge, ...] = ()
+        if ask:
+            self._cost.seconds += time.perf_counter() - start
+            self._cost.asked += 1
+            answers = self._asked(batch, ask)
+            start = time.perf_counter()
+        for number in lacking:
+            memory = needed[number]
+            taps = [tap.key for tap in self.teachers[memory.teacher].taps]
+            fresh = memory.encode(answers[memory.teacher], batch.image_size, taps)
+            records[number] = self._keep(memory, batch, batch.replay, records[number], fresh)
+        found = tuple(
+            Knowledge(())
+            if teacher not in wanted
+            else answers[teacher]
+            if teacher in self.online
+            else self._read(
+                teacher, batch, {n: r for n, r in records.items() if needed[n].teacher == teacher}
+            )
+            for teacher in range(len(self.teachers))
+        )
+        self._cost.seconds += time.perf_counter() - start
+        return found
+
+    @property
+    def asked_share(self) -> float:
+        """See :attr:`Teachers.asked_share`."""
+        return self._cost.asked / self._cost.batches if self._cost.batches else 1.0
+
+    def take_cost(self) -> dict[str, float]:
+        """Return the cost since the last call, see :meth:`Teachers.take_cost`.
+
+        Returns:
+            Also ``store_seconds`` of reading and writing, and ``asked``, the share of the batches
+            about which a teacher was asked.
+        """
+        cost, replay, self._cost = self._asked.take_cost(), self._cost, ReplayCost()
+        if not replay.batches:
+            return cost
+        return {
+            **cost,
+            "store_seconds": round(replay.seconds, 3),
+            "asked": round(replay.asked / replay.batches, 4),
+        }
+
+    # --- records -------------------------------------------------------------------------------
+
+    def _store_of(self, memory: Memory, image: int) -> tuple[ViewStore, int]:
+        """Return the store of an image of a batch, and its number there."""
+        first = self._first_unlabelled
+        if first is None or image < first or memory.unlabelled is None:
+            return memory.labelled, image
+        return memory.unlabelled, image - first
+
+    def _look_again(
+        self, memory: Memory, batch: Batch, replay: Replay, records: Records
+    ) -> Records:
+        """Read what has been stored since the loader looked."""
+        missing = (records.length < 0).nonzero().flatten().tolist()
+        if not missing:
+            return records
+        for store in memory.stores:
+            store.reader.refresh()
+        thumbs, views, ids = (
+            replay.thumbnail.cpu().numpy(),
+            replay.view.tolist(),
+            batch.ids.tolist(),
+        )
+        parts: list[bytes | memoryview | None] = list(split(records))
+        for place in missing:
+            if views[place] >= 0:
+                store, image = self._store_of(memory, ids[place])
+                record = store.reader.read(views[place], image)
+                parts[place] = unseal(record, replay.canvas, thumbs[place])
+        return join(parts)
+
+    def _keep(
+        self, memory: Memory, batch: Batch, replay: Replay, known: Records, fresh: Records
+    ) -> Records:
+        """Store the records that were not known; return those of all images."""
+        views, ids = replay.view.tolist(), batch.ids.tolist()
+        thumbs = replay.thumbnail.cpu().numpy()
+        parts = list(split(known))
+        new: dict[int, tuple[ViewStore, list[int], list[int], list[bytes]]] = {}
+        for place, content in enumerate(split(fresh)):
+            if parts[place] is not None or content is None:
+                continue
+            parts[place] = content
+            if views[place] >= 0:
+                store, image = self._store_of(memory, ids[place])
+                entry = new.setdefault(id(store), (store, [], [], []))
+                for column, value in zip(
+                    entry[1:],
+                    (views[place], image, seal(content, replay.canvas, thumbs[place])),
+                    strict=True,
+                ):
+                    column.append(value)
+        for store, *columns in new.values():
+            store.append(*columns)
+        return join(parts)
+
+    def _read(self, teacher: int, batch: Batch, records: Mapping[int, Records]) -> Knowledge:
+        """Return the knowledge of a teacher from complete records."""
+        device, predictions = batch.images.device, None
+        maps: dict[str, Tensor] = {}
+        for number, each in records.items():
+            form = self.memories[number].format
+            on_device = each._replace(content=each.content.to(device, non_blocking=True))
+            if isinstance(form, FeatureFormat):
+                found = form.decode(on_device, batch.image_size)
+                maps |= dict(zip((tap.key for tap in form.taps), found, strict=True))
+            else:
+                predictions = form.decode(on_device, batch.image_size)
+        absent = torch.empty(len(batch.ids), 0, 1, 1, device=device)  # no method reads it
+        features = tuple(maps.get(tap.key, absent) for tap in self.teachers[teacher].taps)
+        return Knowledge(features, predictions)
