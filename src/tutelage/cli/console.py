@@ -347,8 +347,8 @@ def teaching_lines(cost: Mapping[str, float]) -> list[str]:
         return []
     epochs = f"{cost['asked']:.2g} of {cost['epochs']} epochs"
     return [
-        f" teacher  {duration(cost['extra'])} or {100 * cost['share']:.0f} % on top of the rest: asked "
-        f"{duration(cost['teacher'])} in {epochs}, checks and weights "
+        f" teacher  {duration(cost['extra'])}, {100 * cost['share']:.0f} % on top of the rest: "
+        f"asked {duration(cost['teacher'])} in {epochs}, checks and weights "
         f"{duration(cost['measuring'])}, stored answers {duration(cost['store'])}"
     ]
 

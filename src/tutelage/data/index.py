@@ -228,7 +228,7 @@ class DatasetIndex:
 
     @cached_property
     def images_fingerprint(self) -> str:
-        """Content hash over relative paths, file sizes, image sizes and range, without the labels."""
+        """Content hash over relative paths, file and image sizes and range, without labels."""
         digest = hashlib.sha256(str(self.image_range).encode())
         _update(digest, self.path_bytes, self.path_offsets, self.file_sizes, self.sizes)
         return digest.hexdigest()

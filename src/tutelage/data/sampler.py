@@ -43,7 +43,7 @@ class Views(NamedTuple):
     seed: int = 0
 
     def number(self, epoch: int, *, closed: bool = False) -> int:
-        """Return the view of an epoch; those without mosaic (``closed``) have numbers of their own."""
+        """Return the view of an epoch; those without mosaic (``closed``) are others."""
         return epoch % self.count + closed * CLOSED
 
 

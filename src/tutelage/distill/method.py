@@ -45,8 +45,8 @@ class Method(nn.Module, ABC):
         needs: What it reads of student and teacher.
         untrained: Endings of the names of own parameters whose gradient is zero by construction.
         paper: Where it was published.
-        from_store: What must be stored of a teacher's predictions, so that the method can do without
-            the teacher: the ``best`` candidates (it weighs candidates by the teacher's scores),
+        from_store: What must be stored of a teacher's predictions so that the method can do
+            without the teacher: the ``best`` candidates (it weighs them by the teacher's scores),
             ``all``; ``never``: it runs layers of the teacher.
         ratio: With ``weight: auto``, the ratio of the norms of its gradient and that of the
             detection loss at the taps; for the built-in methods the best in docs/benchmarks.md.

@@ -59,6 +59,7 @@ from tutelage.run.resume import (
     suggest_moved_files,
 )
 from tutelage.run.sample_images import save_batch, save_detections
+from tutelage.run.stored_answers import release_teachers, run_out_of_room
 from tutelage.run.summary import data_warnings, plan_rows
 from tutelage.run.teaching_cost import read_rows, read_teaching_cost
 from tutelage.setup.build import RunParts, build_run
@@ -160,6 +161,7 @@ def _events(
         rows = plan_rows(parts, origins, str(folder))
         yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps)
         yield from check_setup(parts, weights.batches)
+        release_teachers(parts)
         events = monitor_events(run.train(started), parts)
         yield from islice(events, 1) if dry_run else events
 
@@ -189,6 +191,7 @@ class _TrainingRun:
             str(folder), 1 if on_cpu else CHECK_EVERY, files_by_id(parts.train, parts.unlabelled)
         )
         self.epoch_started = time.monotonic()
+        self.troubles: set[Path] = set()  # stores that nothing more is written to
         self.spent: dict[str, float] = {}  # seconds of checks since the last row of the metrics
         if progress:
             self.guard.saved, self.guard.best = position, self.best.epoch
@@ -316,6 +319,8 @@ class _TrainingRun:
             with self._write_errors():
                 metrics.append(epoch, {**means, **scores, **timing, **kd})
         self._save_last(Position(epoch + 1, 0))
+        yield from run_out_of_room(parts, self.troubles)
+        release_teachers(parts)
 
     def _spend(self, key: str, seconds: float) -> None:
         self.spent[key] = round(self.spent.get(key, 0.0) + seconds, 3)

@@ -19,6 +19,7 @@ from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
+from tutelage.run.stored_answers import views_shown
 from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.unlabelled import HELD_OUT
@@ -205,7 +206,7 @@ def _views(parts: RunParts) -> str:
     if not teachers.memories:
         return f"{text} · these methods ask the teacher in all epochs"
     stores = [store for memory in teachers.memories for store in memory.stores]
-    views = sorted({teaching.views.number(epoch) for epoch in range(schedule.epochs)})
+    views = views_shown(parts)
     wanted = sum(store.images for store in stores) * len(views)
     found = sum(int(store.reader.present(view).sum()) for store in stores for view in views)
     size = (wanted - found) * teaching.view_bytes / len(teachers.memories)

@@ -143,7 +143,7 @@ def build_run(
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
     distillation, stride = None, max(student.strides)
     if config.distill.teacher:
-        half = accelerator.device.type == "cuda" and precision != "fp32"
+        half = halves_teachers(accelerator.device, precision)
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
         # teacher and student get the same images
@@ -235,6 +235,11 @@ def build_run(
         precision=precision,
         notices=tuple(notices),
     )
+
+
+def halves_teachers(device: torch.device, precision: str) -> bool:
+    """Whether teachers run in half precision."""
+    return device.type == "cuda" and precision != "fp32"
 
 
 def _with_faint_images(index: DatasetIndex) -> DatasetIndex:

@@ -109,7 +109,7 @@ def open_stores(
                 ViewStore(
                     folder.path,
                     len(index),
-                    partial(folder.create, {TEACHER: describe_teacher(teacher)}),
+                    partial(_create, folder, teacher, form),
                     config.distill.store_gib * _GIB,
                 )
             )
@@ -127,6 +127,13 @@ def open_stores(
         ),
         tuple(notes),
     )
+
+
+def _create(folder: StoreFolder, teacher: Teacher, form: ResponseFormat | FeatureFormat) -> None:
+    """Make the folder of a store, unless it is there."""
+    if not folder.exists:
+        responses = None if isinstance(form, FeatureFormat) else form
+        folder.create({TEACHER: describe_teacher(teacher, responses)})
 
 
 def kind(form: ResponseFormat | FeatureFormat) -> str:

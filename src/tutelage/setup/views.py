@@ -16,6 +16,7 @@ from tutelage.store.feature_maps import FeatureFormat
 from tutelage.store.responses import ResponseFormat
 from tutelage.structures import Tap
 from tutelage.teachers import Teacher
+from tutelage.teachers.recorded import RecordedTeacher
 
 AUTO_VIEWS = 4
 _GIB = 2**30
@@ -123,9 +124,8 @@ def response_format(
     teacher: Teacher, size: int, device: torch.device, *, dense: bool
 ) -> ResponseFormat:
     """Return how a teacher's predictions are stored; asks it about one grey image."""
-    known = getattr(teacher, "responses", None)  # of a teacher that is a store
-    if known is not None:
-        return known
+    if isinstance(teacher, RecordedTeacher) and teacher.responses is not None:
+        return teacher.responses
     grey = torch.full((1, 3, size, size), 0.5, device=device)
     predictions = teacher(grey, predictions=True).predictions
     if predictions is None:

@@ -1,8 +1,8 @@
 """What precedes every record: proof that it is about the very picture that is shown.
 
-The names of a store say which data, augmentation and size it is about. Files may change behind them,
-so a record also holds the size of its picture and the picture's thumbnail, which a reader compares.
-Other builds of OpenCV round differently, hence a tolerance.
+The name of a store says which data, augmentation and size it is about. Files may change behind it,
+so a record also holds the size and a thumbnail of its picture, which a reader compares. Other
+builds of OpenCV round differently, hence a tolerance.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class FeatureFormat(NamedTuple):
         return 2 * values if self.precision == "float16" else values + 8 * tap.channels
 
     def _encode_map(self, x: Tensor) -> Tensor:
-        """Return ``(b, bytes)`` of a map ``(b, h, w, c)``: lowest value and step per channel first."""
+        """Return ``(b, bytes)`` of a map ``(b, h, w, c)``: lows and steps of the channels first."""
         if self.precision == "float16":
             return x.to(torch.float16).contiguous().flatten(1).view(torch.uint8)
         low, high = x.float().aminmax(dim=2)

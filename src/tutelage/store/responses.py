@@ -59,7 +59,7 @@ class ResponseFormat(NamedTuple):
 
     @classmethod
     def of(cls, predictions: Predictions, size: tuple[int, int], *, dense: bool) -> ResponseFormat:
-        """Return the format for predictions like these, on a canvas of height and width ``size``."""
+        """Return the format for predictions like these, on a canvas ``size`` (height, width)."""
         return cls(
             classes=predictions.logits.shape[-1],
             objectness=predictions.objectness is not None,
@@ -113,7 +113,7 @@ class ResponseFormat(NamedTuple):
             size: Height and width of the canvas in pixels.
         """
         scores = _scores(predictions)
-        images, count = scores.shape
+        count = scores.shape[1]
         kept = torch.ones_like(scores, dtype=torch.bool)
         if not self.dense:
             best = scores.topk(min(self.limit, count), 1)

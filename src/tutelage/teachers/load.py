@@ -10,9 +10,11 @@ import torch
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.weight_file import SUFFIXES, read_checkpoint, restore, weight_file
+from tutelage.store.folders import FILE as STORE
 from tutelage.teachers.custom import load_custom
 from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher
+from tutelage.teachers.recorded import load_recorded
 from tutelage.teachers.teacher import Teacher, content_hash
 from tutelage.teachers.torchvision import load_torchvision
 from tutelage.teachers.ultralytics import load_ultralytics
@@ -32,7 +34,7 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
 
     Args:
         source: ``family:name`` of another library (see :data:`TEACHERS`), a run folder, a YOLOv7 or
-            YOLOv5 weight file, or ``package.module:function``.
+            YOLOv5 weight file, ``package.module:function``, or the folder of a store.
         device: Where it runs.
         dtype: Its precision; networks of other libraries run in float32.
 
@@ -42,6 +44,8 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
         ConfigError: There is no such family or network.
     """
     family, _, name = source.partition(":")
+    if (Path(source) / STORE).is_file():
+        return load_recorded(Path(source))
     if is_native(source):
         if source.isidentifier() and not Path(source).exists() and _importable(source):
             what = f"'{source}' is no file, but a module"

@@ -1,4 +1,4 @@
-"""Teachers whose answers about the views of a data set are stored, and read instead of asked anew."""
+"""Teachers whose answers about the views of a data set are stored, and not asked for twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from tutelage.store.feature_maps import FeatureFormat
 from tutelage.store.records import RecordReader, RecordWriter
 from tutelage.store.responses import ResponseFormat
 from tutelage.structures import Batch, Knowledge, Records, Replay
+from tutelage.teachers.recorded import RecordedTeacher, describe_teacher
+from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
 
 _GIB = 2**30
@@ -43,10 +46,11 @@ class ViewStore:
         self._writer: RecordWriter | None = RecordWriter(folder)
         self._left, self.trouble = budget, ""
 
-    def append(self, views: list[int], images: list[int], records: list[bytes]) -> None:
-        """Store records; an error of the disk ends the writing, not the run."""
-        if self._writer is None or not records:
+    def append(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Store records by view and image; an error of the disk ends the writing, not the run."""
+        if self._writer is None:
             return
+        views, images, records = zip(*rows, strict=True)
         self._left -= sum(map(len, records))
         if self._left < 0:
             self._stop("distill.store_gib is used up")
@@ -135,6 +139,7 @@ class StoredTeachers(Teachers):
         self.memories, self.online = tuple(memories), frozenset(online)
         self._first_unlabelled = first_unlabelled
         self._cost = ReplayCost()
+        self.released = False
 
     @property
     def troubles(self) -> dict[Path, str]:
@@ -147,6 +152,28 @@ class StoredTeachers(Teachers):
         for memory in self.memories:
             for store in memory.stores:
                 store.close()
+
+    def complete(self, views: Sequence[int]) -> bool:
+        """Whether all answers about these views of all images are stored."""
+        stores = [store for memory in self.memories for store in memory.stores]
+        if self.online or not stores:
+            return False
+        for store in stores:
+            store.reader.refresh()
+        return all(bool(store.reader.present(view).all()) for store in stores for view in views)
+
+    def release(self, load: Callable[[int], Teacher]) -> None:
+        """Let go of the networks; ``load`` gets one by its number if an answer is lost."""
+        resting = tuple(
+            RecordedTeacher(
+                describe_teacher(teacher, None),
+                self.memories[0].labelled.folder,
+                partial(load, number),
+            )
+            for number, teacher in enumerate(self.teachers)
+        )
+        self.teachers = self._asked.teachers = resting
+        self.released = True
 
     def timed(self) -> StoredTeachers:
         """Return the same teachers, with the same stores, with a timer of their own."""
@@ -259,22 +286,17 @@ class StoredTeachers(Teachers):
         views, ids = replay.view.tolist(), batch.ids.tolist()
         thumbs = replay.thumbnail.cpu().numpy()
         parts = list(split(known))
-        new: dict[int, tuple[ViewStore, list[int], list[int], list[bytes]]] = {}
+        new: dict[ViewStore, list[tuple[int, int, bytes]]] = {}
         for place, content in enumerate(split(fresh)):
             if parts[place] is not None or content is None:
                 continue
             parts[place] = content
             if views[place] >= 0:
                 store, image = self._store_of(memory, ids[place])
-                entry = new.setdefault(id(store), (store, [], [], []))
-                for column, value in zip(
-                    entry[1:],
-                    (views[place], image, seal(content, replay.canvas, thumbs[place])),
-                    strict=True,
-                ):
-                    column.append(value)
-        for store, *columns in new.values():
-            store.append(*columns)
+                record = seal(content, replay.canvas, thumbs[place])
+                new.setdefault(store, []).append((views[place], image, record))
+        for store, rows in new.items():
+            store.append(rows)
         return join(parts)
 
     def _read(self, teacher: int, batch: Batch, records: Mapping[int, Records]) -> Knowledge:

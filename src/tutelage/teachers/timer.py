@@ -35,8 +35,8 @@ class ForwardTimer:
         """Return the cost of the passes since the last call; empty without a pass.
 
         Returns:
-            ``teacher_ms`` per pass, ``teacher_seconds`` of all, and on CUDA ``memory_gib``: the peak
-            memory of the process.
+            ``teacher_ms`` per pass, ``teacher_seconds`` of all, and on CUDA ``memory_gib``: the
+            peak memory of the process.
         """
         if not self._passes:
             return {}

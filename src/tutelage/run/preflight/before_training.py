@@ -20,6 +20,7 @@ from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts
 from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
+from tutelage.teachers.recorded import RecordedTeacher
 from tutelage.train.schedule import Position
 
 
@@ -51,6 +52,9 @@ def check_distillation(
         apart = size_warning(record, parts.config.train.image_size)
         if apart and position == Position():
             yield Notice("warning", apart, "T33")
+        if isinstance(distillation.teachers.teachers[number], RecordedTeacher):
+            yield from _judged_before(record, teacher_ap)
+            continue
         yield Stage(f"evaluating the teacher {record['source']}")
         scores = from_main_process(
             accelerator,
@@ -72,6 +76,16 @@ def check_distillation(
         check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
     if position == Position() and distillation.shares:
         yield from weights.measure(distillation, position, "before the first step")
+
+
+def _judged_before(record: dict[str, Any], teacher_ap: dict[str, float]) -> Iterator[Notice]:
+    """Take the scores of a teacher that is a store from there."""
+    scores = record.setdefault("scores", None)
+    if scores is None:
+        text = f"The teacher {record['source']} is a store and was not judged when it was filled."
+        yield Notice("info", text)
+    else:
+        teacher_ap[str(record["source"])] = scores["AP"]
 
 
 def no_common_class(record: Mapping[str, Any], names: Sequence[str]) -> str:
