@@ -34,6 +34,8 @@ def test_python_blocks_run(page, number, code):
 @pytest.mark.parametrize("words", COMMAND_LINES)
 def test_commands_and_flags_exist(words):
     command = COMMANDS[words[0]]
+    if words[0] == "store" and len(words) > 1:
+        command = command.commands[words[1]]
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     flags = {word.partition("=")[0] for word in words if re.match(r"--\w", word)}
     assert flags <= known | set(YOLO_FLAGS.get(words[0], ()))

@@ -86,6 +86,8 @@ def commands() -> list[tuple[str, list[str]]]:
 def test_the_commands_of_the_cures_exist(code: str, words: list[str]) -> None:
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     command = known[words[1]]
+    if words[1] == "store":
+        command = command.commands[words[2]]
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     options |= set(COMMANDS.get(words[1], {}))
     assert {word for word in words if word.startswith("--")} <= options

@@ -134,7 +134,7 @@ def test_every_way_to_name_a_function(tmp_path: Path) -> None:
         ("collections", "OrderedDict.fromkeys"),
         ("_codecs", "decode"),
         ("modelsx", "y"),
-        ("tutelage.weights.store", "atomic_write_text"),
+        ("tutelage.files", "atomic_write_text"),
     ],
 )
 def test_names_that_no_checkpoint_needs(tmp_path: Path, module: str, name: str) -> None:

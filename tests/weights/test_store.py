@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import stat
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -20,7 +19,6 @@ from torch import nn
 
 from tutelage.errors import WeightsError
 from tutelage.weights import identity, load_best, load_last, save_best, save_last, store
-from tutelage.weights.store import atomic_write_text
 
 
 def state() -> dict[str, torch.Tensor]:
@@ -216,34 +214,6 @@ def test_damaged_files(tmp_path: Path) -> None:
         last.write_bytes(content)
         with pytest.raises(WeightsError, match=r"Start a new run from its weights: .*/best\.s"):
             load_last(last)
-
-
-def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    atomic_write_text(path, "old")
-
-    def fails(file: Any) -> None:
-        file.write(b"half of the new")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        store.atomic_write(path, fails)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.txt"]  # noqa: PTH208
-    atomic_write_text(path, "näw")
-    assert path.read_bytes() == "näw".encode()
-
-
-def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
-    (tmp_path / "usual").write_text("x")
-    atomic_write_text(tmp_path / "ours", "x")
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
-    assert modes[0] == modes[1]
-
-
-def test_missing_folder_is_an_ordinary_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        atomic_write_text(tmp_path / "none" / "a", "x")
 
 
 def test_identity(tmp_path: Path) -> None:

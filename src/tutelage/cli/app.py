@@ -26,6 +26,7 @@ from tutelage.cli.export import export
 from tutelage.cli.layers import layers
 from tutelage.cli.methods import methods
 from tutelage.cli.predict import predict
+from tutelage.cli.store import store
 from tutelage.cli.train import train
 from tutelage.cli.val import val
 from tutelage.cli.weights import weights
@@ -56,6 +57,7 @@ DOCTOR = (
 )
 app.command(epilog=f"{DOCTOR}\n\n[dim]Also --freeze[/]")(doctor)
 app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
+app.add_typer(store, name="store")
 app.command()(methods)
 app.command()(demo)
 app.command(epilog="[dim]Example[/]  tutelage explain D03")(explain)

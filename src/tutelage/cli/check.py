@@ -78,7 +78,7 @@ def check(
         )
     if html is not None:
         from tutelage.data.check.html_report import atlas
-        from tutelage.weights.store import atomic_write_text
+        from tutelage.files import atomic_write_text
 
         atomic_write_text(html, atlas(report, image_size=img_size))
         written.append(f"wrote {html}")

@@ -47,12 +47,31 @@ def complete_codes(incomplete: str) -> list[str]:
     return _starting(incomplete, (*codes, *FINDINGS))
 
 
+def complete_stores(incomplete: str) -> list[str]:
+    """Complete a store: names in the usual folder, then paths."""
+    usual = Path("runs/store")
+    names = sorted(path.parent.name for path in usual.glob("*/store.json"))
+    return [*_starting(incomplete, names), *_folders(incomplete)]
+
+
 def _starting(incomplete: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(incomplete)]
 
 
 def _yamls(incomplete: str) -> Iterator[str]:
     """Yield the yamls and folders whose path starts so."""
+    for path in _paths(incomplete):
+        if path.endswith(("/", ".yaml", ".yml")):
+            yield path
+
+
+def _folders(incomplete: str) -> Iterator[str]:
+    """Yield the folders whose path starts so."""
+    return (path for path in _paths(incomplete) if path.endswith("/"))
+
+
+def _paths(incomplete: str) -> Iterator[str]:
+    """Yield the paths that start so; folders end with a slash."""
     folder, _, name = incomplete.rpartition("/")
     place = Path(f"{folder}/") if "/" in incomplete else Path()
     try:
@@ -61,7 +80,4 @@ def _yamls(incomplete: str) -> Iterator[str]:
         return
     for entry in entries:
         if entry.name.startswith(name) and (name or not entry.name.startswith(".")):
-            if entry.is_dir():
-                yield f"{entry}/"
-            elif entry.suffix in (".yaml", ".yml"):
-                yield str(entry)
+            yield f"{entry}/" if entry.is_dir() else str(entry)

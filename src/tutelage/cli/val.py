@@ -77,7 +77,7 @@ def val(
             rect=rect,
         )
     if save_json:
-        from tutelage.weights.store import atomic_write_text
+        from tutelage.files import atomic_write_text
 
         atomic_write_text(Path(save_json), dumps(scores.results))
     head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"

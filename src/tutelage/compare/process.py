@@ -29,12 +29,12 @@ from tutelage.compare.arms import ArmRun
 from tutelage.compare.cost import peak_mib, write_cost
 from tutelage.errors import TrainingError, UserError
 from tutelage.evaluation.device import choose_device
+from tutelage.files import atomic_write_text
 from tutelage.run.events import Event, Stage, StepDone
 from tutelage.run.interrupt import RunInterrupted, RunKilled
 from tutelage.run.run import run_training
 from tutelage.structures import Losses
 from tutelage.train.schedule import Position
-from tutelage.weights.store import atomic_write_text
 
 INTERVAL = 0.25  # seconds between two steps that are reported: reading losses waits for the GPU
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -40,11 +40,11 @@ from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.device import choose_device
+from tutelage.files import atomic_write_text
 from tutelage.run.events import Event, Stage
 from tutelage.run.folder import write_json
 from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
-from tutelage.weights.store import atomic_write_text
 
 REPORT = "comparison.md"
 DRAWS = 2000

@@ -17,7 +17,7 @@ from tutelage.deploy.picture_detections import draw_detections
 from tutelage.deploy.predict import PredictedFrame
 from tutelage.deploy.sources import Frame
 from tutelage.errors import ConfigError
-from tutelage.weights.store import atomic_write, atomic_write_text
+from tutelage.files import atomic_write, atomic_write_text
 
 VIDEO = ".mp4"
 

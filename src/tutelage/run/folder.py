@@ -20,10 +20,10 @@ import yaml
 from tutelage.config.run_paths import DIRECTORY, started_in, with_absolute_paths
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TrainingError
+from tutelage.files import atomic_write_text
 from tutelage.setup.build import RunParts
 from tutelage.setup.distributed import from_main_process
 from tutelage.train.schedule import Position
-from tutelage.weights.store import atomic_write_text
 
 LOCK_WAIT = 10.0  # seconds
 DRY = "-dry-run"  # after the name of a folder

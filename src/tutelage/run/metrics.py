@@ -12,10 +12,10 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from tutelage.files import atomic_write_text
 from tutelage.run.checkpoint import LossSums
 from tutelage.sanitise import json_values
 from tutelage.structures import Losses
-from tutelage.weights.store import atomic_write_text
 
 SHARE_EVERY = 10  # steps between computations of the KD share, each of which waits for the device
 

@@ -18,6 +18,7 @@ from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.evaluation import Scores
+from tutelage.files import atomic_write_text
 from tutelage.run.auto_batch import fit_batch
 from tutelage.run.checkpoint import LossSums, RunProgress, best_metadata, restore, save_checkpoint
 from tutelage.run.early_stopping import EarlyStopping
@@ -68,7 +69,7 @@ from tutelage.teachers.stored import StoredTeachers
 from tutelage.teachers.teacher import teacher_identity
 from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
-from tutelage.weights.store import atomic_write_text, save_best
+from tutelage.weights.store import save_best
 
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 

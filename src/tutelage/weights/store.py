@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pickle
 import re
-import secrets
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +21,7 @@ from safetensors.torch import save as encode_safetensors
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.files import atomic_write
 from tutelage.sanitise import json_values
 from tutelage.weights.archive import check_zip
 from tutelage.weights.file_type import existing_file, sniff
@@ -48,33 +47,6 @@ def identity(path: str | Path) -> FileIdentity:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest}
-
-
-def atomic_write(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replace ``path`` by a file that ``write`` fills, given the open binary file.
-
-    The old file stays untouched until the new one is complete and on disk.
-
-    Raises:
-        OSError: The folder is missing or not writable, or the disk is full.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def atomic_write_text(path: str | Path, text: str) -> None:
-    """Replace the text file ``path`` (UTF-8) in one step."""
-    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
 
 
 def save_best(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:
@@ -256,13 +228,3 @@ def _without_controls(value: Any) -> Any:
             return [_without_controls(item) for item in value]
         case _:
             return value
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can (not on Windows)."""
-    with contextlib.suppress(OSError, AttributeError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

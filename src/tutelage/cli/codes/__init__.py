@@ -10,10 +10,11 @@ from tutelage.cli.codes.entry import ErrorCode
 from tutelage.cli.codes.findings import FINDINGS
 from tutelage.cli.codes.runs import RUNS
 from tutelage.cli.codes.settings import SETTINGS
+from tutelage.cli.codes.stored import STORED
 from tutelage.cli.codes.teaching import TEACHING
 from tutelage.cli.codes.weights import WEIGHTS
 
-CODES: Mapping[str, ErrorCode] = {**SETTINGS, **DATA, **TEACHING, **WEIGHTS, **RUNS}
+CODES: Mapping[str, ErrorCode] = {**SETTINGS, **DATA, **TEACHING, **STORED, **WEIGHTS, **RUNS}
 FAMILIES: Mapping[str, str] = {  # by the first letter of a code
     "C": "Command line and settings",
     "D": "Data",

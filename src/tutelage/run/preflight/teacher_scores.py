@@ -20,10 +20,10 @@ from tutelage.distill import shared_columns
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
 from tutelage.evaluation.nms import EVALUATION_IOU
+from tutelage.files import atomic_write_text
 from tutelage.setup.distillation import DistillationSetup, teacher_columns
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
-from tutelage.weights.store import atomic_write_text
 
 VAL_IMAGES = 200
 HEADLINE = ("AP", "AP50", "AP75")

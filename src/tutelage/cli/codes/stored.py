@@ -1,0 +1,51 @@
+"""Codes of stored teaching: exit status 4."""
+
+from collections.abc import Mapping
+
+from tutelage.cli.codes.entry import ErrorCode
+
+STORED: Mapping[str, ErrorCode] = {
+    "T40": ErrorCode(
+        "no such store",
+        4,
+        "There is no folder of that name.",
+        "A typing error, a path as seen from another folder, or a store that was removed.",
+        ("List those that there are:", "$ tutelage store list", "$ tutelage store list elsewhere"),
+    ),
+    "T41": ErrorCode(
+        "folder that is not a store",
+        4,
+        "The folder has no store.json, which says what the records of a store are.",
+        "The folder of all stores, or another folder, in place of that of one store.",
+        ("List the stores in it:", "$ tutelage store list runs/store"),
+    ),
+    "T42": ErrorCode(
+        "store of a later version",
+        4,
+        "What a teacher said was stored in a format that this version of tutelage does not know.",
+        "Another machine, or another environment, has a later version.",
+        (
+            "Update this one:",
+            "$ pip install -U tutelage",
+            "Or let this version make a store of its own elsewhere, with distill.store.",
+        ),
+    ),
+    "T43": ErrorCode(
+        "store whose description is damaged",
+        4,
+        "store.json is not valid, or its description was changed: what the records depend on is "
+        "not known, so they are not used.",
+        "A disk error, or a file that was edited.",
+        (
+            "Remove it; the next run asks the teacher again:",
+            "$ tutelage store remove runs/store/NAME",
+        ),
+    ),
+    "T44": ErrorCode(
+        "store in use",
+        4,
+        "Another process writes to the store, or is removing it.",
+        "A run, or tutelage teach, that has not ended yet.",
+        ("Wait for it, or stop it. Then:", "$ tutelage store remove runs/store/NAME"),
+    ),
+}
