@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tutelage.data.dataset import LoadedSample
-from tutelage.store.envelope import THUMBNAIL, join, thumbnail, unseal
+from tutelage.data.envelope import THUMBNAIL, join, thumbnail, unseal
 from tutelage.structures import Replay
 
 

@@ -35,16 +35,16 @@ class Views(NamedTuple):
     said about it holds in later epochs and in other runs, too.
 
     Attributes:
-        count: Number of views of each image.
+        per_image: Number of views of each image.
         seed: Seed of the views; the order of the images follows the seed of the run.
     """
 
-    count: int
+    per_image: int
     seed: int = 0
 
     def number(self, epoch: int, *, closed: bool = False) -> int:
         """Return the view of an epoch; those without mosaic (``closed``) are others."""
-        return epoch % self.count + closed * CLOSED
+        return epoch % self.per_image + closed * CLOSED
 
 
 class RectPlan(NamedTuple):

@@ -34,7 +34,7 @@ class StepDone(NamedTuple):
         losses: Detached, on the device.
         lr: Learning rate.
         kd_share: KD's part of the total loss; None without a teacher.
-        asked: Share of the epoch's batches so far about which a teacher was asked; None: no teacher.
+        asked: Share of the epoch's batches so far about which a teacher was asked; None: without.
     """
 
     epoch: int

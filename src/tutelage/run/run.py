@@ -388,7 +388,7 @@ class _TrainingRun:
                 arch=parts.student.arch,
                 arch_name=parts.student.arch_name,
                 start=parts.start,
-                views=parts.teaching.views.count if parts.teaching.views else 0,
+                views=parts.teaching.views.per_image if parts.teaching.views else 0,
             )
             with self._write_errors():
                 path = self.folder / "last.pt"

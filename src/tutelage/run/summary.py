@@ -198,7 +198,10 @@ def _views(parts: RunParts) -> str:
         return (
             f"a new version of each image in every epoch, so that the teacher is asked in all{why}"
         )
-    count, teachers = teaching.views.count, teaching.distillation and teaching.distillation.teachers
+    count, teachers = (
+        teaching.views.per_image,
+        teaching.distillation and teaching.distillation.teachers,
+    )
     why = f" ({teaching.reason})" if teaching.reason else ""
     text = f"{count} of each image, in turn{why}"
     if not isinstance(teachers, StoredTeachers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +12,16 @@ from tutelage.data import DatasetIndex
 from tutelage.data.loader import Stores
 from tutelage.data.sampler import Views
 from tutelage.errors import ConfigError
+from tutelage.files import atomic_write_text
+from tutelage.sanitise import json_values
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.views import Formats
-from tutelage.store.feature_maps import FeatureFormat
-from tutelage.store.folders import free_bytes, open_store
-from tutelage.store.responses import ResponseFormat
+from tutelage.store.folder import free_bytes, is_store, make_store, open_store, store_path
+from tutelage.store.search import find_store
+from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import FILE as TEACHER
 from tutelage.teachers.recorded import describe_teacher
+from tutelage.teachers.response_records import ResponseFormat
 from tutelage.teachers.stored import Memory, StoredTeachers, ViewStore
 from tutelage.teachers.teacher import Teacher, teacher_identity
 
@@ -62,9 +66,9 @@ def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, st
         return views, ""
     budget, free = config.distill.store_gib * _GIB, free_bytes(root)
     room = min(budget, free)
-    if size * views.count <= room:
+    if size * views.per_image <= room:
         return views, ""
-    what = f"{views.count} views need about {size * views.count / _GIB:.2g} GiB of answers, but "
+    what = f"{views.per_image} views need about {size * views.per_image / _GIB:.2g} GiB of answers, but "
     what += (
         f"distill.store_gib is {budget / _GIB:g}"
         if budget <= free
@@ -76,7 +80,7 @@ def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, st
         raise ConfigError(
             f"{what}.", fix=f"{fewer}--set distill.store_gib=… distill.store=FOLDER", code="C33"
         )
-    return (views._replace(count=fitting) if fitting else None), what
+    return (views._replace(per_image=fitting) if fitting else None), what
 
 
 def open_stores(
@@ -104,15 +108,13 @@ def open_stores(
                 continue
             seed = views.seed + extra
             description = describe_store(config, teacher, form, index, seed)
-            folder = open_store(root, teacher.title, kind(form), description)
-            stores.append(
-                ViewStore(
-                    folder.path,
-                    len(index),
-                    partial(_create, folder, teacher, form),
-                    config.distill.store_gib * _GIB,
-                )
-            )
+            path = store_path(root, teacher.title, kind(form), description)
+            if is_store(path):
+                open_store(path)
+            elif reason := find_store(root, description).reason():
+                notes.append(reason)
+            make = partial(_make, root, description, teacher, form)
+            stores.append(ViewStore(path, len(index), make, config.distill.store_gib * _GIB))
         labelled, other = stores
         if labelled is not None:
             memories.append(Memory(number, form, labelled, other))
@@ -129,11 +131,18 @@ def open_stores(
     )
 
 
-def _create(folder: StoreFolder, teacher: Teacher, form: ResponseFormat | FeatureFormat) -> None:
+def _make(
+    root: Path,
+    description: dict[str, Any],
+    teacher: Teacher,
+    form: ResponseFormat | FeatureFormat,
+) -> None:
     """Make the folder of a store, unless it is there."""
-    if not folder.exists:
+    store = make_store(root, teacher.title, kind(form), description)
+    if not (store.path / TEACHER).exists():
         responses = None if isinstance(form, FeatureFormat) else form
-        folder.create({TEACHER: describe_teacher(teacher, responses)})
+        about = describe_teacher(teacher, responses)
+        atomic_write_text(store.path / TEACHER, json.dumps(json_values(about), indent=1))
 
 
 def kind(form: ResponseFormat | FeatureFormat) -> str:
@@ -155,7 +164,8 @@ def describe_store(
     augment.pop("augment.close_mosaic")  # views without mosaic have numbers of their own
     return {
         "teacher": teacher_identity(teacher.record),
-        "images": index.images_fingerprint,
+        "data": index.images_fingerprint,
+        "images": len(index),
         "image_size": train.image_size,
         "canvas": canvas,
         "multi_scale": train.multi_scale,

@@ -12,11 +12,11 @@ from tutelage.data.sampler import Views
 from tutelage.distill import Method, Need
 from tutelage.errors import ConfigError
 from tutelage.setup.distillation import DistillationSetup
-from tutelage.store.feature_maps import FeatureFormat
-from tutelage.store.responses import ResponseFormat
 from tutelage.structures import Tap
 from tutelage.teachers import Teacher
+from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import RecordedTeacher
+from tutelage.teachers.response_records import ResponseFormat
 
 AUTO_VIEWS = 4
 _GIB = 2**30

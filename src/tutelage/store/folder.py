@@ -63,22 +63,28 @@ def make_store(root: Path, title: str, kind: str, description: Mapping[str, Any]
         TeacherError: There is one that cannot be opened.
         OSError: There is no room, or no permission to write.
     """
-    digest = description_hash(description)
-    ending = f"-{kind}-{digest[:_DIGITS]}"
-    for path in sorted(root.glob(f"*{ending}")):  # its title may be another
-        if (path / ABOUT).exists():
-            return open_store(path)
-    path = root / (re.sub(r"[^\w.@-]+", "-", title) + ending)
+    path = store_path(root, title, kind, description)
+    if is_store(path):
+        return open_store(path)
     path.mkdir(parents=True, exist_ok=True)
     about = {
         "format": FORMAT,
         "tutelage": _version(),
-        "hash": digest,
+        "hash": description_hash(description),
         "description": json_values(description),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     atomic_write_text(path / ABOUT, json.dumps(about, indent=1) + "\n")
     return open_store(path)
+
+
+def store_path(root: Path, title: str, kind: str, description: Mapping[str, Any]) -> Path:
+    """Return where the store of a description is, or would be; see :func:`make_store`."""
+    ending = f"-{kind}-{description_hash(description)[:_DIGITS]}"
+    for path in sorted(root.glob(f"*{ending}")):  # its title may be another
+        if is_store(path):
+            return path
+    return root / (re.sub(r"[^\w.@-]+", "-", title) + ending)
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ import torch
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.weight_file import SUFFIXES, read_checkpoint, restore, weight_file
-from tutelage.store.folders import FILE as STORE
+from tutelage.store.folder import is_store
 from tutelage.teachers.custom import load_custom
 from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher
@@ -44,7 +44,7 @@ def load_teacher(source: str, device: torch.device, dtype: torch.dtype = torch.f
         ConfigError: There is no such family or network.
     """
     family, _, name = source.partition(":")
-    if (Path(source) / STORE).is_file():
+    if is_store(Path(source)):
         return load_recorded(Path(source))
     if is_native(source):
         if source.isidentifier() and not Path(source).exists() and _importable(source):

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.store.responses import Grid, ResponseFormat
 from tutelage.structures import Knowledge, Tap
+from tutelage.teachers.response_records import Grid, ResponseFormat
 from tutelage.teachers.teacher import Teacher
 
 FILE = "teacher.json"
@@ -78,7 +78,7 @@ class RecordedTeacher:
                 "asked.",
                 fix="Fill it:  tutelage teach  with the settings of this run and the teacher's own "
                 "weights, or train with these:  --teacher-weights FILE",
-                code="T40",
+                code="T45",
             )
         if self._loaded is None:
             self._loaded = self._load()
@@ -121,5 +121,5 @@ def load_recorded(folder: Path) -> RecordedTeacher:
         raise TeacherError(
             f"{folder / FILE} does not describe a teacher: {error}.",
             fix="Give the teacher itself:  --teacher-weights FILE",
-            code="T40",
+            code="T45",
         ) from error

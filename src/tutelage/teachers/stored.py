@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tutelage.store.envelope import join, seal, split, unseal
-from tutelage.store.feature_maps import FeatureFormat
+from tutelage.data.envelope import join, seal, split, unseal
+from tutelage.store.folder import write_lock
 from tutelage.store.records import RecordReader, RecordWriter
-from tutelage.store.responses import ResponseFormat
 from tutelage.structures import Batch, Knowledge, Records, Replay
+from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import RecordedTeacher, describe_teacher
+from tutelage.teachers.response_records import ResponseFormat
 from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
 
@@ -42,7 +43,8 @@ class ViewStore:
         self, folder: Path, images: int, prepare: Callable[[], None], budget: float = float("inf")
     ) -> None:
         self.folder, self.images, self.reader = folder, images, RecordReader(folder, images)
-        self._prepare = prepare
+        self._prepare, self._prepared = prepare, False
+        self._lock = ExitStack()
         self._writer: RecordWriter | None = RecordWriter(folder)
         self._left, self.trouble = budget, ""
 
@@ -56,13 +58,17 @@ class ViewStore:
             self._stop("distill.store_gib is used up")
             return
         try:
-            self._prepare()
+            if not self._prepared:
+                self._prepare()
+                self._lock.enter_context(write_lock(self.folder))
+                self._prepared = True
             self._writer.append(views, images, records)
         except OSError as error:
             self._stop(error.strerror or str(error))
 
     def close(self) -> None:
         """Finish writing."""
+        self._lock.close()
         writer, self._writer = self._writer, None
         if writer is not None:
             with suppress(OSError):  # what is not on the disk is asked again

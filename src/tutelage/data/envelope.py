@@ -29,7 +29,8 @@ _TOLERANCE = 3  # of 255, in an average over a sixteenth of the picture
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the ``(48,)`` averages over 4 x 4 fields of an image ``(h, w, 3)``."""
-    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)).reshape(-1)
+    small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8).reshape(-1)
 
 
 def seal(content: bytes, size: tuple[int, int], thumb: NDArray[np.uint8]) -> bytes:
