@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from tutelage.config.schema import AugmentConfig
@@ -113,23 +116,38 @@ class DetectionDataset(_IndexedDataset):
         self._allowed_share = unreadable
 
     def __getitem__(self, key: SampleKey) -> LoadedSample:
+        return self.enlarged(key, 1.0)
+
+    def enlarged(self, key: SampleKey, zoom: float) -> LoadedSample:
+        """Return the sample of a key at ``zoom`` times its size, drawn from the original pixels.
+
+        It shows what the sample itself shows: box for box, pixel (x, y) at (zoom * x, zoom * y).
+        """
         rng = sample_rng(self.seed, key)
-        position, first = self._read(key.index)
-        canvas_hw = self._canvas(key.index)
+        ratio = math.ceil(zoom)
+        position, first = self._read(key.index, ratio)
+        height, width = canvas_hw = self._canvas(key.index)
         closed = self.close_from is not None and key.epoch >= self.close_from
-        partner = None if closed or self.rect is not None else self._partner
-        sample = augment(first, rng, config=self.config, canvas_hw=canvas_hw, partner=partner)
-        return LoadedSample(sample, position, canvas_hw)
+        alone = closed or self.rect is not None
+        sample = augment(
+            first,
+            rng,
+            config=self.config,
+            canvas_hw=canvas_hw,
+            partner=None if alone else partial(self._partner, pixel_ratio=ratio),
+            zoom=zoom,
+        )
+        return LoadedSample(sample, position, (round(height * zoom), round(width * zoom)))
 
-    def _partner(self, rng: np.random.Generator) -> Sample:
-        return self._read(int(rng.integers(len(self.index))))[1]
+    def _partner(self, rng: np.random.Generator, *, pixel_ratio: int) -> Sample:
+        return self._read(int(rng.integers(len(self.index))), pixel_ratio)[1]
 
-    def _read(self, position: int) -> tuple[int, Sample]:
+    def _read(self, position: int, pixel_ratio: int) -> tuple[int, Sample]:
         total = len(self.index)
         for step in range(total):
             candidate = (position + step) % total
             try:
-                return candidate, self._load(candidate)
+                return candidate, self._load(candidate, pixel_ratio)
             except DataError as error:
                 if self._record_failure(candidate):
                     self._check_failures(error)
@@ -141,13 +159,30 @@ class DetectionDataset(_IndexedDataset):
             what = f"{count} of {total} training images cannot be read any more, e.g. {error.what}"
             raise UnreadableError(f"{what}.")
 
-    def _load(self, position: int) -> Sample:
+    def _load(self, position: int, pixel_ratio: int) -> Sample:
         cached = self.cache.get(position) if self.cache is not None else None
-        if cached is None:
-            cached = read_training_image(self.index, position, self.image_size)
         item = self.index.item(position)
+        if pixel_ratio > 1 and max(item.size_wh) > self.image_size:  # the cached one is shrunk
+            image = self._original(position, cached)
+        elif cached is None:
+            image = read_training_image(self.index, position, self.image_size)
+        else:
+            image = cached
         geometry = letterbox_geometry(item.size_wh, (self.image_size, self.image_size))
-        return Sample(resize(cached, geometry.new_wh), geometry.resized(item.xyxy), item.label)
+        width, height = (side * pixel_ratio for side in geometry.new_wh)
+        image = resize(image, (width, height))
+        return Sample(image, geometry.resized(item.xyxy), item.label, pixel_ratio)
+
+    def _original(self, position: int, cached: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Read an image in full; one that cannot be read any more is shown as it is cached."""
+        item = self.index.item(position)
+        try:
+            return read_image(item.path, item.size_wh, self.index.image_range)
+        except DataError:
+            if cached is None:
+                raise
+            self._record_failure(position)
+            return cached
 
 
 class EvaluationDataset(_IndexedDataset):
