@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.augment.views import CASES, SEEDS, SHAPES, STILL, Case, make, record, rounding
+from tests.data.augment.views import CASES, SEEDS, SHAPES, Case, make, record, rounding
 from tutelage.data.letterbox import Sample
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "augment" / "views.json"
@@ -69,7 +69,8 @@ def shift_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def blocks(image: np.ndarray) -> list[np.ndarray]:
     """The picture in blocks of 32 x 32 pixels."""
     height, width = image.shape[:2]
-    return [image[y : y + 32, x : x + 32] for y in range(0, height, 32) for x in range(0, width, 32)]
+    corners = ((x, y) for y in range(0, height, 32) for x in range(0, width, 32))
+    return [image[y : y + 32, x : x + 32] for x, y in corners]
 
 
 def test_the_measure_of_a_shift() -> None:

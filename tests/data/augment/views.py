@@ -1,6 +1,6 @@
 """Named cases of the augmentation. What it makes of them is stored, to be written anew with
 
-    python -m tests.data.augment.views > tests/golden/augment/views.json
+python -m tests.data.augment.views > tests/golden/augment/views.json
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ def make(
     first = image(int(rng.integers(1000)))
     partner = (lambda rng: image(int(rng.integers(1000)))) if case.partners else None
     config = AugmentConfig(**case.settings)  # type: ignore[arg-type]
-    return augment(
-        first, rng, config=config, canvas_hw=case.canvas_hw, partner=partner, zoom=zoom
-    )
+    return augment(first, rng, config=config, canvas_hw=case.canvas_hw, partner=partner, zoom=zoom)
 
 
 def record(case: Case, seed: int) -> dict[str, Any]:
