@@ -177,3 +177,67 @@ def test_levels_of_unequal_stride_are_not_paired() -> None:
     foreign = Foreign((Tap("p3", 256, 8), Tap("p5", 256, 24)))  # 24 is nearest to 32
     assert keys(pair(STUDENT, foreign)) == (["4"], ["p3"])
     assert keys(pair(STUDENT, foreign, resize=True)) == (["4", "2"], ["p3", "p5"])
+
+
+class TestZoom:
+    """The teacher sees the images at another size than the student."""
+
+    def test_at_twice_the_size_levels_are_paired_one_up(self) -> None:
+        pairs = pair(STUDENT, TEACHER, zoom=2)
+        assert keys(pairs) == (["4", "3", "2"], ["7", "4", "5"])
+        assert [tap.stride for tap in pairs.teacher] == [16, 32, 64]  # as the teacher has them
+
+    def test_one_list_meets_the_levels_one_up_or_down(self) -> None:
+        assert keys(pair(STUDENT, TEACHER, student_layers=["1"], zoom=2)) == (["1"], ["4"])
+        assert keys(pair(STUDENT, TEACHER, teacher_layers=["p4", 5], zoom=2)) == (
+            ["4", "2"],
+            ["7", "5"],
+        )
+
+    def test_two_lists_must_have_the_same_cells(self) -> None:
+        pairs = pair(STUDENT, TEACHER, student_layers=["p3"], teacher_layers=["2"], zoom=2)
+        assert keys(pairs) == (["4"], ["2"])
+        with pytest.raises(ConfigError) as caught:
+            pair(STUDENT, TEACHER, student_layers=["p3"], teacher_layers=["p3"], zoom=2)
+        assert caught.value.code == "T08"
+        assert str(caught.value) == (
+            "Pair 1 does not align: student 4 has stride 8, teacher 6 has stride 8: on images 2 × "
+            "as large, the teacher's stride is 4 of the student's pixels "
+            "Teacher layers of stride 16: 7 (p4), 3, 2. "
+            "Or allow resampling: --set distill.resize=true"
+        )
+
+    def test_without_a_partner(self) -> None:
+        message = told(teacher_layers=["p3"], zoom=2)
+        assert message.startswith(
+            "teacher_kd_layers: 6 has stride 8, and the student has no pyramid level of that "
+            "stride: on images 2 × as large, the teacher's strides are 4, 8, 16, 32 "
+            "of the student's pixels"
+        )
+        message = told(student_layers=["p3", "p4"], teacher_layers=["p4"], zoom=2)
+        assert "Missing a partner: 3 (p4, stride 16). The teacher has stride 32 at 4." in message
+
+    def test_one_and_a_half_times_the_size_needs_resizing(self) -> None:
+        assert told(zoom=1.5) == (
+            "student and teacher have no pyramid level in common: on images 1.5 × as large, the "
+            "teacher's strides are 5.33, 10.7, 21.3, 42.7 of the student's pixels "
+            "p3 p4 p5 of small are 4, 3, 2. p3 p4 p5 p6 of large are 6, 7, 4, 5. "
+            "Allow resampling: --set distill.resize=true"
+        )
+        for lists in ({"student_layers": ["p3"]}, {"teacher_layers": ["p4"]}):
+            assert "Or allow resampling: --set distill.resize=true" in told(zoom=1.5, **lists)
+        both = told(student_layers=["p3"], teacher_layers=["p4"], zoom=1.5)
+        assert "Allow resampling: --set distill.resize=true" in both
+
+    def test_resized_levels_are_paired_with_the_nearest(self) -> None:
+        pairs = pair(STUDENT, TEACHER, zoom=1.5, resize=True)
+        assert keys(pairs) == (["4", "3", "2"], ["7", "4", "5"])
+        assert pair(STUDENT, TEACHER, zoom=2, resize=True) == pair(STUDENT, TEACHER, zoom=2)
+        one = pair(STUDENT, TEACHER, student_layers=["1"], zoom=1.5, resize=True)
+        assert keys(one) == (["1"], ["4"])
+        other = pair(STUDENT, TEACHER, teacher_layers=["p4"], zoom=1.5, resize=True)
+        assert keys(other) == (["4"], ["7"])
+
+    def test_a_level_too_few_is_left_out(self) -> None:
+        foreign = Foreign((Tap("p3", 256, 8), Tap("p4", 256, 16), Tap("p5", 256, 32)))
+        assert keys(pair(STUDENT, foreign, zoom=2)) == (["4", "3"], ["p4", "p5"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from tutelage.config.schema import AugmentConfig
@@ -17,7 +20,7 @@ from tutelage.data.image import read_image
 from tutelage.data.image_cache import ImageCache, read_training_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY, Letterbox, Sample, letterbox_geometry, resize
-from tutelage.data.sampler import RectPlan, SampleKey, Views, sample_rng
+from tutelage.data.sampler import CLOSED, RectPlan, SampleKey, Views, sample_rng
 from tutelage.errors import DataError
 from tutelage.store.records import RecordReader
 
@@ -125,37 +128,64 @@ class DetectionDataset(_IndexedDataset):
         self._epoch = -1
 
     def __getitem__(self, key: SampleKey) -> LoadedSample:
-        closed = self.close_from is not None and key.epoch >= self.close_from
+        loaded = self.enlarged(key, 1.0)
         if self.views is None:
-            return self._render(key.index, sample_rng(self.seed, key), closed)
-        view = self.views.number(key.epoch, closed=closed)
-        rng = sample_rng(self.views.seed, SampleKey(view, key.index))
+            return loaded
+        if loaded.position != key.index:  # an unreadable image's substitute is no view of its own
+            return loaded._replace(view=-1, records=(None,) * len(self.stores))
         if key.epoch != self._epoch:
             self._epoch = key.epoch
             for store in self.stores:
                 store.refresh()
-        loaded = self._render(key.index, rng, closed)
-        if loaded.position != key.index:  # an unreadable image's substitute is no view of its own
-            return loaded._replace(view=-1, records=(None,) * len(self.stores))
+        view = self._view(key)
         records = tuple(store.read(view, key.index) for store in self.stores)
         return loaded._replace(view=view, records=records)
 
-    def _render(self, index: int, rng: np.random.Generator, closed: bool) -> LoadedSample:
-        position, first = self._read(index)
-        canvas_hw = self._canvas(index)
-        partner = None if closed or self.rect is not None else self._partner
-        sample = augment(first, rng, config=self.config, canvas_hw=canvas_hw, partner=partner)
-        return LoadedSample(sample, position, canvas_hw)
+    def enlarged(self, key: SampleKey, zoom: float) -> LoadedSample:
+        """Return the sample of a key at ``zoom`` times its size, drawn from the original pixels.
 
-    def _partner(self, rng: np.random.Generator) -> Sample:
-        return self._read(int(rng.integers(len(self.index))))[1]
+        It shows what the sample itself shows: box for box, pixel (x, y) at (zoom * x, zoom * y).
+        """
+        if self.views is None:
+            rng = sample_rng(self.seed, key)
+        else:
+            rng = sample_rng(self.views.seed, SampleKey(self._view(key), key.index))
+        ratio = math.ceil(zoom)
+        position, first = self._read(key.index, ratio)
+        height, width = canvas_hw = self._canvas(key.index)
+        alone = self._closed(key.epoch) or self.rect is not None
+        sample = augment(
+            first,
+            rng,
+            config=self.config,
+            canvas_hw=canvas_hw,
+            partner=None if alone else partial(self._partner, pixel_ratio=ratio),
+            zoom=zoom,
+        )
+        return LoadedSample(sample, position, (round(height * zoom), round(width * zoom)))
 
-    def _read(self, position: int) -> tuple[int, Sample]:
+    def epoch_of(self, view: int) -> int:
+        """Return an epoch that shows a view."""
+        if self.views is None or view < CLOSED or self.close_from is None:
+            return view
+        return self.close_from + (view - CLOSED - self.close_from) % self.views.per_image
+
+    def _closed(self, epoch: int) -> bool:
+        return self.close_from is not None and epoch >= self.close_from
+
+    def _view(self, key: SampleKey) -> int:
+        assert self.views is not None
+        return self.views.number(key.epoch, closed=self._closed(key.epoch))
+
+    def _partner(self, rng: np.random.Generator, *, pixel_ratio: int) -> Sample:
+        return self._read(int(rng.integers(len(self.index))), pixel_ratio)[1]
+
+    def _read(self, position: int, pixel_ratio: int) -> tuple[int, Sample]:
         total = len(self.index)
         for step in range(total):
             candidate = (position + step) % total
             try:
-                return candidate, self._load(candidate)
+                return candidate, self._load(candidate, pixel_ratio)
             except DataError as error:
                 if self._record_failure(candidate):
                     self._check_failures(error)
@@ -167,13 +197,30 @@ class DetectionDataset(_IndexedDataset):
             what = f"{count} of {total} training images cannot be read any more, e.g. {error.what}"
             raise UnreadableError(f"{what}.")
 
-    def _load(self, position: int) -> Sample:
+    def _load(self, position: int, pixel_ratio: int) -> Sample:
         cached = self.cache.get(position) if self.cache is not None else None
-        if cached is None:
-            cached = read_training_image(self.index, position, self.image_size)
         item = self.index.item(position)
+        if pixel_ratio > 1 and max(item.size_wh) > self.image_size:  # the cached one is shrunk
+            image = self._original(position, cached)
+        elif cached is None:
+            image = read_training_image(self.index, position, self.image_size)
+        else:
+            image = cached
         geometry = letterbox_geometry(item.size_wh, (self.image_size, self.image_size))
-        return Sample(resize(cached, geometry.new_wh), geometry.resized(item.xyxy), item.label)
+        width, height = (side * pixel_ratio for side in geometry.new_wh)
+        image = resize(image, (width, height))
+        return Sample(image, geometry.resized(item.xyxy), item.label, pixel_ratio)
+
+    def _original(self, position: int, cached: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Read an image in full; one that cannot be read any more is shown as it is cached."""
+        item = self.index.item(position)
+        try:
+            return read_image(item.path, item.size_wh, self.index.image_range)
+        except DataError:
+            if cached is None:
+                raise
+            self._record_failure(position)
+            return cached
 
 
 class EvaluationDataset(_IndexedDataset):

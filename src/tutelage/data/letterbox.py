@@ -19,19 +19,22 @@ class Sample(NamedTuple):
 
     Attributes:
         image: ``(h, w, 3)`` uint8, **RGB**. Treat it as read-only: it may be shared with a cache.
-        xyxy: ``(n, 4)`` float32 corners in pixels of ``image``.
+        xyxy: ``(n, 4)`` float32 corners in pixels; of ``image``, unless ``pixel_ratio`` is not 1.
         label: ``(n,)`` int64 class.
+        pixel_ratio: Pixels of ``image``, along each side, per pixel of ``size_wh`` and ``xyxy``: an
+            image with 2 is laid out like one of half its size, and drawn with all its pixels.
     """
 
     image: NDArray[np.uint8]
     xyxy: NDArray[np.float32]
     label: NDArray[np.int64]
+    pixel_ratio: int = 1
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height of the image in pixels."""
+        """Width and height of the image in the pixels of its boxes."""
         height, width = self.image.shape[:2]
-        return width, height
+        return width // self.pixel_ratio, height // self.pixel_ratio
 
 
 class Letterbox(NamedTuple):

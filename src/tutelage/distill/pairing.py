@@ -13,6 +13,7 @@ from tutelage.models.detector import Detector
 from tutelage.structures import Tap
 
 SUGGESTIONS = 3  # layers named in a message
+RESIZE = "--set distill.resize=true"
 
 Keys = tuple[str, ...]
 
@@ -46,6 +47,7 @@ def pair(
     teacher_layers: Sequence[str | int] | None = None,
     *,
     resize: bool = False,
+    zoom: float = 1.0,
     origins: Mapping[str, str] | None = None,
 ) -> Pairs:
     """Pair layers of two networks.
@@ -54,12 +56,17 @@ def pair(
     one list, each of its layers is paired with the other network's level of the same stride. Two
     lists are paired in order. A layer is given by its key or by the name of its level.
 
+    What counts is the stride on the student's images. Where the teacher sees them at twice the
+    size, its p4 has the cells of the student's p3. At 1.5 times the size it has the cells of none
+    of the student's layers; with ``resize``, levels are then paired with the nearest.
+
     Args:
         student: The network to train.
         teacher: The network to imitate.
         student_layers: Keys of the student's layers.
         teacher_layers: Keys of the teacher's layers.
         resize: Allow pairs of unequal stride.
+        zoom: The teacher sees the images at so many times the student's size.
         origins: Which layer of the configuration set ``distill.student_kd_layers`` and
             ``distill.teacher_kd_layers``, for the messages.
 
@@ -67,7 +74,7 @@ def pair(
         ConfigError: Unknown or repeated layers, lists of unequal length, strides that differ or
             that the other network does not have; all are reported.
     """
-    ours, theirs = _layers_of(student, "student"), _layers_of(teacher, "teacher")
+    ours, theirs = _layers_of(student, "student"), _layers_of(teacher, "teacher", zoom)
     faults = _Faults(origins or {})
     first, second = ours.keys(student_layers), theirs.keys(teacher_layers)
     swapped = all(key in theirs.taps for key in first or ()) and all(
@@ -78,9 +85,9 @@ def pair(
     if first is None and second is None:
         pairs = _by_level(faults, ours, theirs, resize=resize)
     elif second is None:
-        pairs = Pairs(*_by_stride(faults, first or (), ours, theirs))
+        pairs = Pairs(*_by_stride(faults, first or (), ours, theirs, resize=resize))
     elif first is None:
-        pairs = Pairs(*reversed(_by_stride(faults, second, theirs, ours)))
+        pairs = Pairs(*reversed(_by_stride(faults, second, theirs, ours, resize=resize)))
     else:
         pairs = Pairs(ours.known_taps(first), theirs.known_taps(second))
         first, second = _check_counts(faults, first, second, ours, theirs)
@@ -99,6 +106,7 @@ class _Layers(NamedTuple):
         taps: The layers with features in graph order.
         levels: The key of each pyramid level.
         heads: Keys of layers without features.
+        zoom: It sees the images at so many times the student's size.
     """
 
     role: str
@@ -106,6 +114,7 @@ class _Layers(NamedTuple):
     taps: dict[str, Tap]
     levels: Mapping[str, str]
     heads: tuple[str, ...] = ()
+    zoom: float = 1.0
 
     @property
     def setting(self) -> str:
@@ -120,27 +129,46 @@ class _Layers(NamedTuple):
         """Return the layers of the keys that exist."""
         return tuple(self.taps[key] for key in keys if key in self.taps)
 
-    def level(self, stride: int) -> str | None:
-        """Return the key of the level of a stride."""
-        return next((k for k in self.levels.values() if self.taps[k].stride == stride), None)
+    def stride(self, key: str) -> float:
+        """Return the stride of a layer on the student's images."""
+        return self.taps[key].stride / self.zoom
+
+    def describe_zoom(self, *keys: str) -> str:
+        """Say what the strides of layers, or of the levels, are in the student's pixels.
+
+        Empty if the network sees the student's images.
+        """
+        if self.zoom == 1:
+            return ""
+        strides = [f"{self.stride(key):.3g}" for key in keys or self.levels.values()]
+        are = "strides are" if len(strides) > 1 else "stride is"
+        are = f"{are} {', '.join(strides)} of the student's pixels"
+        return f": on images {self.zoom:g} × as large, the {self.role}'s {are}"
+
+    def level(self, stride: float, *, near: bool = False) -> str | None:
+        """Return the key of the level of a stride on the student's images, or ``near`` to it."""
+        equal = (k for k in self.levels.values() if self.stride(k) == stride)
+        alike = (k for k in self.levels.values() if near and _rung(self.stride(k)) == _rung(stride))
+        return next(equal, None) or next(alike, None)
 
     def level_name(self, key: str) -> str | None:
         """Return the name of the level at a key."""
         return next((level for level, own in self.levels.items() if own == key), None)
 
-    def suggest(self, stride: int, near: str) -> list[str]:
+    def suggest(self, stride: float, near: str) -> list[str]:
         """Return keys of layers of a stride: the level first, then by distance from a key."""
         place = {key: number for number, key in enumerate(self.taps)}
         centre = place.get(near, int(near) if near.isdecimal() else len(place))
         level = self.level(stride)
-        keys = [key for key, tap in self.taps.items() if tap.stride == stride]
+        keys = [key for key in self.taps if self.stride(key) == stride]
         keys.sort(key=lambda key: (key != level, abs(place[key] - centre), place[key]))
         return keys[:SUGGESTIONS]
 
-    def describe_suggestions(self, stride: int, near: str) -> str:
-        """Describe what :meth:`suggest` returns, e.g. ``7 (p4), 2, 3``."""
+    def describe_suggestions(self, stride: float, near: str) -> str:
+        """Describe what :meth:`suggest` returns, e.g. ``stride 16: 7 (p4), 2, 3``."""
         names = {key: self.level_name(key) for key in self.suggest(stride, near)}
-        return ", ".join(f"{key} ({name})" if name else key for key, name in names.items())
+        listed = ", ".join(f"{key} ({name})" if name else key for key, name in names.items())
+        return f"stride {stride * self.zoom:g}: {listed}" if listed else ""
 
     def describe_keys(self) -> str:
         """Describe all keys, e.g. ``0…76``."""
@@ -171,18 +199,22 @@ class _Faults:
             raise combine_errors(self._faults)
 
 
-def _layers_of(network: Detector | Tapped, role: str) -> _Layers:
+def _rung(stride: float) -> int:
+    return round(math.log2(stride))
+
+
+def _layers_of(network: Detector | Tapped, role: str, zoom: float = 1.0) -> _Layers:
     if not isinstance(network, Detector):
         taps = {tap.key: tap for tap in network.taps}
-        levels = {f"p{round(math.log2(tap.stride))}": tap.key for tap in network.taps}
-        return _Layers(role, f"the {role}", taps, levels)
+        levels = {f"p{_rung(tap.stride)}": tap.key for tap in network.taps}
+        return _Layers(role, f"the {role}", taps, levels, zoom=zoom)
     layers: Iterable[Any] = getattr(network, "layers", ())
     keys = [str(layer.key) for layer in layers if layer.stride]  # a head has no stride
     keys += [key for key in network.levels.values() if key not in keys]
     taps = dict(zip(keys, network.tap(keys), strict=True))
     heads = tuple(str(layer.key) for layer in layers if not layer.stride)
     name = str(getattr(network, "arch_name", f"the {role}"))
-    return _Layers(role, name, taps, network.levels, heads)
+    return _Layers(role, name, taps, network.levels, heads, zoom)
 
 
 def _check_keys(faults: _Faults, keys: Keys, layers: _Layers, *, swapped: bool) -> None:
@@ -206,36 +238,35 @@ def _check_keys(faults: _Faults, keys: Keys, layers: _Layers, *, swapped: bool) 
 
 def _by_level(faults: _Faults, ours: _Layers, theirs: _Layers, *, resize: bool) -> Pairs:
     """Pair the pyramid levels that both networks have."""
-    common = [
-        level
-        for level, key in ours.levels.items()
-        if level in theirs.levels
-        and (resize or ours.taps[key].stride == theirs.taps[theirs.levels[level]].stride)
-    ]
+    found = {k: theirs.level(ours.stride(k), near=resize) for k in ours.levels.values()}
+    common = {key: partner for key, partner in found.items() if partner is not None}
     if not common:
-        what = "student and teacher have no pyramid level in common"
+        what = f"student and teacher have no pyramid level in common{theirs.describe_zoom()}"
         levels = f"{ours.describe_levels()} {theirs.describe_levels()}"
-        faults.add("T08", what, f"{levels} Name layers of both.")
-    return Pairs(*(tuple(n.taps[n.levels[level]] for level in common) for n in (ours, theirs)))
+        ways = f"Allow resampling: {RESIZE}" if theirs.zoom != 1 else "Name layers of both."
+        faults.add("T08", what, f"{levels} {ways}")
+    return Pairs(ours.known_taps(tuple(common)), theirs.known_taps(tuple(common.values())))
 
 
 def _by_stride(
-    faults: _Faults, keys: Keys, own: _Layers, other: _Layers
+    faults: _Faults, keys: Keys, own: _Layers, other: _Layers, *, resize: bool
 ) -> tuple[tuple[Tap, ...], tuple[Tap, ...]]:
     """Pair layers with the other network's levels of equal stride."""
     taps, partners = own.known_taps(keys), []
     for tap in taps:
-        level = other.level(tap.stride)
+        level = other.level(own.stride(tap.key), near=resize)
         if level is not None:
             partners.append(other.taps[level])
             continue
+        zoomed = own if own.zoom != 1 else other
         what = (
             f"{own.setting}: {tap.key} has stride {tap.stride}, and the {other.role} has no "
-            "pyramid level of that stride"
+            f"pyramid level of that stride{zoomed.describe_zoom()}"
         )
-        near = other.describe_suggestions(tap.stride, tap.key)
-        options = f"Layers of the {other.role} of stride {tap.stride}: {near}. " if near else ""
-        faults.add("T08", what, f"{options}{other.describe_levels()}", own.setting)
+        near = other.describe_suggestions(own.stride(tap.key), tap.key)
+        options = f"Layers of the {other.role} of {near}. " if near else ""
+        ways = f" Or allow resampling: {RESIZE}" if zoomed.zoom != 1 else ""
+        faults.add("T08", what, f"{options}{other.describe_levels()}{ways}", own.setting)
     return taps, tuple(partners)
 
 
@@ -255,8 +286,8 @@ def _check_counts(
         name = own.level_name(tap.key)
         described.append(f"{tap.key} ({f'{name}, ' if name else ''}stride {tap.stride})")
         partners += [
-            f"The {other.role} has stride {tap.stride} at {key}."
-            for key in other.suggest(tap.stride, tap.key)[:1]
+            f"The {other.role} has stride {other.taps[key].stride} at {key}."
+            for key in other.suggest(own.stride(tap.key), tap.key)[:1]
         ]
     counts = (
         f"{len(keys)} {role} layer{'s' if len(keys) != 1 else ''}"
@@ -273,8 +304,8 @@ def _unpaired(longer: Keys, shorter: Keys, own: _Layers, other: _Layers) -> Keys
     """Return the layers whose stride the other list lacks, else the last ones."""
     excess = len(longer) - len(shorter)
     if all(key in own.taps for key in longer) and all(key in other.taps for key in shorter):
-        strides = {other.taps[key].stride for key in shorter}
-        unpaired = tuple(key for key in longer if own.taps[key].stride not in strides)
+        strides = {other.stride(key) for key in shorter}
+        unpaired = tuple(key for key in longer if own.stride(key) not in strides)
         if len(unpaired) == excess:
             return unpaired
     return longer[-excess:]
@@ -287,13 +318,12 @@ def _check_strides(
     for number, (one, two) in enumerate(zip(first, second, strict=False), start=1):
         if one not in ours.taps or two not in theirs.taps:
             continue
-        stride, other = ours.taps[one].stride, theirs.taps[two].stride
-        if stride != other:
+        stride = ours.stride(one)
+        if stride != theirs.stride(two):
             what = (
-                f"Pair {number} does not align: student {one} has stride {stride}, "
-                f"teacher {two} has stride {other}"
+                f"Pair {number} does not align: student {one} has stride {stride:g}, teacher {two} "
+                f"has stride {theirs.taps[two].stride}{theirs.describe_zoom(two)}"
             )
             near = theirs.describe_suggestions(stride, two)
-            options = f"Teacher layers of stride {stride}: {near}. " if near else ""
-            fix = f"{options}Or allow resampling: --set distill.resize=true"
-            faults.add("T08", what, fix, theirs.setting)
+            options = f"Teacher layers of {near}. Or allow" if near else "Allow"
+            faults.add("T08", what, f"{options} resampling: {RESIZE}", theirs.setting)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tutelage.config.schema import AugmentConfig
 from tutelage.data.augment.collage import Collage
-from tutelage.data.letterbox import GREY, Sample
+from tutelage.data.letterbox import GREY, Sample, resize
 
 _MIN_SIDE = 2.0
 _MIN_AREA_SHARE = 0.10
@@ -118,7 +118,12 @@ def box_candidates(
 
 
 def view(
-    collage: Collage, transform: Transform, out_wh: tuple[int, int], *, max_aspect: float
+    collage: Collage,
+    transform: Transform,
+    out_wh: tuple[int, int],
+    *,
+    max_aspect: float,
+    zoom: float = 1.0,
 ) -> Sample:
     """Apply a transformation to a collage.
 
@@ -128,34 +133,38 @@ def view(
     Args:
         collage: The images with their boxes.
         transform: The parameters.
-        out_wh: Width and height of the result.
+        out_wh: Width and height of the result at zoom 1.
         max_aspect: Thinner boxes are dropped.
+        zoom: Draw the same at so many times the size, with the same boxes times ``zoom``. The
+            ``pixel_ratio`` of the collage should not be smaller.
     """
     matrix = transform_matrix(transform, collage.size_wh, out_wh)
+    drawn_wh = (round(out_wh[0] * zoom), round(out_wh[1] * zoom))
     if transform.upright and transform.scale >= _SMALLEST_CROP_SCALE:
-        image, matrix = _crop(collage, matrix, out_wh)
+        window, matrix = _whole_pixels(matrix, out_wh)
+        smooth = zoom < collage.pixel_ratio
+        image = resize(collage.render(window), drawn_wh, smooth=smooth)
     else:
-        image = _warp(collage.render(), matrix, out_wh)
+        shrink = np.diag([1 / collage.pixel_ratio, 1 / collage.pixel_ratio, 1])
+        enlarge = np.diag([zoom, zoom, 1])
+        image = _warp(collage.render(), enlarge @ matrix @ shrink, drawn_wh)
     before, label = collage.boxes()
     limit = np.array([*out_wh, *out_wh], np.float32)
     after = np.clip(transform_boxes(before, matrix), 0, limit)
     keep = box_candidates(before * np.float32(transform.scale), after, max_aspect=max_aspect)
-    return Sample(image, after[keep], label[keep])
+    return Sample(image, after[keep] * np.float32(zoom), label[keep])
 
 
-def _crop(
-    collage: Collage, matrix: NDArray[np.float64], out_wh: tuple[int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _whole_pixels(
+    matrix: NDArray[np.float64], out_wh: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], NDArray[np.float64]]:
+    """Return the part of the canvas that an upright matrix shows, and the matrix that does so."""
     scale = matrix[0, 0]
     left, top = (round(-matrix[axis, 2] / scale) for axis in (0, 1))
     width, height = (max(round(side / scale), 1) for side in out_wh)
-    part = collage.render((left, top, left + width, top + height))
     x, y = out_wh[0] / width, out_wh[1] / height
     rounded = np.array([[x, 0, -left * x], [0, y, -top * y], [0, 0, 1]])
-    if (width, height) == out_wh:
-        return part, rounded
-    image = cv2.resize(part, out_wh, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(image, dtype=np.uint8), rounded
+    return (left, top, left + width, top + height), rounded
 
 
 def _warp(
