@@ -137,7 +137,7 @@ class DetectionDataset(_IndexedDataset):
             self._epoch = key.epoch
             for store in self.stores:
                 store.refresh()
-        view = self._view(key)
+        view = self._view(key, self.views)
         records = tuple(store.read(view, key.index) for store in self.stores)
         return loaded._replace(view=view, records=records)
 
@@ -146,10 +146,9 @@ class DetectionDataset(_IndexedDataset):
 
         It shows what the sample itself shows: box for box, pixel (x, y) at (zoom * x, zoom * y).
         """
-        if self.views is None:
-            rng = sample_rng(self.seed, key)
-        else:
-            rng = sample_rng(self.views.seed, SampleKey(self._view(key), key.index))
+        rng = sample_rng(self.seed, key)
+        if self.views is not None:
+            rng = sample_rng(self.views.seed, SampleKey(self._view(key, self.views), key.index))
         ratio = math.ceil(zoom)
         position, first = self._read(key.index, ratio)
         height, width = canvas_hw = self._canvas(key.index)
@@ -173,9 +172,8 @@ class DetectionDataset(_IndexedDataset):
     def _closed(self, epoch: int) -> bool:
         return self.close_from is not None and epoch >= self.close_from
 
-    def _view(self, key: SampleKey) -> int:
-        assert self.views is not None
-        return self.views.number(key.epoch, closed=self._closed(key.epoch))
+    def _view(self, key: SampleKey, views: Views) -> int:
+        return views.number(key.epoch, closed=self._closed(key.epoch))
 
     def _partner(self, rng: np.random.Generator, *, pixel_ratio: int) -> Sample:
         return self._read(int(rng.integers(len(self.index))), pixel_ratio)[1]

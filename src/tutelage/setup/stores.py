@@ -68,8 +68,8 @@ def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, st
     room = min(budget, free)
     if size * views.per_image <= room:
         return views, ""
-    what = f"{views.per_image} views need about {size * views.per_image / _GIB:.2g} GiB of answers, but "
-    what += (
+    need = f"{views.per_image} views need about {size * views.per_image / _GIB:.2g} GiB of answers"
+    what = f"{need}, but " + (
         f"distill.store_gib is {budget / _GIB:g}"
         if budget <= free
         else f"{free / _GIB:.2g} GiB are free at {root}"
