@@ -299,6 +299,10 @@ class DistillConfig(Section):
         description="Minimum score of the teacher's detections on unlabelled images to be used as boxes (1: never)",
     )
 
+    teacher_scale: Annotated[float, Field(ge=1, le=3, multiple_of=0.5)] = Field(
+        default=1.0,
+        description="Show the teacher the same views at so many times their size, from the original pixels",
+    )
     views: Annotated[int, Field(ge=1)] | Literal["auto", "off"] = Field(
         default="auto",
         description="Augmented versions of each image that recur in turn, so that a teacher is asked once about each (off: a new one in every epoch)",

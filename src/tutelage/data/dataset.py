@@ -163,8 +163,9 @@ class DetectionDataset(_IndexedDataset):
         )
         return LoadedSample(sample, position, (round(height * zoom), round(width * zoom)))
 
-    def epoch_of(self, view: int) -> int:
-        """Return an epoch that shows a view."""
+    def epoch_of(self, view: int, index: int) -> int:
+        """Return an epoch that shows a view of an image."""
+        del index  # the same for all
         if self.views is None or view < CLOSED or self.close_from is None:
             return view
         return self.close_from + (view - CLOSED - self.close_from) % self.views.per_image

@@ -34,6 +34,19 @@ class MixedDataset(Dataset[LoadedSample]):
         loaded = self.unlabelled[SampleKey(key.epoch, key.index - first)]
         return loaded._replace(position=loaded.position + first)
 
+    def enlarged(self, key: SampleKey, zoom: float) -> LoadedSample:
+        """See :meth:`DetectionDataset.enlarged`."""
+        first = len(self.labelled)
+        if key.index < first:
+            return self.labelled.enlarged(key, zoom)
+        loaded = self.unlabelled.enlarged(SampleKey(key.epoch, key.index - first), zoom)
+        return loaded._replace(position=loaded.position + first)
+
+    def epoch_of(self, view: int, index: int) -> int:
+        """See :meth:`DetectionDataset.epoch_of`."""
+        part = self.labelled if index < len(self.labelled) else self.unlabelled
+        return part.epoch_of(view, index)
+
     @property
     def unreadable(self) -> tuple[Path, ...]:
         """The images that could not be read so far."""

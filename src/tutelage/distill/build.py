@@ -81,7 +81,7 @@ def build_methods(
         key = f"distill.methods.{number}"
         try:
             method = _build_method(config, widths)
-        except _MethodFaults as error:
+        except MethodFaults as error:
             for fault in error.faults:
                 where = origin(f"{key}.{fault.option or 'name'}")
                 what = f"{key}: {fault.what}"
@@ -158,7 +158,7 @@ def describe_methods(names: Sequence[str] = ()) -> tuple[MethodRow, ...]:
     for name in names or METHODS:
         try:
             rows.append(_describe_method(name, find_method(name)))
-        except _MethodFaults as error:
+        except MethodFaults as error:
             faults += [ConfigError(f.what, fix=f.fix, code=f.code) for f in error.faults]
     if faults:
         raise combine_errors(faults)
@@ -189,7 +189,7 @@ class _Fault(NamedTuple):
     fix: str
 
 
-class _MethodFaults(Exception):
+class MethodFaults(Exception):
     """All faults of one method."""
 
     def __init__(self, faults: Sequence[_Fault]) -> None:
@@ -197,9 +197,9 @@ class _MethodFaults(Exception):
         super().__init__(faults)
 
 
-def _fault(what: str, fix: str) -> _MethodFaults:
+def _fault(what: str, fix: str) -> MethodFaults:
     """Return a fault of the method as a whole."""
-    return _MethodFaults([_Fault("T22", "", what, fix)])
+    return MethodFaults([_Fault("T22", "", what, fix)])
 
 
 def _build_method(config: MethodConfig, channels: Channels) -> Method:
@@ -234,7 +234,7 @@ def _validate_options(kind: type[Method], options: Mapping[str, Any]) -> dict[st
                 reason = fault["msg"][0].lower() + fault["msg"][1:]
                 what = f"{kind.__name__}'s option '{name}' is {fault['input']!r}: {reason}"
                 faults.append(_Fault("C25", name, what, listed))
-        raise _MethodFaults(faults) from error
+        raise MethodFaults(faults) from error
     return {name: getattr(checked, name) for name in known}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.teaching import Teaching, plan_teaching
 from tutelage.setup.unlabelled import open_unlabelled
+from tutelage.teachers.scale import canvas_step, check_enlarged_size
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
 from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
@@ -146,9 +146,9 @@ def build_run(
         half = halves_teachers(accelerator.device, precision)
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
-        # teacher and student get the same images
-        stride = math.lcm(stride, distillation.teachers.stride)
-        check_image_size(config.train.image_size, stride)
+        zoom, own = config.distill.teacher_scale, max(student.strides)
+        check_enlarged_size(config.train.image_size, own, distillation.teachers.stride, zoom)
+        stride = canvas_step(own, distillation.teachers.stride, zoom)
 
     if accelerator.device.type == "cpu" and student_origin is None and not keep_threads:
         size, images = config.train.image_size, config.train.images
@@ -163,7 +163,6 @@ def build_run(
         stores=stores,
         view_count=view_count,
     )
-    distillation = teaching.distillation
     loader = make_training_loader(
         config,
         train,
@@ -175,6 +174,7 @@ def build_run(
         views=teaching.views,
         stores=teaching.readers,
     )
+    distillation = teaching.enlarge(config, loader.dataset)
     task = Task(
         student.to(memory_format=torch.channels_last),
         student.head.criterion(config.loss, image_size=config.train.image_size),

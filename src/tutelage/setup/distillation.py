@@ -19,6 +19,7 @@ from tutelage.distill import (
     pair,
     shared_columns,
 )
+from tutelage.distill.build import MethodFaults, find_method
 from tutelage.distill.class_mapping import Columns
 from tutelage.errors import ConfigError
 from tutelage.models.graph import GraphDetector
@@ -119,7 +120,9 @@ def bind_methods(
             place: MethodBinding(
                 resolve_auto(method, shared),
                 number,
-                _pair_layers(config, method, student, teacher, origins),
+                _pair_layers(
+                    config, method, resolve_auto(method, shared).name, student, teacher, origins
+                ),
             )
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
@@ -247,6 +250,7 @@ def resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
 def _pair_layers(
     config: DistillConfig,
     method: MethodConfig,
+    columns: Columns | None,
     student: GraphDetector,
     teacher: Teacher,
     origins: Mapping[str, str] | None,
@@ -263,7 +267,17 @@ def _pair_layers(
         teacher_layers=theirs if own else config.teacher_kd_layers,
         resize=bool(config.resize),
         origins=origins,
+        zoom=_zoom(config, resolve_auto(method, columns)),
     )
+
+
+def _zoom(config: DistillConfig, method: MethodConfig) -> float:
+    """Return how much larger the teacher sees the maps of a method; 1 if it reads no maps."""
+    try:
+        reads_maps = Need.FEATURES in find_method(method.name).needs
+    except MethodFaults:  # reported when the methods are built
+        return 1.0
+    return config.teacher_scale if reads_maps else 1.0
 
 
 def _unique(taps: Iterable[Tap]) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ def describe_store(
         "canvas": canvas,
         "multi_scale": train.multi_scale,
         "view_seed": seed,
+        "teacher_scale": config.distill.teacher_scale,
         **augment,
         **form.describe(),
     }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from accelerate import Accelerator
 
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
+from tutelage.data.dataset import DetectionDataset
+from tutelage.data.enlarge import EnlargedViews
 from tutelage.data.loader import Stores
 from tutelage.data.sampler import Views
+from tutelage.data.unlabelled import MixedDataset
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.stores import fit_views, open_stores
 from tutelage.setup.views import Formats, bytes_per_view, choose_formats, plan_views
+from tutelage.teachers.stored import StoredTeachers
 
 Images = tuple[DatasetIndex, DatasetIndex | None]
 """The training images, and those without labels."""
@@ -38,6 +43,20 @@ class Teaching(NamedTuple):
     view_bytes: int = 0
     reason: str = ""
     notes: tuple[str, ...] = ()
+
+    def enlarge(
+        self, config: Config, dataset: DetectionDataset | MixedDataset
+    ) -> DistillationSetup | None:
+        """Return the teachers, which see larger views of the data set if the settings say so."""
+        zoom = config.distill.teacher_scale
+        if self.distillation is None or zoom == 1:
+            return self.distillation
+        teachers = self.distillation.teachers
+        if not isinstance(teachers, StoredTeachers):
+            every = tuple(range(len(teachers.teachers)))
+            teachers = StoredTeachers(teachers, (), every)
+        larger = EnlargedViews(dataset, zoom, threads=os.cpu_count() or 1)
+        return self.distillation._replace(teachers=teachers.seeing(larger))
 
 
 def plan_teaching(

@@ -17,6 +17,7 @@ from tutelage.teachers import Teacher
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import RecordedTeacher
 from tutelage.teachers.response_records import ResponseFormat
+from tutelage.teachers.scale import in_student_frame
 
 AUTO_VIEWS = 4
 _GIB = 2**30
@@ -45,6 +46,12 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
         ConfigError: The settings contradict each other.
     """
     distill, epochs = config.distill, config.train.epochs
+    if distill.views == "off" and distill.teacher_scale > 1 and methods is not None:
+        raise ConfigError(
+            "distill.teacher_scale draws each view once more, larger, but distill.views is off.",
+            fix="Leave out one of the two.",
+            code="C32",
+        )
     if distill.views == "off":
         return ViewPlan(None, "distill.views is off")
     mixed = config.train.multi_scale and distill.images is not None
@@ -52,7 +59,7 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
         if methods is None:
             return ViewPlan(None)
         live = [name for name, method in methods.items() if never_stored(method)]
-        if live:
+        if live and distill.teacher_scale == 1:
             return ViewPlan(None, f"{', '.join(live)} runs layers of the teacher in every step")
         if mixed:
             return ViewPlan(None, "images without labels at changing sizes")
@@ -113,24 +120,25 @@ def choose_formats(
                 for method in methods.values()
             )
             teacher = distillation.teachers.teachers[number]
-            size = config.train.image_size
-            stored.append((number, response_format(teacher, size, device, dense=dense)))
+            form = response_format(teacher, config, device)
+            stored.append((number, form._replace(dense=dense, box_raw=dense and form.box_raw)))
         if taps and config.distill.store_features != "off":
-            stored.append((number, FeatureFormat(taps, config.distill.store_features)))
+            zoom, precision = config.distill.teacher_scale, config.distill.store_features
+            stored.append((number, FeatureFormat(taps, precision, zoom)))
     return Formats(tuple(stored), tuple(online))
 
 
-def response_format(
-    teacher: Teacher, size: int, device: torch.device, *, dense: bool
-) -> ResponseFormat:
-    """Return how a teacher's predictions are stored; asks it about one grey image."""
+def response_format(teacher: Teacher, config: Config, device: torch.device) -> ResponseFormat:
+    """Return how all predictions of a teacher are stored; asks it about one grey image."""
     if isinstance(teacher, RecordedTeacher) and teacher.responses is not None:
         return teacher.responses
-    grey = torch.full((1, 3, size, size), 0.5, device=device)
-    predictions = teacher(grey, predictions=True).predictions
+    size, zoom = config.train.image_size, config.distill.teacher_scale
+    side = round(size * zoom)
+    grey = torch.full((1, 3, side, side), 0.5, device=device)
+    predictions = in_student_frame(teacher(grey, predictions=True), zoom).predictions
     if predictions is None:
         raise ValueError(f"{teacher.title} returned no predictions")
-    return ResponseFormat.of(predictions, (size, size), dense=dense)
+    return ResponseFormat.of(predictions, (size, size))
 
 
 def _feature_taps(

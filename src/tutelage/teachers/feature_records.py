@@ -18,12 +18,14 @@ class FeatureFormat(NamedTuple):
 
     Attributes:
         taps: The maps, in order.
+        zoom: They are of images so many times as large as the canvas.
         precision: ``int8``: 255 equal steps from the smallest to the largest value of each channel
             of an image, so that the error is at most 1/510 of that range; or ``float16``.
     """
 
     taps: tuple[Tap, ...]
     precision: Precision = "int8"
+    zoom: float = 1.0
 
     def describe(self) -> dict[str, str]:
         """Return what a store of this format holds, for its description."""
@@ -50,8 +52,13 @@ class FeatureFormat(NamedTuple):
             self._decode_map(part, tap, size) for part, tap in zip(parts, self.taps, strict=True)
         )
 
+    def _grid(self, tap: Tap, size: tuple[int, int]) -> tuple[int, int]:
+        height, width = (round(side * self.zoom) // tap.stride for side in size)
+        return height, width
+
     def _tap_length(self, tap: Tap, size: tuple[int, int]) -> int:
-        values = (size[0] // tap.stride) * (size[1] // tap.stride) * tap.channels
+        height, width = self._grid(tap, size)
+        values = height * width * tap.channels
         return 2 * values if self.precision == "float16" else values + 8 * tap.channels
 
     def _encode_map(self, x: Tensor) -> Tensor:
@@ -66,7 +73,7 @@ class FeatureFormat(NamedTuple):
         return torch.cat((low.view(torch.uint8), step.view(torch.uint8), levels.flatten(1)), 1)
 
     def _decode_map(self, part: Tensor, tap: Tap, size: tuple[int, int]) -> Tensor:
-        shape = (-1, size[0] // tap.stride, size[1] // tap.stride, tap.channels)
+        shape = (-1, *self._grid(tap, size), tap.channels)
         if self.precision == "float16":
             return part.contiguous().view(torch.float16).view(shape).float().permute(0, 3, 1, 2)
         low, step, levels = part.split(

@@ -58,14 +58,14 @@ class ResponseFormat(NamedTuple):
     wide: bool = False
 
     @classmethod
-    def of(cls, predictions: Predictions, size: tuple[int, int], *, dense: bool) -> ResponseFormat:
-        """Return the format for predictions like these, on a canvas ``size`` (height, width)."""
+    def of(cls, predictions: Predictions, size: tuple[int, int]) -> ResponseFormat:
+        """Return the format for all of predictions like these, on a canvas ``size`` (h, w)."""
         return cls(
             classes=predictions.logits.shape[-1],
             objectness=predictions.objectness is not None,
             grids=_grids(predictions, size),
-            dense=dense,
-            box_raw=dense and predictions.box_raw is not None,
+            dense=True,
+            box_raw=predictions.box_raw is not None,
             wide=predictions.logits.shape[1] > 1 << 16,
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tutelage.data.enlarge import EnlargedViews
 from tutelage.data.envelope import join, seal, split, unseal
 from tutelage.store.folder import write_lock
 from tutelage.store.records import RecordReader, RecordWriter
@@ -19,6 +20,7 @@ from tutelage.structures import Batch, Knowledge, Records, Replay
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import RecordedTeacher, describe_teacher
 from tutelage.teachers.response_records import ResponseFormat
+from tutelage.teachers.scale import in_student_frame
 from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
 
@@ -131,6 +133,7 @@ class StoredTeachers(Teachers):
         memories: What is stored of them; a batch's records are in this order.
         online: Numbers of the teachers that are asked about every batch.
         first_unlabelled: Ids from this on are images without labels.
+        enlarged: Draws the views larger for the teachers; None: they see the student's images.
     """
 
     def __init__(
@@ -139,8 +142,10 @@ class StoredTeachers(Teachers):
         memories: Sequence[Memory],
         online: Sequence[int] = (),
         first_unlabelled: int | None = None,
+        enlarged: EnlargedViews | None = None,
     ) -> None:
         self.__dict__.update(vars(teachers))
+        self._enlarged = enlarged
         self._asked = teachers
         self.memories, self.online = tuple(memories), frozenset(online)
         self._first_unlabelled = first_unlabelled
@@ -184,8 +189,26 @@ class StoredTeachers(Teachers):
     def timed(self) -> StoredTeachers:
         """Return the same teachers, with the same stores, with a timer of their own."""
         return StoredTeachers(
-            self._asked.timed(), self.memories, tuple(self.online), self._first_unlabelled
+            self._asked.timed(),
+            self.memories,
+            tuple(self.online),
+            self._first_unlabelled,
+            self._enlarged,
         )
+
+    def seeing(self, enlarged: EnlargedViews) -> StoredTeachers:
+        """Return the same teachers, which are shown enlarged views."""
+        return StoredTeachers(
+            self._asked, self.memories, tuple(self.online), self._first_unlabelled, enlarged
+        )
+
+    def _ask(self, batch: Batch, wanted: Mapping[int, bool]) -> tuple[Knowledge, ...]:
+        """Ask the teachers; their answers are about the student's images."""
+        if self._enlarged is None:
+            return self._asked(batch, wanted)
+        zoom = self._enlarged.zoom
+        answers = self._asked(batch._replace(images=self._enlarged(batch)), wanted)
+        return tuple(in_student_frame(answer, zoom) for answer in answers)
 
     def __call__(
         self, batch: Batch, wanted: Mapping[int, bool] | None = None
@@ -193,7 +216,7 @@ class StoredTeachers(Teachers):
         """As :meth:`Teachers.__call__`; the knowledge of a stored teacher has no ``head``."""
         wanted = self.all_wanted() if wanted is None else wanted
         if batch.replay is None:
-            return self._asked(batch, wanted)
+            return self._ask(batch, wanted)
         start, self._cost.batches = time.perf_counter(), self._cost.batches + 1
         needed = {
             number: memory
@@ -213,7 +236,7 @@ class StoredTeachers(Teachers):
         if ask:
             self._cost.seconds += time.perf_counter() - start
             self._cost.asked += 1
-            answers = self._asked(batch, ask)
+            answers = self._ask(batch, ask)
             start = time.perf_counter()
         for number in lacking:
             memory = needed[number]
