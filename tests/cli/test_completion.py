@@ -82,3 +82,14 @@ def test_settings(given: str, offered: list[str]) -> None:
 def test_findings_are_codes() -> None:
     assert "label-pixels" in c.complete_codes("label-p")
     assert "T21" in c.complete_codes("T2")
+
+
+def test_stores_are_names_in_the_usual_folder_and_paths(tmp_path: Path, monkeypatch) -> None:
+    for name in ("runs/store/bccd-1/store.json", "runs/store/other/x.json", "bccd/x"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "bccd.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert c.complete_stores("bc") == ["bccd-1", "bccd/"]
+    assert c.complete_stores("runs/store/o") == ["runs/store/other/"]
+    assert c.complete_stores("runs/store/bccd-1/") == []
