@@ -120,9 +120,7 @@ def bind_methods(
             place: MethodBinding(
                 resolve_auto(method, shared),
                 number,
-                _pair_layers(
-                    config, method, resolve_auto(method, shared).name, student, teacher, origins
-                ),
+                _pair_layers(config, method, shared, student, teacher, origins),
             )
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
