@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ class Called(TorchDispatchMode):
         super().__init__()
         self.names: set[str] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.names.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
@@ -33,7 +35,9 @@ def operators(conv: PointwiseConv2d, x: torch.Tensor) -> set[str]:
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("bias", [True, False])
-def test_value_and_gradients_are_those_of_the_convolution(layout, bias: bool) -> None:
+def test_value_and_gradients_are_those_of_the_convolution(
+    layout: torch.memory_format, bias: bool
+) -> None:
     conv = PointwiseConv2d(6, 3, 1, bias=bias).double().to(memory_format=layout)
     leaves = [*conv.parameters()]
     found, expected = [], []
