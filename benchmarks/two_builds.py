@@ -1,6 +1,6 @@
 """What a training step costs in two builds of this package, in turn in one run.
 
-    python benchmarks/two_builds.py OTHER_CHECKOUT [--rounds 12]
+    python benchmarks/two_builds.py OTHER_CHECKOUT [--rounds 12] [--kinds plain]
 
 Each build runs in a process of its own, which loads ``src`` and ``benchmarks/step.py`` of its own
 checkout and takes one optimizer step (8 batches) when it is asked to. The builds take turns, the
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+KINDS = ["plain", "distilled"]
 
 WORKER = """
 import sys, torch
@@ -67,10 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path)
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     args = parser.parse_args()
     here = Path(__file__).resolve().parent.parent
     builds = {"this": Build(here), "other": Build(args.other.resolve())}
-    for kind in ("plain", "distilled"):
+    for kind in args.kinds:
         times: dict[str, list[float]] = {name: [] for name in builds}
         for number in range(args.rounds + 1):
             order = list(builds) if number % 2 else list(builds)[::-1]

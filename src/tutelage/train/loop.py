@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tutelage.structures import Batch, Losses
+from tutelage.train.freed_memory import keep_freed_memory
 from tutelage.train.schedule import Position, Schedule
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
@@ -64,6 +65,8 @@ def fit(
     """
     bare: Task = accelerator.unwrap_model(task)
     start = at.batch
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     for epoch in range(at.epoch, schedule.epochs):
         loader.set_epoch(epoch)
         task.train()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.models.blocks.activation import Activation, SiLU
 from tutelage.models.blocks.fold import Foldable, batch_norm, biased_convolution, fold_batch_norm
+from tutelage.models.blocks.pointwise import PointwiseConv2d
 from tutelage.models.blocks.resample import ReOrg
 
 Size = int | Sequence[int]
@@ -64,8 +65,11 @@ class Conv(Foldable):
         kernel = _pair(k)
         same = ((d * (kernel[0] - 1) + 1) // 2, (d * (kernel[1] - 1) + 1) // 2)
         padding = same if p is None else _pair(p)
-        self.conv = nn.Conv2d(
-            c1, c2, kernel, stride=_pair(s), padding=padding, groups=g, dilation=d, bias=False
+        stride = _pair(s)
+        pointwise = (kernel, stride, padding, g) == ((1, 1), (1, 1), (0, 0), 1)
+        convolution = PointwiseConv2d if pointwise else nn.Conv2d
+        self.conv = convolution(
+            c1, c2, kernel, stride=stride, padding=padding, groups=g, dilation=d, bias=False
         )
         self.bn = batch_norm(c2)
         self.act = activation()

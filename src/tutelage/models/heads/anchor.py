@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import LossConfig
 from tutelage.losses import AnchorCriterion
+from tutelage.models.blocks.pointwise import PointwiseConv2d
 from tutelage.models.heads.decode import decode, decode_rows
 from tutelage.models.heads.head import AnchorSearch, Head
 from tutelage.structures import Predictions
@@ -65,7 +66,7 @@ class Detect(Head):
         self.register_buffer("anchors", pixels / torch.tensor(strides).view(-1, 1, 1))
         grid = pixels.view(levels, 1, count, 1, 1, 2) if family == "yolov7" else None
         self.register_buffer("anchor_grid", grid)
-        self.m = nn.ModuleList(nn.Conv2d(c, count * (5 + classes), 1) for c in channels)
+        self.m = nn.ModuleList(PointwiseConv2d(c, count * (5 + classes), 1) for c in channels)
         self._start_biases(self.convolutions)
 
     @classmethod

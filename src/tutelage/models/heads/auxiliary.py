@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tutelage.config.schema import LossConfig
 from tutelage.errors import ConfigError
 from tutelage.losses import AnchorCriterion, AuxiliaryCriterion
+from tutelage.models.blocks.pointwise import PointwiseConv2d
 from tutelage.models.heads.implicit import IDetect
 
 
@@ -36,7 +37,7 @@ class IAuxDetect(IDetect):
         lead, auxiliary = channels[: len(strides)], channels[len(strides) :]
         super().__init__(lead, strides=strides, **options)
         outputs = self.anchors.shape[1] * (5 + self.classes)
-        self.m2 = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in auxiliary)
+        self.m2 = nn.ModuleList(PointwiseConv2d(c, outputs, 1) for c in auxiliary)
         for name in ("ia", "im"):  # follow m2 in the official order of the state
             self.add_module(name, self._modules.pop(name))
         self._start_biases([cast("nn.Conv2d", conv) for conv in self.m2])

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.models.blocks.fold import Foldable, biased_convolution
+from tutelage.models.blocks.pointwise import pointwise
 from tutelage.models.heads.anchor import Detect
 
 
@@ -43,7 +43,7 @@ class IDetect(Detect, Foldable):
         """As :meth:`Detect.forward`."""
         folded = self._folded()
         return tuple(
-            self._split(F.conv2d(x, kernel, bias))
+            self._split(pointwise(x, kernel, bias))
             for x, (kernel, bias) in zip(features, folded, strict=True)
         )
 
