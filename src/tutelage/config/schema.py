@@ -280,6 +280,9 @@ class DistillConfig(Section):
     stop_epoch: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="First epoch without KD"
     )
+    every: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Teach at every n-th step only; the teacher rests at the others"
+    )
     resize: bool | Literal["student", "teacher"] = Field(
         default=False,
         description="Allow pairs of unequal stride by resizing the features of one (true: the student's)",

@@ -17,7 +17,8 @@ from torch.export import ExportedProgram
 from torch.onnx import ONNXProgram
 
 from tutelage.deploy.metadata import Metadata, Suppression
-from tutelage.deploy.network import BOXES, IMAGES, SCORES, quiet
+from tutelage.deploy.network import BOXES, IMAGES, SCORES
+from tutelage.optional_packages import quiet
 from tutelage.weights.store import atomic_write
 
 # Equal to tutelage.evaluation.nms: only the best class of a candidate counts, and the limit is per

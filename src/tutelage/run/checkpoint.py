@@ -35,9 +35,13 @@ class _Strict(BaseModel):
 
 
 class LossSums(_Strict):
-    """Sum of every loss term over the steps of an epoch so far."""
+    """Sum of every loss term over the steps of an epoch so far.
+
+    ``taught``: the steps at which the methods act (``distill.every``); old files: all.
+    """
 
     steps: _Count
+    taught: _Count | None = None
     sums: dict[str, Tensor]
 
 

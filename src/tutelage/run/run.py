@@ -241,7 +241,7 @@ class _TrainingRun:
         epoch, step, losses, ids = event
         parts, position = self.parts, Position(epoch, step)
         self.guard.add(losses, epoch + 1, step, ids)
-        self.means.add(losses)
+        self.means.add(losses, taught=parts.schedule.teaches(epoch, step - 1))
         factor = partial(parts.schedule.kd_factor, epoch=epoch, step=step - 1)
         share = self.means.kd_share(factor) if parts.distillation else None
         yield StepDone(epoch, step, losses, self._lr(), share)

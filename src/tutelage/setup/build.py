@@ -320,7 +320,18 @@ def _make_schedule(
             name: _make_weight_schedule(binding.config, config.distill, train.epochs, steps)
             for name, binding in bindings.items()
         },
+        every=_every(config, steps) if bindings else 1,
     )
+
+
+def _every(config: Config, steps: int) -> int:
+    """Return at which steps the methods act."""
+    every, total = config.distill.every, config.train.epochs * steps
+    if every > 1 and every > total // 2:
+        what = f"distill.every={every}: the run has {total} steps, and would be taught at the first"
+        fix = "For half of the cost of the teacher:  --set distill.every=2"
+        raise ConfigError(f"{what} alone.", fix=fix, code="T28")
+    return every
 
 
 def _make_weight_schedule(
