@@ -62,6 +62,7 @@ class RunProgress(_Strict):
     readings: list[dict[str, Any]]  # history of the method weights
     threads: Annotated[int, Field(ge=1, le=4096)]
     teachers: list[str] = []  # identity of each
+    runtimes: list[str] = []  # how each is run
     data: dict[Literal["train", "val", "distill.images"], SplitIdentity] | None = None
     means: LossSums | None = None  # of the current epoch
     seconds: _Number = 0.0  # spent on the current epoch

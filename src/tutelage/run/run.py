@@ -49,6 +49,7 @@ from tutelage.run.metrics import LossMeans, MetricsFile, gather_state
 from tutelage.run.monitors.monitor import monitor_events
 from tutelage.run.out_of_memory import MemoryContext, explain_out_of_memory
 from tutelage.run.preflight.before_training import check_distillation, evaluate_on_val
+from tutelage.run.preflight.teacher_runtime import choose_runtimes
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.resume import (
     check_data,
@@ -137,6 +138,7 @@ def _events(
         texts = describe_resume(progress, position, parts.accelerator.num_processes)
         yield from (Notice("info", text) for text in texts)
     weights = WeightMeasurements(parts, progress.readings if progress else (), position)
+    yield from choose_runtimes(parts, weights.batches, progress.runtimes if progress else ())
     yield from check_distillation(parts, weights, position)
     folder = Path(resume) if resume else new_run_folder(parts, dry_run=dry_run)
     if not resume and (text := name_taken(config, folder)):
@@ -344,6 +346,7 @@ class _TrainingRun:
                 readings=self.weights.history,
                 threads=torch.get_num_threads(),
                 teachers=[teacher_identity(record) for record in parts.teacher_records],
+                runtimes=list(parts.distillation.runtimes) if parts.distillation else [],
                 means=sums,
                 seconds=time.monotonic() - self.epoch_started,
                 data=data_identity(parts),

@@ -35,6 +35,7 @@ from tutelage.setup.distillation import (
 )
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
+from tutelage.setup.teacher_runtime import check_runtime
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
@@ -135,6 +136,7 @@ def build_run(
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
     distillation, stride = None, max(student.strides)
     if config.distill.teacher:
+        check_runtime(config, accelerator.device)
         half = accelerator.device.type == "cuda" and precision != "fp32"
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
@@ -370,4 +372,8 @@ def _notices(config: Config) -> list[str]:
         notes.append(f"distill.methods (--method) has no effect {without}")
     if distill.images is not None:
         notes.append(f"distill.images has no effect {without}")
+    if distill.every > 1:
+        notes.append(f"distill.every has no effect {without}")
+    if distill.teacher_runtime != "torch":
+        notes.append(f"distill.teacher_runtime has no effect {without}")
     return notes
