@@ -88,9 +88,8 @@ def test_distillation_is_the_mean_of_the_steps_that_were_taught():
 def test_the_share_is_that_of_taught_steps():
     means = LossMeans()
     for step in range(40):
-        means.add(
-            losses(1.0, 3.0) if step % 3 == 0 else Losses(losses()[0], {}), taught=not step % 3
-        )
+        taught = step % 3 == 0
+        means.add(losses(1.0, 3.0) if taught else Losses(losses()[0], {}), taught=taught)
         assert means.kd_share(lambda _: 1.0) == pytest.approx(0.75)
 
 
