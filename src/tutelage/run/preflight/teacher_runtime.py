@@ -18,7 +18,7 @@ from tutelage.setup.distributed import from_main_process
 from tutelage.setup.teacher_runtime import fixed_size, has_bfloat16
 from tutelage.structures import Batch, Knowledge, Predictions
 from tutelage.teachers import NativeTeacher
-from tutelage.teachers.runtimes import make_forward
+from tutelage.teachers.runtimes import Forward, make_forward
 
 LIMIT = 0.01  # of the difference of a score
 LARGEST_GRAPH = 16  # images
@@ -66,24 +66,26 @@ def choose_runtimes(
     size = images_per_graph(parts)
     for number, teacher in enumerate(teachers):
         if not isinstance(teacher, NativeTeacher):
-            yield Notice(
-                "info", f"{teacher.title} is run by its own library, whatever teacher_runtime says"
-            )
+            if setting != "auto":
+                yield Notice("info", f"{teacher.title} is run by its own library, not by {setting}")
             continue
         runtime = before[number] if number < len(before) else setting
+        names = _candidates(parts) if runtime == "auto" else [runtime]
+        ways = {
+            name: make_forward(name, teacher.network, batch=size, samples=samples) for name in names
+        }
         if runtime == "auto":
-            names = _candidates(parts)
             yield Stage(f"timing the teacher by {', '.join(names)}")
             readings = from_main_process(
-                parts.accelerator, lambda t=teacher, n=names: measure(t, n, samples, batch=size)
+                parts.accelerator, lambda t=teacher, w=ways: measure(t, w, samples)
             )
             runtime = fastest(readings)
             text = f"teacher_runtime auto: {describe_readings(readings, runtime, len(samples[0]))}"
             yield Notice("info", text)
-        elif runtime != "torch":
+        if runtime != "torch":
             yield Stage(f"preparing the teacher for {runtime}")
-        _use(teacher, runtime, samples, batch=size)
-        if setting != "auto" and runtime != "torch":
+            _use(teacher, runtime, ways[runtime], samples[0])
+        if setting == runtime:
             yield _describe_difference(teacher, runtime, difference(teacher, samples))
 
 
@@ -98,32 +100,30 @@ def images_per_graph(parts: RunParts) -> int:
 
 
 def measure(
-    teacher: NativeTeacher, runtimes: Sequence[str], samples: Sequence[Tensor], *, batch: int
+    teacher: NativeTeacher, ways: Mapping[str, Forward], samples: Sequence[Tensor]
 ) -> dict[str, RuntimeReading]:
     """Time forward passes, in turn, and compare what they say; the teacher stays as it is.
 
-    A runtime that fails is left out.
-
     Args:
         teacher: A teacher.
-        runtimes: Names; ``torch`` must be one of them.
+        ways: Ways to run it by name, ``torch`` among them. One that fails is left out.
         samples: Batches of images; the first is timed, all are compared.
-        batch: Images that graphs are compiled for.
     """
-    ways: dict[str, NativeTeacher] = {}
+    working: dict[str, NativeTeacher] = {}
     differences: dict[str, RuntimeDifference] = {}
-    for name in runtimes:
+    for name, forward in ways.items():
         way = teacher.reference()
+        way.run_by(name, forward)
         try:
-            way.run_by(name, make_forward(name, teacher.network, batch=batch, samples=samples))
             differences[name] = difference(way, samples)
-            ways[name] = way
         except Exception as error:  # another library may fail in any way
             if name == "torch" or is_out_of_memory(error):
                 raise
-    times: dict[str, list[float]] = {name: [] for name in ways}
+            continue
+        working[name] = way
+    times: dict[str, list[float]] = {name: [] for name in working}
     for _ in range(TRIES):
-        for name, way in ways.items():
+        for name, way in working.items():
             start = time.perf_counter()
             way(samples[0], predictions=True)
             times[name].append(time.perf_counter() - start)
@@ -170,12 +170,11 @@ def _candidates(parts: RunParts) -> list[str]:
     return names
 
 
-def _use(teacher: NativeTeacher, runtime: str, samples: Sequence[Tensor], *, batch: int) -> None:
+def _use(teacher: NativeTeacher, runtime: str, forward: Forward, images: Tensor) -> None:
+    """Run a teacher another way; the first pass, which compiles graphs, shows whether it works."""
     try:
-        teacher.run_by(
-            runtime, make_forward(runtime, teacher.network, batch=batch, samples=samples)
-        )
-        teacher(samples[0], predictions=True)
+        teacher.run_by(runtime, forward)
+        teacher(images, predictions=True)
     except UserError:
         raise
     except Exception as error:  # another library may fail in any way
