@@ -230,7 +230,7 @@ def test_18_no_gpu_is_a_warning(train, monkeypatch) -> None:
 
 
 def test_19_missing_extra(cli, teacher, monkeypatch) -> None:
-    monkeypatch.setattr("tutelage.deploy.optional_packages.find_spec", lambda package: None)
+    monkeypatch.setattr("tutelage.optional_packages.find_spec", lambda package: None)
     answer = cli("export", teacher[1], "--to", "openvino")
     check(answer, "E19", 5, "not installed", "pip install 'tutelage[")
 

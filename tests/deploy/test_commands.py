@@ -132,7 +132,7 @@ def test_what_cannot_work(argv, code, message, cli, run, monkeypatch) -> None:
 def test_a_missing_extra_has_its_command_and_code_5(cli, run, monkeypatch) -> None:
     monkeypatch.chdir(run.parent)
     monkeypatch.setattr(
-        "tutelage.deploy.optional_packages.find_spec",
+        "tutelage.optional_packages.find_spec",
         lambda name: None if name == "openvino" else name,
     )
     answer = cli("export", "run", "--to", "openvino")

@@ -290,7 +290,7 @@ def test_integers_need_data(graph, run) -> None:
 def test_a_missing_package_is_named_before_anything_is_done(run, monkeypatch) -> None:
     absent = {"openvino", "onnxslim"}
     monkeypatch.setattr(
-        "tutelage.deploy.optional_packages.find_spec", lambda name: None if name in absent else name
+        "tutelage.optional_packages.find_spec", lambda name: None if name in absent else name
     )
     with pytest.raises(MissingExtraError) as caught:
         export(run, "openvino")

@@ -57,7 +57,7 @@ def by_openvino(xyxy: torch.Tensor, scores: torch.Tensor, settings: Suppression)
     pytest.importorskip("openvino")
     pytest.importorskip("onnxruntime")
     from tutelage.deploy.openvino import suppression_model
-    from tutelage.deploy.optional_packages import openvino_core
+    from tutelage.optional_packages import openvino_core
 
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled: Any = openvino_core().compile_model(suppression_model(settings), "CPU", precise)

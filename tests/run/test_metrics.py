@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from tutelage.run.checkpoint import LossSums
 from tutelage.run.metrics import LossMeans, MetricsFile
 from tutelage.structures import Losses
 
@@ -72,3 +73,27 @@ def test_half_a_line_and_a_repeated_epoch_are_left_out(tmp_path):
     MetricsFile(path, keep_epochs=3).append(2, {})
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == [{"epoch": 1}, {"epoch": 2, "a": 2}, {"epoch": 3}]
+
+
+def test_distillation_is_the_mean_of_the_steps_that_were_taught():
+    means = LossMeans()
+    means.add(losses(1.0, 4.0), taught=True)
+    means.add(Losses({"box": torch.tensor(3.0)}, {}), taught=False)
+    again = LossMeans()
+    again.restore(means.state())
+    again.add(losses(5.0, 8.0), taught=True)
+    assert again.take() == {"box": 3.0, "fgd/relation": 6.0}
+
+
+def test_the_share_is_that_of_taught_steps():
+    means = LossMeans()
+    for step in range(40):
+        taught = step % 3 == 0
+        means.add(losses(1.0, 3.0) if taught else Losses(losses()[0], {}), taught=taught)
+        assert means.kd_share(lambda _: 1.0) == pytest.approx(0.75)
+
+
+def test_states_of_earlier_versions_were_taught_at_every_step():
+    means = LossMeans()
+    means.restore(LossSums(steps=2, sums={"fgd/relation": torch.tensor(4.0)}))
+    assert means.take() == {"fgd/relation": 2.0}

@@ -131,6 +131,7 @@ def test_images_that_judge_the_run_are_told_among_those_without_labels(data, tmp
         ({"methods": [{"name": "fgd", "teacher": 2}]}, "is bound to teacher 2, but there is 1"),
         ({"stop_epoch": 300}, "would stop at epoch 300, but the run has 1 epochs"),
         ({"warmup_epochs": 1.0}, "would never have its full weight"),
+        ({"every": 2}, "every=2: the run has 2 steps, and would be taught at the first alone"),
         (
             {"methods": [{"name": "fgd", "warmup_epochs": 2, "stop_epoch": 1}]},
             "would never have its full weight",

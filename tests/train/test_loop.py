@@ -153,3 +153,12 @@ def test_gradients_are_clipped_with_and_without_a_teacher(methods):
         next(fit(*run))
         moved.append(float((weight.detach() - before).norm()))
     assert moved[0] > 5 * moved[1] > 0
+
+
+def test_the_teacher_rests_between_the_steps_that_it_teaches():
+    run = make_run(Schedule(epochs=2, steps=4, batch=2, nominal_batch=2, every=3))
+    calls, inner, teachers = [], run[2], run[2].teachers
+    inner.teachers = lambda batch, wanted: calls.append(1) or teachers(batch, wanted)
+    taught = [bool(e.losses.distillation) for e in fit(*run) if isinstance(e, BatchDone)]
+    assert taught == [step in (0, 3, 6) for step in range(8)]  # counted on over epochs
+    assert len(calls) == 3

@@ -128,3 +128,11 @@ def test_decay_scale_follows_the_images_of_a_step():
     assert Schedule(epochs=1, steps=1, batch=48, nominal_batch=64).decay_scale == pytest.approx(
         0.75
     )
+
+
+def test_every_changes_when_it_is_taught_but_not_the_weight():
+    schedule = Schedule(epochs=2, steps=5, batch=2, every=3)
+    taught = [schedule.teaches(*divmod(step, 5)) for step in range(10)]
+    assert taught == [step in (0, 3, 6, 9) for step in range(10)]
+    assert schedule.active(["fgd"], 0, 1) == ("fgd",)
+    assert schedule.kd_factor("fgd", 0, 1) == schedule.kd_factor("fgd", 0, 3) == 1

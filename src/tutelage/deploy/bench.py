@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 import torch
 
 from tutelage.deploy.export import export
-from tutelage.deploy.optional_packages import require
 from tutelage.deploy.runtime import read_metadata
 from tutelage.deploy.source_model import load_source
 from tutelage.errors import ConfigError, UserError
@@ -24,6 +23,7 @@ from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import weight_file
+from tutelage.optional_packages import require
 from tutelage.weights.file_type import existing_file
 from tutelage.weights.header import header
 from tutelage.weights.store import save_best

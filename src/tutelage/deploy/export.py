@@ -16,8 +16,7 @@ from torch.export import ExportedProgram
 
 from tutelage import __version__
 from tutelage.deploy.metadata import Metadata, Suppression
-from tutelage.deploy.network import DeployedNetwork, make_portable, quiet, trace
-from tutelage.deploy.optional_packages import require
+from tutelage.deploy.network import DeployedNetwork, make_portable, trace
 from tutelage.deploy.runtime import as_predictions, open_model
 from tutelage.deploy.source_model import load_source
 from tutelage.deploy.verification_images import (
@@ -40,6 +39,7 @@ from tutelage.evaluation.validate import validate
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
+from tutelage.optional_packages import quiet, require
 
 Format = Literal["onnx", "openvino", "pt2"]
 CALIBRATION = 128

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -15,6 +11,7 @@ from torch.fx import GraphModule
 
 from tutelage.evaluation.predictor import half_precision
 from tutelage.models.graph import GraphDetector
+from tutelage.optional_packages import quiet
 from tutelage.structures import Predictions
 
 IMAGES, BOXES, SCORES = "images", "boxes", "scores"
@@ -89,16 +86,3 @@ def make_portable(program: ExportedProgram) -> None:
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, GraphModule) else ():
             node.meta.pop("stack_trace", None)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress warnings and logs of the exporters."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)

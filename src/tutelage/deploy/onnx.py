@@ -17,8 +17,9 @@ from torch.export import ExportedProgram
 from torch.onnx import ONNXProgram
 
 from tutelage.deploy.metadata import Metadata, Suppression
-from tutelage.deploy.network import BOXES, IMAGES, SCORES, quiet
+from tutelage.deploy.network import BOXES, IMAGES, SCORES
 from tutelage.files import atomic_write
+from tutelage.optional_packages import quiet
 
 # Equal to tutelage.evaluation.nms: only the best class of a candidate counts, and the limit is per
 # image. ONNX limits per image and class, so the survivors are sorted by score, and a cumulative sum

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tutelage.deploy.metadata import MARK, Metadata, Suppression
-from tutelage.deploy.network import quiet
 from tutelage.deploy.onnx import suppression
-from tutelage.deploy.optional_packages import openvino_core
 from tutelage.deploy.quantise import inputs, tail
+from tutelage.optional_packages import openvino_core, quiet
 
 IR, OPSET = 10, 20  # ONNX versions of the suppression
 

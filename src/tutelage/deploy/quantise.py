@@ -21,8 +21,9 @@ from onnxruntime.quantization import (
 
 from tutelage.data import letterbox
 from tutelage.deploy.metadata import Metadata
-from tutelage.deploy.network import IMAGES, quiet
+from tutelage.deploy.network import IMAGES
 from tutelage.deploy.onnx import write_onnx
+from tutelage.optional_packages import quiet
 
 
 class _Reader(CalibrationDataReader):

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.deploy.metadata import MARK, RANDOM, Metadata
-from tutelage.deploy.optional_packages import openvino_core, require
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.predictor import Predictor, hardware, load_predictor
 from tutelage.models.graph import GraphDetector
+from tutelage.optional_packages import openvino_core, require
 from tutelage.structures import Predictions
 from tutelage.weights.file_type import existing_file
 

@@ -35,9 +35,13 @@ class _Strict(BaseModel):
 
 
 class LossSums(_Strict):
-    """Sum of every loss term over the steps of an epoch so far."""
+    """Sum of every loss term over the steps of an epoch so far.
+
+    ``taught``: the steps at which the methods act (``distill.every``); old files: all.
+    """
 
     steps: _Count
+    taught: _Count | None = None
     sums: dict[str, Tensor]
 
 
@@ -58,6 +62,7 @@ class RunProgress(_Strict):
     readings: list[dict[str, Any]]  # history of the method weights
     threads: Annotated[int, Field(ge=1, le=4096)]
     teachers: list[str] = []  # identity of each
+    runtimes: list[str] = []  # how each is run
     data: dict[Literal["train", "val", "distill.images"], SplitIdentity] | None = None
     means: LossSums | None = None  # of the current epoch
     seconds: _Number = 0.0  # spent on the current epoch

@@ -25,44 +25,51 @@ class LossMeans:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self._steps = self._taught = 0
         self._last: Losses | None = None
         self._added = 0
         self._share: float | None = None
 
-    def add(self, losses: Losses) -> None:
-        """Add the detached losses of one step."""
-        self._last, self._added, self._steps = losses, self._added + 1, self._steps + 1
+    def add(self, losses: Losses, *, taught: bool = True) -> None:
+        """Add the detached losses of one step, and whether the methods act at it."""
+        self._steps += 1
+        if taught:
+            self._last, self._added, self._taught = losses, self._added + 1, self._taught + 1
         for group in losses:
             for name, value in group.items():
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
     def state(self) -> LossSums:
         """Return the sums of this process, for the checkpoint."""
-        return LossSums(steps=self._steps, sums=self._sums)
+        return LossSums(steps=self._steps, taught=self._taught, sums=self._sums)
 
     def restore(self, state: LossSums) -> None:
         """Continue from what :meth:`state` returned."""
         self._steps, self._sums = state.steps, dict(state.sums)
+        self._taught = state.steps if state.taught is None else state.taught
 
     def take(
         self, gather: Callable[[list[dict[str, float]]], Sequence[Mapping[str, float]]] = list
     ) -> dict[str, float]:
         """Return the means over all steps and processes, and reset.
 
-        A term counts as 0 in steps that lack it, e.g. a teacher that was chosen for no image.
+        Those of distillation are over the steps at which the methods act. A term counts as 0 in
+        steps that lack it, e.g. a teacher that was chosen for no image.
 
         Args:
             gather: Concatenates the lists of all processes. Their terms may differ.
         """
-        sums = [total.float() for total in self._sums.values()]
-        values = (torch.stack(sums) / self._steps).tolist() if sums else []
+        sums = [
+            total.float() / (self._taught if "/" in name else self._steps)
+            for name, total in self._sums.items()
+        ]
+        values = torch.stack(sums).tolist() if sums else []
         means = dict(zip(self._sums, values, strict=True))
-        self._sums, self._steps = {}, 0
+        self._sums, self._steps, self._taught = {}, 0, 0
         return _mean_over_processes(gather([means]))
 
     def kd_share(self, factor: Callable[[str], float]) -> float:
-        """Return the KD part of the total loss, computed every ten steps.
+        """Return the KD part of the total loss, computed at every tenth step of those taught.
 
         Args:
             factor: The schedule's factor of a method at this step.
@@ -73,7 +80,7 @@ class LossMeans:
                 factor(name.partition("/")[0]) * float(value)
                 for name, value in self._last.distillation.items()
             )
-            self._share = kd / max(kd + detection, 1e-30)
+            self._share, self._last = kd / max(kd + detection, 1e-30), None
         return self._share or 0.0
 
 
@@ -82,7 +89,7 @@ def gather_state(state: LossSums, processes: int) -> LossSums:
     if processes == 1:
         return state
     sums = {name: total.float().cpu() for name, total in state.sums.items()}
-    return LossSums(steps=state.steps, sums=_mean_over_processes(gather_object([sums])))
+    return state.model_copy(update={"sums": _mean_over_processes(gather_object([sums]))})
 
 
 def _mean_over_processes(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

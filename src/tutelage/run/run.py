@@ -50,6 +50,7 @@ from tutelage.run.metrics import LossMeans, MetricsFile, gather_state
 from tutelage.run.monitors.monitor import monitor_events
 from tutelage.run.out_of_memory import MemoryContext, explain_out_of_memory
 from tutelage.run.preflight.before_training import check_distillation, evaluate_on_val
+from tutelage.run.preflight.teacher_runtime import choose_runtimes
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.resume import (
     check_data,
@@ -148,6 +149,7 @@ def _events(
         yield from (Notice("info", text) for text in texts)
     weights = WeightMeasurements(parts, progress.readings if progress else (), position)
     begun = time.monotonic()
+    yield from choose_runtimes(parts, weights.batches, progress.runtimes if progress else ())
     yield from check_distillation(parts, weights, position)
     checking = time.monotonic() - begun
     folder = Path(resume) if resume else new_run_folder(parts, dry_run=dry_run)
@@ -267,7 +269,7 @@ class _TrainingRun:
         epoch, step, losses, ids = event
         parts, position = self.parts, Position(epoch, step)
         self.guard.add(losses, epoch + 1, step, ids)
-        self.means.add(losses)
+        self.means.add(losses, taught=parts.schedule.teaches(epoch, step - 1))
         factor = partial(parts.schedule.kd_factor, epoch=epoch, step=step - 1)
         share = self.means.kd_share(factor) if parts.distillation else None
         asked = parts.supervision.teachers.asked_share if parts.supervision else None
@@ -380,6 +382,7 @@ class _TrainingRun:
                 readings=self.weights.history,
                 threads=torch.get_num_threads(),
                 teachers=[teacher_identity(record) for record in parts.teacher_records],
+                runtimes=list(parts.distillation.runtimes) if parts.distillation else [],
                 means=sums,
                 seconds=time.monotonic() - self.epoch_started,
                 data=data_identity(parts),

@@ -61,5 +61,5 @@ def run_out_of_room(parts: RunParts, told: set[Path]) -> Iterator[Notice]:
                 "warning",
                 f"Nothing more is stored in {folder}: {trouble}. The teacher is asked instead, so "
                 "that the run takes longer.",
-                "T46",
+                "T48",
             )

@@ -126,7 +126,9 @@ def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[st
         label = "teacher" if len(distillation.records) == 1 else f"teacher {number + 1}"
         which = f" ({record['weights']})" if "weights" in record else ""
         judged = _teacher_scores(record, image_size)
-        rows.append((label, f"{size}   {record['source']}{which} · {judged}"))
+        runtime = distillation.runtimes[number]
+        by = "" if runtime == "torch" else f" · run by {runtime}"
+        rows.append((label, f"{size}   {record['source']}{which} · {judged}{by}"))
     return rows
 
 
@@ -187,7 +189,8 @@ def _describe_decay(schedule: Schedule, name: str) -> str:
     decay = schedule.weight_schedules[name]
     rise = f", rises over {decay.warmup_steps} steps" if decay.warmup_steps else ""
     stop = f", stops at epoch {decay.stop_epoch}" if decay.stop_epoch else ""
-    return f"{decay.shape}{rise}{stop}"
+    every = f", at every {schedule.every}. step" if schedule.every > 1 else ""
+    return f"{decay.shape}{rise}{stop}{every}"
 
 
 def _views(parts: RunParts) -> str:

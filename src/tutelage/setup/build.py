@@ -36,6 +36,7 @@ from tutelage.setup.distillation import (
 )
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.student import StudentOrigin, make_student
+from tutelage.setup.teacher_runtime import check_runtime
 from tutelage.setup.teaching import Teaching, plan_teaching
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.teachers.scale import canvas_step, check_enlarged_size
@@ -143,6 +144,7 @@ def build_run(
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
     distillation, stride = None, max(student.strides)
     if config.distill.teacher:
+        check_runtime(config, accelerator.device)
         half = halves_teachers(accelerator.device, precision)
         teachers = load_teachers(config.distill, accelerator.device, origins, half=half)
         distillation = bind_methods(config.distill, student, teachers, origins)
@@ -364,7 +366,18 @@ def _make_schedule(
             name: _make_weight_schedule(binding.config, config.distill, train.epochs, steps)
             for name, binding in bindings.items()
         },
+        every=_every(config, steps) if bindings else 1,
     )
+
+
+def _every(config: Config, steps: int) -> int:
+    """Return at which steps the methods act."""
+    every, total = config.distill.every, config.train.epochs * steps
+    if every > 1 and every > total // 2:
+        what = f"distill.every={every}: the run has {total} steps, and would be taught at the first"
+        fix = "For half of the cost of the teacher:  --set distill.every=2"
+        raise ConfigError(f"{what} alone.", fix=fix, code="T28")
+    return every
 
 
 def _make_weight_schedule(
@@ -403,4 +416,8 @@ def _notices(config: Config) -> list[str]:
         notes.append(f"distill.methods (--method) has no effect {without}")
     if distill.images is not None:
         notes.append(f"distill.images has no effect {without}")
+    if distill.every > 1:
+        notes.append(f"distill.every has no effect {without}")
+    if distill.teacher_runtime != "torch":
+        notes.append(f"distill.teacher_runtime has no effect {without}")
     return notes

@@ -68,6 +68,12 @@ class DistillationSetup(NamedTuple):
     columns: tuple[tuple[int, ...], ...]
     records: tuple[dict[str, Any], ...]
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """How each teacher is run; those of other libraries by ``torch``."""
+        teachers = self.teachers.teachers
+        return tuple(t.runtime if isinstance(t, NativeTeacher) else "torch" for t in teachers)
+
 
 def load_teachers(
     config: DistillConfig,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tutelage.models.detector import Detector
 from tutelage.structures import Knowledge, Predictions, Tap, height_width
+from tutelage.teachers.runtimes import Forward
 
 
 class NativeTeacher:
@@ -26,6 +27,7 @@ class NativeTeacher:
 
     Attributes:
         network: The fused copy; all its layers can be tapped.
+        runtime: How it is run, see :func:`~tutelage.teachers.runtimes.make_forward`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class NativeTeacher:
         network = detector.fused().eval().requires_grad_(False).to(device=device, dtype=dtype)
         self.network = network.to(memory_format=torch.channels_last)
         self._dtype = dtype
+        self.run_by("torch", self.network)
         self._share(taps or tuple(detector.levels.values()))
 
     @torch.no_grad()
@@ -51,7 +54,7 @@ class NativeTeacher:
         """Return features ``(b, c, h, w)`` per tap and, on request, decoded predictions."""
         size = height_width(images)
         with torch.autocast(images.device.type, enabled=False):
-            out = self.network(images.to(self._dtype), self._keys, head=predictions)
+            out = self._forward(images.to(self._dtype), self._keys, head=predictions)
         decoded = None if out.raw is None else self._decode(out.raw, size)
         return Knowledge(out.taps, decoded, partial(self._resume, self._keys, size))
 
@@ -63,6 +66,21 @@ class NativeTeacher:
         """
         other = copy.copy(self)
         other._share(keys)
+        return other
+
+    def run_by(self, runtime: str, forward: Forward) -> None:
+        """Run the network another way: its features and predictions, not what follows given maps.
+
+        Args:
+            runtime: The name of this way.
+            forward: What is called in place of the network, with the same arguments.
+        """
+        self.runtime, self._forward = runtime, forward
+
+    def reference(self) -> Self:
+        """Return the same teacher, run by torch."""
+        other = copy.copy(self)
+        other.run_by("torch", self.network)
         return other
 
     def state(self) -> Iterator[tuple[str, Tensor]]:

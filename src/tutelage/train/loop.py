@@ -78,7 +78,8 @@ def fit(
             batch = raw.floating()
             if resize is not None:
                 batch = resize(batch, schedule.step_at(epoch, step))
-            active = schedule.active(bare.methods, epoch, step)
+            taught = schedule.teaches(epoch, step)
+            active = schedule.active(bare.methods, epoch, step) if taught else ()
             supervised = supervision(batch, active) if supervision else SupervisedBatch(batch)
             with accelerator.accumulate(task):
                 losses: Losses = task(supervised)

@@ -77,6 +77,7 @@ class Schedule(NamedTuple):
         max_norm: Gradient clipping (0: off).
         seed: Seed of masks and dropout.
         weight_schedules: The weight schedule of each method; by default the weight is constant.
+        every: The methods act at every n-th step only, from the first on.
     """
 
     epochs: int
@@ -92,6 +93,7 @@ class Schedule(NamedTuple):
     max_norm: float = 10.0
     seed: int = 0
     weight_schedules: Mapping[str, WeightSchedule] = MappingProxyType({})
+    every: int = 1
 
     @property
     def accumulation(self) -> int:
@@ -144,8 +146,12 @@ class Schedule(NamedTuple):
         return schedule.at(epoch, step, self.epochs, self.steps)
 
     def active(self, methods: Iterable[str], epoch: int, step: int) -> tuple[str, ...]:
-        """Return the methods with a non-zero weight at a step."""
+        """Return the methods with a non-zero weight, whether or not this step is a taught one."""
         return tuple(name for name in methods if self.kd_factor(name, epoch, step) > 0)
+
+    def teaches(self, epoch: int, step: int) -> bool:
+        """Whether the methods act at a step (``every``)."""
+        return self.step_at(epoch, step) % self.every == 0
 
     def objective(
         self, losses: Losses, batch: Batch, accelerator: Accelerator, epoch: int, step: int

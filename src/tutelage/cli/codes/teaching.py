@@ -222,4 +222,31 @@ TEACHING: Mapping[str, ErrorCode] = {
             "$ tutelage compare --teacher-weights T --method cwd",
         ),
     ),
+    "T46": ErrorCode(
+        "runtime that the teacher cannot have",
+        2,
+        "distill.teacher_runtime asks for what this processor, this run or this teacher does not "
+        "have. If the runtime itself fails, the exit status is 4.",
+        "bf16 on a processor without it, compile without a C++ compiler, a CPU runtime on a GPU, "
+        "images of changing size for a compiled graph, or a teacher of another library, which "
+        "always runs as its library does.",
+        (
+            "Let the fastest one be found:",
+            "$ tutelage train --set distill.teacher_runtime=auto",
+            "Teach at every second step only:",
+            "$ tutelage train --set distill.every=2",
+        ),
+    ),
+    "T47": ErrorCode(
+        "runtime that changes what the teacher says",
+        None,
+        "On training images the teacher's scores differ from those of float32 torch by more than "
+        "0.01.",
+        "bfloat16 has 8 significant bits, and integers have no more.",
+        (
+            "Train all the same, and compare with a run of the same seed, or let only exact "
+            "runtimes be chosen:",
+            "$ tutelage train --set distill.teacher_runtime=auto",
+        ),
+    ),
 }

@@ -80,6 +80,8 @@ def evaluate_teacher(
         TeacherError: It finds nothing, and ``distill.accept_teacher`` is not set.
     """
     teacher, record = distillation.teachers.teachers[number], distillation.records[number]
+    if isinstance(teacher, NativeTeacher):
+        teacher = teacher.reference()  # the scores are kept for other runs
     classes = class_map(config, teacher.names, index.names)
     if not classes:
         return None

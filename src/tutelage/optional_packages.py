@@ -1,8 +1,11 @@
-"""Optional packages and the error when one is missing."""
+"""Optional packages: the error when one is missing, one OpenVINO core, silence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -49,3 +52,16 @@ def openvino_core() -> Any:
     core = openvino.Core()
     core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it
     return core
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress warnings and logs of exporters and compilers."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
