@@ -176,6 +176,7 @@ def build_run(
         views=teaching.views,
         stores=teaching.readers,
     )
+    notices += teaching.notes
     distillation = teaching.enlarge(config, loader.dataset)
     task = Task(
         student.to(memory_format=torch.channels_last),

@@ -64,6 +64,12 @@ def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, st
     root = store_root(config)
     if root is None or not size:
         return views, ""
+    if root.exists() and not root.is_dir():
+        raise ConfigError(
+            f"distill.store: {root} is a file, not a folder.",
+            fix="Name a folder:  --set distill.store=FOLDER  or store nothing: distill.store=off",
+            code="C33",
+        )
     budget, free = config.distill.store_gib * _GIB, free_bytes(root)
     room = min(budget, free)
     if size * views.per_image <= room:
@@ -159,6 +165,7 @@ def describe_store(
 ) -> dict[str, Any]:
     """Return all that an answer depends on, as flat values for JSON."""
     train = config.train
+    runtime = config.distill.teacher_runtime
     canvas = f"rect, batches of {train.images}" if train.rect else "square"
     augment = {f"augment.{key}": value for key, value in config.augment.model_dump().items()}
     augment.pop("augment.close_mosaic")  # views without mosaic have numbers of their own
@@ -171,6 +178,7 @@ def describe_store(
         "multi_scale": train.multi_scale,
         "view_seed": seed,
         "teacher_scale": config.distill.teacher_scale,
+        **({"runtime": runtime} if runtime not in ("auto", "torch") else {}),
         **augment,
         **form.describe(),
     }

@@ -54,6 +54,13 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
         )
     if distill.views == "off":
         return ViewPlan(None, "distill.views is off")
+    if distill.every > 1 and isinstance(distill.views, int) and methods is not None:
+        raise ConfigError(
+            f"distill.views={distill.views} asks the teacher once about each view, distill.every="
+            f"{distill.every} leaves steps without it: together they only take teaching away.",
+            fix="Leave out distill.every: the views save more.",
+            code="C32",
+        )
     mixed = config.train.multi_scale and distill.images is not None
     if distill.views == "auto":
         if methods is None:
@@ -61,6 +68,8 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
         live = [name for name, method in methods.items() if never_stored(method)]
         if live and distill.teacher_scale == 1:
             return ViewPlan(None, f"{', '.join(live)} runs layers of the teacher in every step")
+        if distill.every > 1:
+            return ViewPlan(None, f"distill.every is {distill.every}")
         if mixed:
             return ViewPlan(None, "images without labels at changing sizes")
         return ViewPlan(Views(min(AUTO_VIEWS, epochs), distill.view_seed))

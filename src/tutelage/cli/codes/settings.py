@@ -153,4 +153,28 @@ SETTINGS: Mapping[str, ErrorCode] = {
             "$ tutelage compare --data data.yaml --teacher-weights T --name other",
         ),
     ),
+    "C32": ErrorCode(
+        "views that contradict other settings",
+        2,
+        "Every image has distill.views augmented versions that recur in turn, and another setting "
+        "leaves no place for that.",
+        "More views than epochs, distill.every beside views, distill.teacher_scale without views, "
+        "or a change of the image size beside images without labels.",
+        ("Let the number of views be chosen:", "$ tutelage train --set distill.views=auto"),
+    ),
+    "C33": ErrorCode(
+        "no room for what the teacher says",
+        2,
+        "The answers about so many views need more room than distill.store_gib allows or than the "
+        "disk has, or the folder for them cannot be used.",
+        "Maps are large: a megabyte per view of an image of 320 pixels. A disk that is nearly full, "
+        "or distill.store names a file.",
+        (
+            "Remove what is not needed any more:",
+            "$ tutelage store list",
+            "Or store elsewhere, or nothing:",
+            "$ tutelage train --set distill.store=/other/disk/store",
+            "$ tutelage train --set distill.store=off",
+        ),
+    ),
 }

@@ -48,4 +48,31 @@ STORED: Mapping[str, ErrorCode] = {
         "A run, or tutelage teach, that has not ended yet.",
         ("Wait for it, or stop it. Then:", "$ tutelage store remove runs/store/NAME"),
     ),
+    "T45": ErrorCode(
+        "answer that is not stored",
+        4,
+        "A store was named as the teacher, it lacks an answer that this run needs, and a store "
+        "cannot be asked.",
+        "It was filled for other settings, data, views or methods, it is not full, or a record is "
+        "damaged.",
+        (
+            "See what it was filled for, and whether it is intact:",
+            "$ tutelage store list --json",
+            "$ tutelage store verify runs/store/NAME",
+            "Fill it with the teacher, or train with the teacher itself:",
+            "$ tutelage train --data data.yaml --teacher-weights teacher.pt",
+        ),
+    ),
+    "T48": ErrorCode(
+        "nothing more is stored",
+        None,
+        "What the teacher says cannot be stored any more; it is asked in every epoch instead. The "
+        "run ends with the same result and takes longer.",
+        "A full disk, distill.store_gib used up, or a folder that may not be written.",
+        (
+            "Remove other stores, then continue the run:",
+            "$ tutelage store list",
+            "$ tutelage train --resume runs/NAME",
+        ),
+    ),
 }
