@@ -21,6 +21,9 @@ from tutelage.structures import Predictions, Records
 MIN_SCORE = 0.01
 """Candidates with a lower objectness (or best class) see nothing."""
 
+LEAST = 16
+"""So many candidates of an image are stored in any case."""
+
 LIMIT_BYTES = 12_000
 """A sparse record is at most this long."""
 
@@ -72,7 +75,7 @@ class ResponseFormat(NamedTuple):
     def describe(self) -> dict[str, str]:
         """Return what a store of this format holds, for its description."""
         raw = " with raw boxes" if self.box_raw else ""
-        best = f"from score {MIN_SCORE:g} on, at most {self.limit}"
+        best = f"from score {MIN_SCORE:g} on, {LEAST} to {self.limit}"
         return {"holds": f"responses: {f'all{raw}' if self.dense else best}, {self.words} words"}
 
     @property
@@ -117,7 +120,9 @@ class ResponseFormat(NamedTuple):
         kept = torch.ones_like(scores, dtype=torch.bool)
         if not self.dense:
             best = scores.topk(min(self.limit, count), 1)
-            kept = torch.zeros_like(kept).scatter_(1, best.indices, best.values >= MIN_SCORE)
+            chosen = best.values >= MIN_SCORE
+            chosen[:, :LEAST] = True
+            kept = torch.zeros_like(kept).scatter_(1, best.indices, chosen)
         image, number = kept.nonzero().unbind(1)
         rows = self._candidates(predictions, image, number, size)
         header = self._header(predictions, scores, kept)

@@ -167,8 +167,8 @@ SETTINGS: Mapping[str, ErrorCode] = {
         2,
         "The answers about so many views need more room than distill.store_gib allows or than the "
         "disk has, or the folder for them cannot be used.",
-        "Maps are large: a megabyte per view of an image of 320 pixels. A disk that is nearly full, "
-        "or distill.store names a file.",
+        "Maps are large: a megabyte per view of an image of 320 pixels. A disk that is nearly "
+        "full, or distill.store names a file.",
         (
             "Remove what is not needed any more:",
             "$ tutelage store list",

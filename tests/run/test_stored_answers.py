@@ -1,0 +1,157 @@
+"""Runs that read what a teacher said: equal losses, who is asked, which stores are refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.run.small_runs import make_data, make_teacher, run, settings, told
+from tutelage.errors import TeacherError
+from tutelage.run.events import Finished
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUTELAGE_CACHE", str(folder / "cache"))
+        patch.setattr("tutelage.run.kd_weights.IMAGES", 8)
+        make_data(folder / "data")
+        make_teacher(folder / "teacher.safetensors")
+        yield folder
+
+
+def train(place, project, *, seed=0, teacher="teacher.safetensors", method="bckd", **distill):
+    """Return the events of a run and the rows of its metrics."""
+    config = settings(
+        str(place / "data" / "data.yaml"),
+        place / project,
+        train={"epochs": EPOCHS, "seed": seed},
+        distill={
+            "teacher": str(place / teacher),
+            "accept_teacher": True,
+            "views": 2,
+            # not measured: that asks about the images before the first epoch
+            "methods": [{"name": name, "weight": 1} for name in method.split("+")],
+            **distill,
+        },
+    )
+    events = run(config)
+    folder = next(event.folder for event in events if isinstance(event, Finished))
+    rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return events, rows
+
+
+def losses(rows):
+    return [{key: value for key, value in row.items() if "/" in key or key == "AP"} for row in rows]
+
+
+def stores(place, project):
+    return sorted(path.name for path in (place / project / "store").iterdir())
+
+
+@pytest.mark.parametrize("method", ["bckd", "cwd", "sl2+bckd"])
+def test_a_teacher_is_asked_in_the_first_epochs_only(place, method):
+    project = f"asked-{method}"
+    events, rows = train(place, project, method=method)
+    asked = [row["asked"] for row in rows]
+    assert asked[0] + asked[1] > 0
+    assert asked[2:] == [0, 0]
+    assert all("teacher_seconds" not in row for row in rows[2:])
+    (finished,) = (event for event in events if isinstance(event, Finished))
+    assert finished.teaching["epochs"] == EPOCHS
+    assert finished.teaching["asked"] == pytest.approx(sum(asked), abs=1e-3)
+    again, second = train(place, project, method=method)
+    assert [row["asked"] for row in second] == [0] * EPOCHS
+    assert losses(second) == losses(rows)  # the bits of a fresh answer
+    assert "is not used" not in told(again)
+
+
+def test_other_seeds_and_methods_of_the_same_need_read_it(place):
+    train(place, "shared")
+    before = stores(place, "shared")
+    assert [r["asked"] for r in train(place, "shared", seed=5)[1]] == [0] * EPOCHS
+    assert [r["asked"] for r in train(place, "shared", method="box")[1]] == [0] * EPOCHS
+    assert stores(place, "shared") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"view_seed": 1}, "view_seed 1, before 0"),
+        ({"method": "cwd"}, "holds"),
+        ({"teacher": "other.safetensors"}, "teacher"),
+    ],
+)
+def test_a_store_that_does_not_fit_is_not_used_and_says_why(place, changes, words):
+    project = f"unlike-{words.split()[0]}"
+    train(place, project)
+    if not (place / "other.safetensors").exists():
+        make_teacher(place / "other.safetensors")
+    events, rows = train(place, project, **changes)
+    assert sum(row["asked"] for row in rows) > 0
+    assert "is not used" in told(events)
+    assert words in told(events)
+    assert len(stores(place, project)) == 2
+
+
+def test_a_store_is_a_teacher(place):
+    _, rows = train(place, "teaches")
+    (store,) = (place / "teaches" / "store").iterdir()
+    _, again = train(place, "teaches", teacher=store)
+    assert losses(again) == losses(rows)
+    with pytest.raises(TeacherError, match="lacks an answer") as raised:
+        train(place, "teaches", teacher=store, view_seed=9)
+    assert raised.value.code == "T45"
+
+
+def test_a_store_that_may_not_be_written(place, monkeypatch):
+    def refused(self, *rows):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tutelage.teachers.stored.RecordWriter.append", refused)
+    events, rows = train(place, "refused")
+    assert all(row["asked"] == 1 for row in rows)
+    assert told(events).count("Nothing more is stored") == 1
+    assert "Permission denied" in told(events)
+
+
+def test_methods_that_run_layers_of_the_teacher_ask_it(place):
+    _, rows = train(place, "live", method="crosskd")
+    assert [row["asked"] for row in rows] == [1] * EPOCHS
+    assert not (place / "live" / "store").exists()
+
+
+def test_nothing_is_stored_without_a_store(place):
+    _, rows = train(place, "without", store="off")
+    assert [row["asked"] for row in rows] == [1] * EPOCHS
+    assert not (place / "without" / "store").exists()
+    assert losses(rows) != losses(train(place, "without", views="off")[1])
+
+
+@pytest.mark.parametrize("method", ["bckd", "cwd"])
+def test_a_teacher_that_sees_more(place, method):
+    _, rows = train(place, f"larger-{method}", method=method, teacher_scale=2)
+    _, again = train(place, f"larger-{method}", method=method, teacher_scale=2)
+    assert losses(again) == losses(rows)
+    assert [row["asked"] for row in again] == [0] * EPOCHS
+    assert losses(rows) != losses(train(place, f"larger-{method}", method=method)[1])
+
+
+def test_changed_pictures_are_asked_about(place):
+    other = place / "changed"
+    shutil.copytree(place / "data", other / "data")
+    make_teacher(other / "teacher.safetensors")
+    train(other, "runs")
+    pictures = list((other / "data").rglob("*.png"))
+    assert pictures
+    for path in pictures:  # the same file size: only the pixels tell
+        content = path.read_bytes()
+        twin = next(p for p in pictures if p != path)
+        path.write_bytes(twin.read_bytes())
+        path.write_bytes(path.read_bytes().ljust(len(content), b"\0")[: max(len(content), 1)])
+    _, rows = train(other, "runs")
+    assert sum(row["asked"] for row in rows) > 0

@@ -1,0 +1,103 @@
+"""How many views there are, and whether what teachers say about them fits."""
+
+import pytest
+
+from tutelage.config.schema import Config
+from tutelage.data.sampler import Views
+from tutelage.distill.methods import METHODS
+from tutelage.errors import ConfigError
+from tutelage.setup import stores
+from tutelage.setup.stores import fit_views, store_root
+from tutelage.setup.views import AUTO_VIEWS, plan_views
+
+GIB = 2**30
+
+
+def config(**changes):
+    values = {"train": {"epochs": 40}, "distill": {"teacher": "t"}}
+    for section, given in changes.items():
+        values[section] = values.get(section, {}) | given
+    return Config.model_validate(values)
+
+
+def methods(*names):
+    return {name: METHODS[name]([(4, 4)]) for name in names}
+
+
+def test_chosen_views():
+    assert plan_views(config(), methods("bckd")).views == Views(AUTO_VIEWS)
+    assert plan_views(config(), methods("fgd", "sl2")).views == Views(AUTO_VIEWS)
+    assert plan_views(config(train={"epochs": 2}), methods("bckd")).views == Views(2)
+    assert plan_views(config(distill={"view_seed": 3}), methods("cwd")).views == Views(
+        AUTO_VIEWS, 3
+    )
+    assert plan_views(config(distill={"views": 7}), methods("crosskd")).views == Views(7)
+
+
+def test_no_views_and_why():
+    assert plan_views(config(), None) == (None, "")
+    assert plan_views(config(distill={"views": "off"}), methods("bckd")).views is None
+    plan = plan_views(config(), methods("bckd", "crosskd"))
+    assert plan.views is None
+    assert "crosskd" in plan.reason
+    assert "every" in plan_views(config(distill={"every": 2}), methods("bckd")).reason
+    mixed = config(train={"multi_scale": True}, distill={"images": "more"})
+    assert "sizes" in plan_views(mixed, methods("bckd")).reason
+
+
+def test_a_plain_run_has_views_if_it_is_told_to():
+    assert plan_views(config(distill={"views": 4}), None).views == Views(4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"distill": {"views": 41}}, "40 epochs"),
+        ({"distill": {"views": 4, "every": 2}}, "distill.every"),
+        ({"distill": {"views": "off", "teacher_scale": 2}}, "teacher_scale"),
+        ({"distill": {"views": 4, "images": "x"}, "train": {"multi_scale": True}}, "multi_scale"),
+    ],
+)
+def test_contradictions(changes, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        plan_views(config(**changes), methods("bckd"))
+    assert raised.value.code == "C32"
+    assert raised.value.fix
+
+
+def test_as_many_as_fit_into_the_budget_and_on_the_disk(monkeypatch, tmp_path):
+    def fit(size, free=1e15, **distill):
+        monkeypatch.setattr(stores, "free_bytes", lambda path: free)
+        given = config(distill={"store": str(tmp_path), **distill})
+        return fit_views(given, Views(8), int(size))
+
+    assert fit(GIB) == (Views(8), "")
+    views, reason = fit(4 * GIB)
+    assert views == Views(2)
+    assert "32 GiB" in reason
+    assert "store_gib is 10" in reason
+    views, reason = fit(GIB, free=3.5 * GIB)
+    assert views == Views(3)
+    assert str(tmp_path) in reason
+    assert fit(11 * GIB)[0] is None
+    assert fit(11 * GIB, store_gib=100) == (Views(8), "")
+    assert fit(11 * GIB, store="off") == (Views(8), "")
+    with pytest.raises(ConfigError, match="need about 88 GiB") as raised:
+        fit(11 * GIB, views=8)
+    assert raised.value.code == "C33"
+    with pytest.raises(ConfigError) as raised:
+        fit(4 * GIB, views=8)
+    assert "distill.views=2" in raised.value.fix
+
+
+def test_a_store_that_is_a_file(tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(ConfigError, match="is a file") as raised:
+        fit_views(config(distill={"store": str(tmp_path / "store")}), Views(2), 1)
+    assert raised.value.code == "C33"
+
+
+def test_where_stores_are():
+    assert str(store_root(config(run={"project": "runs/x"}))) == "runs/x/store"
+    assert str(store_root(config(distill={"store": "elsewhere"}))) == "elsewhere"
+    assert store_root(config(distill={"store": "off"})) is None
