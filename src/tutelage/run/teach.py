@@ -205,12 +205,13 @@ def _asked_always(parts: RunParts) -> str:
 
 def _notices(parts: RunParts) -> Iterator[Notice]:
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
-    yield from (Notice("info", text) for text in (*parts.notices, *parts.teaching.notes))
+    told = dict.fromkeys((*parts.notices, *parts.teaching.notes))
+    yield from (Notice("info", text) for text in told)
     if parts.teaching.reason:
         yield Notice("info", f"fewer views than wanted: {parts.teaching.reason}")
     if parts.teaching.formats.online:
         text = f"Not stored, and asked for in every step of a run: {_asked_always(parts)}."
-        yield Notice("warning", text, "T48")
+        yield Notice("warning", text, "T50")
 
 
 def _ask_all(
@@ -270,7 +271,7 @@ def _no_room(folder: Path, trouble: str) -> TeacherError:
         f"Nothing more can be stored in {folder}: {trouble}.",
         fix="What was answered is stored. Make room (tutelage store list), or raise "
         "distill.store_gib; the same command goes on.",
-        code="T47",
+        code="T49",
     )
 
 

@@ -48,7 +48,7 @@ STORED: Mapping[str, ErrorCode] = {
         "A run, or tutelage teach, that has not ended yet.",
         ("Wait for it, or stop it. Then:", "$ tutelage store remove runs/store/NAME"),
     ),
-    "T47": ErrorCode(
+    "T49": ErrorCode(
         "store that cannot be filled",
         4,
         "tutelage teach cannot write to a store any more. What was answered before is stored.",
@@ -61,7 +61,7 @@ STORED: Mapping[str, ErrorCode] = {
             "Then give the same command: it goes on.",
         ),
     ),
-    "T48": ErrorCode(
+    "T50": ErrorCode(
         "teacher that is asked in every step all the same",
         None,
         "Several teachers were given, and what the methods read of one of them cannot be stored: a "
