@@ -132,7 +132,7 @@ def test_nothing_is_stored_without_a_store(place):
     assert losses(rows) != losses(train(place, "without", views="off")[1])
 
 
-@pytest.mark.parametrize("method", ["bckd", "cwd"])
+@pytest.mark.parametrize("method", ["cwd", "sl2"])
 def test_a_teacher_that_sees_more(place, method):
     _, rows = train(place, f"larger-{method}", method=method, teacher_scale=2)
     _, again = train(place, f"larger-{method}", method=method, teacher_scale=2)
@@ -147,11 +147,8 @@ def test_changed_pictures_are_asked_about(place):
     make_teacher(other / "teacher.safetensors")
     train(other, "runs")
     pictures = list((other / "data").rglob("*.png"))
-    assert pictures
-    for path in pictures:  # the same file size: only the pixels tell
-        content = path.read_bytes()
-        twin = next(p for p in pictures if p != path)
-        path.write_bytes(twin.read_bytes())
-        path.write_bytes(path.read_bytes().ljust(len(content), b"\0")[: max(len(content), 1)])
+    smallest = min(pictures, key=lambda path: path.stat().st_size)
+    for path in pictures:  # of the same size, so that only the pixels tell
+        path.write_bytes(smallest.read_bytes().ljust(path.stat().st_size, b"\0"))
     _, rows = train(other, "runs")
     assert sum(row["asked"] for row in rows) > 0

@@ -27,6 +27,7 @@ from tutelage.cli.layers import layers
 from tutelage.cli.methods import methods
 from tutelage.cli.predict import predict
 from tutelage.cli.store import store
+from tutelage.cli.teach import teach
 from tutelage.cli.train import train
 from tutelage.cli.val import val
 from tutelage.cli.weights import weights
@@ -57,6 +58,8 @@ DOCTOR = (
 )
 app.command(epilog=f"{DOCTOR}\n\n[dim]Also --freeze[/]")(doctor)
 app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
+AHEAD = "[dim]Example[/]  tutelage teach --data d.yaml --teacher-weights t.pt --device cuda:0"
+app.command(epilog=f"{AHEAD}\n\n[dim]All options of tutelage train: give the same[/]")(teach)
 app.add_typer(store, name="store")
 app.command()(methods)
 app.command()(demo)

@@ -116,7 +116,7 @@ def follow(
 
     place = ""
     try:
-        with _sigterm_as_interrupt():
+        with sigterm_as_interrupt():
             for event in events:
                 display.show(event)
                 if isinstance(event, Planned):
@@ -153,7 +153,7 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Make SIGTERM (sent by clusters) stop a run as Ctrl-C does."""
     from tutelage.run.interrupt import RunKilled
 

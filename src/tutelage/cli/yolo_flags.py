@@ -184,10 +184,16 @@ COMPARE: FlagTable = {
     **_ignore("--exist-ok", "a comparison always continues in its folder"),
 }
 
+TEACH: FlagTable = {
+    **TRAIN,
+    **_refuse("--resume", "the same command again goes on with what is stored", "maybe"),
+}
+
 COMMANDS: Mapping[str, Mapping[str, YoloFlag]] = {
     "train": TRAIN,
     "val": VAL,
     "compare": COMPARE,
+    "teach": TEACH,
     "predict": PREDICT,
     "export": EXPORT,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +17,7 @@ from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY
 from tutelage.data.replay import collate_replay
-from tutelage.data.sampler import EpochBatches, EpochSampler, Views, rect_plan
+from tutelage.data.sampler import EpochBatches, EpochSampler, SampleKey, Views, rect_plan
 from tutelage.data.unlabelled import MixedBatches, MixedDataset
 from tutelage.store.records import RecordReader
 from tutelage.structures import Batch, Targets
@@ -108,11 +108,11 @@ def training_loader(
         batches = MixedBatches(
             len(index), len(unlabelled), batch=batch, extra=extra, seed=seed, share=share
         )
-        return _loader(mixed, batches, workers=workers)
+        return make_loader(mixed, batches, workers=workers)
     dataset = make_dataset(index, readers=stores.labelled, extra=False, gib=cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, order=order)
-    return _loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
+    return make_loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)
 
 
 def evaluation_loader(
@@ -150,7 +150,7 @@ def evaluation_loader(
     rank, processes = share
     order = order[np.arange(len(order)) // batch % processes == rank]
     sampler = EpochSampler(len(order), order=order)
-    return _loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
+    return make_loader(dataset, EpochBatches(sampler, batch=batch), workers=workers)
 
 
 def collate(loaded: Sequence[LoadedSample]) -> Batch:
@@ -184,12 +184,19 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
     return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, ids, replay)
 
 
-def _loader(
+def make_loader(
     dataset: DetectionDataset | EvaluationDataset | MixedDataset,
-    batches: EpochBatches | MixedBatches,
+    batches: Iterable[list[SampleKey]],
     *,
     workers: int,
 ) -> DataLoader[LoadedSample]:
+    """Make a loader of batches.
+
+    Args:
+        dataset: The samples.
+        batches: The keys of each batch; gone through in this process, somewhat ahead.
+        workers: Worker processes; 0: none.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,

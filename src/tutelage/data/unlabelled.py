@@ -97,11 +97,22 @@ class MixedBatches(Sampler[list[SampleKey]]):
         for labelled in self._labelled:
             yield labelled + shard(list(islice(unlabelled, self._extra)), self._share)
 
+    def rounds(self, epoch: int) -> range:
+        """Return the numbers of the rounds of unlabelled images that an epoch shows, or begins."""
+        shown = self._extra * len(self)
+        start = epoch * self._rounds_apart
+        return range(start, start - (-shown // len(self._unlabelled)))
+
+    @property
+    def _rounds_apart(self) -> int:
+        """How far apart the first rounds of two epochs are."""
+        images = self._labelled.batch * len(self._unlabelled)
+        return -(-self._extra * self._count // images) + 1
+
     def _unlabelled_keys(self) -> Iterator[SampleKey]:
         """Yield the unlabelled images again and again, each round shuffled anew."""
-        first, count = self._count, len(self._unlabelled)
-        rounds = -(-self._extra * first // (self._labelled.batch * count)) + 1
-        for number in range(self.epoch * rounds, np.iinfo(np.int64).max):
+        first = self._count
+        for number in range(self.epoch * self._rounds_apart, np.iinfo(np.int64).max):
             self._unlabelled.set_epoch(number)
             # The key's epoch is the round, so that a repeated image is augmented differently.
             for key in self._unlabelled:

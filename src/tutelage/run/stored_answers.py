@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tutelage.data.unlabelled import MixedBatches
 from tutelage.run.events import Notice
 from tutelage.setup.build import RunParts, halves_teachers
 from tutelage.teachers import Teacher, load_teacher
@@ -42,6 +43,23 @@ def views_shown(parts: RunParts) -> list[int]:
     epochs = parts.schedule.epochs
     close_from = epochs - closing if closing else epochs
     return sorted({views.number(epoch, closed=epoch >= close_from) for epoch in range(epochs)})
+
+
+def unlabelled_views_shown(parts: RunParts) -> list[int]:
+    """Return the numbers of all views that a run shows of images without labels."""
+    views, closing = parts.teaching.views, parts.config.augment.close_mosaic
+    batches = parts.loader.batch_sampler
+    if views is None or not isinstance(batches, MixedBatches):
+        return []
+    epochs = parts.schedule.epochs
+    close_from = epochs - closing if closing else None
+    rounds = [number for epoch in range(epochs) for number in batches.rounds(epoch)]
+    return sorted(
+        {
+            views.number(each, closed=close_from is not None and each >= close_from)
+            for each in rounds
+        }
+    )
 
 
 def run_out_of_room(parts: RunParts, told: set[Path]) -> Iterator[Notice]:

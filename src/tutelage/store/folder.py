@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from tutelage.errors import TeacherError
 from tutelage.files import atomic_write_text
 from tutelage.sanitise import json_values
+from tutelage.store.claims import CLAIMS
 from tutelage.store.shard import INDEX, RECORDS
 
 FORMAT = 1
@@ -184,7 +185,12 @@ def remove_store(path: Path) -> list[str]:
     folder = path.resolve()
     with _locked(folder, exclusive=True):
         ours = [p for p in folder.iterdir() if p.suffix in (RECORDS, INDEX, ".json", ".tmp")]
-        for file in (*(p for p in ours if p.name != ABOUT), folder / ABOUT, folder / LOCK):
+        for file in (
+            *(p for p in ours if p.name != ABOUT),
+            folder / ABOUT,
+            folder / CLAIMS,
+            folder / LOCK,
+        ):
             file.unlink(missing_ok=True)
     left = sorted(p.name for p in folder.iterdir())
     if not left:

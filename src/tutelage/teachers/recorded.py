@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from tutelage.errors import ConfigError, TeacherError
+from tutelage.sanitise import json_values
 from tutelage.structures import Knowledge, Tap
 from tutelage.teachers.response_records import Grid, ResponseFormat
 from tutelage.teachers.teacher import Teacher
@@ -31,7 +32,7 @@ def describe_teacher(teacher: Teacher, responses: ResponseFormat | None) -> dict
         "taps": [list(tap) for tap in teacher.taps],
         "stride": teacher.stride,
         "record": {key: teacher.record[key] for key in _KNOWN if key in teacher.record},
-        "responses": None if responses is None else responses._asdict(),
+        "responses": None if responses is None else json_values(responses),
     }
 
 
@@ -61,7 +62,7 @@ class RecordedTeacher:
         form = description["responses"]
         self.responses: ResponseFormat | None = None
         if form is not None:
-            grids = form["grids"] and tuple(Grid(*grid) for grid in form["grids"])
+            grids = form["grids"] and tuple(Grid(**grid) for grid in form["grids"])
             self.responses = ResponseFormat(**{**form, "grids": grids})
         self.where, self._load = where, load
         self._loaded: Teacher | None = None

@@ -50,6 +50,17 @@ class ViewStore:
         self._writer: RecordWriter | None = RecordWriter(folder)
         self._left, self.trouble = budget, ""
 
+    def prepare(self) -> None:
+        """Make the folder, and keep it from being removed.
+
+        Raises:
+            OSError: There is no room, or no permission to write.
+        """
+        if not self._prepared:
+            self._prepare()
+            self._lock.enter_context(write_lock(self.folder))
+            self._prepared = True
+
     def append(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
         """Store records by view and image; an error of the disk ends the writing, not the run."""
         if self._writer is None:
@@ -60,10 +71,7 @@ class ViewStore:
             self._stop("distill.store_gib is used up")
             return
         try:
-            if not self._prepared:
-                self._prepare()
-                self._lock.enter_context(write_lock(self.folder))
-                self._prepared = True
+            self.prepare()
             self._writer.append(views, images, records)
         except OSError as error:
             self._stop(error.strerror or str(error))

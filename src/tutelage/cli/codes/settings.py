@@ -177,4 +177,28 @@ SETTINGS: Mapping[str, ErrorCode] = {
             "$ tutelage train --set distill.store=off",
         ),
     ),
+    "C34": ErrorCode(
+        "settings with which nothing is stored",
+        2,
+        "tutelage teach stores what a run will ask its teacher, but a run of these settings would "
+        "ask it in every step and store nothing.",
+        "distill.store or distill.views is off, a method such as crosskd runs layers of the "
+        "teacher itself, or distill.store_features is off and all methods compare maps.",
+        (
+            "Leave these settings out, and choose methods that can be stored:",
+            "$ tutelage methods",
+            "$ tutelage teach --data data.yaml --teacher-weights T --method bckd",
+        ),
+    ),
+    "C35": ErrorCode(
+        "tutelage teach under torchrun",
+        2,
+        "tutelage teach was started by torchrun or another launcher of several processes.",
+        "The processes of a run need to know of each other; those that fill a store do not.",
+        (
+            "Start it once for each GPU; they share the work:",
+            "$ tutelage teach --data data.yaml --teacher-weights T --device cuda:0",
+            "$ tutelage teach --data data.yaml --teacher-weights T --device cuda:1",
+        ),
+    ),
 }

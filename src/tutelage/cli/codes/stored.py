@@ -75,4 +75,29 @@ STORED: Mapping[str, ErrorCode] = {
             "$ tutelage train --resume runs/NAME",
         ),
     ),
+    "T49": ErrorCode(
+        "store that cannot be filled",
+        4,
+        "tutelage teach cannot write to a store any more. What was answered before is stored.",
+        "The disk is full, the folder cannot be written, or distill.store_gib is used up.",
+        (
+            "See how large the stores are, and remove those that nobody needs:",
+            "$ tutelage store list",
+            "$ tutelage store remove --older-than 30",
+            "Or use another disk, in the run too, with distill.store=FOLDER.",
+            "Then give the same command: it goes on.",
+        ),
+    ),
+    "T50": ErrorCode(
+        "teacher that is asked in every step all the same",
+        None,
+        "Several teachers were given, and what the methods read of one of them cannot be stored: a "
+        "run needs it, and runs it in every step.",
+        "crosskd runs layers of the teacher on the student's maps; distill.store_features=off "
+        "keeps maps out of the store.",
+        (
+            "Choose methods that read predictions or maps alone:",
+            "$ tutelage methods",
+        ),
+    ),
 }

@@ -18,6 +18,7 @@ from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts
+from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
 from tutelage.teachers.recorded import RecordedTeacher
@@ -40,34 +41,20 @@ def check_distillation(
         DataError: No training batch has a box.
         TeacherError: A teacher finds nothing, or would not reach the student.
     """
-    distillation, accelerator = parts.distillation, parts.accelerator
+    distillation = parts.distillation
     if distillation is None:
         return
     if not weights.batches:
         raise DataError(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
-    teacher_ap: dict[str, float] = {}
-    for number, record in enumerate(distillation.records):
-        apart = size_warning(record, parts.config.train.image_size)
-        if apart and position == Position():
-            yield Notice("warning", apart, "T33")
-        if isinstance(distillation.teachers.teachers[number], RecordedTeacher):
-            yield from _judged_before(record, teacher_ap)
-            continue
-        yield Stage(f"evaluating the teacher {record['source']}")
-        scores = from_main_process(
-            accelerator,
-            lambda n=number: evaluate_teacher(
-                distillation, n, parts.val, parts.config, accelerator.device
-            ),
-        )
-        record["scores"] = scores
-        if scores is None:
-            yield Notice("warning", no_common_class(record, parts.train.names), "T38")
-        else:
-            teacher_ap[str(record["source"])] = scores["AP"]
+    yield from judge_teachers(parts, distillation, warn=position == Position())
     if position == Position():
+        teacher_ap = {
+            str(record["source"]): record["scores"]["AP"]
+            for record in distillation.records
+            if record["scores"] is not None
+        }
         if parts.config.model.weights is not None:
             yield Stage("evaluating the student before training")
         yield from (Notice("warning", text, "T21") for text in weaker_teachers(parts, teacher_ap))
@@ -78,14 +65,42 @@ def check_distillation(
         yield from weights.measure(distillation, position, "before the first step")
 
 
-def _judged_before(record: dict[str, Any], teacher_ap: dict[str, float]) -> Iterator[Notice]:
-    """Take the scores of a teacher that is a store from there."""
-    scores = record.setdefault("scores", None)
-    if scores is None:
-        text = f"The teacher {record['source']} is a store and was not judged when it was filled."
-        yield Notice("info", text)
-    else:
-        teacher_ap[str(record["source"])] = scores["AP"]
+def judge_teachers(
+    parts: RunParts, distillation: DistillationSetup, *, warn: bool
+) -> Iterator[Event]:
+    """Evaluate the teachers on val; that of a store has the scores of when it was filled.
+
+    Args:
+        parts: The parts of the run.
+        distillation: Its teachers; the scores are added to their records.
+        warn: Warn of a teacher of another image size.
+
+    Raises:
+        TeacherError: A teacher finds nothing.
+    """
+    accelerator = parts.accelerator
+    for number, record in enumerate(distillation.records):
+        teacher = distillation.teachers.teachers[number]
+        apart = size_warning(record, parts.config.train.image_size)
+        if apart and warn:
+            yield Notice("warning", apart, "T33")
+        if isinstance(teacher, RecordedTeacher):
+            if record.setdefault("scores", None) is None:
+                yield Notice(
+                    "info",
+                    f"The teacher {record['source']} is a store and was not judged when it was "
+                    "filled.",
+                )
+            continue
+        yield Stage(f"evaluating the teacher {record['source']}")
+        record["scores"] = teacher.record["scores"] = from_main_process(
+            accelerator,
+            lambda n=number: evaluate_teacher(
+                distillation, n, parts.val, parts.config, accelerator.device
+            ),
+        )
+        if record["scores"] is None:
+            yield Notice("warning", no_common_class(record, parts.train.names), "T38")
 
 
 def no_common_class(record: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -1,0 +1,194 @@
+"""``tutelage teach``."""
+
+from __future__ import annotations
+
+import json as json_format
+import signal
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from tutelage.cli import options as o
+from tutelage.cli.console import Display, make_display
+from tutelage.cli.error_messages import Interrupted
+from tutelage.cli.formatting import clock, duration
+from tutelage.cli.tables import make_progress, print_lines
+from tutelage.cli.train import LOADING, sigterm_as_interrupt
+from tutelage.cli.yolo_flags import TranslatedCommand
+from tutelage.run.events import Notice, Stage
+
+if TYPE_CHECKING:
+    from tutelage.run.teach import TeachFinished, TeachPlanned, TeachProgress
+
+LINES_EVERY = 30.0  # seconds between two lines in a file
+AGAIN = "The same command goes on where it was."
+
+
+def teach(
+    context: typer.Context,
+    data: o.Data = None,
+    cfg: o.Cfg = None,
+    weights: Annotated[o.Text, o.value("--weights", "<model>", "Start from these weights")] = None,
+    config: o.RunFile = None,
+    hyp: o.Hyp = None,
+    preset: o.Preset = None,
+    single_cls: o.SingleClass = False,
+    teacher_weights: o.TeacherWeights = None,
+    method: o.Methods = None,
+    student_kd_layers: o.StudentLayers = None,
+    teacher_kd_layers: o.TeacherLayers = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    img_size: o.ImageSize = None,
+    device: o.Device = None,
+    workers: o.Workers = None,
+    seed: Annotated[o.Text, o.value("--seed", "<n>", "Of everything random")] = None,
+    precision: o.Precision = None,
+    optimizer: o.Optimizer = None,
+    freeze: o.Freeze = None,
+    patience: o.Patience = None,
+    multi_scale: o.MultiScale = False,
+    rect: o.Rect = False,
+    cache_images: o.CacheImages = False,
+    set: o.Sets = None,
+    project: o.Project = None,
+    name: Annotated[o.Text, o.value("--name", "<name>", "Run folder")] = None,
+    exist_ok: o.ExistOk = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Ask a teacher ahead all that a run of these options would ask it, and store the answers."""
+    given = locals()
+    from tutelage.cli.settings import resolve
+
+    legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
+    display = TeachDisplay(as_json=json, quiet=quiet)
+    with closing(display):
+        display.show(LOADING)
+        resolved, _ = resolve(given, legacy.settings)
+        from tutelage.run.interrupt import RunKilled
+        from tutelage.run.teach import fill_stores
+
+        events = fill_stores(
+            resolved.config,
+            origins=resolved.origins,
+            notices=(*legacy.notices, *resolved.notices),
+        )
+        try:
+            with sigterm_as_interrupt():
+                for event in events:
+                    display.show(event)
+        except KeyboardInterrupt as stop:
+            by = stop.by if isinstance(stop, RunKilled) else signal.SIGINT
+            who = "Ctrl-C" if by == signal.SIGINT else by.name
+            place = "before the first question"
+            if last := display.last:
+                place = f"after {last.asked:,} pictures; their answers are stored"
+            raise Interrupted(f"Stopped by {who} {place}.", fix=AGAIN) from None
+
+
+class TeachDisplay(Display):
+    """Shows what is asked: a bar on a terminal, else now and then a line.
+
+    Attributes:
+        last: The last report.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._inner = make_display(as_json=as_json, quiet=quiet)
+        self._json, self._quiet = as_json, quiet
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._told = time.monotonic()
+        self.last: TeachProgress | None = None
+
+    def show(self, event: Any) -> None:
+        """Show an event."""
+        if isinstance(event, Stage | Notice) and (self._bar is None or self._json):
+            self._inner.show(event)  # before the rest is loaded
+            return
+        from tutelage.run import teach as t
+
+        match event:
+            case t.TeachPlanned():
+                self._inner.close()
+                self._write("plan", event, *plan_lines(event))
+                if not self._json and not self._quiet and sys.stdout.isatty():
+                    left = TextColumn("{task.fields[left]}")
+                    progress = make_progress(MofNCompleteColumn(), left)
+                    task = progress.add_task("asking", total=event.total, left="")
+                    progress.update(task, completed=event.present)
+                    progress.start()
+                    self._bar = progress, task
+            case t.TeachProgress():
+                self.last = event
+                self._progress(event)
+            case t.TeachFinished():
+                self.close()
+                self._write("finished", event, *finish_lines(event))
+            case Stage() if self._bar is not None:
+                self._bar[0].update(self._bar[1], description=event.text)
+
+    def close(self) -> None:
+        """End the display."""
+        self._inner.close()
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
+
+    def _progress(self, event: TeachProgress) -> None:
+        left = "" if event.seconds_left is None else f"eta {clock(event.seconds_left)}"
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, completed=event.present, left=left, description="asking")
+        elif self._json or time.monotonic() - self._told >= LINES_EVERY:
+            self._told = time.monotonic()
+            done = f"{event.present:,} of {event.total:,} pictures stored"
+            self._write("progress", event, "  ".join(filter(None, (done, left))))
+
+    def _write(self, name: str, event: Any, *lines: str) -> None:
+        """Print a JSON object with ``--json``, else lines."""
+        if self._json:
+            values = {"event": name, **event._asdict()}
+            print(json_format.dumps(values, ensure_ascii=False), flush=True)
+        elif not self._quiet:
+            print_lines(*lines)
+
+
+def plan_lines(plan: TeachPlanned) -> list[str]:
+    """Return what is asked, as lines."""
+    from tutelage.weights.file_type import human_size
+
+    images = [f"{plan.views[0]} views of {plan.images[0]:,} images"]
+    if plan.images[1]:
+        images.append(f"{plan.views[1]} views of {plan.images[1]:,} without labels")
+    there = f", {plan.present:,} of them are stored" if plan.present else ""
+    return [
+        f" pictures  {plan.total:,}: {' and '.join(images)}{there}",
+        f" stores    about {human_size(plan.bytes)} in {' '.join(plan.folders)}",
+    ]
+
+
+def finish_lines(end: TeachFinished) -> list[str]:
+    """Return the result as lines."""
+    from tutelage.weights.file_type import human_size
+
+    stored = f"{human_size(end.bytes)} in {' '.join(end.folders)}"
+    if end.before == end.total:
+        return [
+            f" Nothing to ask: the answers about all {end.total:,} pictures are stored.",
+            stored,
+        ]
+    parts = [f"{end.asked:,} pictures asked about"]
+    if end.before:
+        parts.append(f"{end.before:,} stored before")
+    if end.elsewhere:
+        parts.append(f"{end.elsewhere:,} by other processes")
+    lines = [f" {', '.join(parts)} · {duration(end.seconds)} · {stored}"]
+    if end.unreadable:
+        lines.append(f" {end.unreadable:,} pictures lack an answer: an image cannot be read")
+    return [*lines, " next  tutelage train  with the same options"]
