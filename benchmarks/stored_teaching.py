@@ -1,0 +1,150 @@
+"""What a distilled run costs beside a plain one, with the teacher's answers stored and without.
+
+    python benchmarks/stored_teaching.py [--steps 24] [--image-size 320] [--methods bckd cwd]
+
+yolov7 teaches yolov7-tiny, batch 8, on the built-in digit scenes with YOLOv7's augmentation, loader
+included; random weights, which cost what trained ones do. The runs take their steps in turn in one
+process: a plain one, and one per method, first asking the teacher in every step, then with its
+answers stored. These, and the weighing of the methods, are weighed for runs of 40 and 100 epochs
+with the default number of views. Quiet machine, run twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from tutelage.config.schema import Config
+from tutelage.models.build import load
+from tutelage.run.kd_weights import WeightMeasurements
+from tutelage.setup.build import RunParts, build_run
+from tutelage.setup.views import AUTO_VIEWS
+from tutelage.teachers.stored import StoredTeachers
+from tutelage.train.loop import BatchDone, fit
+from tutelage.train.schedule import Position
+from tutelage.weights.store import save_best
+
+EPOCHS = (40, 100)
+
+
+def write_teacher(path: Path) -> str:
+    """Write a yolov7 at random weights."""
+    torch.manual_seed(0)
+    network = load("yolov7", names=[str(digit) for digit in range(10)])
+    meta = {"arch": network.arch, "arch_name": "yolov7", "names": list(network.names)}
+    save_best(path, network.state_dict(), meta)
+    return str(path)
+
+
+def parts_of(args: argparse.Namespace, folder: Path, teacher: str | None, method: str) -> RunParts:
+    """Return the parts of a run of one view: in its second epoch all answers are stored."""
+    distill = {"views": 1, "store": str(folder / "store")}
+    if teacher:
+        methods = [{"name": method, "weight": 1.0}]
+        distill |= {"teacher": teacher, "accept_teacher": True, "methods": methods}
+    config = {
+        "data": "digits",
+        "model": {"arch": "yolov7-tiny"},
+        "train": {"image_size": args.image_size, "batch": 8, "nominal_batch": 64, "epochs": 2},
+        "distill": distill,
+        "run": {"project": str(folder)},
+    }
+    return build_run(Config.model_validate(config), stores=True, keep_threads=True)
+
+
+def steps_of(parts: RunParts, epoch: int) -> Iterator[float]:
+    """Yield the seconds of the steps of an epoch, their batches included."""
+    events = fit(
+        parts.accelerator,
+        parts.task,
+        parts.supervision,
+        parts.optimizer,
+        parts.ema,
+        parts.loader,
+        parts.schedule,
+        Position(epoch, 0),
+    )
+    while True:
+        start = time.perf_counter()
+        if not isinstance(next(events), BatchDone):
+            return
+        yield time.perf_counter() - start
+
+
+def measuring_seconds(parts: RunParts) -> float:
+    """Return the seconds of weighing the methods on stored answers, per image."""
+    if parts.distillation is None:
+        return 0.0
+    weights = WeightMeasurements(parts)
+    weights.images = 32
+    shares = parts.distillation._replace(shares=dict.fromkeys(parts.distillation.methods, 1.0))
+    for _ in weights.measure(shares, Position(), "to warm up"):
+        pass
+    start = time.perf_counter()
+    for _ in weights.measure(shares, Position(), "now"):
+        pass
+    return (time.perf_counter() - start) / weights.images
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--image-size", type=int, default=320)
+    parser.add_argument("--methods", nargs="+", default=["bckd", "cwd"])
+    args = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.image_size} px")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        teacher = write_teacher(folder / "teacher.safetensors")
+        runs = {"plain": parts_of(args, folder, None, "")}
+        runs |= {m: parts_of(args, folder, teacher, m) for m in args.methods}
+        epoch = runs["plain"].schedule.steps
+        steps = {each: steps_of(parts, 0) for each, parts in runs.items()}
+        times: dict[tuple[str, str], list[float]] = {}
+        for number in range(args.steps + 2):  # the first epoch: the teacher is asked
+            for each in runs:
+                seconds = next(steps[each])
+                if number > 1:
+                    times.setdefault((each, "asked"), []).append(seconds)
+        for parts in runs.values():  # the answers about what the second epoch will show
+            teachers = parts.distillation and parts.distillation.teachers
+            if isinstance(teachers, StoredTeachers):
+                parts.loader.batch_sampler.set_epoch(1)
+                for batch in islice(iter(parts.loader), args.steps + 2):
+                    teachers(batch.floating())
+        steps = {each: steps_of(parts, 1) for each, parts in runs.items()}
+        for number in range(args.steps + 2):
+            for each in runs:
+                seconds = next(steps[each])
+                if number > 1:
+                    times.setdefault((each, "stored"), []).append(seconds)
+        plain = statistics.median(times["plain", "asked"] + times["plain", "stored"])
+        print(f"plain step {plain:.3f} s, {epoch} steps per epoch")
+        for method in args.methods:
+            asked, stored = (
+                statistics.median(
+                    a / b for a, b in zip(times[method, kind], times["plain", kind], strict=True)
+                )
+                for kind in ("asked", "stored")
+            )
+            images = len(runs[method].train)
+            weighing = 5 * min(512, images) * measuring_seconds(runs[method]) / (plain * epoch)
+            print(
+                f"{method}: epoch in which the teacher is asked {asked:.2f}, later one {stored:.3f}"
+            )
+            for epochs in EPOCHS:
+                later = epochs - AUTO_VIEWS
+                ratio = (AUTO_VIEWS * asked + later * stored + weighing) / epochs
+                print(f"  {epochs} epochs, {AUTO_VIEWS} views, five weighings: {ratio:.3f} × plain")
+
+
+if __name__ == "__main__":
+    main()
