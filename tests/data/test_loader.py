@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +323,24 @@ class TestRamCache:
         made = loader(index, cache=True, augment=QUIET)
         assert sorted(epoch(made)[0].ids.tolist()) == [1, 1, 2]
         assert made.dataset.unreadable == (index.path(0),)
+
+
+def test_workers_that_an_exception_keeps_alive_do_not_keep_the_process(tmp_path):
+    """They ignore SIGTERM, with which Python ends them before it waits for them."""
+    make_scenes(tmp_path, 8)
+    program = f"""
+import gc
+from tutelage.config.schema import AugmentConfig
+from tutelage.data import open_splits, training_loader
+gc.disable()
+index, _ = open_splits({str(tmp_path / "data.yaml")!r}, "train", "val")
+loader = training_loader(index, image_size=64, batch=2, augment=AugmentConfig(), seed=0, workers=1,
+                         cache=False, cache_gib=1.0)
+batches = iter(loader)
+next(batches)
+try:
+    raise ValueError
+except ValueError as error:
+    kept = error
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -209,6 +211,14 @@ def make_loader(
         # Torch draws base seeds for the workers: not from the global generator.
         generator=torch.Generator(),
     )
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End workers that an exception keeps alive: Python would terminate and await them for ever."""
+    for child in multiprocessing.active_children():
+        if child.daemon:  # what Python is about to terminate
+            child.kill()
 
 
 def _start_worker(_: int) -> None:
