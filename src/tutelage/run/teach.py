@@ -238,7 +238,7 @@ def _ask_all(
                 found, waiting = True, False
                 batch = raw.to(device).floating()
                 teachers(batch if resize is None else resize(batch, 0), wanted)
-                asked += len(batch.ids)
+                asked += int((raw.replay.view >= 0).sum())
                 batches.batch_done()
                 if teachers.troubles:
                     raise _no_room(*next(iter(teachers.troubles.items())))
