@@ -23,7 +23,7 @@ def test_they_are_those_of_the_batches(tmp_path, ratio) -> None:
             "teacher": teacher,
             "images": str(tmp_path / "more"),
             "images_ratio": ratio,
-            "views": 3,
+            "views": 2,
         },
         train={"epochs": 7},
         augment={"close_mosaic": 2},
