@@ -14,6 +14,7 @@ from tutelage.setup.build import RunParts, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.gradient_ratio import apply_weights, measure_weights
+from tutelage.train.loop import multi_scale
 from tutelage.train.schedule import Position, Schedule
 
 IMAGES = 512  # per measurement, if there are as many: ratios of single batches differ ninefold
@@ -202,6 +203,10 @@ def batches_with_boxes(
         stores=parts.teaching.readers,
         cache=False,
     )
+    resize = None
+    if views is not None and config.train.multi_scale:  # a view always has its own size
+        seeds = config.train.seed, config.distill.view_seed
+        resize = multi_scale(config.train.image_size, parts.stride, *seeds)
     yielded = 0
     start = first_epoch if views else 0
     for epoch in range(start, start + count):  # each has such a batch, or none has
@@ -211,6 +216,7 @@ def batches_with_boxes(
                 return
             if len(batch.targets.label):
                 yielded += 1
-                yield batch.to(device)
+                batch = batch.to(device)
+                yield batch if resize is None else resize(batch.floating(), 0)
         if not yielded:
             return

@@ -18,8 +18,10 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.run.claimed_batches import CHUNK, ClaimedBatches, Work
 from tutelage.run.events import Notice, Stage
 from tutelage.run.interrupt import InterruptHandler
+from tutelage.run.kd_weights import SHOWN, batches_with_boxes
 from tutelage.run.out_of_memory import MemoryContext, explain_out_of_memory
 from tutelage.run.preflight.before_training import judge_teachers
+from tutelage.run.preflight.teacher_runtime import choose_runtimes
 from tutelage.run.summary import data_warnings
 from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.distillation import DistillationSetup
@@ -123,6 +125,8 @@ def fill_stores(
         asked = 0
         try:
             if before < work.total:
+                shown = list(batches_with_boxes(parts, SHOWN))
+                yield from choose_runtimes(parts, shown)
                 yield from judge_teachers(parts, distillation, warn=True)
                 size = parts.teaching.view_bytes * work.total
                 yield TeachPlanned(work.folders, work.views, work.images, work.total, before, size)
@@ -238,7 +242,7 @@ def _ask_all(
                 found, waiting = True, False
                 batch = raw.to(device).floating()
                 teachers(batch if resize is None else resize(batch, 0), wanted)
-                asked += len(batch.ids)
+                asked += int((raw.replay.view >= 0).sum())
                 batches.batch_done()
                 if teachers.troubles:
                     raise _no_room(*next(iter(teachers.troubles.items())))

@@ -47,6 +47,10 @@ def store_root(config: Config) -> Path | None:
     """Return the folder of all stores; None: nothing is stored."""
     if config.distill.store == "off":
         return None
+    if config.distill.store is None:
+        for source in config.distill.teachers:
+            if is_store(Path(source)):  # the teacher is a store: its answers are there
+                return Path(source).absolute().parent
     return Path(config.distill.store or Path(config.run.project) / FOLDER)
 
 

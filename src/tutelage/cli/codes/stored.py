@@ -60,6 +60,7 @@ STORED: Mapping[str, ErrorCode] = {
             "$ tutelage store list --json",
             "$ tutelage store verify runs/store/NAME",
             "Fill it with the teacher, or train with the teacher itself:",
+            "$ tutelage teach --data data.yaml --teacher-weights teacher.pt",
             "$ tutelage train --data data.yaml --teacher-weights teacher.pt",
         ),
     ),

@@ -67,7 +67,7 @@ def check_distillation(
 
 def judge_teachers(
     parts: RunParts, distillation: DistillationSetup, *, warn: bool
-) -> Iterator[Event]:
+) -> Iterator[Notice | Stage]:
     """Evaluate the teachers on val; that of a store has the scores of when it was filled.
 
     Args:
