@@ -24,18 +24,28 @@ def place(tmp_path_factory):
         yield folder
 
 
-def train(place, project, *, seed=0, teacher="teacher.safetensors", method="bckd", **distill):
+def train(
+    place,
+    project,
+    *,
+    seed=0,
+    teacher="teacher.safetensors",
+    method="bckd",
+    multi_scale=False,
+    weight=1,
+    **distill,
+):
     """Return the events of a run and the rows of its metrics."""
     config = settings(
         str(place / "data" / "data.yaml"),
         place / project,
-        train={"epochs": EPOCHS, "seed": seed},
+        train={"epochs": EPOCHS, "seed": seed, "multi_scale": multi_scale},
         distill={
             "teacher": str(place / teacher),
             "accept_teacher": True,
             "views": 2,
             # not measured: that asks about the images before the first epoch
-            "methods": [{"name": name, "weight": 1} for name in method.split("+")],
+            "methods": [{"name": name, "weight": weight} for name in method.split("+")],
             **distill,
         },
     )
@@ -68,6 +78,16 @@ def test_a_teacher_is_asked_in_the_first_epochs_only(place, method):
     assert [row["asked"] for row in second] == [0] * EPOCHS
     assert losses(second) == losses(rows)  # the bits of a fresh answer
     assert "is not used" not in told(again)
+
+
+@pytest.mark.parametrize("method", ["bckd", "cwd"])
+def test_sizes_that_change_with_the_view(place, method):
+    given = {"method": method, "multi_scale": True, "weight": "auto"}
+    _, rows = train(place, f"sizes-{method}", **given)
+    _, again = train(place, f"sizes-{method}", **given)
+    assert losses(again) == losses(rows)
+    assert [row["asked"] for row in again] == [0] * EPOCHS
+    assert losses(rows) != losses(train(place, f"sizes-{method}", method=method)[1])
 
 
 def test_other_seeds_and_methods_of_the_same_need_read_it(place):
