@@ -10,6 +10,7 @@ from tutelage.config import load_config
 from tutelage.config.schema import DistillConfig
 from tutelage.demo import settings as demo_settings
 from tutelage.errors import ConfigError
+from tutelage.setup.views import AUTO_VIEWS
 
 DIGITS = Path(__file__).parents[2] / "benchmarks" / "digits.yaml"
 
@@ -40,7 +41,8 @@ def test_arms_cross_methods_ratios_and_shares(tmp_path):
     both = arms["fgd+bckd-r0.5-e0.6"]
     assert [method.name for method in both.config.distill.methods] == ["fgd", "bckd"]
     assert (both.config.distill.ratio, both.config.train.epochs, both.share) == (0.5, 6, 0.6)
-    assert arms["baseline"].config.distill == DistillConfig()
+    assert arms["baseline"].config.distill == DistillConfig(views=AUTO_VIEWS)
+    assert all(arm.config.distill.views == AUTO_VIEWS for arm in found.arms)
     assert found.seeds == (0, 1, 2)
 
 
@@ -132,6 +134,9 @@ def test_the_run_file_of_the_benchmarks_is_the_demo(tmp_path):
     plain, taught = plan_comparison(resolved.config, seeds="1").runs()
     for run, who in ((plain, None), (taught, "t.safetensors")):
         demo = demo_settings("x", project="y", teacher=who).config
+        demo = demo.model_copy(
+            update={"distill": demo.distill.model_copy(update={"views": AUTO_VIEWS})}
+        )
         assert run.config.model_dump(exclude={"run"}) == demo.model_dump(exclude={"run"})
 
 
@@ -150,3 +155,17 @@ def test_auto_has_the_name_of_what_it_stands_for(tmp_path):
     assert automatic.titled(("cat", "dog"), others).title == "cwd (auto)-r0.5"
     assert automatic.titled(("cat", "dog"), [*same, *others]).title == "bckd/cwd (auto)-r0.5"
     assert (automatic.name, named.titled(("cat", "dog"), same).title) == ("auto-r0.5", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "share", "views"),
+    [
+        ({}, "0.2", 2),
+        ({"distill": {"teacher": "t", "views": 3}}, None, 3),
+        ({"distill": {"teacher": "t", "views": "off"}}, None, "off"),
+    ],
+)
+def test_all_arms_have_the_same_views(tmp_path, changes, share, views):
+    found = plan_comparison(base(tmp_path, **changes), methods=["bckd"], epochs_share=share)
+    assert {arm.config.distill.views for arm in found.arms} == {views}
+    assert {arm.config.distill.view_seed for arm in found.arms} == {0}

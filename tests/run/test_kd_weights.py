@@ -39,7 +39,7 @@ def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readings")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUTELAGE_CACHE", str(folder / "cache"))
-        distill = {"teacher": str(CHECKPOINT), "accept_teacher": True}
+        distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "views": "off"}
         return build_run(
             settings(make_data(folder / "d"), folder, train={"epochs": 10}, distill=distill)
         )
@@ -71,6 +71,18 @@ def test_batches_without_boxes_are_passed_over(parts, monkeypatch):
 def test_they_see_other_pictures_than_the_first_epoch(parts):
     parts.loader.set_epoch(0)
     assert not means(parts.loader) & means(batches_with_boxes(parts, SHOWN))
+
+
+def test_views_are_those_of_the_run(tmp_path):
+    """So that no answer of the teacher is asked for a measurement alone."""
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "views": 2}
+    data = make_data(tmp_path / "d")
+    parts = build_run(settings(data, tmp_path, train={"epochs": 4}, distill=distill))
+    for epoch in (0, 1):
+        parts.loader.set_epoch(epoch)
+        shown = means(parts.loader)
+        measured = means(batches_with_boxes(parts, len(parts.loader), 3, first_epoch=epoch))
+        assert measured <= shown
 
 
 def test_readings_after_the_first_are_averaged_until_the_balance_moves():

@@ -144,7 +144,7 @@ def plan_comparison(
         if not _number(text) > 0:
             faults.append(_fault(f"--ratio {text} cannot be used", "Expected a number above 0."))
     share = _read_share(epochs_share, config.train.epochs, faults)
-    config = _with(config, "distill", views=_common_views(config))
+    config = _with(config, "distill", views=_common_views(config, share))
     plain = DistillConfig(views=config.distill.views, view_seed=config.distill.view_seed)
     arms = [Arm(BASELINE, "", config.model_copy(update={"distill": plain}))]
     for text in methods or [_spec(config.distill.methods)]:
@@ -157,12 +157,13 @@ def plan_comparison(
     return Comparison(config, tuple(arms), seed_numbers, _folder(config))
 
 
-def _common_views(config: Config) -> int | Literal["off"]:
+def _common_views(config: Config, share: float | None) -> int | Literal["off"]:
     """Return the views of all arms, so that they differ in the teacher alone."""
     if config.distill.views != "auto":
         return config.distill.views
     mixed = config.train.multi_scale and config.distill.images is not None
-    return "off" if mixed else min(AUTO_VIEWS, config.train.epochs)
+    epochs = config.train.epochs if share is None else _epochs(share, config.train.epochs)
+    return "off" if mixed else min(AUTO_VIEWS, epochs)
 
 
 def origins_of(arm: Arm, origins: Mapping[str, str]) -> dict[str, str]:

@@ -170,8 +170,13 @@ def first_images(batch: Batch, count: int = 4) -> Batch:
 
 
 def measurement_batch(parts: RunParts) -> int:
-    """Return the batch size of measurements per process: at most that of a training step."""
-    return min(max(parts.config.train.images // parts.accelerator.num_processes, 1), BATCH)
+    """Return the batch size of measurements per process: at most that of a training step.
+
+    Canvases of rect batches follow from the size of the batch: views have that of training.
+    """
+    each = max(parts.config.train.images // parts.accelerator.num_processes, 1)
+    views_on_canvases = parts.config.train.rect and parts.teaching.views is not None
+    return each if views_on_canvases else min(each, BATCH)
 
 
 def batches_with_boxes(
