@@ -117,7 +117,7 @@ def main() -> None:
         for parts in runs.values():  # the answers about what the second epoch will show
             teachers = parts.distillation and parts.distillation.teachers
             if isinstance(teachers, StoredTeachers):
-                parts.loader.batch_sampler.set_epoch(1)
+                parts.loader.set_epoch(1)
                 for batch in islice(iter(parts.loader), args.steps + 2):
                     teachers(batch.floating())
         steps = {each: steps_of(parts, 1) for each, parts in runs.items()}
