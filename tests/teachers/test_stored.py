@@ -60,7 +60,6 @@ def stored(tmp_path, index):
 
     def make(folder=tmp_path, *, budget=1e9, views=VIEWS, online=(), image_size=64):
         teacher = FakeTeacher()
-        form = ResponseFormat(2, objectness=True, grids=None, dense=True)
         form = ResponseFormat.of(
             teacher(torch.zeros(1, 3, 64, 64), predictions=True).predictions, (64, 64)
         )

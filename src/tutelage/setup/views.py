@@ -20,7 +20,6 @@ from tutelage.teachers.response_records import ResponseFormat
 from tutelage.teachers.scale import in_student_frame
 
 AUTO_VIEWS = 4
-_GIB = 2**30
 
 
 class ViewPlan(NamedTuple):

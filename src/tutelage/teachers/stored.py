@@ -24,8 +24,6 @@ from tutelage.teachers.scale import in_student_frame
 from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
 
-_GIB = 2**30
-
 
 class ViewStore:
     """The records of one data set in one store: read, and appended while that is possible.
