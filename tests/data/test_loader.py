@@ -343,4 +343,6 @@ try:
 except ValueError as error:
     kept = error
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
+    assert done.stderr == ""

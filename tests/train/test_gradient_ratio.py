@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -5,10 +6,12 @@ from tests.setup.small_tasks import make_batch, make_task
 from tutelage.errors import TrainingError
 from tutelage.train.gradient_ratio import (
     FLOOR,
+    LEAST_BATCHES,
     GradientNorms,
     apply_weights,
     balanced,
     measure_weights,
+    standard_error,
 )
 from tutelage.train.supervision import SupervisedBatch
 
@@ -111,6 +114,21 @@ def rescale(method, factor):
             return {name: factor * value for name, value in super().forward(*args).items()}
 
     method.__class__ = Rescaled
+
+
+@pytest.mark.parametrize(("different", "read"), [(1, LEAST_BATCHES), (3, 12)])
+def test_a_measurement_ends_as_soon_as_it_is_precise(different, read):
+    task, teacher = make_task()
+    batches = iter((BATCHES[:different] * 12)[:12])
+    reading = measure_weights(task, teacher, batches, {"fgd": 1.0})
+    assert (len(reading.ratios["fgd"]), len(list(batches))) == (read, 12 - read)
+
+
+def test_the_standard_error_is_that_of_medians():
+    draws = np.exp(0.5 * np.random.default_rng(0).standard_normal((2000, 40)))
+    spread = np.log(np.median(draws, 1)).std()
+    assert np.mean([standard_error(row) for row in draws]) == pytest.approx(spread, rel=0.05)
+    assert standard_error([0.0, 0.0, 1.0, 1.0]) == float("inf")
 
 
 def test_measuring_changes_nothing():

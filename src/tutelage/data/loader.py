@@ -216,9 +216,11 @@ def make_loader(
 @atexit.register
 def _end_workers() -> None:
     """End workers that an exception keeps alive: Python would terminate and await them for ever."""
-    for child in multiprocessing.active_children():
-        if child.daemon:  # what Python is about to terminate
-            child.kill()
+    children = [child for child in multiprocessing.active_children() if child.daemon]
+    if children and hasattr(signal, "SIGCHLD"):  # torch's handler would report their end as an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in children:  # what Python is about to terminate
+        child.kill()
 
 
 def _start_worker(_: int) -> None:

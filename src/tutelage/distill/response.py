@@ -87,6 +87,33 @@ def comparable_predictions(
     return s, match_candidates(s, t, student.answers)
 
 
+def at_known(student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:
+    """Return both predictions at the candidates that are known of the teacher alone.
+
+    Of background, nothing but its objectness teaches. Without objectness its classes do, so that
+    all candidates are returned; also if all are known.
+
+    Returns:
+        Classes, objectness and boxes, ``(1, m)``, or both predictions as they are.
+    """
+    if teacher.known is None or teacher.objectness is None or student.objectness is None:
+        return student, teacher
+    place = teacher.known.flatten().nonzero()[:, 0]
+
+    def rows(predictions: Predictions) -> Predictions:
+        def pick(values: Tensor) -> Tensor:
+            return values.flatten(0, 1).index_select(0, place)[None]
+
+        return Predictions(
+            xyxy=pick(predictions.xyxy),
+            logits=pick(predictions.logits),
+            objectness=None if predictions.objectness is None else pick(predictions.objectness),
+            level=predictions.level[(place % len(predictions.level)).cpu()],
+        )
+
+    return rows(student), rows(teacher)
+
+
 def require_both(
     student: Tensor | None, teacher: Tensor | None, reason: str
 ) -> tuple[Tensor, Tensor]:

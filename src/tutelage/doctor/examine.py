@@ -43,7 +43,7 @@ from tutelage.train.gradient_ratio import WeightReading, buffers_restored, measu
 from tutelage.train.supervision import SupervisedBatch
 from tutelage.train.task import Task
 
-IMAGES = 48  # for gradients and similarity: a run measures on 512
+IMAGES = 48  # for gradients and similarity: a run measures on more
 REPEATS = 2  # timed steps of each kind
 
 

@@ -41,7 +41,8 @@ def centre_size(xyxy: Tensor) -> Tensor:
 
 def corners(cxcywh: Tensor) -> Tensor:
     """Convert ``(..., 4)`` centre-size boxes to corners."""
-    centre, half = cxcywh[..., :2], cxcywh[..., 2:] / 2
+    centre, size = cxcywh.split(2, dim=-1)
+    half = size / 2
     return torch.cat((centre - half, centre + half), dim=-1)
 
 

@@ -17,7 +17,7 @@ from tutelage.train.gradient_ratio import apply_weights, measure_weights
 from tutelage.train.loop import multi_scale
 from tutelage.train.schedule import Position, Schedule
 
-IMAGES = 512  # per measurement, if there are as many: ratios of single batches differ ninefold
+IMAGES = 512  # per measurement, at most: ratios of single batches may differ ninefold
 BATCH = 16  # images per batch of a measurement, at most
 SHOWN = 3  # batches for the sample images and the checks before training
 LATER = (0.3, 0.4, 0.5)  # of all steps; after the last the weight is frozen
@@ -41,7 +41,7 @@ class WeightMeasurements:
     Attributes:
         batches: A few batches with boxes on the run's device.
         history: All measurements, for the checkpoint.
-        images: Training images per measurement.
+        images: Training images per measurement, at most.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class WeightMeasurements:
             "epoch": position.epoch,
             "step": position.batch,
             "images": self.images,
+            "batches": max(map(len, reading.ratios.values()), default=0),
         }
         jumps: list[str] = []
         texts: list[str] = []

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import hypot, inf
-from statistics import median
+from math import hypot, inf, log
+from statistics import median, quantiles
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ from tutelage.train.task import Task
 LIMITS = (1e-12, 1e12)
 TINY = 1e-30
 FLOOR = 1e-4  # smallest weight of a pair, relative to the largest
+LEAST_BATCHES, PRECISION = 8, 0.05  # a measurement ends at this relative standard error
 
 
 class WeightReading(NamedTuple):
@@ -88,7 +89,8 @@ def measure_weights(
     Args:
         task: The bare task (not wrapped). Its buffers and gradients stay unchanged.
         teachers: From a floating-point batch to the knowledge of each teacher.
-        batches: Batches with boxes, on the task's device; read one at a time.
+        batches: Batches with boxes, on the task's device; read one at a time, until the medians
+            are precise. All processes have equally many.
         shares: Per method with ``weight: auto``, the target ‖∂L_kd/∂F‖ / ‖∂L_det/∂F‖.
         reduce: Averages a tensor over processes.
         adjust_balance: From a method's name and its measured balance to the balance used.
@@ -111,6 +113,9 @@ def measure_weights(
                 supervised = SupervisedBatch(batch, teachers(batch))
                 for name, measured in _gradient_norms(task, supervised, shares).items():
                     norms[name].append(measured)
+                done = len(next(iter(norms.values()), ()))
+                if done >= LEAST_BATCHES and not float(reduce(torch.tensor(float(vague(norms))))):
+                    break
     finally:
         task.weights.update(weights_before)
         task.train(training)
@@ -143,6 +148,28 @@ def apply_weights(task: Task, reading: WeightReading) -> None:
     """Set the weights and balances of a reading."""
     task.weights.update(reading.weights)
     task.rebalance(reading.balance)
+
+
+def vague(norms: Mapping[str, Sequence[GradientNorms]]) -> bool:
+    """Whether a median over the batches, of a method or at one of its maps, is not precise yet."""
+    return any(
+        standard_error([k / max(d, TINY) for k, d in pairs]) > PRECISION
+        for each in norms.values()
+        for pairs in (
+            [(hypot(*n.kd), hypot(*n.detection)) for n in each],
+            *zip(*(zip(n.direct, n.detection, strict=True) for n in each if n.direct), strict=True),
+        )
+    )
+
+
+def standard_error(ratios: Sequence[float]) -> float:
+    """Return the relative standard error of the median of positive numbers, by their quartiles.
+
+    Of a logarithmic normal distribution: 1.253 standard deviations over the root of their number,
+    and the quartiles are 1.349 deviations apart. Infinite if a quarter of them is zero.
+    """
+    low, _, high = quantiles(ratios, n=4, method="inclusive")
+    return 1.253 * log(high / low) / 1.349 / len(ratios) ** 0.5 if low > 0 else inf
 
 
 def balanced(

@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.config.schema import NonNegative
 from tutelage.distill.iou_loss import overlap_loss
 from tutelage.distill.method import Channels, HeightWidth
-from tutelage.distill.response import ResponseMethod
+from tutelage.distill.response import ResponseMethod, at_known
 from tutelage.distill.scores import class_scores, classes_trained
 from tutelage.structures import Predictions, Targets
 
@@ -62,19 +62,26 @@ class BCKD(ResponseMethod):
         self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms."""
-        scores = class_scores(teacher)
-        factor = scores.amax(-1).sum().clamp(min=len(scores))
+        s, t = known = at_known(student, teacher)
+        scores = class_scores(t)
+        factor = scores.amax(-1).sum().clamp(min=len(student.logits))
         terms: dict[str, Tensor] = {}
         if self.classes:
-            losses = class_losses(student, teacher, factor, self.beta)
+            losses = class_losses(student, teacher, factor, self.beta, known)
             terms = {name: self.classes * loss for name, loss in losses.items()}
         if self.box:
-            weight = disagreement(class_scores(student), scores)
-            terms["box"] = self.box * box_loss(student.xyxy, teacher.xyxy, weight, factor)
+            weight = disagreement(class_scores(s), scores)
+            terms["box"] = self.box * box_loss(s.xyxy, t.xyxy, weight, factor)
         return terms
 
 
-def class_losses(s: Predictions, t: Predictions, factor: Tensor, beta: float) -> dict[str, Tensor]:
+def class_losses(
+    s: Predictions,
+    t: Predictions,
+    factor: Tensor,
+    beta: float,
+    known: tuple[Predictions, Predictions] | None = None,
+) -> dict[str, Tensor]:
     """Return the losses of classes and objectness, as far as both heads have them.
 
     Args:
@@ -82,12 +89,14 @@ def class_losses(s: Predictions, t: Predictions, factor: Tensor, beta: float) ->
         t: The teacher's predictions at the same candidates.
         factor: The sums over candidates and classes are divided by it.
         beta: Exponent of the difference in probability.
+        known: Both where classes are compared, see :func:`at_known`; None: everywhere.
     """
     losses: dict[str, Tensor] = {}
     if classes_trained(s):
-        loss = class_loss(s.logits, t.logits, beta)
-        if t.objectness is not None:
-            loss = loss * t.objectness.sigmoid()[..., None]
+        own, taught = known or (s, t)
+        loss = class_loss(own.logits, taught.logits, beta)
+        if taught.objectness is not None:
+            loss = loss * taught.objectness.sigmoid()[..., None]
         losses["class"] = loss.sum() / factor
     if s.objectness is not None and t.objectness is not None:
         losses["objectness"] = class_loss(s.objectness, t.objectness, beta).sum() / factor

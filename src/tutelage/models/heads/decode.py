@@ -22,20 +22,32 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Pr
     Returns:
         Candidates ordered by level, anchor, row, column: ``n = sum a * ny * nx``.
     """
-    wide = [at_least_float32(level) for level in raw]
-    boxes = [
-        corners(_centres(level[..., :4], anchors[i], strides[i])).flatten(1, 3)
-        for i, level in enumerate(wide)
-    ]
-    values = torch.cat([level.flatten(1, 3) for level in wide], 1)
+    values = torch.cat([at_least_float32(level).flatten(1, 3) for level in raw], 1)
+    # split, not slices: the gradient of each slice would be a tensor of all values.
+    box, objectness, logits = values.split((4, 1, values.shape[-1] - 5), -1)
+    cells, sizes, pixels = _of_candidates(raw, anchors.to(values), strides)
+    centre, size = decode_cell(box, sizes).split(2, -1)
     return Predictions(
-        xyxy=torch.cat(boxes, 1),
-        logits=values[..., 5:],
-        objectness=values[..., 4],
+        xyxy=corners(torch.cat(((centre + cells) * pixels, size), -1)),
+        logits=logits,
+        objectness=objectness.squeeze(-1),
         level=_levels(raw),
-        box_raw=values[..., :4],
+        box_raw=box,
         grids=tuple((level.shape[2], level.shape[3]) for level in raw),
     )
+
+
+def _of_candidates(
+    raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return column and row, ``(n, 2)``, anchor, ``(n, 2)``, and stride, ``(n, 1)``."""
+    cells, sizes, pixels = [], [], []
+    for level, own, stride in zip(raw, anchors, strides, strict=True):
+        number, ny, nx = level.shape[1:4]
+        cells.append(_cells(ny, nx, own).repeat(number, 1, 1, 1).flatten(0, 2))
+        sizes.append(own.repeat_interleave(ny * nx, 0))
+        pixels.append(own.new_full((number * ny * nx, 1), stride))
+    return torch.cat(cells), torch.cat(sizes), torch.cat(pixels)
 
 
 def decode_rows(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
@@ -55,15 +67,19 @@ def decode_rows(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) 
 
 def _centres(box: Tensor, anchors: Tensor, stride: int) -> Tensor:
     """``(b, a, ny, nx, 4)`` logits and ``(a, 2)`` pixels to cx, cy, w, h in pixels."""
-    ny, nx = box.shape[2:4]
-    rows, columns = torch.meshgrid(
-        torch.arange(ny, device=box.device, dtype=box.dtype),
-        torch.arange(nx, device=box.device, dtype=box.dtype),
-        indexing="ij",
-    )
-    cells = torch.stack((columns, rows), -1)
+    cells = _cells(box.shape[2], box.shape[3], box)
     centre, size = decode_cell(box, anchors.to(box.dtype).view(1, -1, 1, 1, 2)).split(2, -1)
     return torch.cat(((centre + cells) * stride, size), -1)
+
+
+def _cells(ny: int, nx: int, like: Tensor) -> Tensor:
+    """Return column and row of each cell, ``(ny, nx, 2)``."""
+    rows, columns = torch.meshgrid(
+        torch.arange(ny, device=like.device, dtype=like.dtype),
+        torch.arange(nx, device=like.device, dtype=like.dtype),
+        indexing="ij",
+    )
+    return torch.stack((columns, rows), -1)
 
 
 def _levels(raw: Sequence[Tensor]) -> Tensor:
