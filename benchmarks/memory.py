@@ -1,55 +1,63 @@
-"""Peak memory of a distilled run against a plain one.
+"""Peak memory of whole distilled runs against a plain one.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py [--image-size 320] [--epochs 2]
 
-Each form runs a few steps in a process of its own (yolov7-tiny, batch 8, 320 px; teacher yolov7);
-the figure is that process's largest resident set.
+yolov7 teaches yolov7-tiny (batch 8, random weights) on 64 of the built-in digit scenes. Each run is
+a process of its own, its figure the largest resident set: a plain run, one that asks the teacher
+in every epoch, one that fills a store, and one that finds it full.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
+import argparse
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-STEPS = 2  # optimizer steps of eight batches
+from stored_teaching import write_teacher
+
+from tutelage.data.digits import SceneSettings, build
 
 
-def measure(form: str, queue: multiprocessing.Queue) -> None:
-    """Run ``form`` and report the peak in MiB."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from step import make, pair, synthetic, trainer
-
-    from tutelage.teachers import NativeTeacher
-
-    names = ["a", "b", "c"]
-    student, batch = make("yolov7-tiny", names), synthetic(3)
-    if form == "plain":
-        run = trainer(student, None, None, batch)
-    else:
-        network = make("yolov7", names)
-        pairs = pair(student, network)
-        teacher = NativeTeacher(network, [t.key for t in pairs.teacher])
-        del network
-        run = trainer(student, teacher, pairs, batch)
-    for _ in range(STEPS):
-        run()
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def peak_mib(arguments: list[str]) -> float:
+    """Run the command line in a process of its own and return its peak in MiB."""
+    command = [sys.executable, "-m", "tutelage", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return usage.ru_maxrss / 1024
 
 
 def main() -> None:
     """Measure and print."""
-    context = multiprocessing.get_context("spawn")
-    peaks = {}
-    for form in ("plain", "distilled"):
-        queue = context.Queue()
-        process = context.Process(target=measure, args=(form, queue))
-        process.start()
-        peaks[form] = queue.get()
-        process.join()
-        print(f"{form:<10} {peaks[form]:.0f} MiB")
-    print(f"distilled / plain  {peaks['distilled'] / peaks['plain']:.2f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image-size", type=int, default=320)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--methods", nargs="+", default=["bckd", "cwd"])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scenes = SceneSettings(size=args.image_size, train=64, val=16, test=16)
+        data = build(folder, scenes=scenes)
+        teacher = write_teacher(folder / "teacher.safetensors")
+        run = ["train", "--data", str(data), "--cfg", "yolov7-tiny", "--project", name]
+        run += ["--img", str(args.image_size), "--batch", "8", "--epochs", str(args.epochs)]
+        plain = peak_mib([*run, "--name", "plain"])
+        print(f"plain {plain:.0f} MiB")
+        for method in args.methods:
+            taught = [*run, "--teacher-weights", teacher, "--method", method]
+            taught += ["--set", "distill.accept_teacher=true", "--set", "distill.views=2"]
+            for form, more in (
+                ("asks in every epoch", ["--set", "distill.store=off"]),
+                ("fills its store", []),
+                ("finds it full", []),
+            ):
+                peak = peak_mib([*taught, "--name", method, *more])
+                print(f"{method}, {form}: {peak:.0f} MiB, {peak / plain:.2f} × plain")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from tutelage.teachers import NativeTeacher
 from tutelage.teachers.stored import StoredTeachers
 from tutelage.train.schedule import Schedule
 
+LARGE = 1_000_000  # parameters from which on half precision is faster on such processors
+
 
 def plan_rows(
     parts: RunParts, origins: Mapping[str, str], folder: str
@@ -34,7 +36,7 @@ def plan_rows(
     """Return labelled lines: machine, student, teacher, pairs, methods, data, schedule, changes."""
     size = parts.config.train.image_size
     rows = [
-        ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {parts.precision}"),
+        ("run", f"{folder} · torch {torch.__version__} · {_device(parts)} · {_precision(parts)}"),
         ("student", f"{describe_size(parts.student, size)}   {parts.start}"),
     ]
     if parts.anchors:
@@ -58,6 +60,16 @@ def plan_rows(
         ("changed", describe_changes(parts.config, origins)),
     ]
     return tuple(rows)
+
+
+def _precision(parts: RunParts) -> str:
+    """Return the precision, and whether this processor has a faster one."""
+    faster = parts.config.train.precision == "auto" and parts.accelerator.device.type == "cpu"
+    if not faster or not torch.cpu.get_capabilities().get("amx_bf16"):
+        return parts.precision
+    if sum(p.numel() for p in parts.student.parameters()) < LARGE:
+        return parts.precision
+    return f"{parts.precision} (--precision bf16 is faster on this processor)"
 
 
 def data_warnings(parts: RunParts) -> list[Finding]:
