@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from tests.distill.fake_networks import NO_BOXES, SIZE
+from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.ld import softmax_divergence, valuable_region
 from tutelage.distill.methods.logits import ClassLogits
+from tutelage.distill.response import at_known
 from tutelage.structures import Knowledge, Predictions
 
 
@@ -36,3 +38,48 @@ def test_distributions_that_are_certain_have_a_finite_divergence() -> None:
     loss.sum().backward()
     assert s.grad is not None
     assert s.grad.isfinite().all()
+
+
+def make_predictions(seed: int, objectness: bool = True) -> Predictions:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(2, 5, *shape, generator=generator)
+
+    corner, size = random(2), random(2).abs() + 1
+    return Predictions(
+        xyxy=torch.cat((corner, corner + size), -1),
+        logits=random(3),
+        objectness=random() if objectness else None,
+        level=torch.tensor([0, 0, 0, 1, 1]),
+    )
+
+
+KNOWN = torch.tensor([[True, False, False, False, True], [False, False, True, False, False]])
+
+
+def test_candidates_that_are_known() -> None:
+    student, teacher = make_predictions(0), make_predictions(1)._replace(known=KNOWN)
+    s, t = at_known(student, teacher)
+    for rows, all_of in ((s, student), (t, teacher)):
+        assert torch.equal(rows.xyxy, all_of.xyxy[KNOWN][None])
+        assert torch.equal(rows.logits, all_of.logits[KNOWN][None])
+        assert torch.equal(rows.objectness, all_of.objectness[KNOWN][None])
+        assert rows.level.tolist() == [0, 1, 0]
+    everywhere = make_predictions(0, objectness=False), teacher._replace(objectness=None)
+    assert at_known(*everywhere) == everywhere
+    assert at_known(student, make_predictions(1))[0] is student
+
+
+def test_background_teaches_nothing_but_its_objectness() -> None:
+    student, teacher = make_predictions(0), make_predictions(1)._replace(known=KNOWN)
+    method, losses = BCKD(()), []
+    for change in (0.0, 1.0):
+        background = torch.where(KNOWN[..., None], 0.0, change)
+        other = teacher._replace(logits=teacher.logits + background, xyxy=teacher.xyxy + background)
+        terms = method(Knowledge((), student), Knowledge((), other), NO_BOXES, SIZE)
+        losses.append({name: float(term) for name, term in terms.items()})
+    assert losses[0] == losses[1]
+    seen = teacher._replace(objectness=torch.where(KNOWN, teacher.objectness, 5.0))
+    changed = method(Knowledge((), student), Knowledge((), seen), NO_BOXES, SIZE)
+    assert float(changed["objectness"]) != losses[0]["objectness"]

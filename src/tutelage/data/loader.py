@@ -217,7 +217,7 @@ def make_loader(
 def _end_workers() -> None:
     """End workers that an exception keeps alive: Python would terminate and await them for ever."""
     children = [child for child in multiprocessing.active_children() if child.daemon]
-    if children and hasattr(signal, "SIGCHLD"):  # torch's handler would report their end as an error
+    if children and hasattr(signal, "SIGCHLD"):  # torch's handler would call their end an error
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in children:  # what Python is about to terminate
         child.kill()
