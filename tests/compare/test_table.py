@@ -12,7 +12,7 @@ from tests.evaluation.synthetic_coco import compare_seeds, detect, make_index
 from tests.run.small_runs import last, settings
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
-from tutelage.compare.cost import RunCost, read_cost, write_cost
+from tutelage.compare.cost import RunCost, write_cost
 from tutelage.compare.run import ComparisonFinished, RunFailed, run_comparison
 from tutelage.compare.table import HEAD, RunResult, compare_arms, markdown, table_cells
 from tutelage.errors import TrainingError
@@ -31,7 +31,9 @@ def found(arm, seed):
 def result(arm, seed, *, seconds=2.0, peak=100.0):
     scores = score(INDEX, found(arm, seed))
     values = bootstrap_metric(INDEX, scores.table, draws=DRAWS)
-    return RunResult(scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1))
+    return RunResult(
+        scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1, 10 * seconds)
+    )
 
 
 def plan(project, *methods, train=None, **asked):
@@ -107,18 +109,6 @@ def test_the_gap_closed():
     assert 0.1 / 0.8 - 1e-9 <= low <= high <= 0.1 / 0.4 + 1e-9
     assert gap_closed(a, b, np.array([0.3, 0.9, 0.9])) is None
     assert math.isnan(gap_closed(a, b, np.array([0.7, 0.2, 0.2]))[1])
-
-
-def test_costs(tmp_path):
-    lines = [json.dumps({"seconds": each}) for each in (9.0, 2.0, 3.0)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    device = compare_module.choose_device("cpu")
-    write_cost(tmp_path, device, finished=False, peak=300.0)
-    write_cost(tmp_path, device, finished=True, peak=200.0)  # the run was resumed
-    cost = read_cost(tmp_path)
-    assert cost[:4] == (True, 3, 3.0, 300.0)
-    assert cost.seconds == 9.0
-    assert read_cost(tmp_path / "none") is None
 
 
 @pytest.fixture

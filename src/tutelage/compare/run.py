@@ -34,6 +34,7 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
+from tutelage.compare.teaching import Teaching, teaching_of
 from tutelage.compare.threads import common_threads
 from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
@@ -241,13 +242,17 @@ class _Execution:
             values = bootstrap_values(self.folder, best, self.split, self.index, self.draws)
         arms = [arm.titled(self.index.names, self.teacher_names) for arm in self.comparison.arms]
         rows = compare_arms(arms, self.results, values, images=len(self.index))
-        notes = tuple(self._notes(rows, bool(teachers)))
+        costs = [(run.arm.name, read_cost(run.folder)) for run in self.comparison.runs()]
+        teaching = tuple(teaching_of([(arm, cost) for arm, cost in costs if cost]))
+        notes = tuple(self._notes(rows, teaching, bool(teachers)))
         teacher_rows = {name: {"AP": each.AP, "AP50": each.AP50} for name, each in scores.items()}
-        self._write(teachers=teacher_rows, arms=rows, notes=notes)
+        self._write(teachers=teacher_rows, arms=rows, teaching=teaching, notes=notes)
         atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))
         return ComparisonFinished(str(self.folder), self.split, teachers, rows, notes, self.failed)
 
-    def _notes(self, rows: tuple[ArmRow, ...], has_teacher: bool) -> Iterator[str]:
+    def _notes(
+        self, rows: tuple[ArmRow, ...], teaching: tuple[Teaching, ...], has_teacher: bool
+    ) -> Iterator[str]:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "
@@ -264,9 +269,12 @@ class _Execution:
         same = len(threads) == 1 and self.device.type == "cpu"
         each = f", each with {_count(max(threads), 'CPU thread')}" if same else ""
         yield (
-            f"The runs were trained one after another on the same machine{each}. Time is training "
-            f"alone, memory the peak of the {memory}; both relative to the baseline."
+            f"The runs were trained one after another on the same machine{each}. Time is that of a "
+            "run that finds its answers stored (where every epoch asks the teacher, as it was), "
+            "with the checks and the weighing of the methods, without evaluations; memory is the "
+            f"peak of the {memory}. Both are relative to the baseline."
         )
+        yield from (each.in_words() for each in teaching)
         compared = [row for row in rows if row.difference]
         if len(compared) > 1:
             yield (

@@ -48,7 +48,8 @@ class ArmRow(NamedTuple):
         delta_sd: Their standard deviation; NaN for one.
         difference: Their mean with its intervals; None for the baseline and without a pair.
         gap_closed: Closed share of the gap to the teacher with its 95 % interval; None without gap.
-        time_ratio: Training time relative to the baseline's: medians over the seeds.
+        time_ratio: Time of a run with stored answers relative to the baseline's: medians over the
+            seeds.
         memory_ratio: Peak memory relative to the baseline's.
         verdict: Its effect in a word.
         sentence: Its effect in a sentence.

@@ -35,6 +35,15 @@ def release_teachers(parts: RunParts) -> None:
             each.release(load)
 
 
+def store_folders(parts: RunParts) -> tuple[str, ...]:
+    """Return the folders in which a run stores what its teachers say; each once."""
+    teachers = parts.distillation.teachers if parts.distillation else None
+    if not isinstance(teachers, StoredTeachers):
+        return ()
+    stores = (store for memory in teachers.memories for store in memory.stores)
+    return tuple(dict.fromkeys(str(store.folder) for store in stores))
+
+
 def views_shown(parts: RunParts) -> list[int]:
     """Return the numbers of all views that a run shows."""
     views, closing = parts.teaching.views, parts.config.augment.close_mosaic

@@ -120,11 +120,12 @@ class Memory:
 
 @dataclass
 class ReplayCost:
-    """Time spent on stored answers since the last report: seconds, batches, batches asked about."""
+    """Since the last report: seconds of storing and reading, batches, those asked about, images."""
 
     seconds: float = 0.0
     batches: int = 0
     asked: int = 0
+    asked_images: int = 0
 
 
 class StoredTeachers(Teachers):
@@ -242,6 +243,7 @@ class StoredTeachers(Teachers):
         if ask:
             self._cost.seconds += time.perf_counter() - start
             self._cost.asked += 1
+            self._cost.asked_images += len(batch.ids)
             answers = self._ask(batch, ask)
             start = time.perf_counter()
         for number in lacking:
@@ -266,6 +268,11 @@ class StoredTeachers(Teachers):
     def asked_share(self) -> float:
         """See :attr:`Teachers.asked_share`."""
         return self._cost.asked / self._cost.batches if self._cost.batches else 1.0
+
+    @property
+    def asked_images(self) -> int:
+        """Images since the last :meth:`take_cost` about which a teacher was asked."""
+        return self._cost.asked_images
 
     def take_cost(self) -> dict[str, float]:
         """Return the cost since the last call, see :meth:`Teachers.take_cost`.
