@@ -71,6 +71,9 @@ def compare(
     dry_run: Annotated[
         bool, o.switch("--dry-run", "Check everything, list the runs", o.HOW)
     ] = False,
+    time: Annotated[
+        bool, o.switch("--time", "At the end, time steps of all arms in turn", o.HOW)
+    ] = False,
     set: o.Sets = None,
     project: o.Project = None,
     name: Annotated[
@@ -113,6 +116,7 @@ def compare(
             origins=resolved.origins,
             command_line=" ".join(["tutelage", *sys.argv[1:]]),
             dry_run=dry_run,
+            time=time,
         )
         follow(events, display, again="The same command continues where it was.")
     if display.failed:
