@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.data.enlarge import EnlargedViews
@@ -171,14 +173,24 @@ class StoredTeachers(Teachers):
             for store in memory.stores:
                 store.close()
 
-    def complete(self, views: Sequence[int]) -> bool:
-        """Whether all answers about these views of all images are stored."""
+    def complete(self, pictures: Sequence[Mapping[int, NDArray[np.bool_]]]) -> bool:
+        """Whether all answers about some pictures are stored.
+
+        Args:
+            pictures: By view, which images are shown, ``(n,)``: of the training images, and of
+                those without labels.
+        """
         stores = [store for memory in self.memories for store in memory.stores]
         if self.online or not stores:
             return False
         for store in stores:
             store.reader.refresh()
-        return all(bool(store.reader.present(view).all()) for store in stores for view in views)
+        return all(
+            bool(store.reader.present(view)[mask].all())
+            for memory in self.memories
+            for store, masks in zip(memory.stores, pictures, strict=False)
+            for view, mask in masks.items()
+        )
 
     def release(self, load: Callable[[int], Teacher]) -> None:
         """Let go of the networks; ``load`` gets one by its number if an answer is lost."""
