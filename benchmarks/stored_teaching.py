@@ -15,19 +15,16 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import torch
 
+from tutelage.compare.timing import paired_ratio, step_times
 from tutelage.config.schema import Config
 from tutelage.models.build import load
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.views import AUTO_VIEWS
-from tutelage.teachers.stored import StoredTeachers
-from tutelage.train.loop import BatchDone, fit
 from tutelage.train.schedule import Position
 from tutelage.weights.store import save_best
 
@@ -44,8 +41,8 @@ def write_teacher(path: Path) -> str:
 
 
 def parts_of(args: argparse.Namespace, folder: Path, teacher: str | None, method: str) -> RunParts:
-    """Return the parts of a run of one view: in its second epoch all answers are stored."""
-    distill = {"views": 1, "store": str(folder / "store")}
+    """Return the parts of a run of two epochs in which no view recurs."""
+    distill = {"views": 2, "store": str(folder / f"store-{method}")}
     if teacher:
         methods = [{"name": method, "weight": 1.0}]
         distill |= {"teacher": teacher, "accept_teacher": True, "methods": methods}
@@ -59,36 +56,19 @@ def parts_of(args: argparse.Namespace, folder: Path, teacher: str | None, method
     return build_run(Config.model_validate(config), stores=True, keep_threads=True)
 
 
-def steps_of(parts: RunParts, epoch: int) -> Iterator[float]:
-    """Yield the seconds of the steps of an epoch, their batches included."""
-    events = fit(
-        parts.accelerator,
-        parts.task,
-        parts.supervision,
-        parts.optimizer,
-        parts.ema,
-        parts.loader,
-        parts.schedule,
-        Position(epoch, 0),
-    )
-    while True:
-        start = time.perf_counter()
-        if not isinstance(next(events), BatchDone):
-            return
-        yield time.perf_counter() - start
-
-
 def measuring_seconds(parts: RunParts) -> float:
     """Return the seconds of a measurement of the methods' weights on stored answers."""
     if parts.distillation is None:
         return 0.0
-    weights = WeightMeasurements(parts)
     shares = parts.distillation._replace(shares=dict.fromkeys(parts.distillation.methods, 1.0))
-    for _ in range(3):  # the second asks about what the third looks at again
+    seconds = 0.0
+    for when in ("to ask about what is not stored", "now"):  # both of the same images
+        weights = WeightMeasurements(parts)
         start = time.perf_counter()
-        for _ in weights.measure(shares, Position(), "now"):
+        for _ in weights.measure(shares, Position(), when):
             pass
-    return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    return seconds
 
 
 def main() -> None:
@@ -105,34 +85,11 @@ def main() -> None:
         runs = {"plain": parts_of(args, folder, None, "")}
         runs |= {m: parts_of(args, folder, teacher, m) for m in args.methods}
         epoch = runs["plain"].schedule.steps
-        steps = {each: steps_of(parts, 0) for each, parts in runs.items()}
-        times: dict[tuple[str, str], list[float]] = {}
-        for number in range(args.steps + 2):  # the first epoch: the teacher is asked
-            for each in runs:
-                seconds = next(steps[each])
-                if number > 1:
-                    times.setdefault((each, "asked"), []).append(seconds)
-        for parts in runs.values():  # the answers about what the second epoch will show
-            teachers = parts.distillation and parts.distillation.teachers
-            if isinstance(teachers, StoredTeachers):
-                parts.loader.set_epoch(1)
-                for batch in islice(iter(parts.loader), args.steps + 2):
-                    teachers(batch.floating())
-        steps = {each: steps_of(parts, 1) for each, parts in runs.items()}
-        for number in range(args.steps + 2):
-            for each in runs:
-                seconds = next(steps[each])
-                if number > 1:
-                    times.setdefault((each, "stored"), []).append(seconds)
-        plain = statistics.median(times["plain", "asked"] + times["plain", "stored"])
+        times = dict(zip(("asked", "stored"), step_times(runs, args.steps), strict=True))
+        plain = statistics.median(times["asked"]["plain"] + times["stored"]["plain"])
         print(f"plain step {plain:.3f} s, {epoch} steps per epoch")
         for method in args.methods:
-            asked, stored = (
-                statistics.median(
-                    a / b for a, b in zip(times[method, kind], times["plain", kind], strict=True)
-                )
-                for kind in ("asked", "stored")
-            )
+            asked, stored = (paired_ratio(each[method], each["plain"]) for each in times.values())
             weighing = 5 * measuring_seconds(runs[method]) / (plain * epoch)
             print(
                 f"{method}: epoch in which the teacher is asked {asked:.2f}, later one {stored:.3f}"

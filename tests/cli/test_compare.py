@@ -45,7 +45,7 @@ def test_flags_reach_the_plan(cli, played) -> None:
         "compare", *BASE, "--cfg", "yolov5n", "--method", "fgd", "--method", "pkd+cwd:weight=5",
         "--ratio", "0.5", "--epochs-share", "0.5", "--seed-list", "3,4", "--epochs", "8",
         "--img", "320", "320", "--adam", "--student-kd-layers", "17,20", "--set", "optim.lr=0.1",
-        "--teacher-kd-layers", "57,65", "--project", "p", "--name", "n",
+        "--teacher-kd-layers", "57,65", "--project", "p", "--name", "n", "--time",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     comparison = played["comparison"]
@@ -60,6 +60,7 @@ def test_flags_reach_the_plan(cli, played) -> None:
     assert arms["fgd-r0.5"].distill.student_kd_layers == ("17", "20")
     assert played["origins"]["optim.lr"] == "--set"
     assert played["command_line"].startswith("tutelage")
+    assert played["time"] is True
 
 
 def test_digits_need_flags_alone_and_run_files_work(cli, played, tmp_path) -> None:

@@ -47,6 +47,15 @@ def test_the_settings_are_those_of_train(cli, play, engine, tmp_path) -> None:
     assert calls == [engine.config]
 
 
+def test_views_that_never_come_are_told(cli, play) -> None:
+    play(PLAN._replace(total=430), END)
+    answer = cli("teach", "--data", "d", "--teacher-weights", "t.pt")
+    assert (
+        "430: 4 views of 100 images and of 2 views of 50 without labels the 30 that a run of this "
+        "seed shows" in answer.out
+    )
+
+
 def test_what_is_shown(cli, play) -> None:
     play(PLAN, PROGRESS, END)
     answer = cli("teach", "--data", "d", "--teacher-weights", "t.pt")

@@ -1,6 +1,7 @@
 """Whole comparisons in seconds: a pico student on eight pictures."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +106,11 @@ def test_what_is_stored(done):
     assert row["difference"]["low"] == pytest.approx(result.rows[1].difference.low)
     assert row["sentence"] == result.rows[1].sentence
     assert row["time_ratio"] > 0
+    [teaching] = found["teaching"]
+    assert (teaching["asked"], teaching["runs"]) == (1.0, 1)
+    assert [Path(each).parent for each in teaching["stores"]] == [comparison.folder / "store"]
+    assert teaching["seconds"] > 0
+    assert any(note.startswith("Teaching, once: 1 epoch's worth") for note in result.notes)
     run = found["runs"]["fgd-weight1-s0"]
     assert (run["epochs"], run["finished"]) == (1, True)
     assert run["seconds_per_epoch"] > 0

@@ -12,12 +12,13 @@ from tests.evaluation.synthetic_coco import compare_seeds, detect, make_index
 from tests.run.small_runs import last, settings
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
-from tutelage.compare.cost import RunCost, read_cost, write_cost
+from tutelage.compare.cost import RunCost, write_cost
 from tutelage.compare.run import ComparisonFinished, RunFailed, run_comparison
 from tutelage.compare.table import HEAD, RunResult, compare_arms, markdown, table_cells
-from tutelage.errors import TrainingError
+from tutelage.compare.timing import ArmTiming, Timing
+from tutelage.errors import ConfigError, TrainingError
 from tutelage.evaluation import bootstrap_metric, gap_closed, score
-from tutelage.run.events import Finished
+from tutelage.run.events import Finished, Stage
 
 INDEX, DRAWS = make_index(40, seed=1), 300
 NOISE = {"baseline": 0.12, "fgd": 0.07, "fgd-e0.5": 0.12, "pkd": 0.2}
@@ -31,12 +32,15 @@ def found(arm, seed):
 def result(arm, seed, *, seconds=2.0, peak=100.0):
     scores = score(INDEX, found(arm, seed))
     values = bootstrap_metric(INDEX, scores.table, draws=DRAWS)
-    return RunResult(scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1))
+    return RunResult(
+        scores.AP, scores.AP50, values, RunCost(True, 10, seconds, peak, "cpu", 1, 10 * seconds)
+    )
 
 
-def plan(project, *methods, train=None, **asked):
+def plan(project, *methods, train=None, distill=None, **asked):
     train = {"epochs": 10, **(train or {})}
-    config = settings("d.yaml", project, train=train, distill={"teacher": "t.pt"})
+    distill = {"teacher": "t.pt", **(distill or {})}
+    config = settings("d.yaml", project, train=train, distill=distill)
     return plan_comparison(config, methods=methods, **asked)
 
 
@@ -99,6 +103,26 @@ def test_the_table(rows):
     assert text.endswith("\n\n- a note\n")
 
 
+def test_steps_that_were_timed():
+    arms = plan("runs", "fgd", "pkd", epochs_share="0.5", distill={"views": 2}).arms
+    results = {
+        (arm.name, seed): result(arm.name, seed)
+        for arm in arms[:3]
+        for seed in (0, 1)  # not pkd
+    }
+    checks = results["fgd", 1].cost._replace(checks_seconds=1.0)
+    for seed in (0, 1):
+        results["fgd", seed] = results["fgd", seed]._replace(cost=checks)
+    timings = {"fgd": ArmTiming(2.5, 1.1), "pkd": ArmTiming(3.0, None)}
+    rows = {row.arm: row for row in compare_arms(arms, results, None, images=40, timings=timings)}
+    assert rows["fgd"].time_ratio == pytest.approx((10 + 2 * 1.5 + 8 * 0.1) / 10 + 1 / 20)
+    assert rows["fgd-e0.5"].time_ratio == pytest.approx((5 + 2 * 1.5 + 3 * 0.1) / 10)
+    assert rows["pkd"].time_ratio is None
+    cells = {row[0]: dict(zip(HEAD, row, strict=True)) for row in table_cells(rows.values(), {})}
+    assert cells["fgd"]["time"] == "1.43 (1.10)"
+    assert cells["baseline"]["time"] == "1.00"
+
+
 def test_the_gap_closed():
     a = [np.array([0.2, 0.1, 0.3]), np.array([0.4, 0.3, 0.5])]
     b = [values + 0.1 for values in a]
@@ -107,18 +131,6 @@ def test_the_gap_closed():
     assert 0.1 / 0.8 - 1e-9 <= low <= high <= 0.1 / 0.4 + 1e-9
     assert gap_closed(a, b, np.array([0.3, 0.9, 0.9])) is None
     assert math.isnan(gap_closed(a, b, np.array([0.7, 0.2, 0.2]))[1])
-
-
-def test_costs(tmp_path):
-    lines = [json.dumps({"seconds": each}) for each in (9.0, 2.0, 3.0)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    device = compare_module.choose_device("cpu")
-    write_cost(tmp_path, device, finished=False, peak=300.0)
-    write_cost(tmp_path, device, finished=True, peak=200.0)  # the run was resumed
-    cost = read_cost(tmp_path)
-    assert cost[:4] == (True, 3, 3.0, 300.0)
-    assert cost.seconds == 9.0
-    assert read_cost(tmp_path / "none") is None
 
 
 @pytest.fixture
@@ -185,6 +197,37 @@ def test_all_runs_are_handed_one_number_of_threads(engine, tmp_path, monkeypatch
     list(run_comparison(comparison, draws=DRAWS))
     assert {path.read_text() for path in comparison.folder.glob("*/threads")} == {"2"}
     assert json.loads((comparison.folder / "comparison.json").read_text())["threads"] == 2
+
+
+def test_a_finished_comparison_is_timed_later(engine, tmp_path, monkeypatch):
+    def timed(comparison, origins):
+        calls.append({arm.config.train.threads for arm in comparison.arms})
+        yield Stage("timing")
+        if len(calls) > 1:
+            raise ConfigError("no room.")
+        return Timing({"fgd": ArmTiming(2.0, 1.25)}, 20, "cpu", 1)
+
+    calls = []
+    monkeypatch.setattr(compare_module, "time_arms", timed)
+    monkeypatch.setattr(compare_module, "check_same", lambda *_: None)
+    comparison = plan(tmp_path, "fgd", seeds="1", distill={"views": 2})
+    plain, *later = (
+        last(list(run_comparison(comparison, draws=DRAWS, time=time)), ComparisonFinished)
+        for time in (False, True, False, True)
+    )
+    assert (plain.rows[1].time_ratio, plain.rows[1].later_ratio) == (3, None)
+    assert "finds its answers stored" in plain.notes[2]
+    for result in later:  # what was measured is kept
+        assert result.rows[1].time_ratio == pytest.approx((10 + 2 * 1.0 + 8 * 0.25) / 10)
+        assert "20 steps" in result.notes[2]
+    assert calls == [{1}, {1}]
+    untimed = "The steps could not be timed: no room."
+    assert [untimed in each.notes for each in later] == [False, False, True]
+    kept = json.loads((comparison.folder / "comparison.json").read_text())
+    assert kept["timing"]["arms"]["fgd"] == {"asked": 2.0, "stored": 1.25}
+    more = plan(tmp_path, "fgd", "pkd", seeds="1", distill={"views": 2})
+    events = list(run_comparison(more, draws=DRAWS))
+    assert last(events, ComparisonFinished).rows[1].later_ratio is None  # pkd was not timed
 
 
 def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path):

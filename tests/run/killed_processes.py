@@ -152,7 +152,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     One that had only the evaluation of an epoch left has asked no teacher.
     """
     took = {"seconds", "teacher_ms", "teacher_seconds", "teacher_gib", "store_seconds", "asked"}
-    took |= {"measuring_seconds", "checking_seconds"}
+    took |= {"measuring_seconds", "checking_seconds", "checks_asked", "checks_teacher_seconds"}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in took} for row in rows]
 

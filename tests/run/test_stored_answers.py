@@ -90,6 +90,25 @@ def test_sizes_that_change_with_the_view(place, method):
     assert losses(rows) != losses(train(place, f"sizes-{method}", method=method)[1])
 
 
+def test_what_checks_and_weighing_have_asked_is_told_apart(place):
+    _, rows = train(place, "weighed", weight="auto")
+    assert sum(row.get("checks_asked", 0.0) for row in rows) == 2  # all images of both views
+    assert sum(row["asked"] for row in rows) == 0
+    spent = [
+        (row.get("checks_teacher_seconds", 0.0), _checks(row))
+        for row in rows
+        if "checks_asked" in row
+    ]
+    assert all(0 < asked < whole for asked, whole in spent)
+    _, again = train(place, "weighed", weight="auto")
+    assert not any("checks_asked" in row for row in again)
+    assert any(_checks(row) for row in again)
+
+
+def _checks(row):
+    return row.get("measuring_seconds", 0.0) + row.get("checking_seconds", 0.0)
+
+
 def test_other_seeds_and_methods_of_the_same_need_read_it(place):
     train(place, "shared")
     before = stores(place, "shared")

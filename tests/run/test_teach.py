@@ -61,10 +61,10 @@ def records(config) -> Counter:
 
 def asked(folder: str | Path) -> list[float]:
     rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    return [row["asked"] for row in rows]
+    return [row["asked"] for row in rows if "asked" in row]
 
 
-@pytest.mark.parametrize("kind", ["unlabelled", "rect"])
+@pytest.mark.parametrize("kind", ["unlabelled", "few unlabelled", "stop", "rect"])
 def test_a_run_asks_nothing_after_it(base, tmp_path, kind) -> None:
     make_scenes(tmp_path / "more", 7)
     config = {
@@ -72,6 +72,10 @@ def test_a_run_asks_nothing_after_it(base, tmp_path, kind) -> None:
             distill={"images": str(tmp_path / "more"), "images_ratio": 0.5},
             augment={"close_mosaic": 1},
         ),
+        "few unlabelled": lambda: base(
+            distill={"images": str(tmp_path / "more"), "images_ratio": 0.5}, train={"batch": 8}
+        ),
+        "stop": lambda: base(distill={"stop_epoch": 1, "warmup_epochs": 0}),
         "rect": lambda: base(("fgd",), train={"rect": True}),
     }[kind]()
     end = fill(config)
@@ -79,7 +83,9 @@ def test_a_run_asks_nothing_after_it(base, tmp_path, kind) -> None:
     assert (end.asked, end.before, end.unreadable) == (end.total, 0, 0)
     assert set(before.values()) == {1}
     assert len(before) == end.total
-    assert asked(run(config)[-1].folder) == [0.0] * 3
+    assert end.total == {"stop": 8, "few unlabelled": 24 + 12}.get(kind, end.total)
+    taught = {"stop": 1}.get(kind, 3)
+    assert asked(run(config)[-1].folder) == [0.0] * taught
     assert records(config) == before
 
 

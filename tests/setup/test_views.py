@@ -1,12 +1,16 @@
 """How many views there are, and whether what teachers say about them fits."""
 
+from functools import partial
+
 import pytest
 
+from tests.run.small_runs import make_data, make_teacher, settings
 from tutelage.config.schema import Config
 from tutelage.data.sampler import Views
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError
 from tutelage.setup import stores
+from tutelage.setup.build import build_run
 from tutelage.setup.stores import fit_views, store_root
 from tutelage.setup.views import AUTO_VIEWS, plan_views
 
@@ -69,7 +73,7 @@ def test_as_many_as_fit_into_the_budget_and_on_the_disk(monkeypatch, tmp_path):
     def fit(size, free=1e15, **distill):
         monkeypatch.setattr(stores, "free_bytes", lambda path: free)
         given = config(distill={"store": str(tmp_path), **distill})
-        return fit_views(given, Views(8), int(size))
+        return fit_views(given, Views(8), lambda views: int(size) * views.per_image)
 
     assert fit(GIB) == (Views(8), "")
     views, reason = fit(4 * GIB)
@@ -90,10 +94,41 @@ def test_as_many_as_fit_into_the_budget_and_on_the_disk(monkeypatch, tmp_path):
     assert "distill.views=2" in raised.value.fix
 
 
+def test_what_is_stored_needs_no_room(monkeypatch, tmp_path):
+    config = settings(
+        make_data(tmp_path / "data"),
+        tmp_path,
+        train={"epochs": 40},
+        distill={
+            "teacher": make_teacher(tmp_path / "t.safetensors"),
+            "methods": [{"name": "bckd", "weight": 1.0}],
+            "view_seed": 5,
+        },
+    )
+    parts = build_run(config, stores=True, keep_threads=True)
+    assert parts.teaching.views == Views(AUTO_VIEWS, 5)
+    lacking = partial(
+        stores.bytes_lacking,
+        config,
+        parts.distillation,
+        parts.teaching.formats,
+        (parts.train, None),
+    )
+    each, images = parts.teaching.view_bytes, len(parts.train)
+    assert lacking()(Views(4, 5)) == 4 * images * each
+    [memory] = parts.distillation.teachers.memories
+    memory.labelled.append([(view, image, b"record") for view in (0, 1) for image in range(images)])
+    memory.labelled.append([(2, 3, b"record"), (5, 0, b"record")])
+    assert lacking()(Views(2, 5)) == 0
+    assert lacking()(Views(4, 5)) == (2 * images - 1) * each
+    monkeypatch.setattr(stores, "free_bytes", lambda _: images * each)
+    assert build_run(config, stores=True, keep_threads=True).teaching.views == Views(3, 5)
+
+
 def test_a_store_that_is_a_file(tmp_path):
     (tmp_path / "store").write_text("")
     with pytest.raises(ConfigError, match="is a file") as raised:
-        fit_views(config(distill={"store": str(tmp_path / "store")}), Views(2), 1)
+        fit_views(config(distill={"store": str(tmp_path / "store")}), Views(2), lambda _: 1)
     assert raised.value.code == "C33"
 
 

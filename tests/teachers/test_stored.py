@@ -2,6 +2,7 @@
 
 import errno
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,6 +98,12 @@ def equal(one, other):
     )
 
 
+def complete(teachers, loader, *views, images=slice(None)):
+    mask = np.zeros(len(loader.dataset), bool)
+    mask[images] = True
+    return teachers.complete([dict.fromkeys(views, mask)])
+
+
 def test_each_view_is_asked_about_once(stored):
     teachers, loader, teacher = stored()
     first = epoch(teachers, loader, 0)
@@ -106,7 +113,9 @@ def test_each_view_is_asked_about_once(stored):
     again = epoch(teachers, loader, 2)
     assert sum(teacher.asked) == VIEWS * len(loader.dataset)
     assert len(again) == len(first)
-    assert teachers.complete(range(VIEWS))
+    assert complete(teachers, loader, *range(VIEWS))
+    assert not complete(teachers, loader, VIEWS)
+    assert complete(teachers, loader, VIEWS, images=slice(0))  # none of these is shown
 
 
 def test_a_fresh_answer_has_the_bits_of_a_stored_one(stored):
@@ -184,7 +193,7 @@ def test_a_budget_ends_the_writing(stored):
     teachers, loader, _ = stored(budget=1500)
     epoch(teachers, loader, 0)
     assert "store_gib" in "".join(teachers.troubles.values())
-    assert not teachers.complete([0])
+    assert not complete(teachers, loader, 0)
 
 
 def test_what_needs_the_teacher_itself_is_always_asked(stored):
@@ -193,7 +202,7 @@ def test_what_needs_the_teacher_itself_is_always_asked(stored):
         found = epoch(teachers, loader, number)
         assert all(each.head is not None for each in found)
     assert sum(teacher.asked) == 2 * len(loader.dataset)
-    assert not teachers.complete([0])
+    assert not complete(teachers, loader, 0)
 
 
 def test_only_what_is_wanted(stored):

@@ -51,7 +51,7 @@ PHOTOS = "[dim]Example[/]  tutelage predict runs/distilled photos/ --save out/"
 app.command(epilog=PHOTOS)(predict)
 app.command(epilog="[dim]Example[/]  tutelage bench runs/distilled --runtime onnx")(bench)
 MANY = "[dim]Example[/]  tutelage compare --data d.yaml --teacher-weights t.pt --method fgd"
-app.command(epilog=f"{MANY}\n\n[dim]{HIDDEN} and {MORE}[/]")(compare)
+app.command(epilog=f"{MANY}\n\n[dim]{HIDDEN} --seed-list and {MORE}[/]")(compare)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
 DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"

@@ -55,7 +55,7 @@ def compare(
     seeds: Annotated[
         o.Text, o.value("--seeds", "<n>", "Seeds 0 to n-1 [dim]\\[3][/]", o.HOW)
     ] = None,
-    seed_list: Annotated[o.Text, o.value("--seed-list", "<list>", "e.g. 0,1,2", o.HOW)] = None,
+    seed_list: Annotated[o.Text, o.value("--seed-list", "<list>", "e.g. 0,1,2")] = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
     img_size: o.ImageSize = None,
@@ -71,6 +71,7 @@ def compare(
     dry_run: Annotated[
         bool, o.switch("--dry-run", "Check everything, list the runs", o.HOW)
     ] = False,
+    time: Annotated[bool, o.switch("--time", "Then time steps of all arms in turn", o.HOW)] = False,
     set: o.Sets = None,
     project: o.Project = None,
     name: Annotated[
@@ -113,6 +114,7 @@ def compare(
             origins=resolved.origins,
             command_line=" ".join(["tutelage", *sys.argv[1:]]),
             dry_run=dry_run,
+            time=time,
         )
         follow(events, display, again="The same command continues where it was.")
     if display.failed:

@@ -165,7 +165,11 @@ def plan_lines(plan: TeachPlanned) -> list[str]:
 
     images = [f"{plan.views[0]} views of {plan.images[0]:,} images"]
     if plan.images[1]:
-        images.append(f"{plan.views[1]} views of {plan.images[1]:,} without labels")
+        views = f"{plan.views[1]} views of {plan.images[1]:,} without labels"
+        shown = plan.total - plan.views[0] * plan.images[0]
+        if shown < plan.views[1] * plan.images[1]:  # the others never come
+            views = f"of {views} the {shown:,} that a run of this seed shows"
+        images.append(views)
     there = f", {plan.present:,} of them are stored" if plan.present else ""
     return [
         f" pictures  {plan.total:,}: {' and '.join(images)}{there}",

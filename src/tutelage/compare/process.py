@@ -30,7 +30,7 @@ from tutelage.compare.cost import peak_mib, write_cost
 from tutelage.errors import TrainingError, UserError
 from tutelage.evaluation.device import choose_device
 from tutelage.files import atomic_write_text
-from tutelage.run.events import Event, Stage, StepDone
+from tutelage.run.events import Event, Planned, Stage, StepDone
 from tutelage.run.interrupt import RunInterrupted, RunKilled
 from tutelage.run.run import run_training
 from tutelage.structures import Losses
@@ -168,10 +168,13 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _train(pipe: Connection, run: ArmRun, call: Mapping[str, Any]) -> None:
     device, finished, reported = choose_device(run.config.train.device), False, 0.0
+    stores: tuple[str, ...] = ()
     try:
         events = cast("Generator[Event]", run_training(run.config, **call))
         with contextlib.closing(events):
             for event in events:
+                if isinstance(event, Planned):
+                    stores = event.stores
                 if isinstance(event, StepDone):
                     if time.monotonic() - reported < INTERVAL:
                         continue
@@ -181,7 +184,8 @@ def _train(pipe: Connection, run: ArmRun, call: Mapping[str, Any]) -> None:
         finished = True
     finally:
         if run.folder.exists():
-            write_cost(run.folder, device, finished=finished, peak=peak_mib(device))
+            peak = peak_mib(device)
+            write_cost(run.folder, device, finished=finished, peak=peak, stores=stores)
 
 
 def _as_floats(losses: Losses) -> Losses:

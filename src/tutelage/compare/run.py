@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.compare.arms import ArmRun, Comparison, origins_of
+from tutelage.compare.arms import BASELINE, Arm, ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost, write_cost
 from tutelage.compare.detections import (
     bootstrap_values,
@@ -34,7 +34,9 @@ from tutelage.compare.stored import (
     state_of,
 )
 from tutelage.compare.table import ArmRow, RunResult, compare_arms, markdown
+from tutelage.compare.teaching import Teaching, teaching_of
 from tutelage.compare.threads import common_threads
+from tutelage.compare.timing import read_timing, time_arms
 from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation import score
@@ -107,6 +109,7 @@ def run_comparison(
     command_line: str = "",
     dry_run: bool = False,
     draws: int = DRAWS,
+    time: bool = False,
 ) -> Iterator[ComparisonEvent]:
     """Train the missing runs, evaluate and compare all, and store the result.
 
@@ -119,6 +122,7 @@ def run_comparison(
         command_line: For the files.
         dry_run: Check everything and stop after :class:`ComparisonPlanned`.
         draws: Bootstrap draws.
+        time: At the end, time the steps of all arms in turn.
 
     Yields:
         Events of this module and of each run.
@@ -133,7 +137,8 @@ def run_comparison(
             fix="Start it without torchrun, on one device.",
             code="C31",
         )
-    yield from _Execution(comparison, origins or {}, command_line, draws).events(dry_run)
+    execution = _Execution(comparison, origins or {}, command_line, draws)
+    yield from execution.events(dry_run=dry_run, time=time)
 
 
 class _Execution:
@@ -146,9 +151,11 @@ class _Execution:
         self.folder, self.command, self.draws = comparison.folder, command, draws
         self.results: dict[tuple[str, int], RunResult] = {}
         self.failed: dict[str, str] = {}
+        self.untimed = ""  # why
 
-    def events(self, dry_run: bool) -> Iterator[ComparisonEvent]:
+    def events(self, *, dry_run: bool, time: bool) -> Iterator[ComparisonEvent]:
         stored = read_comparison(self.folder)
+        self.timing = read_timing(stored)
         self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))
         self.device = choose_device(self.config.train.device)
         yield Stage("opening data and teachers")
@@ -180,7 +187,28 @@ class _Execution:
             yield RunStarted(number, len(runs), *place, state)
             yield from self._run(run, state)
             self._write()
+        if time:
+            yield from self._time()
         yield self._finish(tables)
+
+    def _time(self) -> Iterator[ComparisonEvent]:
+        """Time the steps of all arms; an error is told, and the result is that of the runs."""
+        gc.collect()
+        torch.cuda.empty_cache()
+        comparison = self.comparison._replace(arms=self._arms_with_results())
+        if self.threads is not None:
+            comparison = comparison.with_threads(self.threads)
+        try:
+            self.timing = yield from time_arms(comparison, self.origins)
+        except UserError as error:
+            self.untimed = str(error)
+        except Exception as error:
+            self.untimed = crash_message(self.folder, error)
+
+    def _arms_with_results(self) -> tuple[Arm, ...]:
+        """Return the baseline, and the other arms of which at least one run has ended well."""
+        known = {BASELINE, *(name for name, _ in self.results)}
+        return tuple(arm for arm in self.comparison.arms if arm.name in known)
 
     def _teacher_tables(self, teachers: Sequence[Teacher]) -> dict[str, Table]:
         """Return the detections of each teacher that has all classes, by its name."""
@@ -240,14 +268,19 @@ class _Execution:
             best = tables[max(teachers, key=lambda name: teachers[name])]
             values = bootstrap_values(self.folder, best, self.split, self.index, self.draws)
         arms = [arm.titled(self.index.names, self.teacher_names) for arm in self.comparison.arms]
-        rows = compare_arms(arms, self.results, values, images=len(self.index))
-        notes = tuple(self._notes(rows, bool(teachers)))
+        timings = self.timing.of(self._arms_with_results()) if self.timing else None
+        rows = compare_arms(arms, self.results, values, images=len(self.index), timings=timings)
+        costs = [(run.arm.name, read_cost(run.folder)) for run in self.comparison.runs()]
+        teaching = tuple(teaching_of([(arm, cost) for arm, cost in costs if cost]))
+        notes = tuple(self._notes(rows, teaching, bool(teachers)))
         teacher_rows = {name: {"AP": each.AP, "AP50": each.AP50} for name, each in scores.items()}
-        self._write(teachers=teacher_rows, arms=rows, notes=notes)
+        self._write(teachers=teacher_rows, arms=rows, teaching=teaching, notes=notes)
         atomic_write_text(self.folder / REPORT, markdown(rows, teachers, notes))
         return ComparisonFinished(str(self.folder), self.split, teachers, rows, notes, self.failed)
 
-    def _notes(self, rows: tuple[ArmRow, ...], has_teacher: bool) -> Iterator[str]:
+    def _notes(
+        self, rows: tuple[ArmRow, ...], teaching: tuple[Teaching, ...], has_teacher: bool
+    ) -> Iterator[str]:
         chosen = " (no test split; val also chose each run's best epoch)"
         yield (
             f"{self.split} split, {len(self.index)} images{chosen * (self.split == 'val')}; "
@@ -264,9 +297,11 @@ class _Execution:
         same = len(threads) == 1 and self.device.type == "cpu"
         each = f", each with {_count(max(threads), 'CPU thread')}" if same else ""
         yield (
-            f"The runs were trained one after another on the same machine{each}. Time is training "
-            f"alone, memory the peak of the {memory}; both relative to the baseline."
+            f"The runs were trained one after another on the same machine{each}. Time is that of a "
+            f"{self._timed(rows)}, with the checks and the weighing of the methods, without "
+            f"evaluations; memory is the peak of the {memory}. Both are relative to the baseline."
         )
+        yield from (each.in_words() for each in teaching)
         compared = [row for row in rows if row.difference]
         if len(compared) > 1:
             yield (
@@ -287,8 +322,22 @@ class _Execution:
                 " their times are not comparable, nor are APs that differ by a point or two. Train "
                 "them anew in another folder."
             )
+        if self.untimed:
+            yield f"The steps could not be timed: {self.untimed}"
         for name, message in self.failed.items():
             yield f"Missing: {name}. {message}"
+
+    def _timed(self, rows: tuple[ArmRow, ...]) -> str:
+        """Return of what the table has the time."""
+        if self.timing is None or all(row.later_ratio is None for row in rows):
+            return (
+                "run that finds its answers stored (where every epoch asks the teacher, as it was)"
+            )
+        return (
+            "run that asks about each view once, in brackets of an epoch whose answers are stored: "
+            f"median ratios of {self.timing.steps} steps, batches included, that all arms took in "
+            "turn in one process"
+        )
 
     def _write(self, **result: Any) -> None:
         """Write ``comparison.json``; runs of arms that are not in this call stay in it."""
@@ -305,6 +354,7 @@ class _Execution:
             "images": len(self.index),
             "draws": self.draws,
             "threads": self.threads,
+            "timing": self.timing,
             "seeds": self.comparison.seeds,
             "asked": arms,
             "runs": self.run_rows,

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.class_scores import class_means, class_table
 from tutelage.compare.cost import RunCost
+from tutelage.compare.timing import ArmTiming, run_ratio
 from tutelage.evaluation import Difference, describe_difference, gap_closed, paired_difference
 from tutelage.evaluation.bootstrap import Values
 from tutelage.sanitise import score_text
@@ -48,7 +49,9 @@ class ArmRow(NamedTuple):
         delta_sd: Their standard deviation; NaN for one.
         difference: Their mean with its intervals; None for the baseline and without a pair.
         gap_closed: Closed share of the gap to the teacher with its 95 % interval; None without gap.
-        time_ratio: Training time relative to the baseline's: medians over the seeds.
+        time_ratio: Time of a run relative to the baseline's. With stored answers, medians over the
+            seeds; or measured by steps in turn, and then with each view asked once.
+        later_ratio: Of an epoch with stored answers, if steps were timed.
         memory_ratio: Peak memory relative to the baseline's.
         verdict: Its effect in a word.
         sentence: Its effect in a sentence.
@@ -71,6 +74,7 @@ class ArmRow(NamedTuple):
     difference: Difference | None = None
     gap_closed: tuple[float, float, float] | None = None
     time_ratio: float | None = None
+    later_ratio: float | None = None
     memory_ratio: float | None = None
     verdict: Verdict = ""
     sentence: str = ""
@@ -82,6 +86,7 @@ def compare_arms(
     teacher: Values | None,
     *,
     images: int,
+    timings: Mapping[str, ArmTiming] | None = None,
 ) -> tuple[ArmRow, ...]:
     """Compare each arm with the baseline.
 
@@ -90,6 +95,7 @@ def compare_arms(
         results: Finished runs by arm and seed.
         teacher: AP of the best teacher on each draw; None without a teacher that has all classes.
         images: Number of test images.
+        timings: Ratios of steps by methods; None: the times of the runs count.
 
     Returns:
         The baseline, then the others by falling mean gain, arms without a pair of runs last.
@@ -98,7 +104,27 @@ def compare_arms(
     for (name, seed), result in results.items():
         runs[name][seed] = result
     rows = [_row(arm, runs[arm.name], runs[BASELINE], teacher, images) for arm in arms]
+    if timings is not None:
+        [epochs] = [arm.config.train.epochs for arm in arms if arm.name == BASELINE]
+        rows = [
+            _with_timing(row, arm, runs, timings[arm.methods], epochs) if row.difference else row
+            for arm, row in zip(arms, rows, strict=True)
+        ]
     return tuple(sorted(rows, key=_order))
+
+
+def _with_timing(
+    row: ArmRow,
+    arm: Arm,
+    runs: Mapping[str, Mapping[int, RunResult]],
+    timing: ArmTiming,
+    epochs: int,
+) -> ArmRow:
+    """Return a row with the time that was measured by steps in turn, and the checks of the runs."""
+    ours, theirs = ([runs[name][seed] for seed in row.paired] for name in (arm.name, BASELINE))
+    checks = _ratio(ours, theirs, "checks_seconds", "seconds") or 0.0
+    ratio = run_ratio(timing, arm.config, epochs) + checks
+    return row._replace(time_ratio=ratio, later_ratio=timing.stored)
 
 
 def _order(row: ArmRow) -> tuple[bool, float]:
@@ -154,10 +180,13 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def _ratio(ours: Sequence[RunResult], theirs: Sequence[RunResult], field: str) -> float | None:
+def _ratio(
+    ours: Sequence[RunResult], theirs: Sequence[RunResult], field: str, over: str = ""
+) -> float | None:
     """Return the ratio of the medians of a cost; None if it was not measured in all runs."""
     costs: list[list[Any]] = [
-        [getattr(run.cost, field, None) for run in runs] for runs in (ours, theirs)
+        [getattr(run.cost, name, None) for run in runs]
+        for runs, name in ((ours, field), (theirs, over or field))
     ]
     if not all(value for values in costs for value in values):
         return None
@@ -183,7 +212,9 @@ def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[l
             verdict = "" if baseline else "nothing to compare"
             cells.append([*first, *[""] * 4, one, one, str(len(row.seeds)), verdict])
             continue
-        ratios = (row.time_ratio, row.memory_ratio)
+        time, memory = _ratio_text(row.time_ratio), _ratio_text(row.memory_ratio)
+        if row.later_ratio is not None:
+            time = f"{time} ({row.later_ratio:.2f})"
         cells.append(
             [
                 *first,
@@ -191,7 +222,8 @@ def table_cells(rows: Sequence[ArmRow], teachers: Mapping[str, float]) -> list[l
                 _interval(d.low, d.high),
                 _interval(d.seed_low, d.seed_high),
                 _percent(row.gap_closed),
-                *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+                time,
+                memory,
                 str(len(row.paired)),
                 row.verdict,
             ]
@@ -217,6 +249,10 @@ def markdown(rows: Sequence[ArmRow], teachers: Mapping[str, float], notes: Seque
 def _pipes(cells: Sequence[Sequence[str]]) -> str:
     head, *rest = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([head, "|" + "---|" * len(cells[0]), *rest])
+
+
+def _ratio_text(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def _mean(mean: float, deviation: float) -> str:

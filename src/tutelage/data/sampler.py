@@ -82,14 +82,18 @@ class EpochSampler(Sampler[SampleKey]):
         return self.count
 
     def __iter__(self) -> Iterator[SampleKey]:
-        epoch, order = self.epoch, self.order
-        if order is None:
-            # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is also sample
-            # (epoch, 0)'s seed.
-            entropy = (_unsigned(self.seed), epoch)
-            sequence = np.random.SeedSequence(entropy, spawn_key=(_ORDER_STREAM,))
-            order = np.random.default_rng(sequence).permutation(self.count)
-        return (SampleKey(epoch, index) for index in order.tolist())
+        epoch = self.epoch
+        return (SampleKey(epoch, index) for index in self.order_of(epoch).tolist())
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions in the order of an epoch, ``(count,)``."""
+        if self.order is not None:
+            return self.order
+        # A stream of its own: numpy pads seeds with zeros, so (seed, epoch) is also sample
+        # (epoch, 0)'s seed.
+        entropy = (_unsigned(self.seed), epoch)
+        sequence = np.random.SeedSequence(entropy, spawn_key=(_ORDER_STREAM,))
+        return np.random.default_rng(sequence).permutation(self.count)
 
 
 class EpochBatches(Sampler[list[SampleKey]]):

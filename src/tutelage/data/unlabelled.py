@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from tutelage.data.dataset import DetectionDataset, LoadedSample
@@ -102,6 +103,13 @@ class MixedBatches(Sampler[list[SampleKey]]):
         shown = self._extra * len(self)
         start = epoch * self._rounds_apart
         return range(start, start - (-shown // len(self._unlabelled)))
+
+    def shown(self, epoch: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield the rounds of an epoch, and the numbers of the unlabelled images that it shows."""
+        left = self._extra * len(self)
+        for number in self.rounds(epoch):
+            yield number, self._unlabelled.order_of(number)[:left]
+            left -= len(self._unlabelled)
 
     @property
     def _rounds_apart(self) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.data.sampler import SampleKey
-from tutelage.run.stored_answers import unlabelled_views_shown, views_shown
+from tutelage.run.stored_answers import pictures_of
 from tutelage.setup.build import RunParts
+from tutelage.setup.pictures import Masks
 from tutelage.store.claims import Claims
 from tutelage.teachers.stored import StoredTeachers, ViewStore
 
@@ -41,19 +42,19 @@ class Data(NamedTuple):
     Attributes:
         first: The id of the first.
         order: (n,) the images in the order in which they are asked about.
-        views: The views that are shown.
+        pictures: By view, which images are shown, (n,).
         stores: What holds the answers.
     """
 
     first: int
     order: NDArray[np.int64]
-    views: list[int]
+    pictures: Masks
     stores: tuple[ViewStore, ...]
 
     def lacking(self, view: int) -> NDArray[np.bool_]:
-        """Return which images lack an answer about a view, (n,)."""
+        """Return which images are shown in a view and lack an answer about it, (n,)."""
         present = [store.reader.present(view) for store in self.stores]
-        return ~np.logical_and.reduce(present)
+        return self.pictures[view] & ~np.logical_and.reduce(present)
 
     def refresh(self) -> None:
         """Take in what any process has stored since."""
@@ -70,20 +71,21 @@ class Work:
         self.canvas = rect.canvas_hw if rect is not None else None
         order = rect.order if rect is not None else np.arange(len(parts.train))
         stores = tuple(memory.labelled for memory in teachers.memories)
-        self.data = [Data(0, order, views_shown(parts), stores)]
+        pictures = pictures_of(parts)
+        self.data = [Data(0, order, pictures.labelled, stores)]
         if parts.unlabelled is not None:
             count, first = len(parts.unlabelled), len(parts.train)
             stores = tuple(m.unlabelled for m in teachers.memories if m.unlabelled is not None)
-            views = unlabelled_views_shown(parts)
-            self.data.append(Data(first, np.arange(count), views, stores))
-        self.total = sum(len(each.order) * len(each.views) for each in self.data)
+            self.data.append(Data(first, np.arange(count), pictures.unlabelled, stores))
+        self.total = pictures.total
         stored = [store for each in self.data for store in each.stores]
         self.folders = tuple(dict.fromkeys(str(store.folder) for store in stored))
 
     @property
     def views(self) -> tuple[int, int]:
         """How many views of the images with labels, and of those without."""
-        return len(self.data[0].views), len(self.data[1].views) if len(self.data) > 1 else 0
+        labelled, *others = (len(each.pictures) for each in self.data)
+        return labelled, sum(others)
 
     @property
     def images(self) -> tuple[int, int]:
@@ -95,13 +97,13 @@ class Work:
         lacking = 0
         for data in self.data:
             data.refresh()
-            lacking += sum(int(data.lacking(view).sum()) for view in data.views)
+            lacking += sum(int(data.lacking(view).sum()) for view in data.pictures)
         return self.total - lacking
 
     def parts(self) -> Iterator[Part]:
         """Yield all parts; their numbers are the same in all processes."""
         for which, data in enumerate(self.data):
-            for view in data.views:
+            for view in data.pictures:
                 for place in range(0, len(data.order), CHUNK):
                     number = which * _DATA_PARTS + view * _VIEW_PARTS + place // CHUNK
                     yield Part(number, view, data.order[place : place + CHUNK], data)

@@ -17,12 +17,21 @@ class Stage(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """Before the first step: labelled lines, the run folder, epochs and steps per epoch."""
+    """Before the first step.
+
+    Attributes:
+        rows: Labelled lines.
+        folder: The run folder.
+        epochs: Number of epochs.
+        steps: Steps per epoch.
+        stores: Folders of the stores of what its teachers say.
+    """
 
     rows: tuple[tuple[str, str], ...]
     folder: str
     epochs: int
     steps: int
+    stores: tuple[str, ...] = ()
 
 
 class StepDone(NamedTuple):

@@ -61,9 +61,9 @@ from tutelage.run.resume import (
     suggest_moved_files,
 )
 from tutelage.run.sample_images import save_batch, save_detections
-from tutelage.run.stored_answers import release_teachers, run_out_of_room
+from tutelage.run.stored_answers import release_teachers, run_out_of_room, store_folders
 from tutelage.run.summary import data_warnings, plan_rows
-from tutelage.run.teaching_cost import read_rows, read_teaching_cost
+from tutelage.run.teaching_cost import asked_by_checks, read_rows, read_teaching_cost
 from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.unlabelled import files_by_id
 from tutelage.teachers.stored import StoredTeachers
@@ -157,12 +157,13 @@ def _events(
         yield Notice("warning", text, "R38")
     run = _TrainingRun(parts, origins, folder, weights, position, progress)
     if parts.distillation is not None and not resume:
-        run.spent["checking_seconds"] = round(checking, 3)
+        run.spend("checking_seconds", checking)
     with lock_folder(folder, writes=parts.accelerator.is_main_process):
         run.write_first_files(command_line, resumed=bool(resume))
         context.position = position
         rows = plan_rows(parts, origins, str(folder))
-        yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps)
+        stores = store_folders(parts)
+        yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps, stores)
         yield from check_setup(parts, weights.batches)
         release_teachers(parts)
         events = monitor_events(run.train(started), parts)
@@ -277,7 +278,7 @@ class _TrainingRun:
         if parts.distillation and self.weights.due(epoch, step):
             when, begun = f"at epoch {epoch + 1} step {step}", time.monotonic()
             yield from self.weights.measure(parts.distillation, position, when)
-            self._spend("measuring_seconds", time.monotonic() - begun)
+            self.spend("measuring_seconds", time.monotonic() - begun)
         if parts.accelerator.sync_gradients:  # accumulated gradients are not saved
             decision = self.interrupt.decide(self.save_timer.due())
             if decision.save:
@@ -325,8 +326,10 @@ class _TrainingRun:
         yield from run_out_of_room(parts, self.troubles)
         release_teachers(parts)
 
-    def _spend(self, key: str, seconds: float) -> None:
-        self.spent[key] = round(self.spent.get(key, 0.0) + seconds, 3)
+    def spend(self, key: str, seconds: float) -> None:
+        """Note the seconds of checks or of weighing the methods, and what these have asked."""
+        for name, value in {key: seconds, **asked_by_checks(self.parts)}.items():
+            self.spent[name] = round(self.spent.get(name, 0.0) + value, 3)
 
     def _evaluate(self, position: Position, sums: LossSums) -> Scores:
         """Evaluate the EMA student; if interrupted, a resumed run evaluates again."""

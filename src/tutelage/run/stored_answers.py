@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from tutelage.data.unlabelled import MixedBatches
 from tutelage.run.events import Notice
 from tutelage.setup.build import RunParts, halves_teachers
+from tutelage.setup.pictures import Pictures, pictures_shown
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.teachers.stored import StoredTeachers
 
@@ -21,7 +21,7 @@ def release_teachers(parts: RunParts) -> None:
     teachers = parts.distillation.teachers
     if not isinstance(teachers, StoredTeachers) or teachers.released:
         return
-    if not teachers.complete(views_shown(parts)):
+    if not teachers.complete(pictures_of(parts)):
         return
     keys = [[tap.key for tap in teacher.taps] for teacher in teachers.teachers]
     sources, device = parts.config.distill.teachers, parts.accelerator.device
@@ -35,31 +35,19 @@ def release_teachers(parts: RunParts) -> None:
             each.release(load)
 
 
-def views_shown(parts: RunParts) -> list[int]:
-    """Return the numbers of all views that a run shows."""
-    views, closing = parts.teaching.views, parts.config.augment.close_mosaic
-    if views is None:
-        return []
-    epochs = parts.schedule.epochs
-    close_from = epochs - closing if closing else epochs
-    return sorted({views.number(epoch, closed=epoch >= close_from) for epoch in range(epochs)})
+def store_folders(parts: RunParts) -> tuple[str, ...]:
+    """Return the folders in which a run stores what its teachers say; each once."""
+    teachers = parts.distillation.teachers if parts.distillation else None
+    if not isinstance(teachers, StoredTeachers):
+        return ()
+    stores = (store for memory in teachers.memories for store in memory.stores)
+    return tuple(dict.fromkeys(str(store.folder) for store in stores))
 
 
-def unlabelled_views_shown(parts: RunParts) -> list[int]:
-    """Return the numbers of all views that a run shows of images without labels."""
-    views, closing = parts.teaching.views, parts.config.augment.close_mosaic
-    batches = parts.loader.batch_sampler
-    if views is None or not isinstance(batches, MixedBatches):
-        return []
-    epochs = parts.schedule.epochs
-    close_from = epochs - closing if closing else None
-    rounds = [number for epoch in range(epochs) for number in batches.rounds(epoch)]
-    return sorted(
-        {
-            views.number(each, closed=close_from is not None and each >= close_from)
-            for each in rounds
-        }
-    )
+def pictures_of(parts: RunParts) -> Pictures:
+    """Return the pictures that a run shows its teachers."""
+    images = len(parts.train), len(parts.unlabelled) if parts.unlabelled is not None else 0
+    return pictures_shown(parts.config, parts.teaching.views, images)
 
 
 def run_out_of_room(parts: RunParts, told: set[Path]) -> Iterator[Notice]:

@@ -19,7 +19,7 @@ from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
-from tutelage.run.stored_answers import views_shown
+from tutelage.run.stored_answers import pictures_of
 from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.unlabelled import HELD_OUT
@@ -224,9 +224,18 @@ def _views(parts: RunParts) -> str:
     if not teachers.memories:
         return f"{text} · these methods ask the teacher in all epochs"
     stores = [store for memory in teachers.memories for store in memory.stores]
-    views = views_shown(parts)
-    wanted = sum(store.images for store in stores) * len(views)
-    found = sum(int(store.reader.present(view).sum()) for store in stores for view in views)
+    pictures = pictures_of(parts)
+    parts_of_stores = [
+        (store, masks)
+        for memory in teachers.memories
+        for store, masks in zip(memory.stores, pictures, strict=False)
+    ]
+    wanted = pictures.total * len(teachers.memories)
+    found = sum(
+        int((store.reader.present(view) & mask).sum())
+        for store, masks in parts_of_stores
+        for view, mask in masks.items()
+    )
     size = (wanted - found) * teaching.view_bytes / len(teachers.memories)
     asked = f"the teacher is asked in {min(count, schedule.epochs)} of {schedule.epochs} epochs"
     if found == wanted:

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tutelage.setup.build import RunParts
+from tutelage.teachers.stored import StoredTeachers
+
 
 class TeachingCost(NamedTuple):
     """The time that a run spent on its teachers.
@@ -60,6 +63,23 @@ def read_teaching_cost(rows: Iterable[Mapping[str, Any]]) -> TeachingCost | None
         epochs=len(rows),
         asked=sum(float(row.get("asked", "teacher_ms" in row)) for row in rows),
     )
+
+
+def asked_by_checks(parts: RunParts) -> dict[str, float]:
+    """Return what checks and measurements have asked since the last call and will find stored.
+
+    Returns:
+        For ``metrics.jsonl``: ``checks_asked``, the share of an epoch's images, and
+        ``checks_teacher_seconds``; empty if nothing was asked.
+    """
+    teachers = parts.distillation.teachers if parts.distillation else None
+    if not isinstance(teachers, StoredTeachers):
+        return {}
+    images = teachers.asked_images * parts.accelerator.num_processes
+    seconds = teachers.take_cost().get("teacher_seconds", 0.0)
+    if not images:
+        return {}
+    return {"checks_asked": images / len(parts.train), "checks_teacher_seconds": seconds}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from tutelage.setup.distillation import (
     load_teachers,
 )
 from tutelage.setup.distributed import check_batch, synchronise
+from tutelage.setup.pictures import extra_images
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.teacher_runtime import check_runtime
 from tutelage.setup.teaching import Teaching, plan_teaching
@@ -178,6 +179,8 @@ def build_run(
     )
     notices += teaching.notes
     distillation = teaching.enlarge(config, loader.dataset)
+    if distillation is not None:  # what the checks ask is timed, too
+        distillation = distillation._replace(teachers=distillation.teachers.timed())
     task = Task(
         student.to(memory_format=torch.channels_last),
         student.head.criterion(config.loss, image_size=config.train.image_size),
@@ -306,7 +309,7 @@ def make_training_loader(
         cache: Keep decoded images in RAM if the settings say so.
     """
     closing = config.augment.close_mosaic
-    extra = max(round(config.distill.images_ratio * min(batch, len(index))), 1)
+    extra = extra_images(config, min(batch, len(index)))
     return training_loader(
         index,
         image_size=config.train.image_size,

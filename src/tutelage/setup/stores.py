@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +17,10 @@ from tutelage.errors import ConfigError
 from tutelage.files import atomic_write_text
 from tutelage.sanitise import json_values
 from tutelage.setup.distillation import DistillationSetup
-from tutelage.setup.views import Formats
+from tutelage.setup.pictures import pictures_shown
+from tutelage.setup.views import Formats, bytes_per_view
 from tutelage.store.folder import free_bytes, is_store, make_store, open_store, store_path
+from tutelage.store.records import RecordReader
 from tutelage.store.search import find_store
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.recorded import FILE as TEACHER
@@ -54,19 +58,21 @@ def store_root(config: Config) -> Path | None:
     return Path(config.distill.store or Path(config.run.project) / FOLDER)
 
 
-def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, str]:
+def fit_views(
+    config: Config, views: Views, lacking: Callable[[Views], int]
+) -> tuple[Views | None, str]:
     """Return the views of which the answers fit into the budget and on the disk, and why.
 
     Args:
         config: All settings.
         views: The wanted views.
-        size: Bytes of the answers about one view of all images.
+        lacking: Bytes of the answers about some views that are not stored yet.
 
     Raises:
         ConfigError: A number of views that was asked for does not fit.
     """
     root = store_root(config)
-    if root is None or not size:
+    if root is None:
         return views, ""
     if root.exists() and not root.is_dir():
         raise ConfigError(
@@ -76,21 +82,55 @@ def fit_views(config: Config, views: Views, size: int) -> tuple[Views | None, st
         )
     budget, free = config.distill.store_gib * _GIB, free_bytes(root)
     room = min(budget, free)
-    if size * views.per_image <= room:
+    size = lacking(views)
+    if size <= room:
         return views, ""
-    need = f"{views.per_image} views need about {size * views.per_image / _GIB:.2g} GiB of answers"
+    need = f"{views.per_image} views need about {size / _GIB:.2g} GiB of answers"
     what = f"{need}, but " + (
         f"distill.store_gib is {budget / _GIB:g}"
         if budget <= free
         else f"{free / _GIB:.2g} GiB are free at {root}"
     )
-    fitting = int(room // size)
+    fewer = range(1, views.per_image)
+    fitting = bisect_right(fewer, room, key=lambda n: lacking(views._replace(per_image=n)))
     if config.distill.views != "auto":
-        fewer = f"--set distill.views={fitting}  or more room:  " if fitting else ""
+        less = f"--set distill.views={fitting}  or more room:  " if fitting else ""
         raise ConfigError(
-            f"{what}.", fix=f"{fewer}--set distill.store_gib=… distill.store=FOLDER", code="C33"
+            f"{what}.", fix=f"{less}--set distill.store_gib=… distill.store=FOLDER", code="C33"
         )
     return (views._replace(per_image=fitting) if fitting else None), what
+
+
+def bytes_lacking(
+    config: Config,
+    distillation: DistillationSetup,
+    formats: Formats,
+    images: tuple[DatasetIndex, DatasetIndex | None],
+) -> Callable[[Views], int]:
+    """Return a function from views to about how many bytes of their answers are not stored."""
+    root, size = store_root(config), config.train.image_size
+    held: list[tuple[int, RecordReader, int]] = []
+    for stored in formats.stored if root is not None else ():
+        number, form = stored
+        teacher = distillation.teachers.teachers[number]
+        for extra, index in enumerate(images):
+            if index is not None and root is not None:
+                seed = config.distill.view_seed + extra
+                description = describe_store(config, teacher, form, index, seed)
+                path = store_path(root, teacher.title, kind(form), description)
+                each = bytes_per_view(Formats((stored,), ()), size)
+                held.append((extra, RecordReader(path, len(index)), each))
+    labelled, unlabelled = (0 if index is None else len(index) for index in images)
+
+    def lacking(views: Views) -> int:
+        pictures = pictures_shown(config, views, (labelled, unlabelled))
+        return sum(
+            each * int((mask & ~reader.present(view)).sum())
+            for extra, reader, each in held
+            for view, mask in pictures[extra].items()
+        )
+
+    return lacking
 
 
 def open_stores(

@@ -15,7 +15,8 @@ from tutelage.data.loader import Stores
 from tutelage.data.sampler import Views
 from tutelage.data.unlabelled import MixedDataset
 from tutelage.setup.distillation import DistillationSetup
-from tutelage.setup.stores import fit_views, open_stores
+from tutelage.setup.distributed import from_main_process
+from tutelage.setup.stores import bytes_lacking, fit_views, open_stores
 from tutelage.setup.views import Formats, bytes_per_view, choose_formats, plan_views
 from tutelage.teachers.stored import StoredTeachers
 
@@ -91,9 +92,9 @@ def plan_teaching(
     formats = choose_formats(config, distillation, accelerator.device)
     size = bytes_per_view(formats, config.train.image_size)
     if view_count is None:
-        count = sum(len(index) for index in images if index is not None)
-        closing = 0 < config.augment.close_mosaic < config.train.epochs
-        views, reason = fit_views(config, views, size * count * (1 + closing))
+        lacking, wanted = bytes_lacking(config, distillation, formats, images), views
+        # once for all processes: others may fill the disk or the stores meanwhile
+        views, reason = from_main_process(accelerator, lambda: fit_views(config, wanted, lacking))
     if views is None:
         return Teaching(distillation, views, reason=reason)
     with accelerator.local_main_process_first():

@@ -88,6 +88,25 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
     return ViewPlan(Views(distill.views, distill.view_seed))
 
 
+def taught_epochs(config: Config) -> int:
+    """Return in how many epochs, from the first on, any method has a weight."""
+    distill, epochs = config.distill, config.train.epochs
+    stops = [distill.stop_epoch if m.stop_epoch is None else m.stop_epoch for m in distill.methods]
+    return max((epochs if stop is None else stop for stop in stops), default=epochs)
+
+
+def views_taught(config: Config, views: Views) -> list[int]:
+    """Return the numbers of the views about which a run needs to know what its teachers say."""
+    close_from = config.train.epochs - config.augment.close_mosaic
+    closing = config.augment.close_mosaic > 0
+    return sorted(
+        {
+            views.number(epoch, closed=closing and epoch >= close_from)
+            for epoch in range(taught_epochs(config))
+        }
+    )
+
+
 def never_stored(method: Method) -> bool:
     """Whether a method needs more of a teacher than can be stored."""
     return Need.PREDICTIONS in method.needs and method.from_store == "never"

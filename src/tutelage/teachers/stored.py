@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tutelage.data.enlarge import EnlargedViews
@@ -120,11 +122,12 @@ class Memory:
 
 @dataclass
 class ReplayCost:
-    """Time spent on stored answers since the last report: seconds, batches, batches asked about."""
+    """Since the last report: seconds of storing and reading, batches, those asked about, images."""
 
     seconds: float = 0.0
     batches: int = 0
     asked: int = 0
+    asked_images: int = 0
 
 
 class StoredTeachers(Teachers):
@@ -170,14 +173,24 @@ class StoredTeachers(Teachers):
             for store in memory.stores:
                 store.close()
 
-    def complete(self, views: Sequence[int]) -> bool:
-        """Whether all answers about these views of all images are stored."""
+    def complete(self, pictures: Sequence[Mapping[int, NDArray[np.bool_]]]) -> bool:
+        """Whether all answers about some pictures are stored.
+
+        Args:
+            pictures: By view, which images are shown, ``(n,)``: of the training images, and of
+                those without labels.
+        """
         stores = [store for memory in self.memories for store in memory.stores]
         if self.online or not stores:
             return False
         for store in stores:
             store.reader.refresh()
-        return all(bool(store.reader.present(view).all()) for store in stores for view in views)
+        return all(
+            bool(store.reader.present(view)[mask].all())
+            for memory in self.memories
+            for store, masks in zip(memory.stores, pictures, strict=False)
+            for view, mask in masks.items()
+        )
 
     def release(self, load: Callable[[int], Teacher]) -> None:
         """Let go of the networks; ``load`` gets one by its number if an answer is lost."""
@@ -242,6 +255,7 @@ class StoredTeachers(Teachers):
         if ask:
             self._cost.seconds += time.perf_counter() - start
             self._cost.asked += 1
+            self._cost.asked_images += len(batch.ids)
             answers = self._ask(batch, ask)
             start = time.perf_counter()
         for number in lacking:
@@ -266,6 +280,11 @@ class StoredTeachers(Teachers):
     def asked_share(self) -> float:
         """See :attr:`Teachers.asked_share`."""
         return self._cost.asked / self._cost.batches if self._cost.batches else 1.0
+
+    @property
+    def asked_images(self) -> int:
+        """Images since the last :meth:`take_cost` about which a teacher was asked."""
+        return self._cost.asked_images
 
     def take_cost(self) -> dict[str, float]:
         """Return the cost since the last call, see :meth:`Teachers.take_cost`.
