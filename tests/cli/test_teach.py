@@ -6,7 +6,9 @@ import json
 import signal
 
 import pytest
+from typer.main import get_command
 
+from tutelage.cli.app import app
 from tutelage.run import teach as t
 from tutelage.run.interrupt import RunInterrupted
 from tutelage.train.schedule import Position
@@ -45,6 +47,15 @@ def test_the_settings_are_those_of_train(cli, play, engine, tmp_path) -> None:
     for command in ("teach", "train"):
         assert cli(command, *words.split()).code == 0
     assert calls == [engine.config]
+
+
+def test_the_options_are_those_of_train() -> None:
+    commands = get_command(app).commands
+    taught, trained = (
+        {each.name: each.opts for each in commands[name].params} for name in ("teach", "train")
+    )
+    assert trained.keys() - taught.keys() == {"devices", "resume", "dry_run"}
+    assert taught == {name: trained[name] for name in taught}
 
 
 def test_what_is_shown(cli, play) -> None:
