@@ -14,21 +14,22 @@ from tutelage.run.events import Planned
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # a minute alone, many beside a busy neighbour
-def test_the_demo_compares_three_arms_on_the_test_split(tmp_path):
+@pytest.mark.timeout(600)  # half a minute alone, many beside a busy neighbour
+def test_the_demo_compares_three_arms_on_the_test_split(tmp_path, monkeypatch):
+    monkeypatch.setattr("tutelage.demo.DATA", "digits:easy")  # a third of the images
     events = list(run_demo(project=str(tmp_path), epochs=1, seed=3))
     outcome = events[-1]
     assert isinstance(outcome, DemoResult)
     teacher, baseline, distilled = outcome.arms
     assert [arm.title for arm in outcome.arms] == ["teacher", "baseline", "distilled"]
     for arm in outcome.arms:  # what `tutelage val` finds
-        scores = validate(arm.model, data="digits", split="test", image_size=128)
+        scores = validate(arm.model, data="digits:easy", split="test", image_size=128)
         assert pytest.approx((scores.AP, scores.AP50), abs=1e-4) == (arm.AP, arm.AP50)
-    assert teacher.AP >= 0.4
+    assert max(baseline.AP, distilled.AP) < teacher.AP
     assert teacher.parameters > 3 * baseline.parameters
     assert baseline.parameters == distilled.parameters
     assert baseline.gflops == distilled.gflops
-    assert outcome.difference.images == 300
+    assert outcome.difference.images == 60
     assert "One seed each" in outcome.verdict
     assert outcome.difference.delta == pytest.approx(distilled.AP - baseline.AP)
     gap = teacher.AP - baseline.AP
@@ -69,9 +70,10 @@ def test_the_arms_differ_in_name_and_teacher_alone(tmp_path):
     assert base == taught
 
 
-def test_the_shipped_teacher_is_small_and_whole():
+def test_the_shipped_teacher_is_small_and_good():
     path = shipped_teacher()
     assert path.stat().st_size <= 3_000_000
     net = load(path)
     assert net.names == tuple("0123456789")
     assert net.arch_name == TEACHER
+    assert validate(path, data="digits", split="test", image_size=128).AP >= 0.4

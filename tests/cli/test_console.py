@@ -14,9 +14,9 @@ from tutelage.cli.console import (
     JsonDisplay,
     LiveDisplay,
     PlainDisplay,
-    combine_kd_terms,
     make_display,
 )
+from tutelage.cli.run_lines import combine_kd_terms
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, Stage, StepDone
 from tutelage.structures import Losses
 

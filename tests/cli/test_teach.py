@@ -6,7 +6,9 @@ import json
 import signal
 
 import pytest
+from typer.main import get_command
 
+from tutelage.cli.app import app
 from tutelage.run import teach as t
 from tutelage.run.interrupt import RunInterrupted
 from tutelage.train.schedule import Position
@@ -54,6 +56,15 @@ def test_views_that_never_come_are_told(cli, play) -> None:
         "430: 4 views of 100 images and of 2 views of 50 without labels the 30 that a run of this "
         "seed shows" in answer.out
     )
+
+
+def test_the_options_are_those_of_train() -> None:
+    commands = get_command(app).commands
+    taught, trained = (
+        {each.name: each.opts for each in commands[name].params} for name in ("teach", "train")
+    )
+    assert trained.keys() - taught.keys() == {"devices", "resume", "dry_run"}
+    assert taught == {name: trained[name] for name in taught}
 
 
 def test_what_is_shown(cli, play) -> None:

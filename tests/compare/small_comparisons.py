@@ -2,7 +2,10 @@
 
 from tests.run.small_runs import settings
 from tutelage.compare.arms import plan_comparison
+from tutelage.compare.cost import peak_mib, write_cost
 from tutelage.compare.run import run_comparison
+from tutelage.evaluation.device import choose_device
+from tutelage.run.run import run_training
 
 DRAWS = 40
 
@@ -16,3 +19,14 @@ def plan(world, project, *, methods=("fgd:weight=1",), train=None, data=None, **
 
 def compare(comparison, **options):
     return list(run_comparison(comparison, draws=DRAWS, **options))
+
+
+def train_here(run, *, resume=False, **call):
+    """Train a run as ``train_in_process`` does, but in this process."""
+    device, finished = choose_device(run.config.train.device), False
+    try:
+        yield from run_training(run.config, resume=str(run.folder) if resume else None, **call)
+        finished = True
+    finally:
+        if run.folder.exists():
+            write_cost(run.folder, device, finished=finished, peak=peak_mib(device))

@@ -1,4 +1,4 @@
-"""Whole comparisons in seconds: a pico student on eight pictures."""
+"""Whole comparisons in seconds; that each run has its process is proven in test_process."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.compare.small_comparisons import DRAWS, compare, plan
+from tests.compare.small_comparisons import DRAWS, compare, plan, train_here
 from tests.data.write_dataset import make_scenes
+from tests.models.pico import PICO
 from tests.run.small_runs import last, make_data, make_teacher
 from tutelage.compare import run as compare_module
 from tutelage.compare.arms import plan_comparison
@@ -27,6 +28,7 @@ from tutelage.run.events import Evaluated, Finished, StepDone
 def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUTELAGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(compare_module, "train_in_process", train_here)
         yield
 
 
@@ -100,7 +102,7 @@ def test_the_detections_are_those_of_tutelage_val(done, world):
 def test_what_is_stored(done):
     comparison, events = done
     result, found = last(events, ComparisonFinished), stored(comparison)
-    assert found["settings"]["model"]["arch"] == "yolov7-tiny@0.125"
+    assert found["settings"]["model"]["arch"] == str(PICO)
     assert found["teachers"]["teacher"]["AP"] == pytest.approx(result.teachers["teacher"])
     [row] = [row for row in found["arms"] if row["arm"] == "fgd-weight1"]
     assert row["difference"]["low"] == pytest.approx(result.rows[1].difference.low)

@@ -33,6 +33,14 @@ def test_another_picture_has_no_record(change):
     assert unseal(record, size, thumbnail(image)) is None
 
 
+@pytest.mark.parametrize(("change", "same"), [(3, True), (4, False)])
+def test_one_sixteenth_that_differs(change, same):
+    thumb = thumbnail(IMAGE)
+    other = thumb.copy()
+    thumb[17], other[17] = 100, 100 - change
+    assert (unseal(seal(b"said", SIZE, thumb), SIZE, other) is not None) == same
+
+
 def test_joined_and_split():
     parts = [b"one", None, b"", b"three"]
     records = join(parts)

@@ -54,12 +54,17 @@ def test_the_order_is_independent_of_the_first_sample() -> None:
         pytest.param([(640, 480), (480, 640)], 0.0, (640, 640), id="mixed"),
         pytest.param([(640, 480), (640, 320)], 0.0, (480, 640), id="the highest decides"),
         pytest.param([(640, 481)], 0.0, (512, 640), id="rounded up"),
-        pytest.param([(3000, 2250)], 0.0, (480, 640), id="exact in spite of floats"),
     ],
 )
 def test_rect_canvas(sizes: list[tuple[int, int]], pad: float, canvas: tuple[int, int]) -> None:
     plan = rect_plan(np.array(sizes, np.int32), batch=8, image_size=640, pad=pad)
     assert {tuple(row) for row in plan.canvas_hw.tolist()} == {canvas}
+
+
+def test_rect_canvas_in_spite_of_floats() -> None:
+    assert np.ceil(28 / 100 * 800 / 32) == 8  # of 7
+    plan = rect_plan(np.array([(100, 28)], np.int32), batch=1, image_size=800)
+    assert plan.canvas_hw.tolist() == [[224, 800]]
 
 
 def test_rect_batches_are_sorted_and_hold_their_images() -> None:

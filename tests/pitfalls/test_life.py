@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.models.pico import PICO
 from tests.run.small_runs import last, run, settings
 from tests.setup.small_tasks import make_batch, make_task
 from tests.train.runs import make_run
@@ -55,7 +56,7 @@ def test_kd50_features_are_in_no_state(stepped):
 
 def test_kd52_what_is_deployed_holds_the_student_alone(distilled):
     state, _ = load_best(distilled.folder / "best.safetensors")
-    fresh = load("yolov7-tiny@0.125", names=["cat", "dog"])
+    fresh = load(PICO, names=["cat", "dog"])
     assert state.keys() == fresh.state_dict().keys()
     assert sum(p.numel() for p in load(distilled.folder).parameters()) == sum(
         p.numel() for p in fresh.parameters()

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.data.write_dataset import make_scenes
+from tests.models.pico import PICO
 from tests.run.small_runs import make_teacher
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.weights.store import load_best
 
-RUN = ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4", "--device", "cpu"]
+RUN = ["--cfg", str(PICO), "--img-size", "64", "--batch-size", "4", "--device", "cpu"]
 OFTEN = ["train.nominal_batch=8", "train.save_minutes=0.008", "train.threads=1"]
 # The weights are measured on fewer images than usual, which would take most of the time.
 TUTELAGE = [

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.data.write_dataset import NAMES, make_scenes
+from tests.models.pico import PICO, WIDE
 from tutelage.config.schema import Config
 from tutelage.models.build import build
 from tutelage.run.events import Notice, Planned, StepDone
@@ -17,9 +18,9 @@ def make_data(folder):
     return str(make_scenes(folder, 8, ((64, 48), (48, 64), (64, 32))))
 
 
-def make_teacher(path, names=NAMES):
+def make_teacher(path, names=NAMES, arch=WIDE):
     """Write an untrained teacher."""
-    net = build("yolov7-tiny@0.25", names)
+    net = build(arch, names)
     meta = {
         "arch": net.arch,
         "arch_name": net.arch_name,
@@ -34,7 +35,7 @@ def settings(data, project, **changes):
     """Return settings of one epoch of two steps."""
     values = {
         "data": data,
-        "model": {"arch": "yolov7-tiny@0.125"},
+        "model": {"arch": str(PICO)},
         "train": {
             "image_size": 64,
             "batch": 4,

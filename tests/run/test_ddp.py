@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.models.pico import PICO
 from tests.run.small_runs import interrupted, make_data, make_teacher, run, settings
 from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config import load_config
@@ -304,7 +305,7 @@ def test_a_run_goes_on_with_more_processes(tmp_path, monkeypatch):
 def test_a_process_that_dies_ends_the_other_with_a_message(tmp_path):
     data = make_data(tmp_path / "data")
     command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--device", "cpu"]
-    command += ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4", "--json"]
+    command += ["--cfg", str(PICO), "--img-size", "64", "--batch-size", "4", "--json"]
     command += ["--epochs", "500", "--workers", "0", "--project", str(tmp_path / "runs")]
     shared = environment() | {"TUTELAGE_CACHE": str(tmp_path / "cache")}
     first, second = (
@@ -336,7 +337,7 @@ def test_a_process_that_dies_ends_the_other_with_a_message(tmp_path):
 def test_devices_starts_them_all(tmp_path):
     data = make_data(tmp_path / "data")
     command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--device", "cpu"]
-    command += ["--cfg", "yolov7-tiny@0.125", "--img-size", "64", "--batch-size", "4"]
+    command += ["--cfg", str(PICO), "--img-size", "64", "--batch-size", "4"]
     command += ["--epochs", "1", "--workers", "0", "--project", str(tmp_path), "--name", "x"]
     shared = os.environ | {"PYTHONPATH": str(ROOT / "src"), "ACCELERATE_USE_CPU": "true"}
     ended = subprocess.run(

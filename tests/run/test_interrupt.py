@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.pico import PICO
 from tests.run.killed_processes import differences
 from tests.run.small_runs import interrupted, last, make_data, make_teacher, run, settings
 from tutelage.errors import DataError, TrainingError
@@ -150,7 +151,7 @@ def test_a_write_that_the_system_cuts_short(data, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--img-size", "64"]
-    command += ["--cfg", "yolov7-tiny@0.125", "--epochs", "1", "--batch-size", "4"]
+    command += ["--cfg", str(PICO), "--epochs", "1", "--batch-size", "4"]
     command += ["--project", str(tmp_path), "--name", "x", "--workers", "0", "--device", "cpu"]
     ended = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True)
     assert ended.returncode == 1
@@ -164,7 +165,7 @@ def test_a_write_that_the_system_cuts_short(data, tmp_path):
 def test_a_signal_to_all_processes_stops_the_run_in_order(data, tmp_path, number):
     """A terminal and a cluster signal the loader processes, too."""
     command = [sys.executable, "-m", "tutelage", "train", "--data", data, "--img-size", "64"]
-    command += ["--cfg", "yolov7-tiny@0.125", "--epochs", "500", "--batch-size", "2", "--json"]
+    command += ["--cfg", str(PICO), "--epochs", "500", "--batch-size", "2", "--json"]
     command += ["--project", str(tmp_path), "--name", "x", "--workers", "2", "--device", "cpu"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

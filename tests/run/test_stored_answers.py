@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.run.small_runs import make_data, make_teacher, run, settings, told
 from tutelage.errors import TeacherError
 from tutelage.run.events import Finished
+from tutelage.run.stored_answers import release_teachers
+from tutelage.setup.build import build_run
 
 EPOCHS = 4
 
@@ -61,6 +64,43 @@ def losses(rows):
 
 def stores(place, project):
     return sorted(path.name for path in (place / project / "store").iterdir())
+
+
+def test_the_networks_are_let_go_once_all_is_stored(place):
+    config = settings(
+        str(place / "data" / "data.yaml"),
+        place / "released",
+        train={"epochs": 2},
+        distill={
+            "teacher": str(place / "teacher.safetensors"),
+            "methods": [{"name": "bckd", "weight": 1}],
+            "views": 2,
+        },
+    )
+    parts = build_run(config, stores=True, keep_threads=True)
+    teachers = parts.supervision.teachers
+
+    def answers(epoch):
+        parts.loader.set_epoch(epoch)
+        return [teachers(batch.floating())[0].predictions for batch in parts.loader]
+
+    first = answers(0)
+    release_teachers(parts)
+    assert not teachers.released  # one view is not stored
+    answers(1)
+    release_teachers(parts)
+    assert teachers.released
+    assert parts.distillation.teachers.released
+    resting = teachers.teachers
+    release_teachers(parts)
+    assert teachers.teachers is resting
+    teachers.close()
+    for path in (place / "released" / "store").glob("*/*.records"):
+        path.write_bytes(b"")
+    again = answers(0)  # the network is loaded as it was
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.logits, other.logits)
+        assert torch.equal(one.xyxy, other.xyxy)
 
 
 @pytest.mark.parametrize("method", ["bckd", "cwd", "sl2+bckd"])

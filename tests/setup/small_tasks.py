@@ -2,6 +2,7 @@
 
 import torch
 
+from tests.models.pico import PICO, WIDE
 from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import Need, build_methods, pair
 from tutelage.models.build import build, load
@@ -13,9 +14,7 @@ from tutelage.train.task import Task
 NAMES = ("a", "b", "c")
 
 
-def make_task(
-    method="fgd", *, student="yolov7-tiny@0.125", teacher="yolov7-tiny@0.25", seed=0, **options
-):
+def make_task(method="fgd", *, student=PICO, teacher=WIDE, seed=0, **options):
     """Return a distilled task and its teachers (one), at random weights."""
     torch.manual_seed(seed)
     net, big = load(student, names=NAMES), load(teacher, names=NAMES)

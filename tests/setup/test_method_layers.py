@@ -34,7 +34,7 @@ def steps(events):
 def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     methods = [
         {"name": "fgd", "weight": 0.5, "stop_epoch": 1},
-        {"name": "pkd", "student_kd_layers": ["74"], "teacher_kd_layers": ["74"]},
+        {"name": "pkd", "student_kd_layers": ["6"], "teacher_kd_layers": ["6"]},
         {"name": "bckd", "schedule": "linear"},
     ]
     given = config(data, tmp_path, methods=methods)
@@ -47,7 +47,7 @@ def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     plan = dict(last(events, Planned).rows)
     assert "fgd × 0.5 · constant, stops at epoch 1" in plan["methods"]
     rows = [text for _, text in last(events, Planned).rows]
-    assert any("74 → 74" in text and "of pkd" in text for text in rows)
+    assert any("6 → 6" in text and "of pkd" in text for text in rows)
     assert any(text.startswith("bckd × auto") and text.endswith("linear") for text in rows)
 
 

@@ -3,8 +3,10 @@
 from functools import partial
 
 import pytest
+import torch
 
 from tests.run.small_runs import make_data, make_teacher, settings
+from tests.setup.small_tasks import make_setup
 from tutelage.config.schema import Config
 from tutelage.data.sampler import Views
 from tutelage.distill.methods import METHODS
@@ -12,7 +14,9 @@ from tutelage.errors import ConfigError
 from tutelage.setup import stores
 from tutelage.setup.build import build_run
 from tutelage.setup.stores import fit_views, store_root
-from tutelage.setup.views import AUTO_VIEWS, plan_views
+from tutelage.setup.views import AUTO_VIEWS, choose_formats, plan_views
+from tutelage.teachers.feature_records import FeatureFormat
+from tutelage.teachers.response_records import Grid, ResponseFormat
 
 GIB = 2**30
 
@@ -36,6 +40,9 @@ def test_chosen_views():
         AUTO_VIEWS, 3
     )
     assert plan_views(config(distill={"views": 7}), methods("crosskd")).views == Views(7)
+    assert plan_views(config(distill={"views": 40}), methods("bckd")).views == Views(40)
+    larger = config(distill={"teacher_scale": 2})  # views are what it is about
+    assert plan_views(larger, methods("crosskd")).views == Views(AUTO_VIEWS)
 
 
 def test_no_views_and_why():
@@ -69,6 +76,52 @@ def test_contradictions(changes, words):
     assert raised.value.fix
 
 
+@pytest.fixture
+def formats(tmp_path):
+    """Return a function that chooses the formats for methods of a teacher of ten layers."""
+    teacher = make_teacher(tmp_path / "t.safetensors")
+
+    def choose(*methods, **distill):
+        named = [{"name": each} if isinstance(each, str) else each for each in methods]
+        given = config(
+            train={"image_size": 64}, distill={"teacher": teacher, "methods": named, **distill}
+        )
+        device = torch.device("cpu")
+        return choose_formats(given, make_setup(given.distill, ("cat", "dog")), device)
+
+    return choose
+
+
+def test_predictions_are_stored_as_the_methods_need_them(formats):
+    ((number, best),) = formats("bckd", "box").stored
+    assert number == 0
+    assert best.grids == (Grid(8, 3), Grid(16, 3), Grid(32, 3))
+    assert (best.classes, best.dense, best.box_raw) == (2, False, False)
+    ((_, dense),) = formats("bckd", {"name": "logits", "form": "softmax"}).stored
+    assert (dense.dense, dense.box_raw) == (True, True)
+
+
+def test_each_layer_is_stored_once(formats):
+    ((_, form),) = formats("fgd", "cwd").stored
+    assert [(tap.key, tap.stride) for tap in form.taps] == [("3", 8), ("4", 16), ("5", 32)]
+    assert (form.precision, form.zoom) == ("int8", 1)
+    ((_, exact),) = formats("fgd", store_features="float16").stored
+    assert exact.precision == "float16"
+    assert [type(form) for _, form in formats("sl2").stored] == [ResponseFormat, FeatureFormat]
+
+
+def test_teachers_that_are_asked_in_every_step(formats):
+    assert formats("bckd", "crosskd") == ((), (0,))
+    assert formats("fgd", store_features="off") == ((), (0,))
+    assert formats("bckd", store_features="off").online == ()
+
+
+def test_a_teacher_of_larger_views_has_their_cells(formats):
+    (_, responses), (_, features) = formats("sl2", teacher_scale=2).stored
+    assert responses.grids == (Grid(4, 3), Grid(8, 3), Grid(16, 3))
+    assert features.zoom == 2
+
+
 def test_as_many_as_fit_into_the_budget_and_on_the_disk(monkeypatch, tmp_path):
     def fit(size, free=1e15, **distill):
         monkeypatch.setattr(stores, "free_bytes", lambda path: free)
@@ -76,6 +129,7 @@ def test_as_many_as_fit_into_the_budget_and_on_the_disk(monkeypatch, tmp_path):
         return fit_views(given, Views(8), lambda views: int(size) * views.per_image)
 
     assert fit(GIB) == (Views(8), "")
+    assert fit(GIB, free=8 * GIB) == (Views(8), "")  # exactly
     views, reason = fit(4 * GIB)
     assert views == Views(2)
     assert "32 GiB" in reason

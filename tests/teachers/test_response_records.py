@@ -128,12 +128,62 @@ def test_more_candidates_than_65536():
         grids=((200, 350),),
     )
     p.objectness[0, 69_999] = 3.0
+    p.objectness[0, 40_000] = 2.5
     p.objectness[0, 5] = 2.0
     form = ResponseFormat.of(p, (1600, 2800))._replace(dense=False, box_raw=False)
     assert form.wide
     q = form.decode(form.encode(p, (1600, 2800)), (1600, 2800))
-    assert {5, 69_999} <= set(q.known[0].nonzero().flatten().tolist())
-    assert (q.objectness[0].sigmoid() > 0.5).nonzero().flatten().tolist() == [5, 69_999]
+    found = (q.objectness[0].sigmoid() > 0.5).nonzero().flatten().tolist()
+    assert found == [5, 40_000, 69_999]
+    assert q.known[0][found].all()
+
+
+def test_candidates_above_32767_without_a_second_word():
+    n = 40_000
+    p = Predictions(
+        xyxy=torch.ones(1, n, 4),
+        logits=torch.full((1, n, 1), 2.0),
+        objectness=torch.full((1, n), -9.0),
+        level=torch.zeros(n, dtype=torch.int64),
+        grids=((200, 200),),
+    )
+    p.objectness[0, [7, 39_999]] = 2.0
+    form = ResponseFormat.of(p, (1600, 1600))._replace(dense=False)
+    assert not form.wide
+    q = form.decode(form.encode(p, (1600, 1600)), (1600, 1600))
+    assert (q.objectness[0].sigmoid() > 0.5).nonzero().flatten().tolist() == [7, 39_999]
+
+
+def test_numbers_beyond_their_range_end_at_it():
+    p = predictions(2)
+    p.objectness[0, :2] = torch.tensor([1e9, 8.0])
+    p.logits[0, 0] = torch.tensor([float("inf"), -float("inf")])
+    p.xyxy[0, 0] = torch.tensor([-1e6, -200.0, 1e6, 200.0])  # of a canvas of 96
+    form = formats(p, dense=False)
+    q = form.decode(form.encode(p, SIZE), SIZE)
+    assert q.xyxy[0, 0].tolist() == pytest.approx([-192, -192, 192, 192], abs=0.01)
+    assert q.logits[0, 0].sigmoid().tolist() == [1, 0]
+    for values in (q.objectness, q.logits, q.xyxy):
+        assert values.isfinite().all()
+
+
+@pytest.mark.parametrize("classes", [2, 80])
+def test_background_has_the_mean_classes_of_what_it_stands_for(classes):
+    p = predictions(classes)
+    form = formats(p, dense=False)
+    q = form.decode(form.encode(p, SIZE), SIZE)
+    for image in range(3):
+        rest = ~q.known[image]
+        weight = p.objectness[image, rest].sigmoid()[:, None]
+        mean = (weight * p.logits[image, rest].sigmoid()).sum(0) / weight.sum()
+        assert torch.allclose(
+            q.logits[image, rest].sigmoid(), mean.expand(rest.sum(), -1), rtol=5e-3
+        )
+
+
+@pytest.mark.parametrize("grids", [((8, 12), (4, 6), (2, 4)), ((8, 11), (4, 6), (2, 3))])
+def test_grids_that_are_not_those_of_the_canvas_are_not_cells(grids):
+    assert ResponseFormat.of(predictions(2)._replace(grids=grids), SIZE).grids is None
 
 
 @pytest.fixture(scope="module")

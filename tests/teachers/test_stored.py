@@ -9,9 +9,13 @@ import torch
 from tests.data.write_dataset import make_scenes
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import open_splits, training_loader
+from tutelage.data.envelope import join, split
 from tutelage.data.loader import Stores
 from tutelage.data.sampler import Views
+from tutelage.errors import TeacherError
+from tutelage.store import make_store, shard
 from tutelage.store import records as record_files
+from tutelage.store.folder import remove_store
 from tutelage.structures import Knowledge, Predictions, Tap
 from tutelage.teachers import Teachers
 from tutelage.teachers.feature_records import FeatureFormat
@@ -126,6 +130,31 @@ def test_a_fresh_answer_has_the_bits_of_a_stored_one(stored):
     assert not teacher.asked
 
 
+def test_answers_of_other_processes_count(stored):
+    teachers, loader, _ = stored()
+    assert not complete(teachers, loader, 0)
+    epoch(*stored()[:2], 0)
+    assert complete(teachers, loader, 0)
+
+
+def test_the_share_of_the_batches_about_which_it_is_asked(stored):
+    teachers, loader, _ = stored()
+    epoch(teachers, loader, 0)
+    assert (teachers.asked_share, teachers.take_cost()["asked"]) == (1, 1)
+    epoch(teachers, loader, 0)
+    assert (teachers.asked_share, teachers.take_cost()["asked"]) == (0, 0)
+
+
+def test_a_store_that_is_written_to_is_not_removed(tmp_path):
+    folder = make_store(tmp_path, "t", "responses", {}).path
+    store = ViewStore(folder, 1, lambda: None)
+    store.append([(0, 0, b"said")])
+    with pytest.raises(TeacherError, match="Another process is writing"):
+        remove_store(folder)
+    store.close()
+    assert remove_store(folder) == []
+
+
 def test_a_batch_is_asked_about_as_a_whole(stored):
     teachers, loader, teacher = stored()
     loader.batch_sampler.set_epoch(0)
@@ -142,7 +171,25 @@ def test_a_batch_is_asked_about_as_a_whole(stored):
     assert teacher.asked == [4, 4]
     for memory in teachers.memories:
         memory.labelled.reader.refresh()
-        assert memory.labelled.reader.count() == 6  # nothing is written twice
+        assert memory.labelled.reader.count() == 6
+        (path,) = memory.labelled.folder.glob("*.index")
+        assert len(shard.read_rows(path, 0)[0]) == 6  # nothing is written twice
+
+
+def test_an_image_in_the_place_of_another_is_no_view(stored):
+    teachers, loader, teacher = stored()
+    epoch(teachers, loader, 0)
+    loader.batch_sampler.set_epoch(0)
+    batch, before = next(iter(loader)), len(teacher.asked)
+    view = batch.replay.view.clone()
+    view[0] = -1  # as of an image that is shown for one that cannot be read
+    lacking = tuple(join([None, *list(split(records))[1:]]) for records in batch.replay.records)
+    batch = batch._replace(replay=batch.replay._replace(view=view, records=lacking))
+    teachers(batch.floating())
+    assert len(teacher.asked) == before + 1
+    for memory in teachers.memories:
+        (path,) = memory.labelled.folder.glob("*.index")
+        assert len(shard.read_rows(path, 0)[0]) == IMAGES
 
 
 def test_other_pixels_are_asked_about(stored):
@@ -197,12 +244,14 @@ def test_a_budget_ends_the_writing(stored):
 
 
 def test_what_needs_the_teacher_itself_is_always_asked(stored):
+    epoch(*stored()[:2], 0)  # all answers are there
     teachers, loader, teacher = stored(online=(0,))
     for number in (0, 0):
         found = epoch(teachers, loader, number)
         assert all(each.head is not None for each in found)
     assert sum(teacher.asked) == 2 * len(loader.dataset)
     assert not complete(teachers, loader, 0)
+    assert all(store.reader.count() == IMAGES for m in teachers.memories for store in m.stores)
 
 
 def test_only_what_is_wanted(stored):

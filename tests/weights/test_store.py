@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -238,3 +240,27 @@ def test_a_state_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> N
         file.writestr(file.namelist()[-1], b"x")
     with pytest.raises(WeightsError, match="damaged or truncated"):
         load_last(path)
+
+
+class FullDisk(io.BytesIO):
+    """A file on a disk with room for so many bytes."""
+
+    room = 0
+
+    def write(self, data):
+        if self.tell() + len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+def test_a_full_disk_is_told_as_such_wherever_the_file_ends(monkeypatch):
+    content = {"a": torch.rand(3000), "b": [torch.rand(50) for _ in range(20)]}
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    file = FullDisk()
+    monkeypatch.setattr(store, "atomic_write", lambda _, write: write(file))
+    for file.room in range(0, len(whole.getvalue()), 499):
+        file.seek(0)
+        with pytest.raises(OSError, match="No space left") as error:
+            save_last("last.pt", content)
+        assert error.value.errno == errno.ENOSPC

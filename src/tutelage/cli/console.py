@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -21,6 +21,17 @@ from rich.text import Text
 
 from tutelage.cli.formatting import clock as clock_text
 from tutelage.cli.formatting import duration, loss, score
+from tutelage.cli.run_lines import (
+    combine_kd_terms,
+    finish_lines,
+    found_something,
+    headline,
+    label_width,
+    notice_line,
+    plan_lines,
+    stage_line,
+    teaching_text,
+)
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
@@ -28,10 +39,7 @@ if TYPE_CHECKING:
         EpochDone,
         Evaluated,
         Event,
-        Finished,
-        Notice,
         Planned,
-        Stage,
         StepDone,
     )
 
@@ -77,24 +85,6 @@ def make_display(
     display = LiveDisplay(console) if live else PlainDisplay(output)
     display.announced = ANNOUNCED in os.environ  # by the process that has started this one
     return display
-
-
-def headline() -> str:
-    """Return the first line of a run."""
-    from tutelage import __version__
-
-    return f"tutelage {__version__}"
-
-
-def notice_line(event: Notice) -> str:
-    """Return a notice as a line: ``warning [T21]: the teacher …``."""
-    mark = f" [{event.code}]" if event.code else ""
-    return f"{event.level}{mark}: {event.text}" if event.level == "warning" else event.text
-
-
-def stage_line(event: Stage) -> str:
-    """Return a stage as a line: ``evaluating the teacher …``."""
-    return f"{event.text} …"
 
 
 class JsonDisplay(Display):
@@ -249,7 +239,7 @@ class LiveDisplay(Display):
         self.close()
         self._plan, self._done, self._header = plan, None, False
         self._shown, self._started = -math.inf, None
-        width = _label_width(plan) + 1
+        width = label_width(plan) + 1
         for line in plan_lines(plan):
             text = Text.assemble((line[:width], "cyan"), self._wrapped(line[width:], width + 2))
             self._console.print(text, soft_wrap=True)
@@ -302,66 +292,6 @@ class LiveDisplay(Display):
         cells += [f"{score(event.scores[name]):>9}" for name in scores]
         mark = ("   ▲ best", "green") if found_something(event) else ""
         self._console.print(Text.assemble("".join(cells), mark), soft_wrap=True)
-
-
-def plan_lines(plan: Planned) -> list[str]:
-    """Return the plan as aligned rows."""
-    width = _label_width(plan)
-    return [f" {label:<{width}}  {text}" for label, text in plan.rows]
-
-
-def found_something(event: Evaluated) -> bool:
-    """Whether an evaluation is the best so far, and not merely the first that found nothing."""
-    return event.best and event.scores.get("AP", 0.0) > 0
-
-
-def finish_lines(event: Finished) -> list[str]:
-    """Return the result and the next command."""
-    took = duration(event.seconds)
-    if "AP" not in event.best:
-        return [f" done · {took} · {event.folder}"]
-    ap50 = f" (AP50 {score(event.best['AP50'])})" if "AP50" in event.best else ""
-    ap = f"AP {score(event.best['AP'])}{ap50}"
-    best = f" best {ap} at epoch {event.best_epoch + 1}"
-    if not event.best["AP"] > 0:
-        best = f" {ap}: no object of the val split was found"
-    return [
-        f"{best} · {took} · {event.folder}/best.safetensors",
-        *teaching_lines(event.teaching),
-        f" next  tutelage val {event.folder}",
-    ]
-
-
-def teaching_text(cost: Mapping[str, float]) -> str:
-    """Return what the teacher cost in an epoch, in few words; empty if it was not needed."""
-    if "asked" not in cost:
-        return f"teacher {duration(cost['teacher_seconds'])}" if "teacher_seconds" in cost else ""
-    if not cost["asked"]:
-        return "teacher stored"
-    return f"teacher {duration(cost.get('teacher_seconds', 0.0))}"
-
-
-def teaching_lines(cost: Mapping[str, float]) -> list[str]:
-    """Return what the teachers cost in a run; nothing without one."""
-    if not cost:
-        return []
-    epochs = f"{cost['asked']:.2g} of {cost['epochs']} epochs"
-    return [
-        f" teacher  {duration(cost['extra'])}, {100 * cost['share']:.0f} % on top of the rest: "
-        f"asked {duration(cost['teacher'])} in {epochs}, checks and weights "
-        f"{duration(cost['measuring'])}, stored answers {duration(cost['store'])}"
-    ]
-
-
-def combine_kd_terms(losses: Mapping[str, float]) -> dict[str, float]:
-    """Return the detection terms, and the sum of all distillation terms (``method/term``)."""
-    terms = {name: value for name, value in losses.items() if "/" not in name}
-    distillation = [value for name, value in losses.items() if "/" in name]
-    return {**terms, "kd": sum(distillation)} if distillation else terms
-
-
-def _label_width(plan: Planned) -> int:
-    return max((len(label) for label, _ in plan.rows), default=0)
 
 
 def _items(event: StepDone) -> dict[str, dict[str, float]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.console import headline
 from tutelage.cli.formatting import score
+from tutelage.cli.run_lines import headline
 from tutelage.cli.tables import columns, make_progress, print_lines, print_result
 from tutelage.cli.train import LOADING
 from tutelage.errors import TeacherError

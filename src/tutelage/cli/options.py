@@ -5,6 +5,8 @@ Rarely used options are hidden, so that ``--help`` fits on one screen; its last 
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -141,6 +143,29 @@ ExistOk = Annotated[bool, switch("--exist-ok", "Use the folder if it exists")]
 Json = Annotated[bool, switch("--json", "Machine-readable output", WHERE)]
 Quiet = Annotated[bool, switch("--quiet", "Errors only", WHERE)]
 Debug = Annotated[bool, switch("--debug", "Show the traceback of an error", WHERE)]
+
+
+def options_of(
+    command: Callable[..., None], *, without: Collection[str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a function of keyword arguments the options of a command.
+
+    Args:
+        command: The command.
+        without: Names of options that the other one does not have.
+    """
+    parameters = [
+        each
+        for each in inspect.signature(command, eval_str=True).parameters.values()
+        if each.name not in without
+    ]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        function.__annotations__ = {each.name: each.annotation for each in parameters}
+        function.__signature__ = inspect.Signature(parameters)
+        return function
+
+    return decorate
 
 
 def required_model(model: str | None, weights: str | None, command: str) -> str:

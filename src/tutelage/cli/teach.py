@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json as json_format
+import json
 import signal
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from tutelage.cli import options as o
 from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted
 from tutelage.cli.formatting import clock, duration
+from tutelage.cli.options import options_of
 from tutelage.cli.tables import make_progress, print_lines
-from tutelage.cli.train import LOADING, sigterm_as_interrupt
+from tutelage.cli.train import LOADING, sigterm_as_interrupt, train
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.run.events import Notice, Stage
 
@@ -28,46 +28,13 @@ LINES_EVERY = 30.0  # seconds between two lines in a file
 AGAIN = "The same command goes on where it was."
 
 
-def teach(
-    context: typer.Context,
-    data: o.Data = None,
-    cfg: o.Cfg = None,
-    weights: Annotated[o.Text, o.value("--weights", "<model>", "Start from these weights")] = None,
-    config: o.RunFile = None,
-    hyp: o.Hyp = None,
-    preset: o.Preset = None,
-    single_cls: o.SingleClass = False,
-    teacher_weights: o.TeacherWeights = None,
-    method: o.Methods = None,
-    student_kd_layers: o.StudentLayers = None,
-    teacher_kd_layers: o.TeacherLayers = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    img_size: o.ImageSize = None,
-    device: o.Device = None,
-    workers: o.Workers = None,
-    seed: Annotated[o.Text, o.value("--seed", "<n>", "Of everything random")] = None,
-    precision: o.Precision = None,
-    optimizer: o.Optimizer = None,
-    freeze: o.Freeze = None,
-    patience: o.Patience = None,
-    multi_scale: o.MultiScale = False,
-    rect: o.Rect = False,
-    cache_images: o.CacheImages = False,
-    set: o.Sets = None,
-    project: o.Project = None,
-    name: Annotated[o.Text, o.value("--name", "<name>", "Run folder")] = None,
-    exist_ok: o.ExistOk = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> None:
+@options_of(train, without={"devices", "resume", "dry_run"})
+def teach(context: typer.Context, **given: Any) -> None:
     """Ask a teacher ahead all that a run of these options would ask it, and store the answers."""
-    given = locals()
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
-    display = TeachDisplay(as_json=json, quiet=quiet)
+    display = TeachDisplay(as_json=given["json"], quiet=given["quiet"])
     with closing(display):
         display.show(LOADING)
         resolved, _ = resolve(given, legacy.settings)
@@ -154,7 +121,7 @@ class TeachDisplay(Display):
         """Print a JSON object with ``--json``, else lines."""
         if self._json:
             values = {"event": name, **event._asdict()}
-            print(json_format.dumps(values, ensure_ascii=False), flush=True)
+            print(json.dumps(values, ensure_ascii=False), flush=True)
         elif not self._quiet:
             print_lines(*lines)
 

@@ -84,19 +84,20 @@ def training_loader(
         plan = rect_plan(index.sizes, batch=batch, image_size=image_size, stride=stride)
 
     def make_dataset(
-        images: DatasetIndex, *, readers: tuple[RecordReader, ...], extra: bool, gib: float
+        images: DatasetIndex, readers: tuple[RecordReader, ...], gib: float, *, offset: int = 0
     ) -> DetectionDataset:
+        """Return a data set; the offset keeps the seeds of two of them apart."""
         image_cache = ImageCache(images, image_size=image_size, gib=gib) if cache else None
         return DetectionDataset(
             images,
             image_size=image_size,
             config=augment,
-            seed=seed + extra,
+            seed=seed + offset,
             close_from=close_from,
             rect=plan,
             cache=image_cache,
             unreadable=unreadable,
-            views=views and views._replace(seed=views.seed + extra),
+            views=views and views._replace(seed=views.seed + offset),
             stores=readers,
         )
 
@@ -104,14 +105,14 @@ def training_loader(
         if rect:
             raise ValueError("images without labels cannot be mixed into rect batches")
         mixed = MixedDataset(
-            make_dataset(index, readers=stores.labelled, extra=False, gib=cache_gib / 2),
-            make_dataset(unlabelled, readers=stores.unlabelled, extra=True, gib=cache_gib / 2),
+            make_dataset(index, stores.labelled, cache_gib / 2),
+            make_dataset(unlabelled, stores.unlabelled, cache_gib / 2, offset=1),
         )
         batches = MixedBatches(
             len(index), len(unlabelled), batch=batch, extra=extra, seed=seed, share=share
         )
         return make_loader(mixed, batches, workers=workers)
-    dataset = make_dataset(index, readers=stores.labelled, extra=False, gib=cache_gib)
+    dataset = make_dataset(index, stores.labelled, cache_gib)
     order = plan.order if plan is not None else None
     sampler = EpochSampler(len(index), seed=seed, order=order)
     return make_loader(dataset, EpochBatches(sampler, batch=batch, share=share), workers=workers)

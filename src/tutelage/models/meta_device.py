@@ -8,7 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
+
+_ELEMENTWISE = {F.batch_norm, F.silu, F.leaky_relu}
+
+
+class _Shapes(TorchFunctionMode):
+    """Leaves out what changes no shape: on the meta device that is many slow steps in Python."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func in _ELEMENTWISE else func(*args, **(kwargs or {}))
 
 
 def on_meta(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
@@ -25,7 +38,7 @@ def on_meta(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """
     tensors = {name: p.to("meta") for name, p in module.named_parameters()}
     tensors.update((name, b.to("meta")) for name, b in module.named_buffers())
-    with torch.no_grad():
+    with torch.no_grad(), _Shapes():
         return functional_call(module, tensors, tuple(inputs))
 
 

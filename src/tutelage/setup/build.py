@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.config.schema import Config, DistillConfig, MethodConfig
+from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import DatasetIndex, evaluation_loader, open_splits, training_loader
 from tutelage.data.check.faint_images import check_some_images
 from tutelage.data.loader import Stores
@@ -30,20 +30,20 @@ from tutelage.setup.autoanchor import choose_anchors
 from tutelage.setup.cpu_threads import choose_threads, choose_workers
 from tutelage.setup.distillation import (
     DistillationSetup,
-    MethodBinding,
     bind_methods,
     load_teachers,
 )
 from tutelage.setup.distributed import check_batch, synchronise
 from tutelage.setup.pictures import extra_images
+from tutelage.setup.schedule import make_schedule
 from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.teacher_runtime import check_runtime
-from tutelage.setup.teaching import Teaching, plan_teaching
+from tutelage.setup.teaching import Teaching, plan_teaching, without_effect
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.teachers.scale import canvas_step, check_enlarged_size
 from tutelage.train.ema import make_ema
 from tutelage.train.optimizer import freeze_rows, make_optimizer
-from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
+from tutelage.train.schedule import Schedule
 from tutelage.train.supervision import TeacherSupervision
 from tutelage.train.task import Task
 
@@ -139,7 +139,7 @@ def build_run(
     head_state = student_origin.head if student_origin else None
     anchors = choose_anchors(student, train, config, head_state)
     findings = dict.fromkeys(f.message for f in (*train.findings, *val.findings) if f.code in TOLD)
-    notices = [*findings, *_notices(config)]
+    notices = [*findings, *without_effect(config)]
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")
@@ -189,7 +189,7 @@ def build_run(
         distillation.taps if distillation else (),
         distillation.views if distillation else None,
     )
-    schedule = _make_schedule(
+    schedule = make_schedule(
         config,
         images=len(train),
         steps=len(loader),
@@ -346,82 +346,3 @@ def _make_supervision(
             for name, binding in distillation.bindings.items()
         },
     )
-
-
-def _make_schedule(
-    config: Config, *, images: int, steps: int, bindings: Mapping[str, MethodBinding]
-) -> Schedule:
-    """Return the schedule of a run with ``steps`` batches per epoch and process."""
-    train, optim = config.train, config.optim
-    return Schedule(
-        epochs=train.epochs,
-        steps=steps,
-        batch=train.images,
-        nominal_batch=nominal_batch(train.nominal_batch, images),
-        warmup_steps=warmup_steps(train.epochs, steps, optim.warmup_epochs),
-        lrf=optim.lrf,
-        lr_shape=optim.schedule,
-        momentum=optim.momentum,
-        warmup_momentum=optim.warmup_momentum,
-        warmup_bias_lr=optim.warmup_bias_lr,
-        max_norm=train.max_norm,
-        seed=train.seed,
-        weight_schedules={
-            name: _make_weight_schedule(binding.config, config.distill, train.epochs, steps)
-            for name, binding in bindings.items()
-        },
-        every=_every(config, steps) if bindings else 1,
-    )
-
-
-def _every(config: Config, steps: int) -> int:
-    """Return at which steps the methods act."""
-    every, total = config.distill.every, config.train.epochs * steps
-    if every > 1 and every > total // 2:
-        what = f"distill.every={every}: the run has {total} steps, and would be taught at the first"
-        fix = "For half of the cost of the teacher:  --set distill.every=2"
-        raise ConfigError(f"{what} alone.", fix=fix, code="T28")
-    return every
-
-
-def _make_weight_schedule(
-    method: MethodConfig, distill: DistillConfig, epochs: int, steps: int
-) -> WeightSchedule:
-    """Return the weight schedule of a method: its own settings, else those of the run."""
-    warmup = distill.warmup_epochs if method.warmup_epochs is None else method.warmup_epochs
-    stop = distill.stop_epoch if method.stop_epoch is None else method.stop_epoch
-    end = epochs if stop is None else stop
-    if end > epochs:
-        raise ConfigError(
-            f"'{method.name}' would stop at epoch {end}, but the run has {epochs} epochs.",
-            fix="Leave stop_epoch out to teach to the end.",
-            code="T28",
-        )
-    if warmup >= end:
-        raise ConfigError(
-            f"'{method.name}' would rise for {warmup:g} epochs and end with epoch {end}: "
-            "it would never have its full weight.",
-            fix="Lower warmup_epochs.",
-            code="T28",
-        )
-    schedule = distill.schedule if method.schedule is None else method.schedule
-    return WeightSchedule(schedule, round(warmup * steps), stop)
-
-
-def _notices(config: Config) -> list[str]:
-    distill = config.distill
-    if distill.teacher:
-        return []
-    without = "without --teacher-weights"
-    notes = []
-    if distill.student_kd_layers or distill.teacher_kd_layers:
-        notes.append(f"student_kd_layers/teacher_kd_layers have no effect {without}")
-    if distill.methods != DistillConfig().methods:
-        notes.append(f"distill.methods (--method) has no effect {without}")
-    if distill.images is not None:
-        notes.append(f"distill.images has no effect {without}")
-    if distill.every > 1:
-        notes.append(f"distill.every has no effect {without}")
-    if distill.teacher_runtime != "torch":
-        notes.append(f"distill.teacher_runtime has no effect {without}")
-    return notes

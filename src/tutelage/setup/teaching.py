@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from accelerate import Accelerator
 
-from tutelage.config.schema import Config
+from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import DatasetIndex
 from tutelage.data.dataset import DetectionDataset
 from tutelage.data.enlarge import EnlargedViews
@@ -108,3 +108,23 @@ def plan_teaching(
         reason,
         opened.notes,
     )
+
+
+def without_effect(config: Config) -> list[str]:
+    """Tell which settings of teaching have no effect, as there is no teacher."""
+    distill = config.distill
+    if distill.teacher:
+        return []
+    without = "without --teacher-weights"
+    notes = []
+    if distill.student_kd_layers or distill.teacher_kd_layers:
+        notes.append(f"student_kd_layers/teacher_kd_layers have no effect {without}")
+    if distill.methods != DistillConfig().methods:
+        notes.append(f"distill.methods (--method) has no effect {without}")
+    if distill.images is not None:
+        notes.append(f"distill.images has no effect {without}")
+    if distill.every > 1:
+        notes.append(f"distill.every has no effect {without}")
+    if distill.teacher_runtime != "torch":
+        notes.append(f"distill.teacher_runtime has no effect {without}")
+    return notes

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -120,9 +120,20 @@ def save_last(path: str | Path, mapping: Mapping[str, object]) -> None:
 
     Raises:
         TypeError: A value is neither a tensor nor plain; its key path is named.
+        OSError: The folder is missing or not writable, or the disk is full.
     """
     values = _plain(mapping, "")
-    atomic_write(path, lambda file: torch.save(values, file))
+    atomic_write(path, lambda file: _write_last(values, file))
+
+
+def _write_last(values: object, file: BinaryIO) -> None:
+    """Write values; the writer of archives puts an error of its own over that of a full disk."""
+    try:
+        torch.save(values, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_last(path: str | Path) -> dict[str, Any]:
