@@ -57,12 +57,15 @@ class Replay(NamedTuple):
         thumbnail: ``(b, 48)`` uint8, its pixels averaged over 4 x 4 fields.
         canvas: Height and width of the images as they were loaded.
         records: One per store of the run.
+        flips: ``(b, 2)`` bool, whether each view was then flipped left-right and up-down; records
+            and thumbnails are of the views themselves. None: none was.
     """
 
     view: Tensor
     thumbnail: Tensor
     canvas: tuple[int, int]
     records: tuple[Records, ...] = ()
+    flips: Tensor | None = None
 
 
 class Batch(NamedTuple):

@@ -65,6 +65,38 @@ def test_those_without_mosaic_have_numbers_of_their_own(index):
         assert closing.dataset[SampleKey(epoch, 0)].view == view
 
 
+def test_flips_of_every_epoch(index):
+    """Flipped back, an image is its view; the views are those that other runs flip."""
+    straight = AugmentConfig(mosaic=1.0, mixup=0.5, degrees=10, fliplr=0.0, flipud=0.0)
+    plain = training_loader(
+        index, image_size=64, augment=straight, seed=0, workers=0, batch=4, cache=False,
+        cache_gib=1.0, views=Views(2),
+    )  # fmt: skip
+    flips = {}
+    for seed, epoch in ((0, 0), (0, 2), (1, 0)):
+        views, _ = pictures(plain, epoch)
+        flipping = loader(index, Views(2, flips=True), seed=seed)
+        flipping.batch_sampler.set_epoch(epoch)
+        for batch in flipping:
+            for place, image in enumerate(batch.ids.tolist()):
+                none = torch.zeros(2, dtype=torch.bool)
+                flip = none if batch.replay.flips is None else batch.replay.flips[place]
+                flips[seed, epoch, image] = tuple(flip.tolist())
+                axes = [2] * bool(flip[0]) + [1] * bool(flip[1])
+                picture, boxes, view = views[image]
+                assert torch.equal(batch.images[place].flip(axes), picture)
+                assert int(batch.replay.view[place]) == view
+                found = batch.targets.xyxy[batch.targets.image == place]
+                for flipped, (low, high) in zip(flip, ((0, 2), (1, 3)), strict=True):
+                    if flipped:
+                        found[:, [low, high]] = 64 - found[:, [high, low]]
+                assert torch.allclose(found, boxes, atol=1e-4)
+    by_run = [[flips[run, epoch, i] for i in range(12)] for run, epoch in ((0, 0), (0, 2), (1, 0))]
+    assert by_run[0] != by_run[1]
+    assert by_run[0] != by_run[2]
+    assert len(set(flips.values())) == 4
+
+
 def test_an_image_is_a_view_of_its_own_only(index, monkeypatch):
     data = loader(index, Views(2)).dataset
     read = data._load

@@ -14,7 +14,8 @@ from tutelage.errors import ConfigError
 from tutelage.setup import stores
 from tutelage.setup.build import build_run
 from tutelage.setup.stores import fit_views, store_root
-from tutelage.setup.views import AUTO_VIEWS, choose_formats, plan_views
+from tutelage.setup.views import AUTO_VIEWS, Formats, choose_flips, choose_formats, plan_views
+from tutelage.structures import Tap
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.response_records import Grid, ResponseFormat
 
@@ -43,6 +44,21 @@ def test_chosen_views():
     assert plan_views(config(distill={"views": 40}), methods("bckd")).views == Views(40)
     larger = config(distill={"teacher_scale": 2})  # views are what it is about
     assert plan_views(larger, methods("crosskd")).views == Views(AUTO_VIEWS)
+
+
+def test_flips_anew():
+    p = ResponseFormat(2, True, (Grid(8, 3),))
+    maps = FeatureFormat((Tap("p3", 4, 8),))
+    able, more, live = Formats(((0, p),), ()), Formats(((0, p), (0, maps)), ()), Formats((), (0,))
+    dense = Formats(((0, p._replace(dense=True)),), ())
+    assert choose_flips(config(), able)
+    assert choose_flips(config(), None)
+    assert not any(choose_flips(config(), each) for each in (more, live, dense))
+    assert not choose_flips(config(distill={"flips": "view"}), able)
+    assert not choose_flips(config(augment={"fliplr": 0.0, "flipud": 0.0}), able)
+    assert choose_flips(config(distill={"flips": "fresh"}), able)
+    with pytest.raises(ConfigError, match="flips=fresh"):
+        choose_flips(config(distill={"flips": "fresh"}), more)
 
 
 def test_no_views_and_why():
@@ -160,13 +176,14 @@ def test_what_is_stored_needs_no_room(monkeypatch, tmp_path):
         },
     )
     parts = build_run(config, stores=True, keep_threads=True)
-    assert parts.teaching.views == Views(AUTO_VIEWS, 5)
+    assert parts.teaching.views == Views(AUTO_VIEWS, 5, flips=True)
     lacking = partial(
         stores.bytes_lacking,
         config,
         parts.distillation,
         parts.teaching.formats,
         (parts.train, None),
+        True,
     )
     each, images = parts.teaching.view_bytes, len(parts.train)
     assert lacking()(Views(4, 5)) == 4 * images * each
@@ -176,7 +193,7 @@ def test_what_is_stored_needs_no_room(monkeypatch, tmp_path):
     assert lacking()(Views(2, 5)) == 0
     assert lacking()(Views(4, 5)) == (2 * images - 1) * each
     monkeypatch.setattr(stores, "free_bytes", lambda _: images * each)
-    assert build_run(config, stores=True, keep_threads=True).teaching.views == Views(3, 5)
+    assert build_run(config, stores=True, keep_threads=True).teaching.views == Views(3, 5, flips=True)
 
 
 def test_a_store_that_is_a_file(tmp_path):

@@ -219,3 +219,59 @@ def test_how_far_a_loss_from_the_store_is_off(taught, method, bound, trained):
         for seen in (t, stored)
     ]
     assert totals[1] == pytest.approx(totals[0], rel=bound)
+
+
+def mirrored(p, left_right, up_down):
+    """Flip dense predictions cell by cell."""
+    height, width = SIZE
+    x1, y1, x2, y2 = p.xyxy.unbind(-1)
+    if left_right:
+        x1, x2 = width - x2, width - x1
+    if up_down:
+        y1, y2 = height - y2, height - y1
+
+    def cells(x):
+        parts = x.split(torch.bincount(p.level).tolist(), 1)
+        maps = [part.unflatten(1, (-1, *grid)) for part, grid in zip(parts, GRIDS, strict=True)]
+        axes = [3] * left_right + [2] * up_down
+        return torch.cat([each.flip(axes).flatten(1, 3) for each in maps], 1)
+
+    boxes = cells(torch.stack((x1, y1, x2, y2), -1))
+    return boxes, cells(p.logits), cells(p.objectness), cells(p.known)
+
+
+@pytest.mark.parametrize("classes", [2, 80])
+def test_flips_of_what_is_stored(classes):
+    p = predictions(classes, images=4)
+    form = formats(p, dense=False)
+    records, flips = form.encode(p, SIZE), [(0, 0), (1, 0), (0, 1), (1, 1)]
+    found = form.decode(records, SIZE, torch.tensor(flips).bool())
+    plain = form.decode(records, SIZE)
+    for image, (left_right, up_down) in enumerate(flips):
+        boxes, logits, objectness, known = mirrored(plain, left_right, up_down)
+        assert torch.equal(found.known[image], known[image])
+        assert torch.equal(found.logits[image], logits[image])
+        assert torch.equal(found.objectness[image], objectness[image])
+        seen = known[image]
+        assert torch.equal(found.xyxy[image][seen], boxes[image][seen])
+        assert not found.xyxy[image][~seen].any()
+
+
+def test_flips_of_candidates_without_cells():
+    p = predictions(2, images=2, cells=False)
+    form = formats(p, dense=False)
+    records = form.encode(p, SIZE)
+    found = form.decode(records, SIZE, torch.tensor([[True, False], [False, True]]))
+    boxes = form.decode(records, SIZE).xyxy
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    across = torch.stack((SIZE[1] - x2, y1, SIZE[1] - x1, y2), -1)
+    down = torch.stack((x1, SIZE[0] - y2, x2, SIZE[0] - y1), -1)
+    assert torch.equal(found.xyxy[0][found.known[0]], across[0][found.known[0]])
+    assert torch.equal(found.xyxy[1][found.known[1]], down[1][found.known[1]])
+
+
+def test_raw_boxes_are_not_flipped():
+    p = predictions(2)
+    form = formats(p, dense=True)
+    with pytest.raises(ValueError, match="raw"):
+        form.decode(form.encode(p, SIZE), SIZE, torch.ones(3, 2, dtype=torch.bool))

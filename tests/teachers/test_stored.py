@@ -10,8 +10,8 @@ from tests.data.write_dataset import make_scenes
 from tutelage.config.schema import AugmentConfig
 from tutelage.data import open_splits, training_loader
 from tutelage.data.envelope import join, split
-from tutelage.data.loader import Stores
-from tutelage.data.sampler import Views
+from tutelage.data.loader import Stores, collate
+from tutelage.data.sampler import SampleKey, Views
 from tutelage.errors import TeacherError
 from tutelage.store import make_store, shard
 from tutelage.store import records as record_files
@@ -20,7 +20,7 @@ from tutelage.structures import Knowledge, Predictions, Tap
 from tutelage.teachers import Teachers
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.response_records import ResponseFormat
-from tutelage.teachers.stored import Memory, StoredTeachers, ViewStore
+from tutelage.teachers.stored import Memory, StoredTeachers, ViewStore, flipped_images
 
 TAP = Tap("p4", 2, 16)
 IMAGES, VIEWS = 10, 2
@@ -63,7 +63,9 @@ def index(tmp_path_factory):
 def stored(tmp_path, index):
     """Return a function that makes teachers on the stores of a folder, and their loader."""
 
-    def make(folder=tmp_path, *, budget=1e9, views=VIEWS, online=(), image_size=64):
+    def make(
+        folder=tmp_path, *, budget=1e9, views=VIEWS, online=(), image_size=64, flips=False, seed=0
+    ):
         teacher = FakeTeacher()
         form = ResponseFormat.of(
             teacher(torch.zeros(1, 3, 64, 64), predictions=True).predictions, (64, 64)
@@ -75,11 +77,14 @@ def stored(tmp_path, index):
                 folder / name, len(index), lambda: (folder / name).mkdir(exist_ok=True), budget
             )
 
+        if flips:
+            form = form._replace(dense=False)
         memories = [Memory(0, form, store("responses"))]
-        memories.append(Memory(0, FeatureFormat((TAP,)), store("features")))
+        if not flips:
+            memories.append(Memory(0, FeatureFormat((TAP,)), store("features")))
         loader = training_loader(
-            index, image_size=image_size, batch=4, seed=0, workers=0, cache=False, cache_gib=1.0,
-            augment=AugmentConfig(), views=Views(views),
+            index, image_size=image_size, batch=4, seed=seed, workers=0, cache=False, cache_gib=1.0,
+            augment=AugmentConfig(flipud=0.5), views=Views(views, flips=flips),
             stores=Stores(tuple(each.labelled.reader for each in memories)),
         )  # fmt: skip
         return StoredTeachers(Teachers([teacher], [True]), memories, online), loader, teacher
@@ -302,3 +307,38 @@ def test_images_without_labels_have_a_store_of_their_own(stored, tmp_path, index
             store.reader.refresh()
             present = store.reader.present(0).tolist()
             assert present == [True] * count + [False] * (len(index) - count)
+
+
+def test_flips_need_no_other_answers(stored, tmp_path):
+    teachers, loader, teacher = stored(flips=True)
+    answers = {}
+    for number in range(2 * VIEWS):
+        loader.batch_sampler.set_epoch(number)
+        for batch in loader:
+            (found,) = teachers(batch.floating(), {0: True})
+            for place, image in enumerate(batch.ids.tolist()):
+                flips = batch.replay.flips
+                flip = (False, False) if flips is None else tuple(flips[place].tolist())
+                score = found.predictions.objectness[place].view(4, 4)
+                axes = [axis for axis, flipped in zip((1, 0), flip, strict=True) if flipped]
+                answers.setdefault((image, number % VIEWS), {})[flip] = score.flip(axes)
+    assert sum(teacher.asked) == VIEWS * IMAGES
+    assert len({flip for each in answers.values() for flip in each}) == 4
+    assert any(len(each) > 1 for each in answers.values())
+    for each in answers.values():  # the answers about a view are those of all its flips
+        first, *others = each.values()
+        assert all(torch.equal(first, other) for other in others)
+    other, loader, teacher = stored(flips=True, seed=5)  # other flips, the same views
+    for batch in loader:
+        other(batch.floating(), {0: True})
+    assert not teacher.asked
+
+
+def test_teachers_are_asked_about_views_without_flips(stored):
+    flipping, straight = (stored(flips=True)[1].dataset for _ in range(2))
+    straight.views = straight.views._replace(flips=False)
+    key = SampleKey(1, 3)
+    assert any(flipping[SampleKey(e, i)].flips != (False, False) for e in (0, 2) for i in range(9))
+    batches = [collate([dataset[key]]).floating() for dataset in (flipping, straight)]
+    flips = torch.tensor([flipping[key].flips])
+    assert torch.equal(flipped_images(batches[0].images, flips), batches[1].images)

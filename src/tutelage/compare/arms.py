@@ -145,7 +145,8 @@ def plan_comparison(
             faults.append(_fault(f"--ratio {text} cannot be used", "Expected a number above 0."))
     share = _read_share(epochs_share, config.train.epochs, faults)
     config = _with(config, "distill", views=_common_views(config, share))
-    plain = DistillConfig(views=config.distill.views, view_seed=config.distill.view_seed)
+    same = {name: getattr(config.distill, name) for name in ("views", "view_seed", "flips")}
+    plain = DistillConfig(**same)
     arms = [Arm(BASELINE, "", config.model_copy(update={"distill": plain}))]
     for text in methods or [_spec(config.distill.methods)]:
         arms += _method_arms(text, config, ratio_numbers, share, faults)

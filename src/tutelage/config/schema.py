@@ -317,6 +317,10 @@ class DistillConfig(Section):
         default="auto",
         description="Augmented versions of each image that recur in turn, so that a teacher is asked once about each (off: a new one in every epoch)",
     )
+    flips: Literal["auto", "fresh", "view"] = Field(
+        default="auto",
+        description="Flip views anew in every epoch, and what is stored of predictions with them (view: flips are a part of each view; auto: fresh where nothing but predictions is stored)",
+    )
     view_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0,
         description="Seed of the views: runs of other seeds share them, and what is stored",

@@ -20,7 +20,7 @@ from tutelage.data.image import read_image
 from tutelage.data.image_cache import ImageCache, read_training_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import GREY, Letterbox, Sample, letterbox_geometry, resize
-from tutelage.data.sampler import CLOSED, RectPlan, SampleKey, Views, sample_rng
+from tutelage.data.sampler import CLOSED, RectPlan, SampleKey, Views, flip_rng, sample_rng
 from tutelage.errors import DataError
 from tutelage.store.records import RecordReader
 
@@ -38,6 +38,7 @@ class LoadedSample(NamedTuple):
         canvas_hw: Height and width of its canvas.
         view: The view it shows; -1: none that recurs. None: images have no views.
         records: What each store of the run holds about it; None: nothing.
+        flips: Whether its canvas is to be flipped left-right and up-down: no part of its view.
     """
 
     sample: Sample
@@ -45,6 +46,7 @@ class LoadedSample(NamedTuple):
     canvas_hw: tuple[int, int]
     view: int | None = None
     records: tuple[bytes | None, ...] = ()
+    flips: tuple[bool, bool] = (False, False)
 
 
 class UnreadableError(DataError):
@@ -123,6 +125,9 @@ class DetectionDataset(_IndexedDataset):
     ) -> None:
         super().__init__(index, image_size=image_size, rect=rect)
         self.config, self.seed, self.close_from, self.cache = config, seed, close_from, cache
+        self._flips = np.array((config.fliplr, config.flipud))
+        if views is not None and views.flips:
+            self.config = config.model_copy(update={"fliplr": 0.0, "flipud": 0.0})
         self._allowed_share = unreadable
         self.views, self.stores = views, tuple(stores)
         self._epoch = -1
@@ -131,6 +136,9 @@ class DetectionDataset(_IndexedDataset):
         loaded = self.enlarged(key, 1.0)
         if self.views is None:
             return loaded
+        if self.views.flips:
+            left_right, up_down = (flip_rng(self.seed, key).random(2) < self._flips).tolist()
+            loaded = loaded._replace(flips=(left_right, up_down))
         if loaded.position != key.index:  # an unreadable image's substitute is no view of its own
             return loaded._replace(view=-1, records=(None,) * len(self.stores))
         if key.epoch != self._epoch:

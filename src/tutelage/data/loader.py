@@ -14,10 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from tutelage.config.schema import AugmentConfig
+from tutelage.data.augment.flip import flip
 from tutelage.data.dataset import DetectionDataset, EvaluationDataset, LoadedSample
 from tutelage.data.image_cache import START_METHOD, ImageCache
 from tutelage.data.index import DatasetIndex
-from tutelage.data.letterbox import GREY
+from tutelage.data.letterbox import GREY, Sample
 from tutelage.data.replay import collate_replay
 from tutelage.data.sampler import EpochBatches, EpochSampler, SampleKey, Views, rect_plan
 from tutelage.data.unlabelled import MixedBatches, MixedDataset
@@ -176,6 +177,12 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
             canvas.fill(GREY)
         canvas[top : top + new_h, left : left + new_w] = sample.image
         boxes.append(sample.xyxy + np.array([left, top, left, top], np.float32))
+    replay = collate_replay(loaded, images)  # about the views as they are before the flips
+    for number, each in enumerate(loaded):
+        left_right, up_down = each.flips
+        whole = Sample(images[number], boxes[number], each.sample.label)
+        flipped = flip(whole, left_right=left_right, up_down=up_down)
+        images[number], boxes[number] = flipped.image, flipped.xyxy
     counts = [len(box) for box in boxes]
     targets = Targets(
         image=torch.from_numpy(np.repeat(np.arange(len(loaded)), counts)),
@@ -183,7 +190,6 @@ def collate(loaded: Sequence[LoadedSample]) -> Batch:
         xyxy=torch.from_numpy(np.concatenate(boxes)),
     )
     ids = torch.tensor([each.position for each in loaded], dtype=torch.int64)
-    replay = collate_replay(loaded, images)
     return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, ids, replay)
 
 

@@ -27,6 +27,7 @@ def collate_replay(loaded: Sequence[LoadedSample], images: NDArray[np.uint8]) ->
         return None
     size = images.shape[1], images.shape[2]
     thumbs = np.stack([thumbnail(image) for image in images])
+    flips = torch.tensor([each.flips for each in loaded])
     stores = zip(*(each.records for each in loaded), strict=True)
     return Replay(
         view=torch.tensor([each.view for each in loaded], dtype=torch.int64),
@@ -36,4 +37,5 @@ def collate_replay(loaded: Sequence[LoadedSample], images: NDArray[np.uint8]) ->
             join([unseal(each, size, thumb) for each, thumb in zip(store, thumbs, strict=True)])
             for store in stores
         ),
+        flips=flips if bool(flips.any()) else None,
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 _TOLERANCE = 1e-9  # 480 / 640 * 640 must not round up to the next stride
-_ORDER_STREAM = 1
+_ORDER_STREAM, _FLIP_STREAM = 1, 2
 CLOSED = 1 << 16
 """The numbers of views without mosaic and mixup start here."""
 
@@ -37,10 +37,12 @@ class Views(NamedTuple):
     Attributes:
         per_image: Number of views of each image.
         seed: Seed of the views; the order of the images follows the seed of the run.
+        flips: Views have no flips of their own: each epoch flips them anew.
     """
 
     per_image: int
     seed: int = 0
+    flips: bool = False
 
     def number(self, epoch: int, *, closed: bool = False) -> int:
         """Return the view of an epoch; those without mosaic (``closed``) are others."""
@@ -141,6 +143,12 @@ def shard(keys: Sequence[SampleKey], share: tuple[int, int]) -> list[SampleKey]:
 def sample_rng(seed: int, key: SampleKey) -> np.random.Generator:
     """Return the random generator of one sample."""
     return np.random.default_rng((_unsigned(seed), key.epoch, key.index))
+
+
+def flip_rng(seed: int, key: SampleKey) -> np.random.Generator:
+    """Return the random generator of the flips of a view in one epoch."""
+    entropy = (_unsigned(seed), key.epoch, key.index)
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_FLIP_STREAM,)))
 
 
 def rect_plan(

@@ -73,6 +73,7 @@ class RunProgress(_Strict):
     arch_name: str = ""
     start: str = ""
     views: _Count = 0  # of each image; 0: a new version in every epoch
+    flips: bool = False  # whether they are flipped anew
 
     @property
     def student_origin(self) -> StudentOrigin:

@@ -136,6 +136,7 @@ def _events(
             student_origin=student_origin,
             stores=not dry_run,
             view_count=progress.views if progress else None,
+            flips=progress.flips if progress else None,
         )
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
@@ -395,6 +396,7 @@ class _TrainingRun:
                 arch_name=parts.student.arch_name,
                 start=parts.start,
                 views=parts.teaching.views.per_image if parts.teaching.views else 0,
+                flips=parts.teaching.views is not None and parts.teaching.views.flips,
             )
             with self._write_errors():
                 path = self.folder / "last.pt"

@@ -218,7 +218,8 @@ def _views(parts: RunParts) -> str:
         teaching.distillation and teaching.distillation.teachers,
     )
     why = f" ({teaching.reason})" if teaching.reason else ""
-    text = f"{count} of each image, in turn{why}"
+    flips = ", flipped anew in every epoch" * teaching.views.flips
+    text = f"{count} of each image, in turn{flips}{why}"
     if not isinstance(teachers, StoredTeachers):
         return f"{text} · nothing is stored: the teacher is asked in all epochs"
     if not teachers.memories:

@@ -92,6 +92,7 @@ def build_run(
     trial: bool = False,
     stores: bool = False,
     view_count: int | None = None,
+    flips: bool | None = None,
 ) -> RunParts:
     """Build everything that a run needs.
 
@@ -104,6 +105,7 @@ def build_run(
         trial: The batch size is not that of the run, and not checked.
         stores: Read what the teachers said from stores, and write there.
         view_count: The views per image with which a resumed run began; 0: none.
+        flips: Whether a resumed run flips its views anew.
 
     Raises:
         UserError: Data, model, teacher, layers, image size or device cannot be used.
@@ -165,6 +167,7 @@ def build_run(
         accelerator,
         stores=stores,
         view_count=view_count,
+        flips=flips,
     )
     loader = make_training_loader(
         config,

@@ -106,8 +106,12 @@ def bytes_lacking(
     distillation: DistillationSetup,
     formats: Formats,
     images: tuple[DatasetIndex, DatasetIndex | None],
+    flips: bool,
 ) -> Callable[[Views], int]:
-    """Return a function from views to about how many bytes of their answers are not stored."""
+    """Return a function from views to about how many bytes of their answers are not stored.
+
+    ``flips`` is :attr:`Views.flips`, the rest is as in :func:`open_stores`.
+    """
     root, size = store_root(config), config.train.image_size
     held: list[tuple[int, RecordReader, int]] = []
     for stored in formats.stored if root is not None else ():
@@ -116,7 +120,7 @@ def bytes_lacking(
         for extra, index in enumerate(images):
             if index is not None and root is not None:
                 seed = config.distill.view_seed + extra
-                description = describe_store(config, teacher, form, index, seed)
+                description = describe_store(config, teacher, form, index, seed, flips)
                 path = store_path(root, teacher.title, kind(form), description)
                 each = bytes_per_view(Formats((stored,), ()), size)
                 held.append((extra, RecordReader(path, len(index)), each))
@@ -157,7 +161,7 @@ def open_stores(
                 stores.append(None)
                 continue
             seed = views.seed + extra
-            description = describe_store(config, teacher, form, index, seed)
+            description = describe_store(config, teacher, form, index, seed, views.flips)
             path = store_path(root, teacher.title, kind(form), description)
             if is_store(path):
                 open_store(path)
@@ -206,13 +210,19 @@ def describe_store(
     form: ResponseFormat | FeatureFormat,
     index: DatasetIndex,
     seed: int,
+    flips: bool,
 ) -> dict[str, Any]:
-    """Return all that an answer depends on, as flat values for JSON."""
+    """Return all that an answer depends on, as flat values for JSON.
+
+    ``flips`` is :attr:`Views.flips`: the views themselves are not flipped then.
+    """
     train = config.train
     runtime = config.distill.teacher_runtime
     canvas = f"rect, batches of {train.images}" if train.rect else "square"
     augment = {f"augment.{key}": value for key, value in config.augment.model_dump().items()}
     augment.pop("augment.close_mosaic")  # views without mosaic have numbers of their own
+    if flips:
+        augment |= {"augment.fliplr": 0.0, "augment.flipud": 0.0}
     return {
         "teacher": teacher_identity(teacher.record),
         "data": index.images_fingerprint,

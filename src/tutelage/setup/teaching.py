@@ -16,8 +16,8 @@ from tutelage.data.sampler import Views
 from tutelage.data.unlabelled import MixedDataset
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.distributed import from_main_process
-from tutelage.setup.stores import bytes_lacking, fit_views, open_stores
-from tutelage.setup.views import Formats, bytes_per_view, choose_formats, plan_views
+from tutelage.setup.stores import bytes_lacking, fit_views, open_stores, store_root
+from tutelage.setup.views import Formats, bytes_per_view, choose_flips, choose_formats, plan_views
 from tutelage.teachers.stored import StoredTeachers
 
 Images = tuple[DatasetIndex, DatasetIndex | None]
@@ -68,6 +68,7 @@ def plan_teaching(
     *,
     stores: bool,
     view_count: int | None,
+    flips: bool | None = None,
 ) -> Teaching:
     """Choose the views, and open the stores.
 
@@ -78,6 +79,7 @@ def plan_teaching(
         accelerator: Joins the processes.
         stores: Read and write stores.
         view_count: The views per image of a resumed run, 0 for none; None: choose.
+        flips: Whether a resumed run flips its views anew; None: choose.
 
     Raises:
         ConfigError: The settings contradict each other, or there is no room.
@@ -87,12 +89,18 @@ def plan_teaching(
     views, reason = plan_views(config, methods)
     if view_count is not None:
         views = Views(view_count, config.distill.view_seed) if view_count else None
+    if views is not None and distillation is None:
+        views = views._replace(flips=choose_flips(config, None) if flips is None else flips)
     if views is None or distillation is None or not stores:
         return Teaching(distillation, views, reason=reason)
     formats = choose_formats(config, distillation, accelerator.device)
+    if store_root(config) is None:
+        formats = Formats((), tuple(range(len(distillation.records))))
+    views = views._replace(flips=choose_flips(config, formats) if flips is None else flips)
     size = bytes_per_view(formats, config.train.image_size)
     if view_count is None:
-        lacking, wanted = bytes_lacking(config, distillation, formats, images), views
+        wanted = views
+        lacking = bytes_lacking(config, distillation, formats, images, views.flips)
         # once for all processes: others may fill the disk or the stores meanwhile
         views, reason = from_main_process(accelerator, lambda: fit_views(config, wanted, lacking))
     if views is None:

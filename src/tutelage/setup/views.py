@@ -155,6 +155,36 @@ def choose_formats(
     return Formats(tuple(stored), tuple(online))
 
 
+def choose_flips(config: Config, formats: Formats | None) -> bool:
+    """Return whether the views are flipped anew in every epoch.
+
+    What is stored has to be flipped with them. That is right for predictions alone: the maps of a
+    mirrored image are not the mirrored maps (on a trained YOLOv7-tiny their cosine is 0.87).
+
+    Args:
+        config: All settings.
+        formats: How the teachers' knowledge is stored; None: there is no teacher.
+
+    Raises:
+        ConfigError: That is asked for, but more than predictions is stored, or nothing.
+    """
+    setting, augment = config.distill.flips, config.augment
+    if setting == "view" or not (augment.fliplr or augment.flipud):
+        return False
+    possible = formats is None or (
+        not formats.online
+        and all(isinstance(f, ResponseFormat) and not f.dense for _, f in formats.stored)
+    )
+    if setting == "fresh" and not possible:
+        raise ConfigError(
+            "distill.flips=fresh flips stored predictions with each view, but these methods need "
+            "more than the teacher's detections.",
+            fix="Leave it out: flips are a part of each view then.",
+            code="C32",
+        )
+    return possible
+
+
 def response_format(teacher: Teacher, config: Config, device: torch.device) -> ResponseFormat:
     """Return how all predictions of a teacher are stored; asks it about one grey image."""
     if isinstance(teacher, RecordedTeacher) and teacher.responses is not None:

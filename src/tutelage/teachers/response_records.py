@@ -137,12 +137,18 @@ class ResponseFormat(NamedTuple):
         content = table.view(torch.uint8).flatten().cpu()
         return Records(content, (lengths * (_WORD * self.words)).cpu())
 
-    def decode(self, records: Records, size: tuple[int, int]) -> Predictions:
+    def decode(
+        self, records: Records, size: tuple[int, int], flips: Tensor | None = None
+    ) -> Predictions:
         """Return the predictions of complete records, on the device of their content.
 
         Args:
             records: One per image.
             size: Height and width of the canvas in pixels.
+            flips: ``(b, 2)`` bool, the images whose predictions are flipped left-right and up-down.
+
+        Raises:
+            ValueError: Raw box outputs are to be flipped.
         """
         device = records.content.device
         table = records.content.view(torch.int16).view(-1, self.words)
@@ -155,7 +161,8 @@ class ResponseFormat(NamedTuple):
         rows = table[others]
         image = torch.arange(len(lengths), device=device)
         image = image.repeat_interleave(lengths - self.header_rows, output_size=len(rows))
-        return self._scatter(rows, image, header, size)
+        flipped = None if flips is None else flips.to(device)[image]
+        return self._scatter(rows, image, header, size, flipped)
 
     # --- one row per candidate -----------------------------------------------------------------
 
@@ -197,9 +204,17 @@ class ResponseFormat(NamedTuple):
         return torch.nn.functional.pad(values, (0, padding))
 
     def _scatter(
-        self, rows: Tensor, image: Tensor, header: Tensor, size: tuple[int, int]
+        self,
+        rows: Tensor,
+        image: Tensor,
+        header: Tensor,
+        size: tuple[int, int],
+        flipped: Tensor | None,
     ) -> Predictions:
-        """Return dense predictions of rows, on the background that the header describes."""
+        """Return dense predictions of rows, on the background that the header describes.
+
+        ``flipped`` is ``(m, 2)``, the rows to be flipped left-right and up-down.
+        """
         images, at = len(header), 1 + self.wide
         counts, grids = self._counts(rows, image, images, size)
         number = rows[:, 0].long() & 0xFFFF
@@ -211,6 +226,8 @@ class ResponseFormat(NamedTuple):
                 torch.arange(len(rows), device=rows.device)
                 - (ends - ends.diff(prepend=ends.new_zeros(1)))[image]
             )
+        elif flipped is not None:
+            number = _flipped_cells(number, flipped, grids, counts)
         total = sum(counts)
         level = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         place = image * total + number
@@ -232,6 +249,10 @@ class ResponseFormat(NamedTuple):
             base = classes[:, None]
         unit = max(size) / _UNITS
         boxes = rows[:, at : at + 4].float() * unit
+        if flipped is not None:
+            boxes = _flipped_boxes(boxes, flipped, size)
+            if self.box_raw:
+                raise ValueError("raw box outputs cannot be flipped")
         at += 4
         zero = header.new_zeros(1, 1, 4)
         known = torch.zeros(images * total, dtype=torch.bool, device=rows.device)
@@ -262,6 +283,38 @@ class ResponseFormat(NamedTuple):
         cells = tuple((size[0] // grid.stride, size[1] // grid.stride) for grid in self.grids)
         counts = [h * w * grid.anchors for (h, w), grid in zip(cells, self.grids, strict=True)]
         return counts, cells
+
+
+def _flipped_cells(
+    number: Tensor,
+    flipped: Tensor,
+    grids: tuple[tuple[int, int], ...],
+    counts: Sequence[int],
+) -> Tensor:
+    """Return the candidates ``(m,)`` of the same level and anchor in the mirrored cells.
+
+    Args:
+        number: ``(m,)`` int64 candidates, ordered by level, anchor, row, column.
+        flipped: ``(m, 2)`` bool, left-right and up-down.
+        grids: Rows and columns of each level.
+        counts: Candidates of each level.
+    """
+    ends = torch.tensor(counts, device=number.device).cumsum(0)
+    level = torch.bucketize(number, ends, right=True)
+    rows, columns = torch.tensor(grids, device=number.device)[level].unbind(1)
+    inside = number - (ends - ends.diff(prepend=ends.new_zeros(1)))[level]
+    column, row = inside % columns, inside // columns % rows
+    left_right, up_down = flipped.unbind(1)
+    across = left_right * (columns - 1 - 2 * column)
+    return number + across + up_down * (rows - 1 - 2 * row) * columns
+
+
+def _flipped_boxes(boxes: Tensor, flipped: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ``(m, 4)`` corners, mirrored on a canvas ``size`` (h, w) where ``(m, 2)`` says so."""
+    height, width = size
+    x1, y1, x2, y2 = boxes.unbind(1)
+    mirrored = torch.stack((width - x2, height - y2, width - x1, height - y1), 1)
+    return torch.where(flipped.repeat(1, 2), mirrored, boxes)
 
 
 def _grids(predictions: Predictions, size: tuple[int, int]) -> tuple[Grid, ...] | None:

@@ -27,6 +27,13 @@ from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
 
 
+def flipped_images(images: Tensor, flips: Tensor) -> Tensor:
+    """Return images ``(b, c, h, w)``, flipped left-right and up-down where ``(b, 2)`` says so."""
+    for axis, flipped in zip((3, 2), flips.to(images.device).unbind(1), strict=True):
+        images = torch.where(flipped[:, None, None, None], images.flip(axis), images)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 class ViewStore:
     """The records of one data set in one store: read, and appended while that is possible.
 
@@ -222,7 +229,9 @@ class StoredTeachers(Teachers):
         )
 
     def _ask(self, batch: Batch, wanted: Mapping[int, bool]) -> tuple[Knowledge, ...]:
-        """Ask the teachers; their answers are about the student's images."""
+        """Ask the teachers; their answers are about the views, before the student's flips."""
+        if batch.replay is not None and batch.replay.flips is not None:
+            batch = batch._replace(images=flipped_images(batch.images, batch.replay.flips))
         if self._enlarged is None:
             return self._asked(batch, wanted)
         zoom = self._enlarged.zoom
@@ -364,7 +373,8 @@ class StoredTeachers(Teachers):
                 found = form.decode(on_device, batch.image_size)
                 maps |= dict(zip((tap.key for tap in form.taps), found, strict=True))
             else:
-                predictions = form.decode(on_device, batch.image_size)
+                flips = None if batch.replay is None else batch.replay.flips
+                predictions = form.decode(on_device, batch.image_size, flips)
         absent = torch.empty(len(batch.ids), 0, 1, 1, device=device)  # no method reads it
         features = tuple(maps.get(tap.key, absent) for tap in self.teachers[teacher].taps)
         return Knowledge(features, predictions)
