@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> tuple[str, ...]:
-    file = make_teacher(tmp_path / "teacher.safetensors")
+    file = make_teacher(tmp_path / "teacher.safetensors", arch="yolov7-tiny@0.25")
     return ("--teacher-weights", file, "--set", "distill.accept_teacher=true")
 
 

@@ -181,9 +181,14 @@ def test_background_has_the_mean_classes_of_what_it_stands_for(classes):
         )
 
 
-@pytest.mark.parametrize("grids", [((8, 12), (4, 6), (2, 4)), ((8, 11), (4, 6), (2, 3))])
-def test_grids_that_are_not_those_of_the_canvas_are_not_cells(grids):
-    assert ResponseFormat.of(predictions(2)._replace(grids=grids), SIZE).grids is None
+def test_candidates_that_are_not_the_cells_of_the_canvas():
+    p = predictions(2)
+    other = p._replace(grids=(*GRIDS[:2], (1, 6)))
+    fewer = [None if x is None else x[:, :-1] for x in p[:3]]
+    fewer = Predictions(*fewer, level=p.level[:-1], grids=GRIDS)
+    assert ResponseFormat.of(p, SIZE).grids is not None
+    assert ResponseFormat.of(other, SIZE).grids is None
+    assert ResponseFormat.of(fewer, SIZE).grids is None
 
 
 @pytest.fixture(scope="module")

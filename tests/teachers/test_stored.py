@@ -248,7 +248,7 @@ def test_a_budget_ends_the_writing(stored):
     assert not complete(teachers, loader, 0)
 
 
-def test_what_needs_the_teacher_itself_is_always_asked(stored):
+def test_what_needs_the_teacher_itself_is_always_asked(stored, tmp_path):
     epoch(*stored()[:2], 0)  # all answers are there
     teachers, loader, teacher = stored(online=(0,))
     for number in (0, 0):
@@ -256,7 +256,10 @@ def test_what_needs_the_teacher_itself_is_always_asked(stored):
         assert all(each.head is not None for each in found)
     assert sum(teacher.asked) == 2 * len(loader.dataset)
     assert not complete(teachers, loader, 0)
-    assert all(store.reader.count() == IMAGES for m in teachers.memories for store in m.stores)
+    (tmp_path / "empty").mkdir()
+    teachers, loader, _ = stored(tmp_path / "empty", online=(0,))
+    epoch(teachers, loader, 0)
+    assert not list((tmp_path / "empty").iterdir())  # nothing of it is stored
 
 
 def test_only_what_is_wanted(stored):
