@@ -193,7 +193,9 @@ def test_what_is_stored_needs_no_room(monkeypatch, tmp_path):
     assert lacking()(Views(2, 5)) == 0
     assert lacking()(Views(4, 5)) == (2 * images - 1) * each
     monkeypatch.setattr(stores, "free_bytes", lambda _: images * each)
-    assert build_run(config, stores=True, keep_threads=True).teaching.views == Views(3, 5, flips=True)
+    assert build_run(config, stores=True, keep_threads=True).teaching.views == Views(
+        3, 5, flips=True
+    )
 
 
 def test_a_store_that_is_a_file(tmp_path):
