@@ -319,6 +319,10 @@ def test_flips_need_no_other_answers(stored, tmp_path):
         loader.batch_sampler.set_epoch(number)
         for batch in loader:
             (found,) = teachers(batch.floating(), {0: True})
+            asked = FakeTeacher()(batch.floating().images, predictions=True).predictions
+            torch.testing.assert_close(  # flipped with the picture, this teacher's answers are
+                found.predictions.objectness, asked.objectness, atol=2e-2, rtol=0
+            )
             for place, image in enumerate(batch.ids.tolist()):
                 flips = batch.replay.flips
                 flip = (False, False) if flips is None else tuple(flips[place].tolist())
