@@ -148,6 +148,7 @@ def engine(monkeypatch):
         (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
         (folder / "best.safetensors").touch()
         (folder / "threads").write_text(str(config.train.threads))
+        (folder / "runtime").write_text(config.distill.teacher_runtime)
         write_cost(folder, compare_module.choose_device("cpu"), finished=True, peak=100.0)
         yield Finished(str(folder), {}, 0, 1.0)
 
@@ -228,6 +229,24 @@ def test_a_finished_comparison_is_timed_later(engine, tmp_path, monkeypatch):
     more = plan(tmp_path, "fgd", "pkd", seeds="1", distill={"views": 2})
     events = list(run_comparison(more, draws=DRAWS))
     assert last(events, ComparisonFinished).rows[1].later_ratio is None  # pkd was not timed
+
+
+def test_all_runs_are_handed_one_way_to_run_the_teacher(engine, tmp_path, monkeypatch):
+    def choose(*_):
+        yield Stage("timing the teacher")
+        return next(fastest)
+
+    fastest = iter(["bf16", "torch"])  # by the moment
+    monkeypatch.setattr(compare_module, "common_runtime", choose)
+    comparison = plan(tmp_path, "fgd", seeds="2", distill={"teacher_runtime": "auto"})
+    list(run_comparison(comparison, draws=DRAWS))
+    found = {path.parent.name: path.read_text() for path in comparison.folder.glob("*/runtime")}
+    assert {name: found[name] for name in ("fgd-s0", "fgd-s1")} == {
+        "fgd-s0": "bf16",
+        "fgd-s1": "bf16",
+    }
+    stored = json.loads((comparison.folder / "comparison.json").read_text())
+    assert stored["teacher_runtime"] == "bf16"
 
 
 def test_a_fault_of_ours_costs_one_run_and_leaves_its_traceback(engine, tmp_path):

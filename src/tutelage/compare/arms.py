@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from tutelage.config.methods import parse_method
 from tutelage.config.overrides import DEFAULT, METHODS
-from tutelage.config.schema import Config, DistillConfig, MethodConfig
+from tutelage.config.schema import Config, DistillConfig, MethodConfig, TeacherRuntime
 from tutelage.config.validate import combine_errors
 from tutelage.distill import build_methods, shared_columns
 from tutelage.errors import ConfigError
@@ -90,6 +90,16 @@ class Comparison(NamedTuple):
         """Return the comparison with a number of CPU threads that all runs share."""
         arms = tuple(
             arm._replace(config=_with(arm.config, "train", threads=threads)) for arm in self.arms
+        )
+        return self._replace(arms=arms)
+
+    def with_runtime(self, runtime: TeacherRuntime) -> Comparison:
+        """Return the comparison with one way to run the teachers of all distilled runs."""
+        arms = tuple(
+            arm._replace(config=_with(arm.config, "distill", teacher_runtime=runtime))
+            if arm.methods
+            else arm
+            for arm in self.arms
         )
         return self._replace(arms=arms)
 

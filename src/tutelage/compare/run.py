@@ -22,6 +22,7 @@ from tutelage.compare.detections import (
     teacher_detections,
 )
 from tutelage.compare.process import crash_message, train_in_process
+from tutelage.compare.runtimes import common_runtime
 from tutelage.compare.stored import (
     FINISHED,
     FORMAT,
@@ -174,9 +175,13 @@ class _Execution:
         if dry_run:
             return
         threads = common_threads(self.comparison, stored, self.device, self.index.names)
+        self.settled = self.comparison
         if threads is not None:
-            runs = tuple(zip(self.comparison.with_threads(threads).runs(), states, strict=True))
+            self.settled = self.comparison.with_threads(threads)
         self.threads = threads
+        self.runtime = yield from common_runtime(self.settled, stored, self.origins)
+        self.settled = self.settled.with_runtime(self.runtime)
+        runs = tuple(zip(self.settled.runs(), states, strict=True))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
         yield Stage(f"evaluating the teacher on {self.split}")
@@ -195,9 +200,7 @@ class _Execution:
         """Time the steps of all arms; an error is told, and the result is that of the runs."""
         gc.collect()
         torch.cuda.empty_cache()
-        comparison = self.comparison._replace(arms=self._arms_with_results())
-        if self.threads is not None:
-            comparison = comparison.with_threads(self.threads)
+        comparison = self.settled._replace(arms=self._arms_with_results())
         try:
             self.timing = yield from time_arms(comparison, self.origins)
         except UserError as error:
@@ -208,7 +211,7 @@ class _Execution:
     def _arms_with_results(self) -> tuple[Arm, ...]:
         """Return the baseline, and the other arms of which at least one run has ended well."""
         known = {BASELINE, *(name for name, _ in self.results)}
-        return tuple(arm for arm in self.comparison.arms if arm.name in known)
+        return tuple(arm for arm in self.settled.arms if arm.name in known)
 
     def _teacher_tables(self, teachers: Sequence[Teacher]) -> dict[str, Table]:
         """Return the detections of each teacher that has all classes, by its name."""
@@ -354,6 +357,7 @@ class _Execution:
             "images": len(self.index),
             "draws": self.draws,
             "threads": self.threads,
+            "teacher_runtime": self.runtime,
             "timing": self.timing,
             "seeds": self.comparison.seeds,
             "asked": arms,

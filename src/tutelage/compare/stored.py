@@ -32,7 +32,7 @@ _FIX = "Choose another --name to start a new one."
 _BY_CONTENT = ("data", "distill.teacher")  # compared by content, not by name
 _PER_RUN = ("run", "train.seed", "distill.methods")
 _PRESET = "preset"  # the settings that it sets are compared
-_THREADS = "train.threads"  # chosen once for all runs
+_THREADS, _RUNTIME = "train.threads", "distill.teacher_runtime"  # chosen once for all runs
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:
@@ -103,6 +103,7 @@ def check_same(
         errors += _changed_content(stored, identity)
     free = ("run", _PRESET, *(_BY_CONTENT if stored else ()))
     free += (_THREADS,) * (comparison.config.train.threads == "auto")
+    free += (_RUNTIME,) * (comparison.config.distill.teacher_runtime == "auto")
     for run in () if errors else comparison.runs():
         path = run.folder / "config.yaml"
         if path.exists():

@@ -19,9 +19,11 @@ from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
-from tutelage.run.stored_answers import pictures_of
+from tutelage.run.predicted_cost import epochs_asked, predicted_share
+from tutelage.run.stored_answers import pictures_of, store_folders
 from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import DistillationSetup
+from tutelage.setup.pictures import Pictures
 from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers import NativeTeacher
 from tutelage.teachers.stored import StoredTeachers
@@ -206,46 +208,52 @@ def _describe_decay(schedule: Schedule, name: str) -> str:
 
 
 def _views(parts: RunParts) -> str:
-    """Describe when the teachers are asked, and what is stored."""
-    teaching, schedule = parts.teaching, parts.schedule
-    if teaching.views is None:
-        why = f" ({teaching.reason})" if teaching.reason else ""
-        return (
-            f"a new version of each image in every epoch, so that the teacher is asked in all{why}"
-        )
-    count, teachers = (
-        teaching.views.per_image,
-        teaching.distillation and teaching.distillation.teachers,
-    )
+    """Describe when the teachers are asked, what is stored, and about what that costs."""
+    teaching = parts.teaching
     why = f" ({teaching.reason})" if teaching.reason else ""
+    share = predicted_share(parts)
+    cost = "" if share is None else f" · about {100 * share:.0f} % on top of a plain run (estimate)"
+    if teaching.views is None:
+        return (
+            "a new version of each image in every epoch, so that the teacher is asked in "
+            f"all{why}{cost}"
+        )
+    teachers = parts.distillation and parts.distillation.teachers
     flips = ", flipped anew in every epoch" * teaching.views.flips
-    text = f"{count} of each image, in turn{flips}{why}"
+    text = f"{teaching.views.per_image} of each image, in turn{flips}{why}"
     if not isinstance(teachers, StoredTeachers):
-        return f"{text} · nothing is stored: the teacher is asked in all epochs"
+        return f"{text} · nothing is stored: the teacher is asked in all epochs{cost}"
     if not teachers.memories:
-        return f"{text} · these methods ask the teacher in all epochs"
-    stores = [store for memory in teachers.memories for store in memory.stores]
+        return f"{text} · these methods ask the teacher in all epochs{cost}"
     pictures = pictures_of(parts)
-    parts_of_stores = [
-        (store, masks)
+    wanted = pictures.total * len(teachers.memories)
+    lacking = sum(
+        int((mask & ~store.reader.present(view)).sum())
         for memory in teachers.memories
         for store, masks in zip(memory.stores, pictures, strict=False)
-    ]
-    wanted = pictures.total * len(teachers.memories)
-    found = sum(
-        int((store.reader.present(view) & mask).sum())
-        for store, masks in parts_of_stores
         for view, mask in masks.items()
     )
-    size = (wanted - found) * teaching.view_bytes / len(teachers.memories)
-    asked = f"the teacher is asked in {min(count, schedule.epochs)} of {schedule.epochs} epochs"
-    if found == wanted:
-        asked = "all answers are stored: no teacher is asked"
-    elif found:
-        asked = f"{found:,} of {wanted:,} answers are stored already"
-    folders = ", ".join(str(store.folder) for store in stores)
-    more = f", about {size / 2**20:.3g} MiB more" if found < wanted else ""
-    return f"{text} · {asked}{more} · {folders}"
+    stored = _stored(parts, pictures, wanted, lacking)
+    size = lacking * teaching.view_bytes / len(teachers.memories)
+    more = f", which adds about {size / 2**20:.3g} MiB" if lacking else ""
+    folders = ", ".join(store_folders(parts))
+    return f"{text} · {stored}{more}{cost} · {folders}"
+
+
+def _stored(parts: RunParts, pictures: Pictures, wanted: int, lacking: int) -> str:
+    """Describe how many epochs ask a teacher, and why not more."""
+    if not lacking and not parts.teaching.formats.online:
+        return "all answers are stored: no teacher is asked"
+    epochs = max(epochs_asked(parts).values(), default=0.0)
+    asked = f"{epochs:.2g} of {parts.schedule.epochs} epochs ask the teacher"
+    if lacking < wanted:
+        asked += f", since {wanted - lacking:,} of {wanted:,} answers are stored already"
+    if parts.unlabelled is not None:
+        views = len(pictures.labelled) * len(parts.unlabelled)
+        shown = sum(int(mask.sum()) for mask in pictures.unlabelled.values())
+        if shown < views:
+            asked += f"; of {views:,} views of images without labels {shown:,} are shown"
+    return asked
 
 
 def _own(parts: RunParts) -> list[tuple[str, str]]:

@@ -1,0 +1,64 @@
+"""What teaching will cost a run, in per cent of a plain one: an estimate before the first step."""
+
+from __future__ import annotations
+
+from tutelage.models.cost import cost
+from tutelage.models.graph import GraphDetector
+from tutelage.run import kd_weights
+from tutelage.run.stored_answers import pictures_of
+from tutelage.setup.build import RunParts
+from tutelage.setup.pictures import extra_images
+from tutelage.setup.views import taught_epochs
+from tutelage.teachers import NativeTeacher
+from tutelage.teachers.stored import StoredTeachers
+
+# Measured on CPUs, as shares of a plain epoch (benchmarks/stored_teaching.py):
+ASKING = 0.5  # a frozen network's operation takes half the time of one that learns, all included
+TEACHING = 0.07  # reading answers and the arithmetic of a method
+WEIGHING = 0.5  # weighing the methods on an epoch's images
+
+
+def epochs_asked(parts: RunParts) -> dict[int, float]:
+    """Return in how many epochs' worth of batches each teacher will be asked, by its number."""
+    taught, every = taught_epochs(parts.config), parts.schedule.every
+    teachers = parts.distillation.teachers if parts.distillation else None
+    if not isinstance(teachers, StoredTeachers) or parts.teaching.views is None:
+        count = len(teachers.teachers) if teachers else 0
+        return dict.fromkeys(range(count), taught / every)
+    asked = dict.fromkeys(range(len(teachers.teachers)), 0.0)
+    asked |= dict.fromkeys(teachers.online, float(taught))
+    batch = min(parts.schedule.batch, len(parts.train))
+    extra = extra_images(parts.config, batch) * parts.schedule.steps
+    for memory in teachers.memories:
+        shown = zip(memory.stores, pictures_of(parts), (len(parts.train), extra), strict=False)
+        for store, masks, per_epoch in shown:
+            lacking = sum(
+                int((mask & ~store.reader.present(view)).sum()) for view, mask in masks.items()
+            )
+            asked[memory.teacher] = max(asked[memory.teacher], lacking / per_epoch)
+    return asked
+
+
+def predicted_share(parts: RunParts) -> float | None:
+    """Return about what a distilled run will take on top of a plain one, as a share of that.
+
+    What asking takes follows from the operations of the teacher's and three times the student's
+    forward pass. None: those of a teacher that will be asked are not known.
+    """
+    if parts.distillation is None:
+        return None
+    size, zoom = parts.config.train.image_size, parts.config.distill.teacher_scale
+    own = 3 * cost(parts.student, size).gflops
+    extra = 0.0
+    for number, epochs in epochs_asked(parts).items():
+        if not epochs:
+            continue
+        teacher = parts.distillation.teachers.teachers[number]
+        if not isinstance(teacher, NativeTeacher) or not isinstance(teacher.network, GraphDetector):
+            return None
+        extra += epochs * ASKING * cost(teacher.network, round(size * zoom)).gflops / own
+    extra += TEACHING * taught_epochs(parts.config) / parts.schedule.every
+    if parts.distillation.shares:
+        images = min(kd_weights.IMAGES, len(parts.train)) / len(parts.train)
+        extra += WEIGHING * images * (1 + len(kd_weights.due_steps(parts.schedule)))
+    return extra / parts.schedule.epochs
