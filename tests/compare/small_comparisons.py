@@ -5,6 +5,7 @@ from tutelage.compare.arms import plan_comparison
 from tutelage.compare.cost import peak_mib, write_cost
 from tutelage.compare.run import run_comparison
 from tutelage.evaluation.device import choose_device
+from tutelage.run.events import Planned
 from tutelage.run.run import run_training
 
 DRAWS = 40
@@ -23,10 +24,14 @@ def compare(comparison, **options):
 
 def train_here(run, *, resume=False, **call):
     """Train a run as ``train_in_process`` does, but in this process."""
-    device, finished = choose_device(run.config.train.device), False
+    device, finished, stores = choose_device(run.config.train.device), False, ()
     try:
-        yield from run_training(run.config, resume=str(run.folder) if resume else None, **call)
+        events = run_training(run.config, resume=str(run.folder) if resume else None, **call)
+        for event in events:
+            stores = event.stores if isinstance(event, Planned) else stores
+            yield event
         finished = True
     finally:
         if run.folder.exists():
-            write_cost(run.folder, device, finished=finished, peak=peak_mib(device))
+            peak = peak_mib(device)
+            write_cost(run.folder, device, finished=finished, peak=peak, stores=stores)

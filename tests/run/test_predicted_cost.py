@@ -64,7 +64,7 @@ def test_what_is_not_stored_is_asked(make):
     assert epochs_asked(parts) == {0: 4.0}
     assert predicted_share(parts) == pytest.approx(4 * each + TEACHING)
     percent = f"about {100 * predicted_share(parts):.0f} % on top of a plain run (estimate)"
-    assert "in turn · 4 of 40 epochs ask the teacher, which adds about 0.0" in views_row(parts)
+    assert "· 4 of 40 epochs ask the teacher, which adds about 0.0" in views_row(parts)
     assert percent in views_row(parts)
     store(parts, (0, 1))
     store(parts, (2,), range(4))

@@ -44,9 +44,10 @@ def _of_candidates(
     cells, sizes, pixels = [], [], []
     for level, own, stride in zip(raw, anchors, strides, strict=True):
         number, ny, nx = level.shape[1:4]
-        cells.append(_cells(ny, nx, own).repeat(number, 1, 1, 1).flatten(0, 2))
-        sizes.append(own.repeat_interleave(ny * nx, 0))
-        pixels.append(own.new_full((number * ny * nx, 1), stride))
+        cell = _cells(ny, nx, own).expand(number, ny, nx, 2).flatten(0, 2)
+        cells.append(cell)
+        sizes.append(own[:, None, None].expand(number, ny, nx, 2).flatten(0, 2))
+        pixels.append(torch.full_like(cell[:, :1], stride))
     return torch.cat(cells), torch.cat(sizes), torch.cat(pixels)
 
 
