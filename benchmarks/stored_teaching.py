@@ -24,7 +24,7 @@ from tutelage.config.schema import Config
 from tutelage.models.build import load
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.setup.build import RunParts, build_run
-from tutelage.setup.views import AUTO_VIEWS
+from tutelage.setup.views import auto_views
 from tutelage.train.schedule import Position
 from tutelage.weights.store import save_best
 
@@ -95,12 +95,12 @@ def main() -> None:
                 f"{method}: epoch in which the teacher is asked {asked:.2f}, later one {stored:.3f}"
             )
             for epochs in EPOCHS:
-                later = epochs - AUTO_VIEWS
-                ratio = (AUTO_VIEWS * asked + later * stored + weighing) / epochs
+                views = auto_views(epochs)
+                ratio = (views * asked + (epochs - views) * stored + weighing) / epochs
                 full = stored + weighing / epochs
                 print(
                     f"  {epochs} epochs with five weighings: {ratio:.3f} × plain with "
-                    f"{AUTO_VIEWS} views, {full:.3f} on a full store"
+                    f"{views} views, {full:.3f} on a full store"
                 )
 
 

@@ -10,7 +10,7 @@ from tutelage.config import load_config
 from tutelage.config.schema import DistillConfig
 from tutelage.demo import settings as demo_settings
 from tutelage.errors import ConfigError
-from tutelage.setup.views import AUTO_VIEWS
+from tutelage.setup.views import LEAST_VIEWS
 
 DIGITS = Path(__file__).parents[2] / "benchmarks" / "digits.yaml"
 
@@ -41,8 +41,8 @@ def test_arms_cross_methods_ratios_and_shares(tmp_path):
     both = arms["fgd+bckd-r0.5-e0.6"]
     assert [method.name for method in both.config.distill.methods] == ["fgd", "bckd"]
     assert (both.config.distill.ratio, both.config.train.epochs, both.share) == (0.5, 6, 0.6)
-    assert arms["baseline"].config.distill == DistillConfig(views=AUTO_VIEWS)
-    assert all(arm.config.distill.views == AUTO_VIEWS for arm in found.arms)
+    assert arms["baseline"].config.distill == DistillConfig(views=LEAST_VIEWS)
+    assert all(arm.config.distill.views == LEAST_VIEWS for arm in found.arms)
     assert found.seeds == (0, 1, 2)
 
 
@@ -135,7 +135,7 @@ def test_the_run_file_of_the_benchmarks_is_the_demo(tmp_path):
     for run, who in ((plain, None), (taught, "t.safetensors")):
         demo = demo_settings("x", project="y", teacher=who).config
         demo = demo.model_copy(
-            update={"distill": demo.distill.model_copy(update={"views": AUTO_VIEWS})}
+            update={"distill": demo.distill.model_copy(update={"views": LEAST_VIEWS})}
         )
         assert run.config.model_dump(exclude={"run"}) == demo.model_dump(exclude={"run"})
 

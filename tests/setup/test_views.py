@@ -14,7 +14,14 @@ from tutelage.errors import ConfigError
 from tutelage.setup import stores
 from tutelage.setup.build import build_run
 from tutelage.setup.stores import fit_views, store_root
-from tutelage.setup.views import AUTO_VIEWS, Formats, choose_flips, choose_formats, plan_views
+from tutelage.setup.views import (
+    LEAST_VIEWS,
+    Formats,
+    auto_views,
+    choose_flips,
+    choose_formats,
+    plan_views,
+)
 from tutelage.structures import Tap
 from tutelage.teachers.feature_records import FeatureFormat
 from tutelage.teachers.response_records import Grid, ResponseFormat
@@ -34,16 +41,20 @@ def methods(*names):
 
 
 def test_chosen_views():
-    assert plan_views(config(), methods("bckd")).views == Views(AUTO_VIEWS)
-    assert plan_views(config(), methods("fgd", "sl2")).views == Views(AUTO_VIEWS)
+    assert plan_views(config(), methods("bckd")).views == Views(LEAST_VIEWS)
+    assert plan_views(config(), methods("fgd", "sl2")).views == Views(LEAST_VIEWS)
     assert plan_views(config(train={"epochs": 2}), methods("bckd")).views == Views(2)
     assert plan_views(config(distill={"view_seed": 3}), methods("cwd")).views == Views(
-        AUTO_VIEWS, 3
+        LEAST_VIEWS, 3
     )
     assert plan_views(config(distill={"views": 7}), methods("crosskd")).views == Views(7)
     assert plan_views(config(distill={"views": 40}), methods("bckd")).views == Views(40)
     larger = config(distill={"teacher_scale": 2})  # views are what it is about
-    assert plan_views(larger, methods("crosskd")).views == Views(AUTO_VIEWS)
+    assert plan_views(larger, methods("crosskd")).views == Views(LEAST_VIEWS)
+
+
+def test_longer_runs_have_more_views():
+    assert [auto_views(n) for n in (1, 4, 16, 74, 75, 100, 300)] == [1, 4, 4, 4, 5, 6, 20]
 
 
 def test_flips_anew():
@@ -176,7 +187,7 @@ def test_what_is_stored_needs_no_room(monkeypatch, tmp_path):
         },
     )
     parts = build_run(config, stores=True, keep_threads=True)
-    assert parts.teaching.views == Views(AUTO_VIEWS, 5, flips=True)
+    assert parts.teaching.views == Views(LEAST_VIEWS, 5, flips=True)
     lacking = partial(
         stores.bytes_lacking,
         config,

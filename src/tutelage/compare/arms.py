@@ -15,7 +15,7 @@ from tutelage.config.validate import combine_errors
 from tutelage.distill import build_methods, shared_columns
 from tutelage.errors import ConfigError
 from tutelage.setup.distillation import AUTO, resolve_auto
-from tutelage.setup.views import AUTO_VIEWS
+from tutelage.setup.views import auto_views
 
 BASELINE = "baseline"
 ORIGIN = "tutelage compare"
@@ -174,7 +174,7 @@ def _common_views(config: Config, share: float | None) -> int | Literal["off"]:
         return config.distill.views
     mixed = config.train.multi_scale and config.distill.images is not None
     epochs = config.train.epochs if share is None else _epochs(share, config.train.epochs)
-    return "off" if mixed else min(AUTO_VIEWS, epochs)
+    return "off" if mixed else auto_views(epochs)
 
 
 def origins_of(arm: Arm, origins: Mapping[str, str]) -> dict[str, str]:

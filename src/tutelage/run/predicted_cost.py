@@ -11,11 +11,13 @@ from tutelage.setup.pictures import extra_images
 from tutelage.setup.views import taught_epochs
 from tutelage.teachers import NativeTeacher
 from tutelage.teachers.stored import StoredTeachers
+from tutelage.train.gradient_ratio import LEAST_BATCHES
 
 # Measured on CPUs, as shares of a plain epoch (benchmarks/stored_teaching.py):
-ASKING = 0.5  # a frozen network's operation takes half the time of one that learns, all included
-TEACHING = 0.07  # reading answers and the arithmetic of a method
-WEIGHING = 0.5  # weighing the methods on an epoch's images
+ASKING = 0.65  # a frozen network's operation takes less time than one that learns, all included
+TEACHING = 0.02  # reading answers and the arithmetic of a method
+WEIGHING = 0.3  # weighing the methods on an epoch's images
+WEIGHED = LEAST_BATCHES * kd_weights.BATCH  # images of a measurement that ends as soon as it can
 
 
 def epochs_asked(parts: RunParts) -> dict[int, float]:
@@ -59,6 +61,6 @@ def predicted_share(parts: RunParts) -> float | None:
         extra += epochs * ASKING * cost(teacher.network, round(size * zoom)).gflops / own
     extra += TEACHING * taught_epochs(parts.config) / parts.schedule.every
     if parts.distillation.shares:
-        images = min(kd_weights.IMAGES, len(parts.train)) / len(parts.train)
+        images = min(WEIGHED, len(parts.train)) / len(parts.train)
         extra += WEIGHING * images * (1 + len(kd_weights.due_steps(parts.schedule)))
     return extra / parts.schedule.epochs

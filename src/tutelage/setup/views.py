@@ -19,7 +19,8 @@ from tutelage.teachers.recorded import RecordedTeacher
 from tutelage.teachers.response_records import ResponseFormat
 from tutelage.teachers.scale import in_student_frame
 
-AUTO_VIEWS = 4
+LEAST_VIEWS, EPOCHS_PER_VIEW = 4, 15
+"""Of ``distill.views: auto``."""
 
 
 class ViewPlan(NamedTuple):
@@ -71,7 +72,7 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
             return ViewPlan(None, f"distill.every is {distill.every}")
         if mixed:
             return ViewPlan(None, "images without labels at changing sizes")
-        return ViewPlan(Views(min(AUTO_VIEWS, epochs), distill.view_seed))
+        return ViewPlan(Views(auto_views(epochs), distill.view_seed))
     if distill.views > epochs:
         raise ConfigError(
             f"distill.views={distill.views}, but the run has {epochs} epochs: none would recur.",
@@ -86,6 +87,11 @@ def plan_views(config: Config, methods: Mapping[str, Method] | None) -> ViewPlan
             code="C32",
         )
     return ViewPlan(Views(distill.views, distill.view_seed))
+
+
+def auto_views(epochs: int) -> int:
+    """Return the views that ``auto`` gives a run: more in a longer one, at about the same cost."""
+    return min(max(LEAST_VIEWS, epochs // EPOCHS_PER_VIEW), epochs)
 
 
 def taught_epochs(config: Config) -> int:
