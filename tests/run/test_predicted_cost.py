@@ -76,7 +76,7 @@ def test_what_is_not_stored_is_asked(make):
     store(parts, (2, 3))
     parts = make()
     assert predicted_share(parts) == pytest.approx(TEACHING)
-    assert "all answers are stored: no teacher is asked · about 7 %" in views_row(parts)
+    assert "all answers are stored: no teacher is asked · about 2 %" in views_row(parts)
 
 
 def test_methods_that_are_weighed(make):

@@ -9,7 +9,6 @@ from tutelage.run.stored_answers import pictures_of
 from tutelage.setup.build import RunParts
 from tutelage.setup.pictures import extra_images
 from tutelage.setup.views import taught_epochs
-from tutelage.teachers import NativeTeacher
 from tutelage.teachers.stored import StoredTeachers
 from tutelage.train.gradient_ratio import LEAST_BATCHES
 
@@ -55,10 +54,10 @@ def predicted_share(parts: RunParts) -> float | None:
     for number, epochs in epochs_asked(parts).items():
         if not epochs:
             continue
-        teacher = parts.distillation.teachers.teachers[number]
-        if not isinstance(teacher, NativeTeacher) or not isinstance(teacher.network, GraphDetector):
+        network = getattr(parts.distillation.teachers.teachers[number], "network", None)
+        if not isinstance(network, GraphDetector):
             return None
-        extra += epochs * ASKING * cost(teacher.network, round(size * zoom)).gflops / own
+        extra += epochs * ASKING * cost(network, round(size * zoom)).gflops / own
     extra += TEACHING * taught_epochs(parts.config) / parts.schedule.every
     if parts.distillation.shares:
         images = min(WEIGHED, len(parts.train)) / len(parts.train)

@@ -166,7 +166,6 @@ def _events(
         stores = store_folders(parts)
         yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps, stores)
         yield from check_setup(parts, weights.batches)
-        release_teachers(parts)
         events = monitor_events(run.train(started), parts)
         yield from islice(events, 1) if dry_run else events
 

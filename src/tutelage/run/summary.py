@@ -25,7 +25,6 @@ from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.pictures import Pictures
 from tutelage.setup.unlabelled import HELD_OUT
-from tutelage.teachers import NativeTeacher
 from tutelage.teachers.stored import StoredTeachers
 from tutelage.train.schedule import Schedule
 
@@ -133,8 +132,9 @@ def _teachers(distillation: DistillationSetup, image_size: int) -> list[tuple[st
     for number, (teacher, record) in enumerate(
         zip(distillation.teachers.teachers, distillation.records, strict=True)
     ):
-        if isinstance(teacher, NativeTeacher) and isinstance(teacher.network, GraphDetector):
-            size = describe_size(teacher.network, image_size)
+        network = getattr(teacher, "network", None)
+        if isinstance(network, GraphDetector):
+            size = describe_size(network, image_size)
         else:
             size = f"{teacher.title:<12} {distillation.teachers.size(number) / 1e6:.2f} M"
         label = "teacher" if len(distillation.records) == 1 else f"teacher {number + 1}"

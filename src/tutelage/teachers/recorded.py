@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.sanitise import json_values
@@ -43,8 +43,10 @@ class RecordedTeacher:
         description: What :func:`describe_teacher` returned.
         where: The store, for messages.
         load: Loads the teacher itself when it is asked all the same; None: it cannot be had.
+        network: Its network without weights, on the meta device, to describe it; None: not known.
 
     Attributes:
+        network: As given.
         responses: The form of its predictions, if they are known.
     """
 
@@ -53,7 +55,9 @@ class RecordedTeacher:
         description: Mapping[str, Any],
         where: Path,
         load: Callable[[], Teacher] | None = None,
+        network: nn.Module | None = None,
     ) -> None:
+        self.network = network
         self.title: str = description["title"]
         self.names: tuple[str, ...] = tuple(description["names"])
         self.taps: tuple[Tap, ...] = tuple(Tap(*tap) for tap in description["taps"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.data.enlarge import EnlargedViews
 from tutelage.data.envelope import join, seal, split, unseal
@@ -20,11 +20,18 @@ from tutelage.store.folder import write_lock
 from tutelage.store.records import RecordReader, RecordWriter
 from tutelage.structures import Batch, Knowledge, Records, Replay
 from tutelage.teachers.feature_records import FeatureFormat
+from tutelage.teachers.native import NativeTeacher
 from tutelage.teachers.recorded import RecordedTeacher, describe_teacher
 from tutelage.teachers.response_records import ResponseFormat
 from tutelage.teachers.scale import in_student_frame
 from tutelage.teachers.teacher import Teacher
 from tutelage.teachers.teachers import Teachers
+
+
+def _without_weights(teacher: Teacher) -> nn.Module | None:
+    """Free the weights of a network and return it as it is without them, on the meta device."""
+    network = teacher.network if isinstance(teacher, NativeTeacher) else None
+    return None if network is None else network.to("meta")
 
 
 def flipped_images(images: Tensor, flips: Tensor) -> Tensor:
@@ -206,6 +213,7 @@ class StoredTeachers(Teachers):
                 describe_teacher(teacher, None),
                 self.memories[0].labelled.folder,
                 partial(load, number),
+                _without_weights(teacher),
             )
             for number, teacher in enumerate(self.teachers)
         )
