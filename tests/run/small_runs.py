@@ -1,6 +1,9 @@
 """Runs of seconds: eight pictures of 64 px, a pico graph."""
 
+import zlib
 from pathlib import Path
+
+import torch
 
 from tests.data.write_dataset import NAMES, make_scenes
 from tests.models.pico import PICO, WIDE
@@ -18,9 +21,11 @@ def make_data(folder):
     return str(make_scenes(folder, 8, ((64, 48), (48, 64), (64, 32))))
 
 
-def make_teacher(path, names=NAMES, arch=WIDE):
-    """Write an untrained teacher."""
-    net = build(arch, names)
+def make_teacher(path, names=NAMES, arch=WIDE, seed=0):
+    """Write an untrained teacher; each file name and seed has weights of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(zlib.crc32(Path(path).stem.encode()) + seed)
+        net = build(arch, names)
     meta = {
         "arch": net.arch,
         "arch_name": net.arch_name,
