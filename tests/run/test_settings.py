@@ -142,7 +142,7 @@ def test_a_run_goes_on_with_its_own_teacher_only(data, tmp_path):
     distill = TAUGHT | {"teacher": make_teacher(path)}
     config = settings(data, tmp_path, train={"epochs": 2}, distill=distill)
     folder = interrupted(config)
-    make_teacher(path)  # another one under the same name
+    make_teacher(path, seed=1)  # another one under the same name
     with pytest.raises(TeacherError, match=r"is not the one with which .* began"):
         run(config, resume=folder)
 
