@@ -24,8 +24,8 @@ MIN_SCORE = 0.01
 LEAST = 16
 """So many candidates of an image are stored in any case."""
 
-LIMIT_BYTES = 12_000
-"""A sparse record is at most this long."""
+LIMIT_BYTES = 11_900
+"""A sparse record is at most this long; with its thumbnail and place in the store, 12 kB."""
 
 _DENSE_CLASSES, _BEST = 12, 3  # classes that are stored all; of more, so many of the best
 _UNITS = 1 << 14  # of a box, on the canvas's longer side; they reach to twice the canvas
