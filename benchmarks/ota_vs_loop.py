@@ -88,7 +88,7 @@ def main() -> None:
     print(f"{'classes':>7}  {'':10}  {'loop':>8}  {'vectorised':>10}  {'ratio':>6}")
     for classes in (3, 80):
         raw, targets = scene(classes)
-        measure = criterion(classes=classes, image_size=IMAGE_SIZE, scale_gains=True)
+        measure = criterion(classes=classes, image_size=IMAGE_SIZE, scaling="reference")
 
         def assign(
             measure: AnchorCriterion = measure, raw: list[Tensor] = raw, targets: Targets = targets

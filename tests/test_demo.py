@@ -36,7 +36,7 @@ def test_the_demo_compares_three_arms_on_the_test_split(tmp_path, monkeypatch):
     assert outcome.gap_closed == pytest.approx(outcome.difference.delta / gap)
     assert outcome.starts == "Both students started from scratch."
     runs = [e for e in events if isinstance(e, RunStarted)]
-    assert [(run.arm, run.seed) for run in runs] == [("baseline", 3), ("auto", 3)]
+    assert [(run.arm, run.seed) for run in runs] == [("baseline", 3), ("bckd", 3)]
     stored = json.loads((tmp_path / "demo" / "comparison.json").read_text())
     assert stored["arms"][1]["difference"]["low"] == outcome.difference.low
     assert stored["command"] == "tutelage demo"

@@ -116,6 +116,7 @@ def settings(
     }
     if teacher is not None:
         values["distill.teacher"] = teacher
+        values["distill.methods"] = ["bckd"]
         values["distill.student_kd_layers"] = values["distill.teacher_kd_layers"] = HEAD_INPUTS
     return load_config(flags={key: (value, "demo") for key, value in values.items()})
 

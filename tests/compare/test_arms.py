@@ -155,6 +155,9 @@ def test_auto_has_the_name_of_what_it_stands_for(tmp_path):
     assert automatic.titled(("cat", "dog"), others).title == "cwd (auto)-r0.5"
     assert automatic.titled(("cat", "dog"), [*same, *others]).title == "bckd/cwd (auto)-r0.5"
     assert (automatic.name, named.titled(("cat", "dog"), same).title) == ("auto-r0.5", "")
+    layers = base(tmp_path, distill={"student_kd_layers": ["57"]})
+    [_, automatic] = plan_comparison(layers).arms
+    assert automatic.titled(("cat", "dog"), same).title == "fgd (auto)"
 
 
 @pytest.mark.parametrize(

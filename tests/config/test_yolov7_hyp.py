@@ -94,7 +94,8 @@ def test_a_yolov7_file_loads_as_it_is(hyp) -> None:
     resolved = load_config(hyp=hyp(V7_TINY), flags={"preset": ("v7-tiny", "")})
     assert resolved.config.loss.assigner == "ota"
     changed = [key for key, _, _ in changes(resolved.config, resolved.origins)]
-    assert changed == ["loss.assigner"]  # auto in the preset; all the rest is equal
+    assert changed == ["loss.scaling", "loss.assigner"]  # all the rest is equal to the preset
+    assert resolved.config.loss.scaling == "reference"
     assert resolved.origins["optim.lr"] == "hyp.yaml:2"
     assert resolved.origins["augment.mixup"] == "hyp.yaml:29"
     assert len(resolved.notices) == 1

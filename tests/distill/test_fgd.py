@@ -65,6 +65,24 @@ def test_several_levels_equal_the_formulas(targets: Targets) -> None:
         torch.testing.assert_close(value, weight * sum(parts), rtol=1e-10, atol=1e-12)
 
 
+def test_standardised_maps_are_compared_whatever_their_scale_and_offset() -> None:
+    torch.manual_seed(0)
+    method = FGD([(3, 3)], standardise=True, lam=5e-3).double()
+    generator = torch.Generator().manual_seed(0)
+    s, t = torch.randn(2, 2, 3, 8, 8, generator=generator, dtype=torch.float64)
+    scale, offset = torch.tensor([[0.1, 3.0, 40.0], [5.0, -2.0, 0.3]])[..., None, None].double()
+    plain = method(Knowledge((s,)), Knowledge((t,)), SOME_BOXES, (64, 64))
+    for student, teacher in ((scale * s + offset, t), (s, scale * t + offset)):
+        found = method(Knowledge((student,)), Knowledge((teacher,)), SOME_BOXES, (64, 64))
+        torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-6)
+    standard = FGD([(3, 3)], lam=5e-3).double()
+    standard.load_state_dict({**standard.state_dict(), **method.state_dict()})
+    given = [(x - x.mean((0, 2, 3), keepdim=True)) for x in (s, t)]
+    given = [x / (x.square().sum((0, 2, 3), keepdim=True) / 127).sqrt() for x in given]
+    expected = standard(Knowledge((given[0],)), Knowledge((given[1],)), SOME_BOXES, (64, 64))
+    torch.testing.assert_close(plain, expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("option", ["alpha", "beta", "gamma", "lam"])
 def test_a_term_with_weight_zero_is_left_out(option: str) -> None:
     torch.manual_seed(0)

@@ -42,7 +42,7 @@ def criterion(
     *,
     assigner: str = "ota",
     classes: int = 3,
-    scale_gains: bool = False,
+    scaling: str = "none",
     image_size: int = 128,
     kind: type[AnchorCriterion] = AnchorCriterion,
     **config: float,
@@ -53,10 +53,9 @@ def criterion(
         anchors=torch.tensor(table, dtype=torch.float32).view(len(table), -1, 2),
         strides=[8 * 2**level for level in range(len(table))],
         classes=classes,
-        config=LossConfig(**config),
+        config=LossConfig(scaling=scaling, **config),
         assigner=assigner,
         image_size=image_size,
-        scale_gains=scale_gains,
     )
 
 

@@ -51,6 +51,29 @@ def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     assert any(text.startswith("bckd × auto") and text.endswith("linear") for text in rows)
 
 
+NAMED = {"student_kd_layers": ["6"], "teacher_kd_layers": ["6"]}
+
+
+@pytest.mark.parametrize(
+    ("distill", "method", "why"),
+    [
+        ({}, "bckd", ""),
+        (NAMED, "fgd", "auto: fgd since layers are named; without them bckd"),
+        ({"methods": [{"name": "auto", **NAMED}]}, "fgd", "auto: fgd since layers are named"),
+        ({"methods": [{"name": "bckd"}], **NAMED}, "bckd", ""),
+    ],
+)
+def test_named_layers_are_those_of_a_method_that_looks_at_them(
+    data, tmp_path, distill, method, why
+):
+    events = run(config(data, tmp_path, **distill), dry_run=True)
+    rows = [text for _, text in last(events, Planned).rows]
+    assert dict(last(events, Planned).rows)["methods"].startswith(f"{method} × auto")
+    assert [text for text in rows if text.startswith("auto: ")][:1] == [
+        text for text in rows if why and text.startswith(why)
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("combine", ["average", "pick"])
 def test_two_teachers(data, tmp_path, combine):

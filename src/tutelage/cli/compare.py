@@ -88,7 +88,7 @@ def compare(
     debug: o.Debug = False,
 ) -> None:
     """Train without a teacher and with each method, at equal seeds: did it help?"""
-    given = {key: value for key, value in locals().items() if key != "method"}
+    given = {key: value for key, value in locals().items() if key not in ("method", "ratio")}
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])

@@ -89,6 +89,9 @@ Methods = Annotated[
         autocompletion=complete_methods,
     ),
 ]
+Ratio = Annotated[
+    Text, value("--ratio", "<x>", "KD gradient over detection's [dim]\\[the method's][/]", KD)
+]
 StudentLayers = Annotated[
     Text, value("--student-kd-layers", "<list>", "e.g. 57,65,73 [dim]\\[p3,p4,p5][/]", KD)
 ]

@@ -33,6 +33,7 @@ SETTINGS: Mapping[str, str] = {
     "optimizer": "optim.name",
     "teacher_weights": "distill.teacher",
     "method": "distill.methods",
+    "ratio": "distill.ratio",
     "student_kd_layers": "distill.student_kd_layers",
     "teacher_kd_layers": "distill.teacher_kd_layers",
     "project": "run.project",

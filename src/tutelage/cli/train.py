@@ -34,6 +34,7 @@ def train(
     single_cls: o.SingleClass = False,
     teacher_weights: o.TeacherWeights = None,
     method: o.Methods = None,
+    ratio: o.Ratio = None,
     student_kd_layers: o.StudentLayers = None,
     teacher_kd_layers: o.TeacherLayers = None,
     epochs: o.Epochs = None,

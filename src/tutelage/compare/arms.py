@@ -52,7 +52,7 @@ class Arm(NamedTuple):
         """
         distill = self.config.distill
         chosen = {
-            resolve_auto(method, shared_columns(distill.classes, student, names)).name
+            resolve_auto(method, distill, shared_columns(distill.classes, student, names)).name
             for names in teachers
             for method in (distill.methods if self.methods else ())
             if method.name == AUTO

@@ -10,6 +10,7 @@ from typing import Any
 from tutelage.compare.arms import BASELINE, ArmRun, Comparison, origins_of
 from tutelage.compare.cost import read_cost
 from tutelage.compare.detections import BEST
+from tutelage.config.added_later import complete
 from tutelage.config.diff import compare_configs
 from tutelage.config.load import load_config
 from tutelage.config.schema import Config
@@ -51,7 +52,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text())
         if stored["format"] == FORMAT:
-            return {**stored, "settings": Config.model_validate(stored["settings"])}
+            return {**stored, "settings": Config.model_validate(complete(stored["settings"]))}
     except (OSError, ValueError, TypeError, KeyError):
         pass
     raise ConfigError(f"{path} is not a comparison of this version.", fix=_FIX, code="C31")

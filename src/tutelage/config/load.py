@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tutelage.config.added_later import BEFORE
 from tutelage.config.describe import leaves, sections
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
@@ -146,11 +147,19 @@ def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "")
 def _located(
     entries: Sequence[Override], config_file: str | Path
 ) -> tuple[list[Override], list[str]]:
-    """Return settings of a run folder with paths that hold here, and notices of changed ones."""
+    """Return settings of a run folder with paths that hold here, and notices of changed ones.
+
+    A run of an earlier version gets what it did without a setting that came later.
+    """
     directory = started_in(config_file)
     if directory is None:
         return [*entries], []
-    located: list[Override] = []
+    known = {entry.key for entry in entries}
+    located = [
+        Override(key, value, "an earlier version")
+        for key, value in BEFORE.items()
+        if key not in known
+    ]
     notices: list[str] = []
     for entry in entries:
         value = locate(entry.value, directory) if entry.key in PATHS else entry.value

@@ -161,6 +161,10 @@ class LossConfig(Section):
     obj_pw: Positive = 1.0
     anchor_t: Annotated[float, Field(gt=1.0)] = 4.0
     fl_gamma: NonNegative = Field(default=0.0, description="Focal loss gamma (0: off)")
+    scaling: Literal["auto", "reference", "none"] = Field(
+        default="auto",
+        description="How obj follows the image size and cls the number of classes (reference: as YOLOv7 and YOLOv5, by (size/640)² and classes/80; auto: the same, but never below 1; none: not at all)",
+    )
     label_smoothing: Fraction = 0.0
     assigner: Literal["auto", "ota", "anchor"] = Field(
         default="auto", description="auto: OTA for YOLOv7 heads, anchor-ratio for YOLOv5 heads"

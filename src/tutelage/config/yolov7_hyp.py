@@ -19,6 +19,7 @@ HYP: dict[str, str] = {  # setting of each key
     **{key: f"{s}.{key}" for s, keys in _SAME_NAMES.items() for key in keys.split()},
     "loss_ota": "loss.assigner",
 }
+SCALING = "loss.scaling"
 _ASSIGNERS = {1: "ota", 0: "anchor"}  # values of loss_ota
 
 WITHOUT_EFFECT: dict[str, str] = {
@@ -66,6 +67,9 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
         else:
             entry = _ASSIGNERS[value] if name == "loss_ota" else value
             result.entries.append((HYP[name], entry, origin))
+    scaled = [name for name in ("obj", "cls") if name in values]
+    if scaled:  # such gains are meant for the factors of YOLOv7's code
+        result.entries.append((SCALING, "reference", document.origin(scaled[0])))
     if unused:
         result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result

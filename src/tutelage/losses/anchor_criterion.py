@@ -43,9 +43,6 @@ class AnchorCriterion(Criterion):
         config: Gains and constants.
         assigner: Which predictions are assigned to a box.
         image_size: Side of the training images in pixels, for the objectness gain.
-        scale_gains: Multiply the gains by the usual factors: box by 3 / levels, cls by
-            classes / 80 x 3 / levels, obj by (image_size / 640)^2 x 3 / levels. False takes them
-            as they are.
 
     Raises:
         ValueError: If anchors and strides do not describe the same one to five levels.
@@ -65,7 +62,6 @@ class AnchorCriterion(Criterion):
         config: LossConfig,
         assigner: Literal["ota", "anchor"],
         image_size: int,
-        scale_gains: bool = True,
     ) -> None:
         super().__init__()
         levels = len(strides)
@@ -85,12 +81,9 @@ class AnchorCriterion(Criterion):
         self.config = config
         self.assigner = assigner
         self.balance = _BALANCE_OF_3 if levels == 3 else _BALANCE[:levels]
-        share = 3 / levels if scale_gains else 1.0
-        self.gains = {
-            "box": config.box * share,
-            "obj": config.obj * share * ((image_size / 640) ** 2 if scale_gains else 1.0),
-            "cls": config.cls * share * (classes / 80 if scale_gains else 1.0),
-        }
+        factors = gain_factors(config.scaling, levels, classes, image_size)
+        self.gains = {name: getattr(config, name) * factor for name, factor in factors.items()}
+        self.image_size = image_size
 
     def forward(
         self, raw: Sequence[Tensor], targets: Targets, image_size: tuple[int, int]
@@ -109,6 +102,19 @@ class AnchorCriterion(Criterion):
         with torch.autocast(raw[0].device.type, enabled=False):
             terms = self.terms(raw, targets, self.match(raw, targets))
         return {name: self.gains[name] * value for name, value in terms.items()}
+
+    def describe(self) -> str:
+        """Return the gains, and beside those of ``scaling: auto`` what YOLOv7 would have."""
+        gains = [f"{name} {gain:.3g}" for name, gain in self.gains.items()]
+        scaling, size = self.config.scaling, f"{self.image_size} px, {self.classes} classes"
+        usual = gain_factors("reference", len(self.strides), self.classes, self.image_size)
+        would = [
+            f"{name} {value:.3g}"
+            for name, factor in usual.items()
+            if (value := getattr(self.config, name) * factor) < self.gains[name]
+        ]
+        note = f"; YOLOv7's code: {', '.join(would)}" if would else ""
+        return f"{' · '.join(gains)} (loss.scaling {scaling}, {size}{note})"
 
     @torch.no_grad()
     def match(self, raw: Sequence[Tensor], targets: Targets, *, reach: float = NEAREST) -> Matches:
@@ -223,6 +229,25 @@ class AnchorCriterion(Criterion):
                 f"expected raw outputs (b, anchors, ny, nx, 5 + classes) with {expected} after the "
                 f"batch dimension for an image of {height} x {width}, got {found}"
             )
+
+
+def gain_factors(
+    scaling: Literal["auto", "reference", "none"], levels: int, classes: int, image_size: int
+) -> dict[str, float]:
+    """Return the factors of the gains ``box``, ``obj`` and ``cls``.
+
+    YOLOv7 and YOLOv5 multiply the gains of 640 px and 80 classes by 3 / levels, cls by
+    classes / 80, obj by (image_size / 640)^2 besides (``reference``). Made for long trainings:
+    with small images and few classes a short one ends before it has learnt what an object is
+    (docs/benchmarks.md). ``auto`` never lets size and classes make a gain smaller; ``none`` takes
+    the gains as they are.
+    """
+    if scaling == "none":
+        return {"box": 1.0, "obj": 1.0, "cls": 1.0}
+    least = 1.0 if scaling == "auto" else 0.0
+    by_size, by_classes = max((image_size / 640) ** 2, least), max(classes / 80, least)
+    share = 3 / levels
+    return {"box": share, "obj": share * by_size, "cls": share * by_classes}
 
 
 def _working_dtype(raw: Sequence[Tensor]) -> torch.dtype:

@@ -32,6 +32,10 @@ class Criterion(nn.Module, ABC):
             ``raw``, with or without boxes.
         """
 
+    def describe(self) -> str:
+        """Return how its terms are weighed, for the plan of a run; empty if they are not."""
+        return ""
+
     @abstractmethod
     def answers(self, raw: Sequence[Tensor], targets: Targets) -> Tensor:
         """Return the box that each prediction is assigned to.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tutelage.config.added_later import complete
 from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.config.yaml_reader import load_yaml
@@ -33,7 +34,7 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     """
     path = Path(folder) / "last.pt"
     checkpoint = load_checkpoint(path)
-    before = Config.model_validate(load_yaml(checkpoint.config))
+    before = Config.model_validate(complete(load_yaml(checkpoint.config)))
     free = ("run", "preset", "train.threads")  # it goes on with the number that it was saved with
     changed = [each.key for each in compare_configs(before, config, free=free, movable=True)]
     if changed:

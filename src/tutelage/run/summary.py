@@ -22,7 +22,7 @@ from tutelage.run.kd_weights import describe_balance
 from tutelage.run.predicted_cost import epochs_asked, predicted_share
 from tutelage.run.stored_answers import pictures_of, store_folders
 from tutelage.setup.build import RunParts
-from tutelage.setup.distillation import DistillationSetup
+from tutelage.setup.distillation import AUTO, REASONS, DistillationSetup
 from tutelage.setup.pictures import Pictures
 from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers.stored import StoredTeachers
@@ -49,6 +49,8 @@ def plan_rows(
         rows += _own(parts)
         rows.append(("views", _views(parts)))
         rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
+    if weighed := parts.unwrapped_task.criterion.describe():
+        rows.append(("gains", weighed))
     warnings = len(data_warnings(parts))
     rows += [
         (
@@ -196,6 +198,9 @@ def _methods(parts: RunParts, distillation: DistillationSetup) -> list[tuple[str
             weight = f"auto (now {weight}{balance}: {share})"
         text = f"{name} × {weight}{options} · {_describe_decay(parts.schedule, name)}"
         rows.append(("" if rows else "methods", text))
+    if any(method.name == AUTO for method in parts.config.distill.methods):
+        chosen = {binding.config.name for binding in distillation.bindings.values()}
+        rows += [("", f"auto: {why}") for name, why in REASONS.items() if name in chosen]
     return rows
 
 

@@ -26,7 +26,12 @@ from tutelage.models.graph import GraphDetector
 from tutelage.structures import Tap
 from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 
-AUTO, RESPONSES, FEATURES = "auto", "bckd", "cwd"
+AUTO = "auto"
+OF_LAYERS, RESPONSES, FEATURES = "fgd", "bckd", "cwd"  # what it may stand for
+REASONS = {
+    OF_LAYERS: f"{OF_LAYERS} since layers are named; without them {RESPONSES}",
+    FEATURES: f"{FEATURES} since teacher and data have no class in common; else {RESPONSES}",
+}
 
 
 class MethodBinding(NamedTuple):
@@ -124,7 +129,7 @@ def bind_methods(
         suffix = f"@{number + 1}" if len(teachers) > 1 else ""
         bound = {
             place: MethodBinding(
-                resolve_auto(method, shared),
+                resolve_auto(method, config, shared),
                 number,
                 _pair_layers(config, method, shared, student, teacher, origins),
             )
@@ -234,10 +239,19 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
             )
 
 
-def resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
-    """Replace ``auto`` by the method that docs/benchmarks.md found best.
+def resolve_auto(
+    method: MethodConfig, config: DistillConfig, columns: Columns | None
+) -> MethodConfig:
+    """Replace ``auto`` by a method that fits.
 
-    A response method if the networks share classes, else a feature method.
+    FGD where layers are named, as in the article that this package follows: to the best method
+    they would mean next to nothing. Else what docs/benchmarks.md found best: a response method if
+    the networks share classes, a feature method if not.
+
+    Args:
+        method: The method's settings.
+        config: The settings of the run, whose layers the method has if it names none.
+        columns: The classes that student and teacher share; None: all.
     """
     if method.name != AUTO:
         return method
@@ -247,8 +261,20 @@ def resolve_auto(method: MethodConfig, columns: Columns | None) -> MethodConfig:
         raise ConfigError(
             what, fix="Name the method:  --method fgd  (all: tutelage methods)", code="T22"
         )
-    common = columns is None or bool(columns[0])
-    return method.model_copy(update={"name": RESPONSES if common else FEATURES})
+    if names_layers(method, config):
+        name = OF_LAYERS
+    else:
+        name = RESPONSES if columns is None or columns[0] else FEATURES
+    return method.model_copy(update={"name": name})
+
+
+def names_layers(method: MethodConfig, config: DistillConfig) -> bool:
+    """Return whether someone named the layers that a method compares."""
+    return any(
+        layers is not None
+        for each in (method, config)
+        for layers in (each.student_kd_layers, each.teacher_kd_layers)
+    )
 
 
 def _pair_layers(
@@ -271,7 +297,7 @@ def _pair_layers(
         teacher_layers=theirs if own else config.teacher_kd_layers,
         resize=bool(config.resize),
         origins=origins,
-        zoom=_zoom(config, resolve_auto(method, columns)),
+        zoom=_zoom(config, resolve_auto(method, config, columns)),
     )
 
 

@@ -9,8 +9,8 @@ from tutelage.config.schema import NonNegative
 from tutelage.distill.connector import Connector
 from tutelage.distill.method import Channels, HeightWidth, Method, Need
 from tutelage.distill.methods.bckd import box_loss, class_losses
-from tutelage.distill.methods.pkd import standardise
 from tutelage.distill.scores import candidate_scores
+from tutelage.distill.standardise import standardise
 from tutelage.losses.boxes import at_least_float32
 from tutelage.structures import Knowledge, Targets
 

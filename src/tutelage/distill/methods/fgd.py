@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.attention import attention
+from tutelage.distill.connector import Connector
 from tutelage.distill.masks import object_masks
 from tutelage.distill.method import Channels, HeightWidth, LevelMethod
+from tutelage.distill.standardise import standardise
 from tutelage.structures import Targets
 
 
@@ -29,6 +31,8 @@ class FGD(LevelMethod):
         beta: Weight of the background.
         gamma: Weight of the difference in attention.
         lam: Weight of the global relation. It sums over cells: scale it down for larger maps.
+        standardise: Compare maps whose channels have mean 0 and deviation 1 over the batch, as PKD
+            does: what varies, not how large it is. False is the paper's formula.
 
     A weight of 0 leaves its term out.
 
@@ -49,7 +53,9 @@ class FGD(LevelMethod):
         beta: NonNegative = 5e-4,
         gamma: NonNegative = 1e-3,
         lam: NonNegative = 5e-6,
+        standardise: bool = False,
     ) -> None:
+        self.standardise = standardise
         super().__init__(channels)
         if not any((alpha, beta, gamma, lam)):
             raise ValueError("alpha, beta, gamma and lam are all 0: nothing is compared")
@@ -57,6 +63,10 @@ class FGD(LevelMethod):
             self.levels = nn.ModuleList(nn.Identity() for _ in channels)
         self.temperature = temperature
         self.alpha, self.beta, self.gamma, self.lam = alpha, beta, gamma, lam
+
+    def make_connector(self, student: int, teacher: int) -> nn.Module:
+        """Make a connector, without the bias that standardising would remove."""
+        return Connector(student, teacher, bias=not self.standardise)
 
     def make_level(self, channels: int) -> nn.Module:
         """Make one context block for the student's map and one for the teacher's."""
@@ -68,6 +78,8 @@ class FGD(LevelMethod):
         self, module: nn.Module, s: Tensor, t: Tensor, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Return the terms of one pair."""
+        if self.standardise:
+            s, t = standardise(s), standardise(t)
         b, _, h, w = s.shape
         masks = object_masks(targets, b, (h, w), image_size, dtype=s.dtype)
         foreground, background = (mask.flatten(1) for mask in masks)
