@@ -90,8 +90,7 @@ def settings(
 ) -> ResolvedConfig:
     """Return the settings of a training run of the demo.
 
-    Digits must not be flipped, and scenes of 128 px need no mosaic. The gains undo YOLOv7's own
-    scaling by image size and number of classes, which is made for 640 px and 80 classes.
+    Digits must not be flipped, and scenes of 128 px need no mosaic.
     """
     values: dict[str, Any] = {
         "data": DATA,
@@ -105,8 +104,6 @@ def settings(
         "train.cache_images": "ram",
         "train.eval_every": 4,
         "train.patience": 0,
-        "loss.cls": 4.0,
-        "loss.obj": 16.0,
         "augment.mosaic": 0.0,
         "augment.mixup": 0.0,
         "augment.fliplr": 0.0,

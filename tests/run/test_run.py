@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import torch
 
+from tests.run.small_runs import make_data
+from tests.run.small_runs import settings as small_settings
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, DataError, TrainingError, WeightsError
 from tutelage.models.build import load
@@ -110,6 +113,27 @@ def test_resume_equals_the_uninterrupted_run(plain, tmp_path):
         ), key
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_a_run_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
+    data = make_data(tmp_path / "data")
+    monkeypatch.setattr("tutelage.setup.build.LARGE", 0)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    config = small_settings(data, tmp_path, train={"epochs": 2})
+    events = run_training(config)
+    started = next(event for event in events if isinstance(event, Planned))
+    for event in events:
+        if isinstance(event, Evaluated):
+            next(events)  # it is saved
+            break
+    events.close()
+    assert " · bf16 (auto)" in dict(started.rows)["run"]
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    resumed = list(run_training(config, resume=started.folder))
+    assert " · bf16 (auto)" in dict(last(resumed, Planned).rows)["run"]
+    new = list(run_training(config, dry_run=True))
+    assert " · fp32 (auto)" in dict(last(new, Planned).rows)["run"]
 
 
 def test_a_finished_run_is_not_resumed(plain, tmp_path):

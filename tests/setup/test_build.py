@@ -1,6 +1,7 @@
 """From settings to parts: threads, workers, the student and what it starts from."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -33,6 +34,28 @@ def threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: now["threads"])
     monkeypatch.setattr(cores, "free_cores", lambda: 8)
     return now
+
+
+@pytest.mark.parametrize(
+    ("matrix_unit", "size", "processes", "began", "expected"),
+    [
+        (True, 1_000_000, 1, None, True),
+        (True, 999_999, 1, None, False),  # a small network gains nothing
+        (False, 1_000_000, 1, None, False),
+        (True, 1_000_000, 2, None, False),
+        (True, 1_000_000, 1, "fp32", False),  # a resumed run stays as it was
+        (False, 10, 1, "bf16", True),
+    ],
+)
+def test_large_students_train_in_bfloat16_where_the_processor_multiplies_it(
+    monkeypatch, matrix_unit, size, processes, began, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": matrix_unit})
+    student = nn.Linear(size, 1, bias=False)
+    accelerator = SimpleNamespace(device=CPU, num_processes=processes)
+    assert module.trains_in_bfloat16(accelerator, student, began) is expected
+    accelerator.device = CUDA
+    assert not module.trains_in_bfloat16(accelerator, student, began)
 
 
 class Clocked(nn.Module):

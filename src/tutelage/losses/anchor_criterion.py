@@ -18,6 +18,7 @@ from tutelage.structures import Targets
 
 _FOCAL_ALPHA = 0.25
 _BALANCE_OF_3 = (4.0, 1.0, 0.4)
+FEW = 10  # classes; with fewer, the gain of cls is lower
 _BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
 
 
@@ -238,14 +239,15 @@ def gain_factors(
 
     YOLOv7 and YOLOv5 multiply the gains of 640 px and 80 classes by 3 / levels, cls by
     classes / 80, obj by (image_size / 640)^2 besides (``reference``). Made for long trainings:
-    with small images and few classes a short one ends before it has learnt what an object is
-    (docs/benchmarks.md). ``auto`` never lets size and classes make a gain smaller; ``none`` takes
-    the gains as they are.
+    with small images and few classes a short one ends before it has learnt what an object is.
+    ``auto`` is what docs/benchmarks.md found best: obj is not made smaller, and cls by classes / 10
+    for fewer than ten. ``none`` takes the gains as they are.
     """
     if scaling == "none":
         return {"box": 1.0, "obj": 1.0, "cls": 1.0}
-    least = 1.0 if scaling == "auto" else 0.0
-    by_size, by_classes = max((image_size / 640) ** 2, least), max(classes / 80, least)
+    by_size, by_classes = (image_size / 640) ** 2, classes / 80
+    if scaling == "auto":
+        by_size, by_classes = max(by_size, 1.0), max(by_classes, min(classes / FEW, 1.0))
     share = 3 / levels
     return {"box": share, "obj": share * by_size, "cls": share * by_classes}
 

@@ -74,6 +74,7 @@ class RunProgress(_Strict):
     start: str = ""
     views: _Count = 0  # of each image; 0: a new version in every epoch
     flips: bool = False  # whether they are flipped anew
+    precision: str = "fp32"
 
     @property
     def student_origin(self) -> StudentOrigin:

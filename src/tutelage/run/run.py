@@ -137,6 +137,7 @@ def _events(
             stores=not dry_run,
             view_count=progress.views if progress else None,
             flips=progress.flips if progress else None,
+            precision=progress.precision if progress else None,
         )
     yield from (Notice("warning", each.message, code_of(each)) for each in data_warnings(parts))
     yield from (Notice("info", text) for text in parts.notices)
@@ -396,6 +397,7 @@ class _TrainingRun:
                 start=parts.start,
                 views=parts.teaching.views.per_image if parts.teaching.views else 0,
                 flips=parts.teaching.views is not None and parts.teaching.views.flips,
+                precision=parts.precision,
             )
             with self._write_errors():
                 path = self.folder / "last.pt"

@@ -28,8 +28,6 @@ from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers.stored import StoredTeachers
 from tutelage.train.schedule import Schedule
 
-LARGE = 1_000_000  # parameters from which on half precision is faster on such processors
-
 
 def plan_rows(
     parts: RunParts, origins: Mapping[str, str], folder: str
@@ -66,13 +64,10 @@ def plan_rows(
 
 
 def _precision(parts: RunParts) -> str:
-    """Return the precision, and whether this processor has a faster one."""
-    faster = parts.config.train.precision == "auto" and parts.accelerator.device.type == "cpu"
-    if not faster or not torch.cpu.get_capabilities().get("amx_bf16"):
-        return parts.precision
-    if sum(p.numel() for p in parts.student.parameters()) < LARGE:
-        return parts.precision
-    return f"{parts.precision} (--precision bf16 is faster on this processor)"
+    """Return the precision, and whether it was chosen for this machine."""
+    return (
+        f"{parts.precision} (auto)" if parts.config.train.precision == "auto" else parts.precision
+    )
 
 
 def data_warnings(parts: RunParts) -> list[Finding]:

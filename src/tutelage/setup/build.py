@@ -47,6 +47,7 @@ from tutelage.train.schedule import Schedule
 from tutelage.train.supervision import TeacherSupervision
 from tutelage.train.task import Task
 
+LARGE = 1_000_000  # parameters from which on AMX makes bfloat16 faster
 TOLD = ("path-elsewhere", "class-left-out")  # facts about data that are shown before a run
 
 
@@ -93,6 +94,7 @@ def build_run(
     stores: bool = False,
     view_count: int | None = None,
     flips: bool | None = None,
+    precision: str | None = None,
 ) -> RunParts:
     """Build everything that a run needs.
 
@@ -106,6 +108,7 @@ def build_run(
         stores: Read what the teachers said from stores, and write there.
         view_count: The views per image with which a resumed run began; 0: none.
         flips: Whether a resumed run flips its views anew.
+        precision: That of a resumed run; ``auto`` keeps to it on the CPU.
 
     Raises:
         UserError: Data, model, teacher, layers, image size or device cannot be used.
@@ -116,6 +119,7 @@ def build_run(
             fix="Add  --data data.yaml  (or the built-in:  --data digits).",
             code="C26",
         )
+    began = precision
     accelerator, precision = make_accelerator(config.train.device, config.train.precision)
     with accelerator.local_main_process_first():  # the others use its cache
         train, val = open_splits(
@@ -135,6 +139,8 @@ def build_run(
         )
     student, start = make_student(config, train.names, origins, student_origin)
     check_image_size(config.train.image_size, max(student.strides))
+    if config.train.precision == "auto" and trains_in_bfloat16(accelerator, student, began):
+        accelerator, precision = make_accelerator(config.train.device, "bf16")
     share = accelerator.process_index, accelerator.num_processes
     if not trial:
         check_batch(config.train, max(student.strides), len(train), share[1])
@@ -280,6 +286,25 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
+
+
+def trains_in_bfloat16(accelerator: Accelerator, student: nn.Module, began: str | None) -> bool:
+    """Whether ``precision: auto`` is bfloat16 on this processor.
+
+    Processors with AMX are faster in it, unless the network is small (docs/benchmarks.md). A
+    resumed run stays as it began. Several processes may have different processors: float32.
+
+    Args:
+        accelerator: Devices and processes.
+        student: The network to train.
+        began: The precision of a resumed run; None for a new one.
+    """
+    if accelerator.device.type != "cpu" or accelerator.num_processes > 1:
+        return False
+    if began is not None:
+        return began == "bf16"
+    size = sum(parameter.numel() for parameter in student.parameters())
+    return bool(torch.cpu.get_capabilities().get("amx_bf16")) and size >= LARGE
 
 
 def make_training_loader(
