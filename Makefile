@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test install lint clean
+.PHONY: demo test proof install lint clean
 
 demo: install
 	$(BIN)/tutelage demo
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
+
+proof: install
+	for table in scaling ratios labels; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
+	$(BIN)/python benchmarks/proof/tables.py
 
 install: $(INSTALLED)
 

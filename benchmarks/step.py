@@ -3,8 +3,8 @@
     python benchmarks/step.py [--repeats 5] [--classes 3 80]
 
 yolov7-tiny, batch 8, 320 px, 20 boxes per image, a batch in memory; teacher yolov7. Optimizer and
-EMA at accumulation 8 are included, a loader is not. Everything is timed in turn in one process;
-the ratios are of medians. Quiet machine, run twice.
+EMA at accumulation 8 are included, a loader is not; the precision is that of ``--precision auto``.
+Everything is timed in turn in one process; the ratios are of medians. Quiet machine, run twice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tutelage.config.schema import LossConfig, MethodConfig, OptimConfig
 from tutelage.distill import build_methods, pair
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
+from tutelage.setup.build import make_accelerator, trains_in_bfloat16
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Teachers
 from tutelage.train.ema import make_ema
@@ -72,7 +73,7 @@ def trainer(
         epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION
     )
     events = fit(
-        Accelerator(cpu=True),
+        accelerator_of(student),
         task,
         TeacherSupervision(Teachers([teacher], [False]), [range(classes)]) if teacher else None,
         optimizer,
@@ -81,6 +82,14 @@ def trainer(
         schedule,
     )
     return lambda: [None for _ in islice(events, ACCUMULATION + 1)] and None
+
+
+def accelerator_of(student: GraphDetector) -> Accelerator:
+    """Return that of a run on this processor: bfloat16 where ``--precision auto`` is."""
+    found, _ = make_accelerator("cpu", "auto")
+    if trains_in_bfloat16(found, student, None):
+        return make_accelerator("cpu", "bf16")[0]
+    return found
 
 
 def bare(student: GraphDetector, batch: Batch) -> Callable[[], None]:
