@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-# dotted name → value; a section that is complete but for one of these is of an earlier version
-BEFORE: Mapping[str, Any] = {"loss.scaling": "reference"}
+from tutelage.config.describe import leaves
+
+BEFORE: Mapping[str, Any] = {"loss.scaling": "reference"}  # by dotted name
+
+
+def lacking(keys: Collection[str]) -> dict[str, Any]:
+    """Return what settings of an earlier version lack, with what its runs did.
+
+    A run writes whole sections: one without a later setting, but with all others, is of a run.
+
+    Args:
+        keys: The dotted names that are there.
+    """
+    return {
+        key: value
+        for key, value in BEFORE.items()
+        if key not in keys
+        and all(
+            other in keys or other in BEFORE
+            for other in leaves()
+            if other.rpartition(".")[0] == key.rpartition(".")[0]
+        )
+    }
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tutelage.config.added_later import BEFORE
+from tutelage.config.added_later import lacking
 from tutelage.config.describe import leaves, sections
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
@@ -64,6 +64,8 @@ def load_config(
         document = read_document(config_file, kind="run file")
         located, texts = _located(_entries(document, document.values), config_file)
         entries += located
+        older = lacking({entry.key for entry in located})
+        entries += [Override(key, value, "an earlier version") for key, value in older.items()]
         notices += texts
     if hyp is not None:
         translated = translate_hyp(_read_hyp(hyp))
@@ -147,19 +149,11 @@ def _entries(document: YamlDocument, values: Mapping[str, Any], start: str = "")
 def _located(
     entries: Sequence[Override], config_file: str | Path
 ) -> tuple[list[Override], list[str]]:
-    """Return settings of a run folder with paths that hold here, and notices of changed ones.
-
-    A run of an earlier version gets what it did without a setting that came later.
-    """
+    """Return settings of a run folder with paths that hold here, and notices of changed ones."""
     directory = started_in(config_file)
     if directory is None:
         return [*entries], []
-    known = {entry.key for entry in entries}
-    located = [
-        Override(key, value, "an earlier version")
-        for key, value in BEFORE.items()
-        if key not in known
-    ]
+    located: list[Override] = []
     notices: list[str] = []
     for entry in entries:
         value = locate(entry.value, directory) if entry.key in PATHS else entry.value
