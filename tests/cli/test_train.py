@@ -30,7 +30,7 @@ def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
         "--precision", "bf16", "--optimizer", "AdamW", "--freeze", "0", "1", "--patience", "9",
         "--multi-scale", "--rect",
         "--single-cls", "--cache-images", "--project", "p", "--name", "n", "--exist-ok",
-        "--label-smoothing", "0.1",
+        "--label-smoothing", "0.1", "--ratio", "0.5",
         "--linear-lr", "--set", "optim.lr=1e-3", "--set", "distill.methods.0.temperature=2",
         "--nosave",
     )  # fmt: skip
@@ -44,6 +44,7 @@ def test_flags_reach_the_engine_with_their_origin(cli, engine) -> None:
     assert config.distill.teacher == "t.pt"
     assert [(m.name, m.weight) for m in config.distill.methods] == [("cwd", 5), ("fgd", "auto")]
     assert config.distill.methods[0].options == {"temperature": 2}
+    assert (config.distill.ratio, origins["distill.ratio"]) == (0.5, "flag --ratio")
     assert config.distill.student_kd_layers == ("57", "65", "73")
     assert config.distill.teacher_kd_layers == ("75", "88", "101")
     train = config.train
