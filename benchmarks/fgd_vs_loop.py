@@ -130,7 +130,7 @@ def compare(size: int, options: argparse.Namespace) -> None:
     """Time both at one image size and print the ratios."""
     device, batch = options.device, options.batch
     torch.manual_seed(0)
-    method = FGD(CHANNELS).to(device, memory_format=torch.channels_last)
+    method = FGD(CHANNELS, standardise=False).to(device, memory_format=torch.channels_last)
     for parameter in method.parameters():
         nn.init.normal_(parameter, std=0.05)
     student, teacher, targets = scene(batch, options.boxes, size, device)

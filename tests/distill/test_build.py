@@ -71,7 +71,7 @@ def test_unknown_option() -> None:
     )
     assert message == (
         "distill.methods.0: FGD has no option 'temprature' (run.yaml:14) "
-        "Did you mean 'temperature'? Options: temperature alpha beta gamma lam"
+        "Did you mean 'temperature'? Options: temperature alpha beta gamma lam standardise"
     )
 
 
@@ -197,6 +197,7 @@ def test_table() -> None:
         "beta": 5e-4,
         "gamma": 1e-3,
         "lam": 5e-6,
+        "standardise": True,
     }
     assert row.summary.startswith("Imitate the teacher")
 

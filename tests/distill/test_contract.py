@@ -27,6 +27,7 @@ NOT_ZERO = {
 REACHED = {"mgd": 0.2}  # at least, of the student's cells; blanked ones, 65 %, get no gradient
 UNMASKED = {"mgd": {"lam": 0.0}}  # each image has its own mask: no copy looks like its original
 DOUBLED = {  # factor and tolerance where not 1 and 1e-5
+    "fgd": (1.0, 0.05),  # as pkd
     "pkd": (1.0, 0.02),  # (1 - 1/2n) / (1 - 1/n) per level by the unbiased deviation, n = 30, 120
     "spkd": (0.5, 1e-5),  # rows of norm one have twice the entries
 }

@@ -48,7 +48,9 @@ def literal(method: FGD, number: int, s: Tensor, t: Tensor, targets: Targets) ->
 @pytest.mark.parametrize("targets", [SOME_BOXES, NO_BOXES], ids=["boxes", "no boxes"])
 def test_several_levels_equal_the_formulas(targets: Targets) -> None:
     torch.manual_seed(0)
-    method = FGD(CHANNELS, temperature=0.7, alpha=0.1, beta=0.2, gamma=0.3, lam=0.4).double()
+    method = FGD(
+        CHANNELS, standardise=False, temperature=0.7, alpha=0.1, beta=0.2, gamma=0.3, lam=0.4
+    ).double()
     for parameter in method.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     student, teacher = (
@@ -75,7 +77,7 @@ def test_standardised_maps_are_compared_whatever_their_scale_and_offset() -> Non
     for student, teacher in ((scale * s + offset, t), (s, scale * t + offset)):
         found = method(Knowledge((student,)), Knowledge((teacher,)), SOME_BOXES, (64, 64))
         torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-6)
-    standard = FGD([(3, 3)], lam=5e-3).double()
+    standard = FGD([(3, 3)], standardise=False, lam=5e-3).double()
     standard.load_state_dict({**standard.state_dict(), **method.state_dict()})
     given = [(x - x.mean((0, 2, 3), keepdim=True)) for x in (s, t)]
     given = [x / (x.square().sum((0, 2, 3), keepdim=True) / 127).sqrt() for x in given]
@@ -102,7 +104,7 @@ def test_a_term_with_weight_zero_is_left_out(option: str) -> None:
 
 def test_gradients_are_those_of_the_values() -> None:
     torch.manual_seed(0)
-    method = FGD([(3, 4)]).double()
+    method = FGD([(3, 4)], standardise=False).double()
     for parameter in method.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     teacher = Knowledge((torch.randn(2, 4, 3, 5, dtype=torch.float64),))
@@ -149,7 +151,7 @@ def test_options_scale_their_terms() -> None:
 
 
 def test_boxes_weigh_alike_whatever_their_size() -> None:
-    method = FGD([(4, 4)], temperature=1e9)  # even attention
+    method = FGD([(4, 4)], standardise=False, temperature=1e9)  # even attention
     teacher = Knowledge((torch.zeros(1, 4, 12, 20),))
     student = Knowledge((torch.ones(1, 4, 12, 20),))
     small, large = boxes([(0, 9, 9, 12, 12)]), boxes([(0, 9, 9, 60, 40)])

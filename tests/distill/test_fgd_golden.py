@@ -60,7 +60,7 @@ def load(name: str) -> Case:
         arrays = {k: torch.from_numpy(np.asarray(file[k])) for k in file.files if k != "meta_json"}
     student, teacher = arrays["in__student"].requires_grad_(), arrays["in__teacher"]
     options = {ours: float(arrays[f"cfg__{theirs}"]) for ours, theirs in WEIGHTS.items()}
-    method = FGD([(student.shape[1], teacher.shape[1])], **options).double()
+    method = FGD([(student.shape[1], teacher.shape[1])], standardise=False, **options).double()
     shapes = {key: value.shape for key, value in method.state_dict().items()}
     state = {ours(k.removeprefix("p__")): v for k, v in arrays.items() if k.startswith("p__")}
     method.load_state_dict({key: value.reshape(shapes[key]) for key, value in state.items()})

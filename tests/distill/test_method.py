@@ -37,7 +37,7 @@ def test_terms_are_summed_over_levels_by_name() -> None:
 
 
 def test_one_connector_slot_per_level() -> None:
-    method = FGD([(5, 5), (4, 6), (3, 3)])
+    method = FGD([(5, 5), (4, 6), (3, 3)], standardise=False)
     assert [isinstance(c, Connector) for c in method.connectors] == [True] * 3
     assert [len(list(c.parameters())) for c in method.connectors] == [0, 2, 0]
 

@@ -298,7 +298,7 @@ def test_positive_weight_multiplies_the_positive_part(name, term):
         ("reference", "yolov7-w6", 40, 1280, {"box": 0.0375, "obj": 2.1, "cls": 0.1125}),
         ("auto", "yolov7", 80, 640, {"box": 0.05, "obj": 0.7, "cls": 0.3}),
         ("auto", "yolov7", 10, 320, {"box": 0.05, "obj": 0.7, "cls": 0.3}),
-        ("auto", "yolov7", 3, 320, {"box": 0.05, "obj": 0.7, "cls": 0.09}),
+        ("auto", "yolov7", 3, 320, {"box": 0.05, "obj": 0.7, "cls": 0.027}),
         ("auto", "yolov7-w6", 160, 1280, {"box": 0.0375, "obj": 2.1, "cls": 0.45}),
         ("none", "yolov7-w6", 160, 1280, {"box": 0.05, "obj": 0.7, "cls": 0.3}),
     ],
@@ -312,7 +312,7 @@ def test_gains_follow_levels_classes_and_image_size(
 
 def test_the_plan_tells_the_gains_and_what_they_usually_are():
     small = criterion(classes=3, image_size=320, scaling="auto")
-    text = "box 0.05 · obj 0.7 · cls 0.09 (loss.scaling auto, 320 px, 3 classes"
+    text = "box 0.05 · obj 0.7 · cls 0.027 (loss.scaling auto, 320 px, 3 classes"
     assert small.describe() == f"{text}; YOLOv7's code: obj 0.175, cls 0.0112)"
     usual = criterion(classes=80, image_size=640, scaling="auto")
     assert usual.describe().endswith("(loss.scaling auto, 640 px, 80 classes)")

@@ -1,39 +1,31 @@
-"""Settings that earlier versions did not have: what their runs did instead."""
+"""What the runs of earlier versions did instead of settings that came later."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from tutelage.config.describe import leaves
+from tutelage.config.describe import settings_of
 
-BEFORE: Mapping[str, Any] = {"loss.scaling": "reference"}  # by dotted name
-
-
-def lacking(keys: Collection[str]) -> dict[str, Any]:
-    """Return what settings of an earlier version lack, with what its runs did.
-
-    A run writes whole sections: one without a later setting, but with all others, is of a run.
-
-    Args:
-        keys: The dotted names that are there.
-    """
-    return {
-        key: value
-        for key, value in BEFORE.items()
-        if key not in keys
-        and all(
-            other in keys or other in BEFORE
-            for other in leaves()
-            if other.rpartition(".")[0] == key.rpartition(".")[0]
-        )
-    }
+SCALING = "reference"  # loss.scaling
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"fgd": {"standardise": False}}  # by method
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the complete settings of a run of any version, by sections."""
-    result = dict(values)
-    for key, value in BEFORE.items():
-        section, _, name = key.partition(".")
-        result[section] = {name: value, **(values.get(section) or {})}
+    """Return settings by section; to those of an earlier version what came later is added.
+
+    A run writes whole sections: ``loss`` with all its settings but ``scaling`` is of one that did
+    not know it.
+    """
+    result, loss = dict(values), values.get("loss")
+    if not isinstance(loss, dict) or set(settings_of("loss")) - loss.keys() != {"scaling"}:
+        return result
+    result["loss"] = {**loss, "scaling": SCALING}
+    distill = values.get("distill")
+    if isinstance(distill, dict) and isinstance(distill.get("methods"), list):
+        result["distill"] = {**distill, "methods": [_method(each) for each in distill["methods"]]}
     return result
+
+
+def _method(given: Any) -> Any:
+    return {**OPTIONS.get(given.get("name"), {}), **given} if isinstance(given, dict) else given

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tutelage.config.added_later import lacking
+from tutelage.config.added_later import complete
 from tutelage.config.describe import leaves, sections
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
 from tutelage.config.presets import PRESETS, default_preset, read_preset
@@ -62,10 +62,8 @@ def load_config(
     entries: list[Override] = []
     if config_file is not None:
         document = read_document(config_file, kind="run file")
-        located, texts = _located(_entries(document, document.values), config_file)
+        located, texts = _located(_entries(document, complete(document.values)), config_file)
         entries += located
-        older = lacking({entry.key for entry in located})
-        entries += [Override(key, value, "an earlier version") for key, value in older.items()]
         notices += texts
     if hyp is not None:
         translated = translate_hyp(_read_hyp(hyp))

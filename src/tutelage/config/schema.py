@@ -163,7 +163,7 @@ class LossConfig(Section):
     fl_gamma: NonNegative = Field(default=0.0, description="Focal loss gamma (0: off)")
     scaling: Literal["auto", "reference", "none"] = Field(
         default="auto",
-        description="How obj follows the image size and cls the number of classes (reference: as YOLOv7 and YOLOv5, by (size/640)² and classes/80; auto: never below 1, cls classes/10 for fewer than ten; none: not at all)",
+        description="How obj follows the image size and cls the number of classes (reference: as YOLOv7 and YOLOv5, by (size/640)² and classes/80; auto: never below 1, cls (classes/10)² for fewer than ten; none: not at all)",
     )
     label_smoothing: Fraction = 0.0
     assigner: Literal["auto", "ota", "anchor"] = Field(

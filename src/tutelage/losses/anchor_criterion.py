@@ -240,14 +240,14 @@ def gain_factors(
     YOLOv7 and YOLOv5 multiply the gains of 640 px and 80 classes by 3 / levels, cls by
     classes / 80, obj by (image_size / 640)^2 besides (``reference``). Made for long trainings:
     with small images and few classes a short one ends before it has learnt what an object is.
-    ``auto`` is what docs/benchmarks.md found best: obj is not made smaller, and cls by classes / 10
-    for fewer than ten. ``none`` takes the gains as they are.
+    ``auto`` is what docs/benchmarks.md found best: obj is not made smaller, and cls by
+    (classes / 10)^2 for fewer than ten. ``none`` takes the gains as they are.
     """
     if scaling == "none":
         return {"box": 1.0, "obj": 1.0, "cls": 1.0}
     by_size, by_classes = (image_size / 640) ** 2, classes / 80
     if scaling == "auto":
-        by_size, by_classes = max(by_size, 1.0), max(by_classes, min(classes / FEW, 1.0))
+        by_size, by_classes = max(by_size, 1.0), max(by_classes, min((classes / FEW) ** 2, 1.0))
     share = 3 / levels
     return {"box": share, "obj": share * by_size, "cls": share * by_classes}
 

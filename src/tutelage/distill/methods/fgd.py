@@ -32,7 +32,7 @@ class FGD(LevelMethod):
         gamma: Weight of the difference in attention.
         lam: Weight of the global relation. It sums over cells: scale it down for larger maps.
         standardise: Compare maps whose channels have mean 0 and deviation 1 over the batch, as PKD
-            does: what varies, not how large it is. False is the paper's formula.
+            does: what varies, not how large it is (docs/benchmarks.md). False: as published.
 
     A weight of 0 leaves its term out.
 
@@ -53,7 +53,7 @@ class FGD(LevelMethod):
         beta: NonNegative = 5e-4,
         gamma: NonNegative = 1e-3,
         lam: NonNegative = 5e-6,
-        standardise: bool = False,
+        standardise: bool = True,
     ) -> None:
         self.standardise = standardise
         super().__init__(channels)
