@@ -41,7 +41,7 @@ class FGD(LevelMethod):
     """
 
     paper = "Yang et al., CVPR 2022, arXiv:2111.11837"
-    ratio = 2.0
+    ratio = 1.0
     untrained = frozenset({"student.mask.bias", "teacher.mask.bias"})  # softmax ignores a constant
 
     def __init__(
