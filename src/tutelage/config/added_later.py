@@ -28,4 +28,4 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(given: Any) -> Any:
-    return {**OPTIONS.get(given.get("name"), {}), **given} if isinstance(given, dict) else given
+    return {**OPTIONS.get(str(given.get("name")), {}), **given} if isinstance(given, dict) else given
