@@ -90,11 +90,11 @@ def settings(
 ) -> ResolvedConfig:
     """Return the settings of a training run of the demo.
 
-    Digits must not be flipped, and scenes of 128 px need no mosaic.
+    Digits must not be flipped.
     """
     values: dict[str, Any] = {
         "data": DATA,
-        "preset": "v7-tiny",
+        "preset": "small",
         "model.arch": arch,
         "train.epochs": epochs,
         "train.batch": 8,
@@ -104,10 +104,7 @@ def settings(
         "train.cache_images": "ram",
         "train.eval_every": 4,
         "train.patience": 0,
-        "augment.mosaic": 0.0,
-        "augment.mixup": 0.0,
         "augment.fliplr": 0.0,
-        "augment.scale": 0.3,
         "run.project": project,
         "run.name": name,
     }

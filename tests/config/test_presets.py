@@ -22,7 +22,7 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_preset_is_the_published_recipe(name: str) -> None:
     config = load_config(flags={"preset": (name, "flag --preset")}).config
     optim, loss, augment = config.optim, config.loss, config.augment
@@ -46,6 +46,13 @@ def test_a_preset_names_known_settings_only(name: str) -> None:
     settings = {f"{group}.{key}" for group, fields in read_preset(name).items() for key in fields}
     assert settings <= set(leaves())
     assert len(settings) == 32
+
+
+def test_small_is_v7_tiny_without_mosaic() -> None:
+    tiny, small = read_preset("v7-tiny"), read_preset("small")
+    changed = {"scale": 0.3, "mosaic": 0.0, "mixup": 0.0}
+    assert small == {**tiny, "augment": {**tiny["augment"], **changed}}
+    assert load_config(flags={"preset": ("small", "flag --preset")}).config.augment.mosaic == 0
 
 
 def test_every_preset_file_is_listed() -> None:

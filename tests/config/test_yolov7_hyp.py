@@ -174,5 +174,7 @@ def test_what_cannot_be_used_is_reported_with_its_line(hyp, text: str, message: 
 
 def test_a_published_file_that_is_not_here_is_a_preset() -> None:
     for preset, name in PRESETS.items():
+        if not name:  # our own
+            continue
         with pytest.raises(ConfigError, match=f"--preset {preset}$"):
             load_config(hyp=f"data/{name}")

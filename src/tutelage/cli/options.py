@@ -73,7 +73,7 @@ Cfg = Annotated[
 Weights = Annotated[Text, value("--weights", "<model>", "Start from these weights", WHAT)]
 RunFile = Annotated[Text, value("--config", "<yaml>", "A run file; flags override it", WHAT)]
 Hyp = Annotated[Text, value("--hyp", "<yaml>", "YOLOv7 or YOLOv5 hyper-parameter file", WHAT)]
-Preset = Annotated[Text, value("--preset", "<name>", "v7-p5|p6|tiny|custom, v5-low|med|high", WHAT)]
+Preset = Annotated[Text, value("--preset", "<name>", "v7-p5|p6|tiny|custom, v5-low|…, small", WHAT)]
 SingleClass = Annotated[bool, switch("--single-cls", "Treat all classes as one", WHAT)]
 
 TeacherWeights = Annotated[
@@ -90,7 +90,7 @@ Methods = Annotated[
     ),
 ]
 Ratio = Annotated[
-    Text, value("--ratio", "<x>", "KD gradient over detection's [dim]\\[the method's][/]", KD)
+    Text, value("--ratio", "<x>", "KD gradient / detection's [dim]\\[of method][/]", KD)
 ]
 StudentLayers = Annotated[
     Text, value("--student-kd-layers", "<list>", "e.g. 57,65,73 [dim]\\[p3,p4,p5][/]", KD)

@@ -13,7 +13,7 @@ import yaml
 
 from tutelage.config.yaml_reader import CoreLoader, load_yaml, read_yaml
 
-# The file names under which the two families publish the same values.
+# The file names under which the two families publish the same values; none: our own.
 PRESETS: dict[str, str] = {
     "v7-p5": "hyp.scratch.p5.yaml",
     "v7-p6": "hyp.scratch.p6.yaml",
@@ -22,6 +22,7 @@ PRESETS: dict[str, str] = {
     "v5-low": "hyp.scratch-low.yaml",
     "v5-med": "hyp.scratch-med.yaml",
     "v5-high": "hyp.scratch-high.yaml",
+    "small": "",
 }
 P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
 HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect)(?![A-Za-z])")
