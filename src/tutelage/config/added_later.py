@@ -28,4 +28,6 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(given: Any) -> Any:
-    return {**OPTIONS.get(str(given.get("name")), {}), **given} if isinstance(given, dict) else given
+    if not isinstance(given, dict):
+        return given
+    return {**OPTIONS.get(str(given.get("name")), {}), **given}
