@@ -34,6 +34,7 @@ from tutelage.setup.distillation import (
     load_teachers,
 )
 from tutelage.setup.distributed import check_batch, synchronise
+from tutelage.setup.few_images import advise_preset
 from tutelage.setup.pictures import extra_images
 from tutelage.setup.schedule import make_schedule
 from tutelage.setup.student import StudentOrigin, make_student
@@ -187,6 +188,7 @@ def build_run(
         stores=teaching.readers,
     )
     notices += teaching.notes
+    notices += advise_preset(config, origins, len(train), config.train.epochs * len(loader))
     distillation = teaching.enlarge(config, loader.dataset)
     if distillation is not None:  # what the checks ask is timed, too
         distillation = distillation._replace(teachers=distillation.teachers.timed())
