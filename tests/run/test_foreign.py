@@ -49,6 +49,7 @@ def tuned(project, distill=None):
             train={"image_size": 128, "batch": 8, "nominal_batch": 8},
             optim={"lr": 0.001, "warmup_epochs": 0},
             augment={"mosaic": 0.0, "mixup": 0.0, "fliplr": 0.0},
+            loss={"scaling": "reference"},  # small steps: a random teacher pulls as hard
             distill=distill or {},
         )
     )
