@@ -68,16 +68,18 @@ def trainer(
     task = Task(
         student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
     )
-    optimizer = make_optimizer(task, OptimConfig(lr=1e-4))
+    ema = make_ema(student)
+    accelerator = accelerator_of(student)
+    prepared, optimizer = accelerator.prepare(task, make_optimizer(task, OptimConfig(lr=1e-4)))
     schedule = Schedule(
         epochs=10**6, steps=ACCUMULATION, batch=BATCH, nominal_batch=BATCH * ACCUMULATION
     )
     events = fit(
-        accelerator_of(student),
-        task,
+        accelerator,
+        prepared,
         TeacherSupervision(Teachers([teacher], [False]), [range(classes)]) if teacher else None,
         optimizer,
-        make_ema(student),
+        ema,
         Repeat([batch] * ACCUMULATION),
         schedule,
     )
