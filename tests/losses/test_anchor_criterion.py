@@ -314,6 +314,8 @@ def test_the_plan_tells_the_gains_and_what_they_usually_are():
     small = criterion(classes=3, image_size=320, scaling="auto")
     text = "box 0.05 · obj 0.7 · cls 0.027 (loss.scaling auto, 320 px, 3 classes"
     assert small.describe() == f"{text}; YOLOv7's code: obj 0.175, cls 0.0112)"
+    one = criterion(classes=1, image_size=640, scaling="auto").describe()
+    assert one == "box 0.05 · obj 0.7 (loss.scaling auto, 640 px, 1 class)"
     usual = criterion(classes=80, image_size=640, scaling="auto")
     assert usual.describe().endswith("(loss.scaling auto, 640 px, 80 classes)")
 

@@ -106,13 +106,15 @@ class AnchorCriterion(Criterion):
 
     def describe(self) -> str:
         """Return the gains, and beside those of ``scaling: auto`` what YOLOv7 would have."""
-        gains = [f"{name} {gain:.3g}" for name, gain in self.gains.items()]
-        scaling, size = self.config.scaling, f"{self.image_size} px, {self.classes} classes"
+        used = {k: gain for k, gain in self.gains.items() if k != "cls" or self.classes > 1}
+        gains = [f"{name} {gain:.3g}" for name, gain in used.items()]
+        count = f"{self.classes} class{'es' * (self.classes > 1)}"
+        scaling, size = self.config.scaling, f"{self.image_size} px, {count}"
         usual = gain_factors("reference", len(self.strides), self.classes, self.image_size)
         would = [
             f"{name} {value:.3g}"
             for name, factor in usual.items()
-            if (value := getattr(self.config, name) * factor) < self.gains[name]
+            if name in used and (value := getattr(self.config, name) * factor) < self.gains[name]
         ]
         note = f"; YOLOv7's code: {', '.join(would)}" if would else ""
         return f"{' · '.join(gains)} (loss.scaling {scaling}, {size}{note})"
