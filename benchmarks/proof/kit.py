@@ -74,6 +74,12 @@ class Cell(NamedTuple):
     options: tuple[str, ...] = ()
     taught: bool = False
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The cell as it is stored: with paths that are the same on every machine."""
+        options = [option.replace(f"{ROOT}/", "") for option in self.options]
+        return {**self._asdict(), "options": options}
+
 
 def arguments(description: str | None) -> argparse.Namespace:
     """Read the options that all tables have."""
@@ -98,14 +104,14 @@ def fill(table: str, cells: Iterable[Cell], options: argparse.Namespace) -> None
         wanted = cell.data in options.data and cell.seed < options.seeds
         if not wanted or (options.rows and cell.row not in options.rows):
             continue
-        if any(_key(each) == _key(cell._asdict()) for each in read(table, cell.data)):
+        if any(_key(each) == _key(cell.entry) for each in read(table, cell.data)):
             continue
         folder = _train(f"{table}-{cell.data}-{cell.row}-s{cell.seed}", cell, options.threads)
         scores = json.loads((folder / "scores.json").read_text())
         command = ("val", str(folder), "--data", SETS[cell.data].data, "--split", "test", "--json")
         test = json.loads(_tutelage(command).strip().splitlines()[-1])
         entry = {
-            **cell._asdict(),
+            **cell.entry,
             "AP": round(scores["AP"], 4),
             "test": round(test["AP"], 4),
             "epoch": _best_epoch(folder),

@@ -15,7 +15,7 @@ from tutelage.distill.methods import METHODS
 RATIOS = ("0.1", "0.25", "0.5", "1", "2", "5")
 SPECS = {
     **{name: name for name in METHODS},
-    "fgd-standardised": "fgd:standardise=true",
+    "fgd-published": "fgd:standardise=false",
 }
 
 

@@ -18,8 +18,8 @@ from tutelage.structures import Targets
 
 _FOCAL_ALPHA = 0.25
 _BALANCE_OF_3 = (4.0, 1.0, 0.4)
-FEW = 10  # classes; with fewer, the gain of cls is lower
 _BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
+FEW = 10  # classes; with fewer, the gain of cls is lower
 
 
 class AnchorCriterion(Criterion):
