@@ -8,6 +8,8 @@ from typing import Any
 from tutelage.config.describe import settings_of
 
 SCALING = "reference"  # loss.scaling
+LAYERS = ("student_kd_layers", "teacher_kd_layers")
+UNNAMED = "bckd"  # the method of named layers; now FGD
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"fgd": {"standardise": False}}  # by method
 
 
@@ -23,11 +25,15 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     result["loss"] = {**loss, "scaling": SCALING}
     distill = values.get("distill")
     if isinstance(distill, dict) and isinstance(distill.get("methods"), list):
-        result["distill"] = {**distill, "methods": [_method(each) for each in distill["methods"]]}
+        methods = [_method(each, distill) for each in distill["methods"]]
+        result["distill"] = {**distill, "methods": methods}
     return result
 
 
-def _method(given: Any) -> Any:
+def _method(given: Any, distill: Mapping[str, Any]) -> Any:
     if not isinstance(given, dict):
         return given
+    layered = any(each.get(key) is not None for each in (given, distill) for key in LAYERS)
+    if layered and given.get("name") == "auto":
+        return {**given, "name": UNNAMED}
     return {**OPTIONS.get(str(given.get("name")), {}), **given}
