@@ -1,6 +1,6 @@
 """Peak memory of whole distilled runs against a plain one.
 
-    python benchmarks/memory.py [--image-size 320] [--epochs 2]
+    python benchmarks/memory.py [--image-size 320] [--epochs 2] [--precision bf16]
 
 yolov7 teaches yolov7-tiny (batch 8, random weights) on 64 of the built-in digit scenes. Each run is
 a process of its own, its figure the largest resident set: a plain run, one that asks the teacher
@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-size", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--methods", nargs="+", default=["bckd", "cwd"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -46,6 +47,7 @@ def main() -> None:
         teacher = write_teacher(folder / "teacher.safetensors")
         run = ["train", "--data", str(data), "--cfg", "yolov7-tiny", "--project", name]
         run += ["--img", str(args.image_size), "--batch", "8", "--epochs", str(args.epochs)]
+        run += ["--precision", args.precision]
         plain = peak_mib([*run, "--name", "plain"])
         print(f"plain {plain:.0f} MiB")
         for method in args.methods:

@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from tests.run.small_runs import CHECKPOINT, make_data, settings
+from tests.run.small_runs import CHECKPOINT, make_data, run, settings
 from tests.setup.small_tasks import make_batch
 from tutelage.run import kd_weights as module
 from tutelage.run.events import Notice, Stage
@@ -16,6 +17,7 @@ from tutelage.run.kd_weights import (
     due_steps,
     measurement_batch,
 )
+from tutelage.run.preflight import before_training
 from tutelage.setup.build import build_run
 from tutelage.train.gradient_ratio import WeightReading
 from tutelage.train.schedule import Position, Schedule
@@ -175,3 +177,27 @@ def test_a_reading_takes_no_more_memory_than_a_step(parts):
 
     assert measurement_batch(parts) == 4
     assert measurement_batch(Many()) == 2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checks_and_readings_have_the_precision_of_training(tmp_path, monkeypatch, precision):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    seen = {}
+    for owner, name in ((module, "measure_weights"), (before_training, "check_wiring")):
+        call = getattr(owner, name)
+
+        def recorded(task, *rest, name=name, call=call):
+            hook = task.student.register_forward_hook(
+                lambda _, __, output: seen.setdefault(name, set()).add(output.taps[0].dtype)
+            )
+            try:
+                return call(task, *rest)
+            finally:
+                hook.remove()
+
+        monkeypatch.setattr(owner, name, recorded)
+    distill = {"teacher": str(CHECKPOINT), "accept_teacher": True, "methods": [{"name": "fgd"}]}
+    train = {"precision": precision, "epochs": 4}
+    run(settings(make_data(tmp_path / "d"), tmp_path, train=train, distill=distill))
+    used = {torch.bfloat16 if precision == "bf16" else torch.float32}
+    assert seen == {"measure_weights": used, "check_wiring": used}

@@ -34,7 +34,7 @@ from tutelage.run.preflight.before_training import no_common_class, weaker_teach
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.setup.build import RunParts, build_run
+from tutelage.setup.build import RunParts, build_run, check_precision
 from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
 from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher
@@ -113,20 +113,24 @@ def examine(
     automatic = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
     reading = WeightReading({}, {})
     if ratios:
-        reading = measure_weights(
-            task,
-            teacher,
-            batches,
-            ratios,
-            adjust_balance=lambda name, balance: (
-                balance if name in automatic else [1.0] * len(balance)
-            ),
-        )
+        with check_precision(parts.accelerator):
+            reading = measure_weights(
+                task,
+                teacher,
+                batches,
+                ratios,
+                adjust_balance=lambda name, balance: (
+                    balance if name in automatic else [1.0] * len(balance)
+                ),
+            )
     yield ExaminationStage(STAGES[5], 5)
-    yield _step_cost(task, teacher, batches[0])
+    with check_precision(parts.accelerator):
+        cost = _step_cost(task, teacher, batches[0])
+    yield cost
     reports: list[MethodReport] = []
     for name in methods:
-        milliseconds = _method_milliseconds(task, name, teacher, batches[0])
+        with check_precision(parts.accelerator):
+            milliseconds = _method_milliseconds(task, name, teacher, batches[0])
         reports.append(_report(name, distillation.bindings[name], reading, milliseconds))
     yield from reports
     own = [report for report in reports if methods[report.name].own]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.run.events import Notice, Stage
-from tutelage.setup.build import RunParts, make_training_loader
+from tutelage.setup.build import RunParts, check_precision, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.gradient_ratio import apply_weights, measure_weights
@@ -82,14 +82,15 @@ class WeightMeasurements:
         number, total = len(self.history) + 1, 1 + len(due_steps(parts.schedule))
         yield Stage(f"measuring weights {number}/{max(number, total)}")
         batches = -(-self.images // accelerator.num_processes // measurement_batch(parts))
-        reading = measure_weights(
-            task,
-            distillation.teachers,
-            batches_with_boxes(parts, batches, number, position.epoch + (number > 1)),
-            distillation.shares,
-            mean,
-            self._settle,
-        )
+        with check_precision(accelerator):
+            reading = measure_weights(
+                task,
+                distillation.teachers,
+                batches_with_boxes(parts, batches, number, position.epoch + (number > 1)),
+                distillation.shares,
+                mean,
+                self._settle,
+            )
         apply_weights(task, reading)
         entry: dict[str, Any] = {
             "epoch": position.epoch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -288,6 +289,15 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
         cpu=where.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
     )
     return accelerator, precision
+
+
+def check_precision(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """The precision of what is computed beside the training: checks, the weights of the methods.
+
+    That of training where it is bfloat16, so that nothing takes more memory than the training
+    does; else float32: without a gradient scaler small gradients would vanish in float16.
+    """
+    return accelerator.autocast() if accelerator.mixed_precision == "bf16" else nullcontext()
 
 
 def trains_in_bfloat16(accelerator: Accelerator, student: nn.Module, began: str | None) -> bool:

@@ -172,7 +172,7 @@ def _term_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
 
 
 def _losses(task: Task, supervised: SupervisedBatch) -> Losses:
-    """Return the losses in the precision of the weights.
+    """Return the losses in the precision of the weights, unless the caller has set autocast.
 
     Accelerate's autocast is around the task's ``forward``. Without a gradient scaler the small
     gradients of a KD term would vanish in float16 although nothing is wrong.
