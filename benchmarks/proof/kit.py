@@ -7,35 +7,43 @@ was. The teachers are trained once, into ``runs/proof``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from tutelage.config.load import load_config
+from tutelage.data import open_dataset
+from tutelage.evaluation import bootstrap_metric
+from tutelage.evaluation.validate import validate
 from tutelage.files import atomic_write_text
+from tutelage.run.teaching_cost import read_rows, read_teaching_cost
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 REAL = ROOT.parent / "shared" / "data"
 RESULTS = HERE / "results"
 RUNS = ROOT / "runs" / "proof"
-TEACHER = "yolov7-tiny@0.75"
+YOLO = "yolov7-tiny@0.75"  # the teacher of the tables that name none
+DRAWS = 300
 
 
 class DataSet(NamedTuple):
-    """A data set with the settings of its runs, and how its teacher is trained.
+    """A data set with the settings of its runs.
 
     Attributes:
         name: Its name in tables and file names.
         data: What ``--data`` is given.
-        teacher: Options of the teacher's training; None: the teacher is in the package.
     """
 
     name: str
     data: str
-    teacher: tuple[str, ...] | None = ("--cfg", TEACHER)
 
     @property
     def settings(self) -> Path:
@@ -51,7 +59,7 @@ class DataSet(NamedTuple):
 SETS = {
     each.name: each
     for each in (
-        DataSet("digits", "digits", teacher=None),
+        DataSet("digits", "digits"),
         *(DataSet(n, str(REAL / n / f"{n}.yaml")) for n in ("bccd", "deeppcb", "raccoon")),
     )
 }
@@ -65,14 +73,14 @@ class Cell(NamedTuple):
         data: The name of the data set.
         seed: The seed.
         options: What ``tutelage train`` is given beside data, settings and seed.
-        taught: Whether it has the data set's teacher.
+        teacher: Its teacher, see :func:`teacher`; empty: none.
     """
 
     row: str
     data: str
     seed: int
     options: tuple[str, ...] = ()
-    taught: bool = False
+    teacher: str = ""
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -96,30 +104,60 @@ def arguments(description: str | None) -> argparse.Namespace:
 
 
 def fill(table: str, cells: Iterable[Cell], options: argparse.Namespace) -> None:
-    """Train and evaluate the cells of a table that have no result yet.
+    """Train and evaluate the cells of a table that have no result yet, in any table.
 
-    A result is ``AP`` on val (of the best epoch) and ``test`` on the test split, in 0..1.
+    A result has ``AP`` on val (of the best epoch), ``test`` on the test split, in 0..1, and:
+
+    - ``draws``: AP on bootstrap draws of the test images, in 1/10000; the same draws in all runs
+    - ``curve``: epochs that were evaluated, and AP on val after each
+    - ``cost``: seconds spent on the teacher, as a share of the others
     """
     for cell in cells:
         wanted = cell.data in options.data and cell.seed < options.seeds
         if not wanted or (options.rows and cell.row not in options.rows):
             continue
-        if any(_key(each) == _key(cell.entry) for each in read(table, cell.data)):
+        known = [each for each in read(table, cell.data) if each["row"] == cell.row]
+        if any(_run_of(each) == _run_of(cell.entry) for each in known):
             continue
-        folder = _train(f"{table}-{cell.data}-{cell.row}-s{cell.seed}", cell, options.threads)
-        scores = json.loads((folder / "scores.json").read_text())
-        command = ("val", str(folder), "--data", SETS[cell.data].data, "--split", "test", "--json")
-        test = json.loads(_tutelage(command).strip().splitlines()[-1])
-        entry = {
-            **cell.entry,
-            "AP": round(scores["AP"], 4),
-            "test": round(test["AP"], 4),
-            "epoch": _best_epoch(folder),
-            "commit": _commit(),
-        }
-        _append(table, cell.data, entry)
+        entry = _found_elsewhere(cell) or _result(cell, options.threads)
+        _append(table, cell.data, {**entry, "row": cell.row})
         scored = f"{entry['AP']} val, {entry['test']} test"
         print(f"{table} {cell.data} {cell.row} s{cell.seed}: {scored}", flush=True)
+
+
+def _found_elsewhere(cell: Cell) -> dict[str, Any] | None:
+    tables = {
+        path.stem.removesuffix(f"-{cell.data}") for path in RESULTS.glob(f"*-{cell.data}.json")
+    }
+    known = (each for table in sorted(tables) for each in read(table, cell.data))
+    return next((each for each in known if _run_of(each) == _run_of(cell.entry)), None)
+
+
+def _result(cell: Cell, threads: int) -> dict[str, Any]:
+    name = hashlib.sha256(json.dumps(_run_of(cell.entry)).encode()).hexdigest()[:8]
+    folder = _train(f"{cell.data}-{cell.row}-s{cell.seed}-{name}", cell, threads)
+    rows = read_rows(folder / "metrics.jsonl")
+    curve = [(row["epoch"], round(row["AP"], 4)) for row in rows if "AP" in row]
+    cost = read_teaching_cost(rows)
+    return {
+        **cell.entry,
+        "AP": max(ap for _, ap in curve),
+        **test_scores(folder, cell.data),
+        "curve": curve,
+        "cost": round(cost.share, 3) if cost else 0.0,
+        "commit": _commit(),
+    }
+
+
+def test_scores(model: Path, data: str) -> dict[str, Any]:
+    """Return AP on the test split, in 0..1, and on draws of its images, in 1/10000."""
+    index = open_dataset(SETS[data].data, "test")
+    scores = validate(model, data=SETS[data].data, split="test", device="cpu")
+    draws = bootstrap_metric(index, scores.table, draws=DRAWS)
+    return {
+        "test": round(scores.AP, 4),
+        "draws": np.rint(1e4 * draws[1:]).astype(int).tolist(),
+    }
 
 
 def read(table: str, data: str) -> list[dict[str, Any]]:
@@ -128,12 +166,32 @@ def read(table: str, data: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def teacher(data: str, threads: int) -> str:
-    """Return the weights of a data set's teacher; trained if they are not there."""
-    options = SETS[data].teacher
-    if options is None:
+def teacher(name: str, data: str, threads: int) -> str:
+    """Return what ``--teacher-weights`` is given; trained if it is not there.
+
+    Args:
+        name: ``yolov7-tiny@0.75``, trained like the students (on digits that of the package),
+            ``fcos``, or a model of Ultralytics such as ``yolov8s``.
+        data: The name of the data set.
+        threads: Of the training.
+    """
+    if name == "fcos":
+        if not (RUNS / f"fcos-{data}.pt").exists():
+            _python(str(HERE / "fcos.py"), data)
+        return f"fcos:{data}"
+    if name.startswith("yolov8"):
+        folder = RUNS / f"{name}-{data}"
+        if not (folder / "weights/best.pt").exists():
+            size = load_config(config_file=SETS[data].settings).config.train.image_size
+            options = ("--model", f"{name}.yaml", "--data", SETS[data].data, "--folder", folder)
+            _python(
+                str(HERE.parent / "ultralytics_teacher.py"),
+                *map(str, (*options, "--image-size", size)),
+            )
+        return f"ultralytics:{folder / 'weights/best.pt'}"
+    if data == "digits":
         return str(ROOT / "src/tutelage/demo_teacher.safetensors")
-    cell = Cell("teacher", data, 0, options)
+    cell = Cell("teacher", data, 0, ("--cfg", name))
     return str(_train(f"teacher-{data}", cell, threads) / "best.safetensors")
 
 
@@ -145,11 +203,11 @@ def _train(name: str, cell: Cell, threads: int) -> Path:
     command = ["train", "--config", str(data.settings), "--data", data.data, *cell.options]
     command += ["--seed", str(cell.seed), "--set", f"train.threads={threads}"]
     command += ["--project", str(RUNS), "--name", name, "--exist-ok"]
-    if cell.taught:
-        command += ["--teacher-weights", teacher(cell.data, threads)]
+    if cell.teacher:
+        command += ["--teacher-weights", teacher(cell.teacher, cell.data, threads)]
     if (folder / "last.pt").exists():
         command = ["train", "--resume", str(folder)]
-    _tutelage(command)
+    _python("-m", "tutelage", *command)
     return folder
 
 
@@ -164,24 +222,23 @@ def _finished(folder: Path) -> bool:
     return len(rows.read_text().splitlines()) == int(epochs)
 
 
-def _best_epoch(folder: Path) -> int:
-    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    scored = [row for row in rows if "AP" in row]
-    return max(scored, key=lambda row: row["AP"])["epoch"]
-
-
-def _tutelage(command: Sequence[str]) -> str:
-    """Run ``tutelage`` and return its output; what it says stands in the error."""
+def _python(*command: str) -> None:
+    """Run Python, with this folder in its path; what it says stands in the error."""
+    path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "tutelage", *command], capture_output=True, text=True, check=False
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
     )
     if done.returncode:
-        raise SystemExit(f"tutelage {' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}")
-    return done.stdout
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}")
 
 
-def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return entry["row"], entry["seed"], tuple(entry["options"]), entry["taught"]
+def _run_of(entry: dict[str, Any]) -> list[Any]:
+    """What a run is given: rows with the same are one run."""
+    return [entry["data"], entry["seed"], list(entry["options"]), entry["teacher"]]
 
 
 def _append(table: str, data: str, entry: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit import RUNS, SETS, Cell, arguments, fill
+from kit import RUNS, SETS, YOLO, Cell, arguments, fill
 
 from tutelage.config.load import load_config
 from tutelage.data import open_dataset
@@ -30,13 +30,13 @@ def main() -> None:
         mixed = (*less, "--epochs", str(2 * epochs), "--batch", "4")
         mixed = (*mixed, "--set", f"distill.images={rest}", "--set", "distill.images_ratio=1")
         cells += [
-            Cell(row, name, seed, given, taught)
+            Cell(row, name, seed, given, teacher)
             for seed in range(options.seeds)
-            for row, given, taught in (
-                ("all", (), False),
-                ("all+teacher", (), True),
-                ("quarter", (*less, "--epochs", str(4 * epochs)), False),
-                ("quarter+teacher", mixed, True),
+            for row, given, teacher in (
+                ("all", (), ""),
+                ("all+teacher", (), YOLO),
+                ("quarter", (*less, "--epochs", str(4 * epochs)), ""),
+                ("quarter+teacher", mixed, YOLO),
             )
         ]
     fill("labels", cells, options)

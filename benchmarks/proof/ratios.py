@@ -8,7 +8,7 @@ teacher.
 
 from __future__ import annotations
 
-from kit import SETS, Cell, arguments, fill
+from kit import SETS, YOLO, Cell, arguments, fill
 
 from tutelage.distill.methods import METHODS
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Train what is missing."""
     options = arguments(__doc__)
     cells = [
-        Cell(f"{name}-{ratio}", data, seed, ("--method", spec, "--ratio", ratio), taught=True)
+        Cell(f"{name}-{ratio}", data, seed, ("--method", spec, "--ratio", ratio), teacher=YOLO)
         for seed in range(options.seeds)
         for data in SETS
         for name, spec in SPECS.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from kit import SETS, Cell, arguments, fill
 
 ROWS = {
-    "auto": ("--set", "loss.scaling=auto"),
+    "auto": (),  # the default
     "reference": ("--set", "loss.scaling=reference"),
 }
 
