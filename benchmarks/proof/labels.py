@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit import RUNS, SETS, YOLO, Cell, arguments, fill
+from kit import RUNS, SETS, Cell, arguments, fill, main_teacher
 
 from tutelage.config.load import load_config
 from tutelage.data import open_dataset
@@ -34,9 +34,9 @@ def main() -> None:
             for seed in range(options.seeds)
             for row, given, teacher in (
                 ("all", (), ""),
-                ("all+teacher", (), YOLO),
+                ("all+teacher", (), main_teacher(name)),
                 ("quarter", (*less, "--epochs", str(4 * epochs)), ""),
-                ("quarter+teacher", mixed, YOLO),
+                ("quarter+teacher", mixed, main_teacher(name)),
             )
         ]
     fill("labels", cells, options)

@@ -8,7 +8,7 @@ All methods on digits; on real images every method once, the best five and FGD w
 
 from __future__ import annotations
 
-from kit import SETS, YOLO, Cell, arguments, fill
+from kit import SETS, Cell, arguments, fill, main_teacher
 
 from tutelage.distill.methods import METHODS
 
@@ -26,7 +26,7 @@ def main() -> None:
         for cell in (
             Cell("plain", data, seed),
             *(
-                Cell(row, data, seed, ("--method", spec), teacher=YOLO)
+                Cell(row, data, seed, ("--method", spec), teacher=main_teacher(data))
                 for row, spec in SPECS.items()
                 if seed == 0 or data == "digits" or row in REPEATED
             ),

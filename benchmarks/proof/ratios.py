@@ -8,7 +8,7 @@ teacher.
 
 from __future__ import annotations
 
-from kit import SETS, YOLO, Cell, arguments, fill
+from kit import SETS, Cell, arguments, fill, main_teacher
 
 from tutelage.distill.methods import METHODS
 
@@ -23,7 +23,13 @@ def main() -> None:
     """Train what is missing."""
     options = arguments(__doc__)
     cells = [
-        Cell(f"{name}-{ratio}", data, seed, ("--method", spec, "--ratio", ratio), teacher=YOLO)
+        Cell(
+            f"{name}-{ratio}",
+            data,
+            seed,
+            ("--method", spec, "--ratio", ratio),
+            teacher=main_teacher(data),
+        )
         for seed in range(options.seeds)
         for data in SETS
         for name, spec in SPECS.items()
