@@ -87,6 +87,20 @@ def test_gradients_pass_through_tapped_maps(filled: GraphDetector) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
 
 
+def test_gradients_at_a_tap_need_no_parameters_before_it(filled: GraphDetector) -> None:
+    detector = copy.deepcopy(filled)
+    rows, last = [*detector.model], len(detector.model) - 2
+    for number in (0, 5, last // 2, last):
+        before = detector.parameters_before([str(last), str(number)])
+        earlier = [p for row in rows[:number] for p in row.parameters()]
+        own = [*rows[number].parameters()]
+        assert list(map(id, before)) == (list(map(id, earlier)) if own else [])
+        for parameter in before:
+            parameter.requires_grad_(False)
+        assert detector(IMAGES, [str(number)]).taps[0].requires_grad
+        detector.requires_grad_(True)
+
+
 @torch.no_grad()
 def test_maps_are_dropped_after_their_last_use(filled: GraphDetector) -> None:
     alive: dict[int, weakref.ref[Tensor]] = {}

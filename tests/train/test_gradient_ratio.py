@@ -158,3 +158,14 @@ def test_a_method_without_a_gradient_gets_no_weight(value):
     rescale(task.methods["pkd"], value)
     with pytest.raises(TrainingError, match="The weight of pkd cannot be measured"):
         measure_weights(task, teachers, [make_batch()], {"pkd": 1.0})
+
+
+@pytest.mark.parametrize("name", ["fgd", "bckd"])
+def test_layers_before_the_taps_are_constants_and_change_nothing(monkeypatch, name):
+    task, teachers = make_task(name)
+    reading = measure_weights(task, teachers, BATCHES[:1], {name: 2.0})
+    assert all(p.requires_grad for p in task.student.parameters())
+    spared = task.student.parameters_before(task.taps)
+    assert 0 < len(spared) < len([*task.student.parameters()])
+    monkeypatch.setattr(task.student, "parameters_before", lambda keys: [])
+    assert measure_weights(task, teachers, BATCHES[:1], {name: 2.0}) == reading

@@ -79,6 +79,17 @@ class Detector(nn.Module, ABC):
             code="T29",
         )
 
+    def parameters_before(self, keys: Sequence[str]) -> list[nn.Parameter]:  # noqa: ARG002
+        """Return parameters without which gradients at some layers can be computed.
+
+        Args:
+            keys: Keys of the layers.
+
+        Returns:
+            Those of layers that run before the first one; possibly not all of them, or none.
+        """
+        return []
+
     @abstractmethod
     def fused(self) -> Detector:
         """Return a new deploy model with the same outputs; this one stays as it is."""

@@ -116,6 +116,13 @@ class GraphDetector(YOLOv7Interface):
             )
         return sorted(needed)
 
+    def parameters_before(self, keys: Sequence[Key]) -> list[nn.Parameter]:
+        """As :meth:`Detector.parameters_before`, by row or level name."""
+        first = min(self._resolve(keys), default=0)
+        if not any(p.requires_grad for p in self.model[first].parameters()):
+            return []  # nothing in this row would make autograd follow its output
+        return [p for layer in self.model[:first] for p in layer.parameters()]
+
     def tap(self, keys: Sequence[Key]) -> tuple[Tap, ...]:
         """Look up layers by row or level name.
 

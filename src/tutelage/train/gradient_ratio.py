@@ -76,6 +76,19 @@ def buffers_restored(module: nn.Module) -> Iterator[None]:
                 buffer.copy_(saved[name])
 
 
+@contextmanager
+def constant(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let autograd treat parameters as constants: nothing is kept for their gradients."""
+    changed = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in changed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in changed:
+            parameter.requires_grad_(True)
+
+
 def measure_weights(
     task: Task,
     teachers: Callable[[Batch], Sequence[Knowledge]],
@@ -107,7 +120,8 @@ def measure_weights(
     task.train()
     task.weights.update(dict.fromkeys(task.weights, 1.0))
     try:
-        with buffers_restored(task):
+        before_taps = task.student.parameters_before(task.taps)
+        with buffers_restored(task), constant(before_taps):
             for raw in batches:
                 batch = raw.floating()
                 supervised = SupervisedBatch(batch, teachers(batch))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -181,21 +181,31 @@ def _losses(task: Task, supervised: SupervisedBatch) -> Losses:
 
 
 def _still_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
-    """Take three steps on a copy and report parameters of methods that did not change."""
-    probe = copy.deepcopy(task).train()
-    # Adam without its epsilon: a step's size does not depend on the scale of the gradient
-    optimizer = torch.optim.Adam(probe.parameters(), lr=1e-3, eps=1e-30)
+    """Take three steps of the methods alone and report parameters that did not change."""
+    with torch.no_grad(), buffers_restored(task):
+        output = task.train().student(supervised.batch.images, task.taps)
+    student = task.knowledge(output, supervised.batch.image_size)
+    probe = copy.deepcopy(task, {id(task.student): task.student})
     moving = {
         f"{name}.{own}": parameter
         for name, method in probe.methods.items()
         for own, parameter in cast("Method", method).trained_parameters().items()
     }
+    if not moving:
+        return
+    # Adam without its epsilon: a step's size does not depend on the scale of the gradient
+    optimizer = torch.optim.Adam(moving.values(), lr=1e-3, eps=1e-30)
     before = {name: parameter.detach().clone() for name, parameter in moving.items()}
     for _ in range(PROBE_STEPS):
         optimizer.zero_grad()
-        losses = _losses(probe, supervised)
-        total: Any = sum(losses.distillation.values()) + sum(losses.detection.values())
-        total.backward()
+        terms = [
+            term
+            for name in probe.methods
+            for term in probe.method_terms(name, student, supervised).values()
+            if term.requires_grad
+        ]
+        if terms:
+            torch.stack(terms).sum().backward()
         optimizer.step()
     for name, parameter in moving.items():
         if torch.equal(parameter, before[name]):
