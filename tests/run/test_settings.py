@@ -19,6 +19,7 @@ from tests.run.small_runs import (
 from tutelage.errors import ConfigError, TeacherError, WeightsError
 from tutelage.models.build import load
 from tutelage.run import run as run_module
+from tutelage.run import training
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Planned, StepDone
 from tutelage.setup.build import build_run
@@ -187,7 +188,7 @@ def test_a_run_that_cannot_start_leaves_no_folder(data, tmp_path):
 
 def test_spoilt_weights_are_never_saved(data, tmp_path, monkeypatch):
     """A gradient can overflow in the last step of an epoch, behind a finite loss."""
-    fit = run_module.fit
+    fit = training.fit
 
     def spoiling(accelerator, task, *rest):
         for event in fit(accelerator, task, *rest):
@@ -196,7 +197,7 @@ def test_spoilt_weights_are_never_saved(data, tmp_path, monkeypatch):
                     task.student.model[0].conv.weight[0] = float("inf")
             yield event
 
-    monkeypatch.setattr(run_module, "fit", spoiling)
+    monkeypatch.setattr(training, "fit", spoiling)
     with pytest.raises(Exception, match=r"not finite any more at the end of epoch 2.*from epoch 1"):
         run(settings(data, tmp_path, train={"epochs": 3}))
     [state] = tmp_path.glob("*/last.pt")
