@@ -12,7 +12,7 @@ from kit import SETS, Cell, arguments, fill, main_teacher
 
 from tutelage.distill.methods import METHODS
 
-RATIOS = ("0.1", "0.25", "0.5", "1", "2", "5")
+RATIOS = ("0.1", "0.25", "0.5", "1", "2", "5", "10")
 SPECS = {
     **{name: name for name in METHODS},
     "fgd-published": "fgd:standardise=false",
