@@ -9,6 +9,7 @@ import torch
 
 from tests.run.small_runs import make_data, make_teacher, run, settings, told
 from tutelage.errors import TeacherError
+from tutelage.run import stored_answers
 from tutelage.run.events import Finished
 from tutelage.run.stored_answers import release_teachers
 from tutelage.setup.build import build_run
@@ -101,6 +102,13 @@ def test_the_networks_are_let_go_once_all_is_stored(place):
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.logits, other.logits)
         assert torch.equal(one.xyxy, other.xyxy)
+
+
+def test_a_full_store_is_enough_from_the_checks_on(place, monkeypatch):
+    train(place, "enough", weight="auto")
+    monkeypatch.setattr(stored_answers, "load_teacher", lambda *_: pytest.fail("loaded again"))
+    _, rows = train(place, "enough", weight="auto")
+    assert {row["asked"] for row in rows} == {0}
 
 
 @pytest.mark.parametrize("method", ["bckd", "cwd", "sl2+bckd"])

@@ -1,4 +1,4 @@
-"""Memory that is freed in one step serves the next."""
+"""Memory that is freed serves the next step, or goes back to the system."""
 
 from __future__ import annotations
 
@@ -25,6 +25,26 @@ for _ in range(2):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+# Frees 128 MiB of small blocks below one that is in use, and prints resident pages: before, after.
+RETURNED = """
+import ctypes
+from tutelage.train.freed_memory import keep_freed_memory, return_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+blocks = [libc.malloc(1 << 16) for _ in range(2048)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 16)
+for block in blocks[:-1]:
+    libc.free(block)
+before = resident()
+assert return_freed_memory()
+print(before, resident())
+"""
+
 
 def page_faults(*, keep: bool) -> int:
     code = TWICE.format(keep=keep)
@@ -35,3 +55,11 @@ def page_faults(*, keep: bool) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_used_again() -> None:
     assert page_faults(keep=True) < 100 < page_faults(keep=False)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_given_back_below_a_block_in_use() -> None:
+    command = [sys.executable, "-c", RETURNED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert before - after > 100 * 256  # MiB, in pages of 4 KiB

@@ -12,6 +12,7 @@ from tutelage.setup.build import RunParts, halves_teachers
 from tutelage.setup.pictures import Pictures, pictures_shown
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.teachers.stored import StoredTeachers
+from tutelage.train.freed_memory import return_freed_memory
 
 
 def release_teachers(parts: RunParts) -> None:
@@ -33,6 +34,7 @@ def release_teachers(parts: RunParts) -> None:
     for each in (teachers, parts.supervision.teachers):
         if isinstance(each, StoredTeachers):
             each.release(load)
+    return_freed_memory()
 
 
 def store_folders(parts: RunParts) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Memory that is freed in one step serves the next."""
+"""What becomes of memory that is freed: it serves the next step, or goes back to the system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,23 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library is glibc; otherwise nothing is changed.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not _is_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_M_MMAP_THRESHOLD, _GIB) and mallopt(_M_TRIM_THRESHOLD, _NEVER))
+
+
+def return_freed_memory() -> bool:
+    """Give what this process has freed back to the system, holes between used blocks too.
+
+    Returns:
+        Whether the C library is glibc; otherwise nothing is done.
+    """
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+        return True
+    return False
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.run.small_runs import make_data, make_teacher, settings
-from tests.setup.small_tasks import make_batch
 from tutelage.errors import TeacherError
 from tutelage.run.preflight import before_training as module
 from tutelage.run.preflight.before_training import check_distillation
@@ -52,7 +51,7 @@ def parts(tmp_path, monkeypatch):
 def test_preflight_warns_once_and_the_plan_says_it(parts, monkeypatch):
     monkeypatch.setattr(module, "evaluate_teacher", lambda *_: SCORES)
     monkeypatch.setattr(module, "check_wiring", lambda *_: None)
-    weights = SimpleNamespace(batches=[make_batch()], measure=lambda *_: ())
+    weights = SimpleNamespace(batches=[None], measure=lambda *_: ())
     events = check_distillation(parts, weights, Position())
     first = [event for event in events if getattr(event, "code", "") == "T33"]
     assert [event.level for event in first] == ["warning"]

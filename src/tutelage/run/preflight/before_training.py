@@ -14,7 +14,7 @@ from tutelage.errors import DataError
 from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.run.events import Event, Notice, Stage
-from tutelage.run.kd_weights import WeightMeasurements, first_images
+from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.stored_answers import release_teachers
@@ -62,7 +62,7 @@ def check_distillation(
     release_teachers(parts)  # if all is stored, nobody asks them any more
     yield Stage("checking that teaching reaches the student")
     with raise_on_all(), check_precision(parts.accelerator):
-        check_wiring(parts.unwrapped_task, distillation.teachers, first_images(weights.batches[0]))
+        check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
     if position == Position() and distillation.shares:
         yield from weights.measure(distillation, position, "before the first step")
 
