@@ -13,7 +13,7 @@ test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 proof: install
-	for table in scaling methods teachers students labels; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
+	for table in scaling methods pairs teachers students labels; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
 	$(BIN)/python benchmarks/proof/tables.py
 
 install: $(INSTALLED)

@@ -20,7 +20,11 @@ from tutelage.evaluation import gap_closed, paired_difference
 Run = dict[str, Any]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BASE = {"scaling": "reference", "labels": "all"}  # else plain, or the row without its teacher
+BASE = {
+    "scaling": "reference",
+    "labels": "all",
+    "pairs": "bckd",
+}  # else plain, or the row without its teacher
 FOUND = "+teacher"
 
 
@@ -127,7 +131,7 @@ def _worst(data: str) -> str:
     if not means:
         return ""
     worst = min(means, key=lambda name: means[name])
-    return f"`{worst}` {_delta(found[worst], found['plain'])}"
+    return f"`{worst}` of {len(means)} {_delta(found[worst], found['plain'])}"
 
 
 def _epochs(runs: Sequence[Run], base: Sequence[Run]) -> str:

@@ -126,6 +126,13 @@ def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp
     assert distillation.shares == shares
 
 
+def test_a_ratio_of_its_own_is_not_split(tmp_path):
+    methods = ({"name": "bckd", "ratio": 4}, {"name": "fgd"}, {"name": "pkd", "ratio": 0.5})
+    teacher = make_teacher(tmp_path / "t.safetensors")
+    config = DistillConfig.model_validate({"teacher": teacher, "methods": methods, "ratio": 6})
+    assert make_setup(config, NAMES).shares == {"bckd": 4.0, "fgd": 2.0, "pkd": 0.5}
+
+
 def test_predictions_that_are_not_finite_are_told(data, tmp_path):
     distillation, index, config = taught(data, tmp_path, list(NAMES))
     [teacher] = distillation.teachers.teachers

@@ -219,7 +219,7 @@ def _method_arms(
     if len(methods) < len(parts):
         return []
     spec = _spec(methods)
-    automatic = any(method.weight == "auto" for method in methods)
+    automatic = any(method.weight == "auto" and method.ratio is None for method in methods)
     arms: list[Arm] = []
     for ratio in (ratios if automatic else ()) or (None,):
         distill: dict[str, Any] = {"methods": tuple(methods)}

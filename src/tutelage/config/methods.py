@@ -15,6 +15,7 @@ _COMMA = re.compile(r",(?![^\[\]]*\])")
 _LIST = "a list of layers, e.g. [57,65,73]"
 _EXPECTED = {
     "weight": "a number above 0 or auto",
+    "ratio": "a number above 0, and the weight auto",
     "teacher": "the number of a teacher, from 1 on",
     "student_kd_layers": _LIST,
     "teacher_kd_layers": _LIST,

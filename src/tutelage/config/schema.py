@@ -11,6 +11,8 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
     model_serializer,
 )
 
@@ -230,6 +232,9 @@ class MethodConfig(Section):
 
     name: Annotated[str, BeforeValidator(_built_in)]
     weight: Positive | Literal["auto"] = "auto"
+    ratio: Positive | None = Field(
+        default=None, description="distill.ratio of this method, not split with the others"
+    )
     teacher: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Number of its teacher, from 1 on (none: all)"
     )
@@ -238,6 +243,13 @@ class MethodConfig(Section):
     schedule: Fade | None = None
     warmup_epochs: NonNegative | None = None
     stop_epoch: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("ratio")
+    @classmethod
+    def _measured(cls, ratio: float | None, info: ValidationInfo) -> float | None:
+        if ratio is not None and info.data.get("weight", "auto") != "auto":
+            raise ValueError("a method has a weight or a ratio, not both")
+        return ratio
 
     @model_serializer(mode="wrap")
     def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

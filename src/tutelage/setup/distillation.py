@@ -212,10 +212,14 @@ def _ratio_shares(
     *,
     picks: bool,
 ) -> dict[str, float]:
-    """Split the gradient ratio between the ``weight: auto`` methods that act on an image."""
+    """Split the gradient ratio between the ``weight: auto`` methods that act on an image.
+
+    A method that is given a ratio of its own has all of it.
+    """
     automatic = {name: b for name, b in bindings.items() if b.config.weight == "auto"}
     return {
-        name: (config.ratio or methods[name].ratio)
+        name: binding.config.ratio
+        or (config.ratio or methods[name].ratio)
         / sum(not picks or other.teacher == binding.teacher for other in automatic.values())
         for name, binding in automatic.items()
     }
