@@ -21,10 +21,6 @@ Run = dict[str, Any]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BASE = {"scaling": "reference", "labels": "all", "pairs": "bckd"}
-    "scaling": "reference",
-    "labels": "all",
-    "pairs": "bckd",
-}  # else plain, or the row without its teacher
 FOUND = "+teacher"  # compared with the row without it; all others with plain
 
 
