@@ -137,6 +137,7 @@ def fill(table: str, cells: Iterable[Cell], options: argparse.Namespace) -> None
     - ``draws``: AP on bootstrap draws of the test images, in 1/10000; the same draws in all runs
     - ``curve``: epochs that were evaluated, and AP on val after each
     - ``cost``: seconds spent on the teacher, as a share of the others
+    - ``weights``: of the methods at the end of the run
     """
     for cell in cells:
         wanted = cell.data in options.data and cell.seed < options.seeds
@@ -182,6 +183,7 @@ def _result(cell: Cell, threads: int) -> dict[str, Any]:
         **_test_scores(table, cell.data),
         "curve": curve,
         "cost": round(cost.share, 3) if cost else 0.0,
+        "weights": {name: round(w, 5) for name, w in rows[-1].get("kd_weights", {}).items()},
         "commit": _commit(),
     }
 

@@ -141,6 +141,12 @@ def _epochs(runs: Sequence[Run], base: Sequence[Run]) -> str:
     return f"{100 * mean(shares):.0f} %" if max(shares) < inf else "never"
 
 
+def _spread(data: str) -> str:
+    """Return the largest over the smallest weight that seeds have measured for ``bckd``."""
+    found = [run["weights"].get("bckd") for run in by_row("methods", data).get("bckd", [])]
+    return f"{max(found) / min(found):.2f} ({len(found)} seeds)" if len(found) > 1 else ""
+
+
 def _labels(data: str) -> str:
     found = by_row("labels", data)
     if not {"all", "quarter+teacher"} <= {*found}:
@@ -161,6 +167,7 @@ GOALS: dict[str, Callable[[str], str]] = {
         data, "bckd", _epochs
     ),
     "a quarter of the labels and the teacher / all labels, AP": _labels,
+    "weight of `bckd`, largest seed / smallest": _spread,
 }
 
 

@@ -47,7 +47,10 @@ def test_reads(text: str, name: str, weight: object, options: dict[str, object])
         ("fgd:name=mgd", "gives 'name' twice"),
         ("fgd:weight=-1", "the weight is -1, but must be a number above 0 or auto"),
         ("fgd:ratio=0", "the ratio is 0, but must be a number above 0"),
-        ("fgd:weight=2,ratio=3", "the ratio is 3, but must be a number above 0, and the weight auto"),
+        (
+            "fgd:weight=2,ratio=3",
+            "the ratio is 3, but must be a number above 0, and the weight auto",
+        ),
         ("fgd:weight=heavy", "the weight is 'heavy'"),
     ],
 )

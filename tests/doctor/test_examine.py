@@ -228,7 +228,7 @@ def test_where_only_predictions_are_compared_layers_do_not_matter():
 def test_the_method_that_is_advised_is_the_best_of_both_tables():
     """What the reason claims: on two data sets, more than any method of features."""
     advised = next(suggestions(CASE._replace(predictions=False))).setting.split()[-1]
-    digits, _, bccd = BENCHMARKS.read_text().partition("\n## BCCD")
+    digits, _, bccd = BENCHMARKS.read_text().partition("\n### BCCD")
     features = {name for name, method in METHODS.items() if method.needs == Need.FEATURES}
     screen = digits.split("### Every method")[1].partition("\n### ")[0]
     cells = dict(re.findall(r"^\| `(\w+)` \|(.+)\|$", screen, re.M))

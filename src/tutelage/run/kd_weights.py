@@ -13,6 +13,7 @@ from tutelage.run.events import Notice, Stage
 from tutelage.setup.build import RunParts, check_precision, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
+from tutelage.train.freed_memory import return_freed_memory
 from tutelage.train.gradient_ratio import apply_weights, measure_weights
 from tutelage.train.loop import multi_scale
 from tutelage.train.schedule import Position, Schedule
@@ -91,6 +92,7 @@ class WeightMeasurements:
                 mean,
                 self._settle,
             )
+        return_freed_memory()
         apply_weights(task, reading)
         entry: dict[str, Any] = {
             "epoch": position.epoch,

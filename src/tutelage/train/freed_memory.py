@@ -30,6 +30,9 @@ def keep_freed_memory() -> bool:
 def return_freed_memory() -> bool:
     """Give what this process has freed back to the system, holes between used blocks too.
 
+    After work that is done once, whose blocks have other sizes than those of a step: beside them
+    the steps would raise the peak of memory.
+
     Returns:
         Whether the C library is glibc; otherwise nothing is done.
     """

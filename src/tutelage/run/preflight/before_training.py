@@ -23,6 +23,7 @@ from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
 from tutelage.teachers.recorded import RecordedTeacher
+from tutelage.train.freed_memory import return_freed_memory
 from tutelage.train.schedule import Position
 
 
@@ -63,6 +64,7 @@ def check_distillation(
     yield Stage("checking that teaching reaches the student")
     with raise_on_all(), check_precision(parts.accelerator):
         check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
+    return_freed_memory()
     if position == Position() and distillation.shares:
         yield from weights.measure(distillation, position, "before the first step")
 
