@@ -4,7 +4,8 @@
 
 yolov7 teaches yolov7-tiny (batch 8, random weights) on 64 of the built-in digit scenes. Each run is
 a process of its own, its figure the largest resident set: a plain run, one that asks the teacher
-in every epoch, one that fills a store, and one that finds it full.
+in every epoch, one that fills a store, and one that finds it full. Equal runs differ by some per
+cent: plain ones and those on a full store are medians of ``--repeats``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from stored_teaching import write_teacher
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--methods", nargs="+", default=["bckd", "cwd"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -48,18 +51,24 @@ def main() -> None:
         run = ["train", "--data", str(data), "--cfg", "yolov7-tiny", "--project", name]
         run += ["--img", str(args.image_size), "--batch", "8", "--epochs", str(args.epochs)]
         run += ["--precision", args.precision]
-        plain = peak_mib([*run, "--name", "plain"])
-        print(f"plain {plain:.0f} MiB")
+        peaks = [peak_mib([*run, "--name", "plain"]) for _ in range(args.repeats)]
+        plain = median(peaks)
+        print(f"plain {plain:.0f} MiB ({', '.join(f'{peak:.0f}' for peak in peaks)})", flush=True)
         for method in args.methods:
             taught = [*run, "--teacher-weights", teacher, "--method", method]
             taught += ["--set", "distill.accept_teacher=true", "--set", "distill.views=2"]
-            for form, more in (
-                ("asks in every epoch", ["--set", "distill.store=off"]),
-                ("fills its store", []),
-                ("finds it full", []),
+            for form, repeats, more in (
+                ("asks in every epoch", 1, ["--set", "distill.store=off"]),
+                ("fills its store", 1, []),
+                ("finds it full", args.repeats, []),
             ):
-                peak = peak_mib([*taught, "--name", method, *more])
-                print(f"{method}, {form}: {peak:.0f} MiB, {peak / plain:.2f} × plain")
+                peaks = [peak_mib([*taught, "--name", method, *more]) for _ in range(repeats)]
+                peak = median(peaks)
+                listed = ", ".join(f"{each:.0f}" for each in peaks)
+                print(
+                    f"{method}, {form}: {peak:.0f} MiB ({listed}), {peak / plain:.2f} × plain",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
