@@ -77,10 +77,11 @@ def load_native(source: str, device: torch.device, dtype: torch.dtype) -> Native
     """
     path = weight_file(source)
     checkpoint = read_checkpoint(path)
-    detector = restore(checkpoint)
+    detector, note = restore(checkpoint), checkpoint.note
+    del checkpoint  # the file's tensors: the network has its own, and is copied once more
     record = {
         "source": source,
-        "weights": checkpoint.note,
+        "weights": note,
         **identity(path),
         "content": content_hash(
             detector.state_dict(), [detector.arch, detector.names, detector.strides]

@@ -160,6 +160,7 @@ def evaluate_on_val(
     if several:
         for buffer in network.buffers():
             broadcast(buffer)
+    return_freed_memory()
     fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
 
     def predict(images: torch.Tensor) -> Predictions:
@@ -173,6 +174,7 @@ def evaluate_on_val(
         device=parts.accelerator.device,
         letterbox=parts.val_loader.dataset.letterbox,
     )
+    return_freed_memory()
     if several:
         collected = merge(gather_object([collected]))
     return score(parts.val, collected.table)
