@@ -82,9 +82,8 @@ def test_the_papers_spelling_is_known_and_a_list_is_told() -> None:
 
 def test_a_setting_of_the_run_is_no_option() -> None:
     message = told({"name": "fgd", "every": 2})
-    assert (
-        "FGD has no option 'every' That is a setting of all methods:  --set distill.every" in message
-    )
+    assert "FGD has no option 'every' That is a setting of all methods" in message
+    assert "--set distill.every" in message
 
 
 def test_impossible_value() -> None:
