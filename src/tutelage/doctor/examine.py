@@ -34,7 +34,7 @@ from tutelage.run.preflight.before_training import no_common_class, weaker_teach
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.setup.build import RunParts, build_run, check_precision
+from tutelage.setup.build import RunParts, build_run, precision_of_checks
 from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
 from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher
@@ -113,7 +113,7 @@ def examine(
     automatic = {name for name, candidate in methods.items() if candidate.config.weight == "auto"}
     reading = WeightReading({}, {})
     if ratios:
-        with check_precision(parts.accelerator):
+        with precision_of_checks(parts.accelerator):
             reading = measure_weights(
                 task,
                 teacher,
@@ -124,12 +124,12 @@ def examine(
                 ),
             )
     yield ExaminationStage(STAGES[5], 5)
-    with check_precision(parts.accelerator):
+    with precision_of_checks(parts.accelerator):
         cost = _step_cost(task, teacher, batches[0])
     yield cost
     reports: list[MethodReport] = []
     for name in methods:
-        with check_precision(parts.accelerator):
+        with precision_of_checks(parts.accelerator):
             milliseconds = _method_milliseconds(task, name, teacher, batches[0])
         reports.append(_report(name, distillation.bindings[name], reading, milliseconds))
     yield from reports

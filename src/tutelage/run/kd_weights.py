@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.run.events import Notice, Stage
-from tutelage.setup.build import RunParts, check_precision, make_training_loader
+from tutelage.setup.build import RunParts, precision_of_checks, make_training_loader
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.freed_memory import return_freed_memory
@@ -83,7 +83,7 @@ class WeightMeasurements:
         number, total = len(self.history) + 1, 1 + len(due_steps(parts.schedule))
         yield Stage(f"measuring weights {number}/{max(number, total)}")
         batches = -(-self.images // accelerator.num_processes // measurement_batch(parts))
-        with check_precision(accelerator):
+        with precision_of_checks(accelerator):
             reading = measure_weights(
                 task,
                 distillation.teachers,

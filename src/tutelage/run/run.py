@@ -13,18 +13,8 @@ from tutelage.config.schema import Config
 from tutelage.data.findings import code_of
 from tutelage.run.auto_batch import fit_batch
 from tutelage.run.checkpoint import restore
-from tutelage.run.events import (
-    Event,
-    Notice,
-    Planned,
-    Stage,
-    StepDone,
-)
-from tutelage.run.folder import (
-    lock_folder,
-    name_taken,
-    new_run_folder,
-)
+from tutelage.run.events import Event, Notice, Planned, Stage, StepDone
+from tutelage.run.folder import lock_folder, name_taken, new_run_folder
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.monitors.monitor import monitor_events
 from tutelage.run.out_of_memory import MemoryContext, explain_out_of_memory

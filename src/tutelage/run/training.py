@@ -18,14 +18,7 @@ from tutelage.evaluation import Scores
 from tutelage.files import atomic_write_text
 from tutelage.run.checkpoint import LossSums, RunProgress, best_metadata, save_checkpoint
 from tutelage.run.early_stopping import EarlyStopping
-from tutelage.run.events import (
-    EpochDone,
-    Evaluated,
-    Event,
-    Finished,
-    Notice,
-    StepDone,
-)
+from tutelage.run.events import EpochDone, Evaluated, Event, Finished, Notice, StepDone
 from tutelage.run.finite_guard import CHECK_EVERY, FiniteGuard
 from tutelage.run.folder import (
     describe_environment,
@@ -39,9 +32,7 @@ from tutelage.run.interrupt import InterruptHandler, RunInterrupted, SaveTimer
 from tutelage.run.kd_weights import SHOWN, WeightMeasurements
 from tutelage.run.metrics import LossMeans, MetricsFile, gather_state
 from tutelage.run.preflight.before_training import evaluate_on_val
-from tutelage.run.resume import (
-    data_identity,
-)
+from tutelage.run.resume import data_identity
 from tutelage.run.sample_images import save_batch, save_detections
 from tutelage.run.stored_answers import release_teachers, run_out_of_room
 from tutelage.run.teaching_cost import asked_by_checks, read_rows, read_teaching_cost

@@ -291,7 +291,7 @@ def make_accelerator(device: str, precision: str) -> tuple[Accelerator, str]:
     return accelerator, precision
 
 
-def check_precision(accelerator: Accelerator) -> AbstractContextManager[None]:
+def precision_of_checks(accelerator: Accelerator) -> AbstractContextManager[None]:
     """The precision of what is computed beside the training: checks, the weights of the methods.
 
     That of training where it is bfloat16, so that nothing takes more memory than the training

@@ -18,7 +18,7 @@ from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.stored_answers import release_teachers
-from tutelage.setup.build import RunParts, check_precision
+from tutelage.setup.build import RunParts, precision_of_checks
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
@@ -62,7 +62,7 @@ def check_distillation(
         yield from (Notice("warning", text, "T21") for text in weaker_teachers(parts, teacher_ap))
     release_teachers(parts)  # if all is stored, nobody asks them any more
     yield Stage("checking that teaching reaches the student")
-    with raise_on_all(), check_precision(parts.accelerator):
+    with raise_on_all(), precision_of_checks(parts.accelerator):
         check_wiring(parts.unwrapped_task, distillation.teachers, weights.batches[0])
     return_freed_memory()
     if position == Position() and distillation.shares:
@@ -160,7 +160,7 @@ def evaluate_on_val(
     if several:
         for buffer in network.buffers():
             broadcast(buffer)
-    return_freed_memory()
+    return_freed_memory()  # maps of training and of evaluation have other sizes: see there
     fused = cast("GraphDetector", network).fused().to(memory_format=torch.channels_last)
 
     def predict(images: torch.Tensor) -> Predictions:
