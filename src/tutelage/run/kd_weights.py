@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.run.events import Notice, Stage
-from tutelage.setup.build import RunParts, precision_of_checks, make_training_loader
+from tutelage.setup.build import RunParts, make_training_loader, precision_of_checks
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
 from tutelage.train.freed_memory import return_freed_memory
