@@ -31,6 +31,33 @@ def test_ema_follows_the_formula_and_copies_counters():
     assert int(ema.module[1].num_batches_tracked) == 4
 
 
+def test_a_share_makes_it_the_mean_of_that_part_of_the_run():
+    net = nn.Linear(1, 1, bias=False)
+    values = torch.linspace(0, 1, 1001)
+    averages = {}
+    for share in (0.0, 0.1):
+        ema = make_ema(net, share=share)
+        for value in values:
+            nn.init.constant_(net.weight, value)
+            ema.update_parameters(net)
+        averages[share] = ema.module.weight.item()
+    # a mean over a tenth of a ramp to 1 lags by about a tenth of it; 1000 of 2000 steps by nothing
+    assert averages[0.0] == pytest.approx(1.0, abs=0.005)
+    assert averages[0.1] == pytest.approx(1 - 0.1 / 1.1, abs=0.001)
+
+
+def test_a_share_does_not_shorten_the_average_of_a_long_run():
+    net = nn.Linear(1, 1, bias=False)
+    last = []
+    for share in (0.0, 0.1):
+        ema = make_ema(net, ramp=10.0, share=share)
+        for value in (*[0.0] * 200, 1.0):
+            nn.init.constant_(net.weight, value)
+            ema.update_parameters(net)
+        last.append(ema.module.weight.item())
+    assert last[0] == last[1] == pytest.approx(1e-4, rel=0.01)
+
+
 def test_ema_is_in_eval_mode_and_untrainable():
     ema = make_ema(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
     assert not ema.module.training

@@ -89,6 +89,9 @@ class TrainConfig(Section):
     )
     ema_decay: Fraction = 0.9999
     ema_ramp: Positive = Field(default=2000.0, description="Steps over which the EMA decay rises")
+    ema_share: Fraction = Field(
+        default=0.0, description="The EMA spans at least this share of the steps so far"
+    )
     multi_scale: bool = Field(
         default=False, description="Vary the image size by half from step to step"
     )

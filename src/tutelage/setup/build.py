@@ -209,7 +209,7 @@ def build_run(
     )
     optimizer = make_optimizer(task, config.optim, schedule.decay_scale)
     task.to(accelerator.device)
-    ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp)
+    ema = make_ema(student, config.train.ema_decay, config.train.ema_ramp, config.train.ema_share)
     if config.train.sync_bn:
         synchronise(student, accelerator.device.type, accelerator.num_processes)
     # channels-last has two names for the strides of 1×1 convolutions; the copy costs nothing

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from tutelage.config.overrides import DEFAULT, origin_of
 from tutelage.config.schema import Config
 
-IMAGES, STEPS = 1000, 5000  # with fewer of both, mosaic did harm (docs/benchmarks.md)
+IMAGES, STEPS = 1000, 5000  # with fewer of both, mosaic did harm, a rate of 0.01 was too small
 
 
 def advise_preset(
     config: Config, origins: Mapping[str, str] | None, images: int, steps: int
 ) -> Iterator[str]:
-    """Yield that mosaic needs a longer training, where it comes from the preset.
+    """Yield that mosaic and a small learning rate need a longer training, if the preset has them.
 
     Args:
         config: All settings.
@@ -27,6 +27,6 @@ def advise_preset(
         return
     if images < IMAGES and steps < STEPS and not config.train.rect:
         yield (
-            f"Mosaic needs more than {images} images and {steps:,} steps from scratch; "
-            "without it:  --preset small"
+            f"{images} images and {steps:,} steps are few for mosaic and small steps from scratch; "
+            "without mosaic, with larger steps:  --preset small"
         )

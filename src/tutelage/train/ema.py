@@ -9,11 +9,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def make_ema(student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0) -> AveragedModel:
+def make_ema(
+    student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0, share: float = 0.0
+) -> AveragedModel:
     """Return an averaged copy whose decay rises as ``decay · (1 − exp(−updates / ramp))``.
 
     The low decay at the start keeps the random initialisation out of the average of short runs.
     Integer tensors (batch counters) are copied.
+
+    Args:
+        student: The network in training.
+        decay: The largest decay.
+        ramp: Updates over which it rises. In a run of fewer updates the average spans a few steps.
+        share: The average spans at least this share of the updates so far, that is, the decay is
+            at least ``share · updates / (1 + share · updates)``.
     """
 
     @torch.no_grad()
@@ -26,7 +35,9 @@ def make_ema(student: nn.Module, decay: float = 0.9999, ramp: float = 2000.0) ->
             for old, new in zip(averaged, current, strict=True):
                 old.copy_(new)
             return
-        d = decay * (1 - math.exp(-(int(updates) + 1) / ramp))
+        done = int(updates) + 1
+        span = share * done
+        d = min(max(decay * (1 - math.exp(-done / ramp)), span / (1 + span)), decay)
         torch._foreach_lerp_(averaged, current, 1 - d)  # pyright: ignore[reportPrivateImportUsage]
 
     ema = AveragedModel(student, multi_avg_fn=average, use_buffers=True)
