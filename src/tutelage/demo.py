@@ -53,6 +53,7 @@ class DemoResult(NamedTuple):
         gap_closed: Share of the gap between baseline and teacher that distillation closed.
         starts: The initial weights of both students.
         seconds: Duration of the whole demo.
+        folder: Folder of the comparison.
     """
 
     arms: tuple[DemoRow, ...]
@@ -61,6 +62,7 @@ class DemoResult(NamedTuple):
     gap_closed: float | None
     starts: str
     seconds: float
+    folder: str
 
 
 def shipped_teacher() -> Path:
@@ -177,6 +179,7 @@ def _result(
         gap_closed=row.gap_closed[0] if row.gap_closed else None,
         starts=starts(_start(baseline), _start(distilled)),
         seconds=seconds,
+        folder=finished.folder,
     )
 
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.evaluation.synthetic_coco import make_index
+from tutelage.cli.val import suggestion
+from tutelage.evaluation import score
+
 ClassScore = namedtuple("ClassScore", "AP AP50 instances")
 
 
@@ -16,6 +20,10 @@ ClassScore = namedtuple("ClassScore", "AP AP50 instances")
 def validation(monkeypatch) -> dict[str, Any]:
     """Stand for the evaluation itself; returns its last call."""
     call: dict[str, Any] = {}
+    confidence = {
+        "threshold": 0.43, "precision": 0.75, "recall": 0.5, "f1": 0.6,
+        "classes": {"RBC": {"precision": 0.8123, "recall": 1.0, "f1": 0.8964}},
+    }  # fmt: skip
 
     def validate(model, **options):
         call.update(model=model, **options)
@@ -23,7 +31,7 @@ def validation(monkeypatch) -> dict[str, Any]:
             AP=0.4123, AP50=0.75, AP75=0.4, APs=math.nan, APm=0.3, APl=0.5, images=7, instances=12,
             per_class={"RBC": ClassScore(0.5, 0.8, 9), "a longer name": ClassScore(0.3, math.nan,
             3)},
-            to_dict=lambda: {"AP": 0.4123, "APs": None},
+            to_dict=lambda: {"AP": 0.4123, "APs": None}, diagnostics={"confidence": confidence},
         )  # fmt: skip
 
     module = ModuleType("tutelage.evaluation.validate")
@@ -37,10 +45,12 @@ def test_the_table(cli, validation) -> None:
     assert answer.code == 0
     assert answer.out == (
         "runs/a on test of d.yaml: 7 images, 12 objects\n"
-        "class          objects    AP  AP50  AP75  APs   APm   APl\n"
-        "all                 12  .412  .750  .400    -  .300  .500\n"
-        "RBC                  9  .500  .800\n"
-        "a longer name        3  .300     -\n"
+        "class          objects     P      R    F1    AP  AP50  AP75  APs   APm   APl\n"
+        "all                 12  .750   .500  .600  .412  .750  .400    -  .300  .500\n"
+        "RBC                  9  .812  1.000  .896  .500  .800\n"
+        "a longer name        3     -      -     -  .300     -\n"
+        "P, R and F1 at IoU 0.5, score > 0.43, where the mean F1 is largest: "
+        "--conf-thres 0.43 for predict\n"
     )
     assert validation == {
         "model": "runs/a", "data": "d.yaml", "split": "test", "image_size": None, "batch": 16,
@@ -70,6 +80,30 @@ def test_options_and_yolo_spellings(cli, validation) -> None:
 def test_json(cli, validation) -> None:
     answer = cli("val", "runs/a", "--data", "d.yaml", "--json", "--verbose")
     assert json.loads(answer.out) == {"AP": 0.4123, "APs": None}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "conf", "shown"),
+    [(0.4, 0.001, "0.4"), (0.0, 0.001, "0.001"), (0.12, 0.25, "0.25")],
+)
+def test_no_threshold_below_that_of_the_detections_is_suggested(threshold, conf, shown) -> None:
+    scores = SimpleNamespace(diagnostics={"confidence": {"threshold": threshold}})
+    line = suggestion(scores, conf)
+    assert line.endswith(f"--conf-thres {shown} for predict")
+    assert f"score > {shown}," in line
+    assert len(line) <= 100
+
+
+def test_nothing_found_and_nothing_to_find(cli, validation, monkeypatch) -> None:
+    validate = sys.modules["tutelage.evaluation.validate"]
+    for index, empty in ((make_index(), False), (make_index(empty=True), True)):
+        monkeypatch.setattr(validate, "validate", lambda *_, index=index, **__: score(index, []))
+        lines = cli("val", "runs/a", "--data", "d.yaml").out.splitlines()
+        assert lines[2].split()[2:6] == (["-"] * 4 if empty else [".000"] * 4)
+        assert lines[-2].split() == ["absent", "0", *["-"] * 5]
+        assert lines[-1] == (
+            "No object was found at IoU 0.5: there is no --conf-thres to suggest for predict."
+        )
 
 
 def test_data_of_a_run_that_are_gone_are_named_with_their_file(cli, validation, tmp_path) -> None:

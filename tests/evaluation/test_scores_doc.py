@@ -19,6 +19,6 @@ def test_every_key_is_documented_and_no_other() -> None:
     found = score(index, detect(index, seed=2, noise=0.1)).to_dict()
     assert keys == found.keys()
     text = dict(rows)
-    for name in ("per_class", "curves", "tide", "confusion"):
+    for name in ("per_class", "curves", "confidence", "tide", "confusion"):
         inner = found[name] if name != "per_class" else next(iter(found[name].values()))
         assert set(re.findall(r"`(\w+)`", text[f"`{name}`"])) >= set(inner)

@@ -26,6 +26,7 @@ from tutelage.cli.export import export
 from tutelage.cli.layers import layers
 from tutelage.cli.methods import methods
 from tutelage.cli.predict import predict
+from tutelage.cli.report import report as report_runs
 from tutelage.cli.store import store
 from tutelage.cli.teach import teach
 from tutelage.cli.train import train
@@ -52,6 +53,8 @@ app.command(epilog=PHOTOS)(predict)
 app.command(epilog="[dim]Example[/]  tutelage bench runs/distilled --runtime onnx")(bench)
 MANY = "[dim]Example[/]  tutelage compare --data d.yaml --teacher-weights t.pt --method fgd"
 app.command(epilog=f"{MANY}\n\n[dim]{HIDDEN} --seed-list and {MORE}[/]")(compare)
+TWO = "[dim]Example[/]  tutelage report runs/baseline runs/distilled"
+app.command(name="report", epilog=TWO)(report_runs)
 app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov7.pt")(layers)
 DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"

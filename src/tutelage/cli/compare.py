@@ -13,6 +13,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.completion import complete_methods
 from tutelage.cli.console import Display, make_display
+from tutelage.cli.report import report_after
 from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import LOADING, follow
 from tutelage.cli.yolo_flags import TranslatedCommand
@@ -116,7 +117,11 @@ def compare(
             dry_run=dry_run,
             time=time,
         )
-        follow(events, display, again="The same command continues where it was.")
+        last = follow(events, display, again="The same command continues where it was.")
+        from tutelage.compare.run import ComparisonFinished
+
+        if isinstance(last, ComparisonFinished) and resolved.config.run.report:
+            report_after(last.folder, display)
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(

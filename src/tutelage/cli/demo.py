@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tutelage.cli import options as o
 from tutelage.cli.compare import CompareDisplay
 from tutelage.cli.formatting import score
+from tutelage.cli.report import report_after
 from tutelage.cli.tables import columns
 from tutelage.cli.train import LOADING, follow
 from tutelage.run.events import Stage
@@ -41,7 +42,8 @@ def demo(
         events = run_demo(
             project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
         )
-        follow(events, display)
+        last = follow(events, display)
+        report_after(last.folder, display)
 
 
 class DemoDisplay(CompareDisplay):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import repeat_warnings
+from tutelage.cli.report import report_after
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
 from tutelage.run.events import Stage
@@ -82,12 +84,16 @@ def train(
             notices=(*legacy.notices, *resolved.notices),
             command_line=" ".join(["tutelage", *sys.argv[1:]]),
         )
-        follow(
+        last = follow(
             events if json else repeat_warnings(events),
             display,
             dry_run=dry_run,
             folder=folder or "",
         )
+        from tutelage.run.events import Finished
+
+        if isinstance(last, Finished) and resolved.config.run.report and is_first_process():
+            report_after(last.folder, display)
 
 
 def follow(
@@ -97,8 +103,8 @@ def follow(
     dry_run: bool = False,
     folder: str = "",
     again: str = "",
-) -> None:
-    """Show the events of a run; if it is stopped, report how to continue.
+) -> Any:
+    """Show the events of a run and return the last; if it is stopped, report how to continue.
 
     Args:
         events: The events of the run.
@@ -115,11 +121,12 @@ def follow(
     from tutelage.run.events import Notice, Planned, StepDone
     from tutelage.run.interrupt import RunInterrupted, RunKilled
 
-    place = ""
+    place, last = "", None
     try:
         with sigterm_as_interrupt():
             for event in events:
                 display.show(event)
+                last = event
                 if isinstance(event, Planned):
                     folder = event.folder
                 elif isinstance(event, StepDone):
@@ -140,6 +147,12 @@ def follow(
         raise RunError(folder) from error
     finally:
         display.close()
+    return last
+
+
+def is_first_process() -> bool:
+    """Whether this is the only or the first process of a run."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Interrupted:

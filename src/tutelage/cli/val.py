@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +17,8 @@ from tutelage.cli.yolo_flags import notices_of
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tutelage.evaluation import Scores
 
 
@@ -81,7 +84,7 @@ def val(
 
         atomic_write_text(Path(save_json), dumps(scores.results))
     head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
-    lines = [*notices_of(context), head, *score_table(scores)]
+    lines = [*notices_of(context), head, *score_table(scores), suggestion(scores, conf_thres)]
     print_result(scores.to_dict(), lines, as_json=json)
 
 
@@ -114,9 +117,34 @@ def is_exported(model: str) -> bool:
 
 def score_table(scores: Scores) -> list[str]:
     """Return the scores as lines: all classes, then each class."""
-    rows = [["class", "objects", "AP", "AP50", "AP75", "APs", "APm", "APl"]]
+    confidence = scores.diagnostics["confidence"]
+    rows = [["class", "objects", "P", "R", "F1", "AP", "AP50", "AP75", "APs", "APm", "APl"]]
     total = [scores.AP, scores.AP50, scores.AP75, scores.APs, scores.APm, scores.APl]
-    rows.append(["all", str(scores.instances), *map(score, total)])
+    rows.append(["all", str(scores.instances), *_at_threshold(confidence), *map(score, total)])
     for name, each in scores.per_class.items():
-        rows.append([name, str(each.instances), score(each.AP), score(each.AP50)])
+        own = _at_threshold(confidence["classes"].get(name, {}))
+        rows.append([name, str(each.instances), *own, score(each.AP), score(each.AP50)])
     return columns(rows, left=1)
+
+
+def suggestion(scores: Scores, conf: float) -> str:
+    """Return the line about P, R and F1: at which threshold they are, for use with predict.
+
+    Args:
+        scores: Of detections that score more than ``conf``.
+        conf: No lower threshold is suggested: more detections would be left than were evaluated.
+    """
+    threshold = scores.diagnostics["confidence"]["threshold"]
+    if threshold is None:
+        return "No object was found at IoU 0.5: there is no --conf-thres to suggest for predict."
+    place = f"{max(threshold, conf):g}"
+    return (
+        f"P, R and F1 at IoU 0.5, score > {place}, where the mean F1 is largest: "
+        f"--conf-thres {place} for predict"
+    )
+
+
+def _at_threshold(values: Mapping[str, Any]) -> list[str]:
+    """Return precision, recall and F1 as cells; those of a class without objects are undefined."""
+    found = (values.get(key) for key in ("precision", "recall", "f1"))
+    return [score(math.nan if value is None else value) for value in found]

@@ -371,6 +371,7 @@ class RunConfig(Section):
         default=None, description="Folder name (none: <data>-<arch>[-<method>])"
     )
     exist_ok: bool = False
+    report: bool = Field(default=True, description="Write report.html at the end")
 
 
 class Config(Section):

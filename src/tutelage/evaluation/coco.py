@@ -29,6 +29,7 @@ Table = NDArray[np.float64]
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 IOUS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
+CONFIDENCES: NDArray[np.float64] = np.arange(101) / 100  # the very decimals, not 0.35 + 6e-17
 
 _AREAS = {
     "all": (0.0, 1e10),
@@ -116,8 +117,12 @@ class CocoEvaluation:
     @cached_property
     def _at_half(self) -> hotcoco.COCOeval:
         """The evaluation for errors and confusions, which are counted at an IoU near 0.5."""
-        table = self._table if self._difficult is None else self._table[~self._hidden[0]]
-        return self._evaluate(table)
+        return self._evaluate(self._table_at_half)
+
+    @cached_property
+    def _table_at_half(self) -> Table:
+        """The detections without those of difficult objects at IoU 0.5."""
+        return self._table if self._difficult is None else self._table[~self._hidden[0]]
 
     @cached_property
     def _hidden(self) -> NDArray[np.bool_]:
@@ -198,6 +203,48 @@ class CocoEvaluation:
         """
         matrix = self._at_half.confusion_matrix(iou_thr=iou, min_score=conf)["matrix"]
         return np.asarray(matrix, np.int64)
+
+    def confidence(self) -> dict[str, Any]:
+        """Return precision, recall and F1 at confidence thresholds, and the threshold to use.
+
+        At IoU 0.5, of the detections that score more than 0.00, 0.01, … 1.00, as ``predict
+        --conf-thres`` keeps them; COCO's 100 per image and class. Means are over the classes with
+        objects. Precision without any detection left is 1, where a precision-recall curve begins;
+        it is 0 for a class that has no detections at all.
+
+        Keys: ``threshold`` (of the largest mean F1: the middle of the plateau with the first
+        maximum; None if no object was found), ``precision``, ``recall`` and ``f1`` (the means
+        there, else at 0; None without objects), ``thresholds`` (101), ``curves`` (the means:
+        ``precision``, ``recall``, ``f1`` → 101), ``classes`` (number of a class with objects →
+        ``precision``, ``recall`` and ``f1`` at the threshold, and ``curve``: 101 of F1).
+        """
+        # By the number of the detection; those of crowds are not among them.
+        status = self._at_half.image_diagnostics(iou_thr=0.5)["dt_status"]
+        table = self._table_at_half[np.fromiter(status, np.int64, len(status)) - 1]
+        hit = np.array(list(status.values()), "U2") == "tp"
+        curves: dict[int, NDArray[np.float64]] = {}
+        for number, objects in zip(self.classes, self.instances.tolist(), strict=True):
+            if objects:
+                own = table[:, 6] == number
+                curves[number] = _confidence_curves(table[own, 5], hit[own], objects)
+        means = np.mean(list(curves.values()), 0) if curves else np.zeros((3, 0))
+        best = _plateau_middle(means[2]) if means[2].any() else None
+        place = best or 0
+        keys = ("precision", "recall", "f1")
+        at_best = _rounded(means[:, place]) if curves else [None] * 3
+        return {
+            "threshold": None if best is None else float(CONFIDENCES[best]),
+            **dict(zip(keys, at_best, strict=True)),
+            "thresholds": CONFIDENCES.tolist(),
+            "curves": dict(zip(keys, map(_rounded, means), strict=True)),
+            "classes": {
+                number: {
+                    **dict(zip(keys, _rounded(curve[:, place]), strict=True)),
+                    "curve": _rounded(curve[2]),
+                }
+                for number, curve in curves.items()
+            },
+        }
 
     def matches(self, area: str = "all") -> list[ClassMatches]:
         """Return the matched detections of every class that has objects."""
@@ -295,6 +342,28 @@ def _join(
         ignored=ignored,
         objects=objects,
     )
+
+
+def _confidence_curves(
+    scores: NDArray[np.float64], hit: NDArray[np.bool_], objects: int
+) -> NDArray[np.float64]:
+    """Return ``(3, 101)`` precision, recall and F1 of one class, per confidence threshold."""
+    detections, hits = _count_above(scores), _count_above(scores[hit])
+    nothing_left = np.full(len(detections), float(len(scores) > 0))
+    precision = np.divide(hits, detections, out=nothing_left, where=detections > 0)
+    return np.stack([precision, hits / objects, 2 * hits / (detections + objects)])
+
+
+def _count_above(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return ``(101,)`` the number of scores greater than each confidence threshold."""
+    return len(scores) - np.searchsorted(np.sort(scores), CONFIDENCES, side="right")
+
+
+def _plateau_middle(values: NDArray[np.float64]) -> int:
+    """Return the middle of the equal values that begin with the first maximum."""
+    first = int(values.argmax())
+    length = int((np.append(values[first:], -1.0) != values[first]).argmax())
+    return first + (length - 1) // 2
 
 
 def _mean_present(values: NDArray[np.float64]) -> float:

@@ -81,15 +81,20 @@ class Scores:
 
     @cached_property
     def diagnostics(self) -> dict[str, Any]:
-        """PR curves, TIDE errors and the confusion matrix (conf 0.25, IoU 0.45), JSON-able."""
+        """PR curves, TIDE errors and the confusion matrix (conf 0.25, IoU 0.45), JSON-able.
+
+        ``confidence`` is precision, recall and F1 at confidence thresholds, with the one to use.
+        """
         names = list(self.per_class)
-        curves = self._evaluation.curves()
+        curves, confidence = self._evaluation.curves(), self._evaluation.confidence()
         number_to_name = dict(zip(self._evaluation.classes, names, strict=True))
-        curves["classes"] = {
-            number_to_name[number]: row for number, row in curves["classes"].items()
-        }
+        for each in (curves, confidence):
+            each["classes"] = {
+                number_to_name[number]: row for number, row in each["classes"].items()
+            }
         return {
             "curves": curves,
+            "confidence": confidence,
             "tide": self._evaluation.tide(),
             "confusion": {
                 "names": [*names, "background"],

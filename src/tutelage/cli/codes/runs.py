@@ -166,6 +166,16 @@ RUNS: Mapping[str, ErrorCode] = {
             "$ tutelage train --name teacher --exist-ok",
         ),
     ),
+    "R39": ErrorCode(
+        "run without a report",
+        None,
+        "The run is complete, but its page report.html could not be written.",
+        "The data or weights were moved while it ran, or the disk is full.",
+        (
+            "Mend what the message names, then write it:",
+            "$ tutelage report runs/distilled",
+        ),
+    ),
     "F00": ErrorCode(
         "unexpected error",
         1,

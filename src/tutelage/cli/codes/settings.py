@@ -201,4 +201,15 @@ SETTINGS: Mapping[str, ErrorCode] = {
             "$ tutelage teach --data data.yaml --teacher-weights T --device cuda:1",
         ),
     ),
+    "C36": ErrorCode(
+        "report of something that is no run",
+        2,
+        "A folder that was given to tutelage report is neither a run nor a comparison.",
+        "A run folder has a config.yaml, a comparison a comparison.json. The path may be misspelt, "
+        "or be that of a weight file.",
+        (
+            "Give the folders of the runs, the baseline first:",
+            "$ tutelage report runs/baseline runs/distilled",
+        ),
+    ),
 }
