@@ -31,7 +31,8 @@ from tutelage.evaluation.coco import Table
 from tutelage.evaluation.scores import to_table
 from tutelage.models.build import load
 from tutelage.models.cost import cost
-from tutelage.report.runs import BEST, RunFiles, same_but_for_seed, without_seed
+from tutelage.models.weight_file import BEST
+from tutelage.report.runs import RunFiles, same_but_for_seed, without_seed
 from tutelage.run.teaching_cost import TeachingCost, read_teaching_cost
 from tutelage.teachers import load_teacher
 
@@ -166,20 +167,21 @@ def collect_results(runs: Sequence[RunFiles], *, draws: int = DRAWS) -> Results:
 def _open(config: Config, *, several: bool, notes: list[str]) -> tuple[Split, DatasetIndex | None]:
     """Return the images of the report; None, with a note, if they cannot be opened."""
     try:
-        if several:
-            return open_test_images(config)
-        train = config.train
-        index = open_dataset(
-            str(config.data),
-            "val",
-            single_class=train.single_cls,
-            classes=train.classes,
-            image_range=train.image_range,
-        )
+        return open_test_images(config) if several else ("val", _val_images(config))
     except UserError as error:
         notes.append(f"The data cannot be opened, so there are no pictures and no errors: {error}")
         return "val", None
-    return "val", index
+
+
+def _val_images(config: Config) -> DatasetIndex:
+    train = config.train
+    return open_dataset(
+        str(config.data),
+        "val",
+        single_class=train.single_cls,
+        classes=train.classes,
+        image_range=train.image_range,
+    )
 
 
 def _evaluate(
@@ -224,6 +226,19 @@ def _stored(run: RunFiles, index: DatasetIndex) -> Evaluated | None:
     stated = run.scores.get("AP")
     same = stated is not None and math.isclose(found.scores.AP, stated, abs_tol=1e-6)
     return found if same else None
+
+
+def on_val(run: RunFiles) -> tuple[DatasetIndex, Table]:
+    """Return the val images of a run and its detections on them.
+
+    Raises:
+        UserError: Data or weights are gone.
+    """
+    index = _val_images(run.config)
+    stored = _stored(run, index)
+    if stored is not None:
+        return index, stored.table
+    return index, student_detections(run.folder, run.config, "val", index)
 
 
 def _teacher(

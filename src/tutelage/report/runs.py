@@ -16,7 +16,6 @@ from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, UserError
 
 SETTINGS, METRICS, SCORES, TEACHER = "config.yaml", "metrics.jsonl", "scores.json", "teacher.json"
-BEST = "best.safetensors"
 _SEED = re.compile(r"-s\d+$")  # of the run folders of a comparison
 
 

@@ -12,17 +12,24 @@ import numpy as np
 from tutelage.compare.arms import BASELINE
 from tutelage.compare.table import table_cells
 from tutelage.config.diff import compare_configs
+from tutelage.errors import UserError
 from tutelage.report import charts
-from tutelage.report.results import Evaluated, Results
+from tutelage.report.results import Evaluated, Results, on_val
 from tutelage.report.runs import RunFiles
 from tutelage.report.side_by_side import most_different, pictures
 from tutelage.report.svg import series_colour, to_svg
+from tutelage.report.transfer_pictures import transfer_pictures
 from tutelage.sanitise import printable, score_text
 
 THRESHOLD = 0.25  # of the pictures, if no score can be suggested
 ARMS_IN_PICTURES = 3
 SIDES = (0, 4, 8, 16, 32, 64, 128, 256, 512, np.inf)
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+TRANSFER = (
+    "Chosen are those with the largest gain and loss in F1, two in the middle, and those with most "
+    "and fewest objects. The maps are computed by the functions of the losses. Attention is that "
+    "of the student's own map, before a connector; yellow is the largest value of a row."
+)
 COMPUTED = (
     "AP is COCO's: the mean over classes and IoU 0.50 to 0.95, at most 100 detections per image.",
     "An interval holds 95 % of the differences on resampled images, the same for both arms, and, "
@@ -43,7 +50,7 @@ class Part(NamedTuple):
     """A part of a section.
 
     Attributes:
-        kind: How the template shows it: text, table, plots, pre, list or pictures.
+        kind: How the template shows it: text, table, plots, pre, list, maps or pictures.
         content: What it shows.
         title: If not empty, it is folded under this title.
         threshold: Of pictures: the score that is chosen at first.
@@ -74,6 +81,7 @@ def sections_of(results: Results) -> Iterator[Section]:
     yield Section("classes", "Classes", list(_classes(results, named)))
     yield Section("errors", "Errors", list(_errors(results, named)))
     yield Section("cost", "Size and cost", list(_cost(results)))
+    yield Section("transfer", "What was transferred", list(_transfer(results)))
     yield Section("pictures", "Side by side", list(_pictures(results, named)))
     yield Section("data", "Data", list(_data(results)))
     yield Section("settings", "Settings", list(_settings(results)))
@@ -261,6 +269,28 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _transfer(results: Results) -> Iterator[Part]:
+    taught = [arm.runs[0] for arm in results.arms if arm.taught]
+    if not taught or results.images is None:
+        return
+    run, first = taught[-1], results.arms[0].runs[0]
+    try:
+        index, table = on_val(run)
+        baseline = None if first is run else on_val(first)
+        known = None
+        if baseline and baseline[0].evaluation_fingerprint == index.evaluation_fingerprint:
+            known = baseline[1]
+        images, skipped = transfer_pictures(run, index, table, known)
+    except UserError as error:
+        yield Part("text", printable(f"There are no pictures of {run.name}: {error}"))
+        return
+    if images:
+        yield Part("text", f"{run.name} on six images of val at most. {TRANSFER}")
+        yield Part("maps", images)
+    if skipped:
+        yield Part("list", [printable(each) for each in skipped])
 
 
 def _pictures(results: Results, named: Named) -> Iterator[Part]:

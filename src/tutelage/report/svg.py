@@ -8,8 +8,9 @@ import re
 from typing import Any
 
 from markupsafe import Markup, escape
-from matplotlib import cycler, rc_context
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 INK, MUTED, GRID = "#1b1c20", "#5a5e66", "#d5d9e0"
 SERIES = ("#51637a", "#1f5fbf", "#b4410e", "#7b3fc4", "#8a6100", "#b3246b")

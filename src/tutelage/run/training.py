@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
 from tutelage.train.schedule import Position
 from tutelage.weights.store import save_best
 
+FIRST = "first.safetensors"  # the student after the first epoch: what the report starts from
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
@@ -190,6 +192,9 @@ class TrainingRun:
                     self._save_best(result, scores)
                 self.guard.best = epoch
             yield Evaluated(epoch, scores, improved)
+        if epoch == 0 and parts.distillation:
+            with self._write_errors():
+                self._save_student(FIRST)
         timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
         kd: dict[str, Any] = dict(teaching)
         if parts.supervision:
@@ -242,11 +247,16 @@ class TrainingRun:
         parts = self.parts
         if not parts.accelerator.is_main_process:
             return
-        tensors = parts.ema.module.state_dict()
-        save_best(self.folder / "best.safetensors", tensors, best_metadata(parts, scores))
+        self._save_student("best.safetensors", scores)
         write_json(self.folder / "scores.json", result.to_dict())
         write_json(self.folder / "predictions.json", result.results)
         save_detections(self.folder / "samples", parts.val, result.detections)
+
+    def _save_student(self, name: str, scores: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Write the EMA student with its metadata."""
+        if self.parts.accelerator.is_main_process:
+            tensors = self.parts.ema.module.state_dict()
+            save_best(self.folder / name, tensors, best_metadata(self.parts, dict(scores)))
 
     def _save_last(self, position: Position, sums: LossSums | None = None) -> None:
         """Write ``last.pt``; ``sums``: of the losses, if their means were taken already."""
