@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-HIDDEN = "Also --optimizer --freeze --patience --multi-scale --rect"
+HIDDEN = "Also --optimizer --freeze --patience --multi-scale --rect --allow-code"
 MORE = "YOLOv7's and YOLOv5's flags. All settings: tutelage config --all"
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{HIDDEN} --exist-ok and {MORE}[/]")(train)

@@ -74,6 +74,7 @@ def compare(
     ] = False,
     time: Annotated[bool, o.switch("--time", "Then time steps of all arms in turn", o.HOW)] = False,
     set: o.Sets = None,
+    allow_code: o.AllowCode = None,
     project: o.Project = None,
     name: Annotated[
         o.Text,
@@ -121,7 +122,7 @@ def compare(
         from tutelage.compare.run import ComparisonFinished
 
         if isinstance(last, ComparisonFinished) and resolved.config.run.report:
-            report_after(last.folder, display)
+            report_after(last.folder, display, resolved.config)
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(

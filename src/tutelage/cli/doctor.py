@@ -54,6 +54,7 @@ def doctor(
     precision: o.Precision = None,
     freeze: o.Freeze = None,
     set: o.Sets = None,
+    allow_code: o.AllowCode = None,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> None:

@@ -121,6 +121,9 @@ Patience = Annotated[Text, value("--patience", "<n>", "Epochs without a better A
 MultiScale = Annotated[bool, switch("--multi-scale", "Vary the image size by half")]
 Rect = Annotated[bool, switch("--rect", "Batches of similar shape, no mosaic")]
 CacheImages = Annotated[bool, switch("--cache-images", "Keep images in RAM", HOW)]
+AllowCode = Annotated[
+    Texts, value("--allow-code", "<code>", "Import my_kd:Mine though a file names it (repeatable)")
+]
 Resume = Annotated[Text, value("--resume", "<run>", "Continue an interrupted run", HOW)]
 DryRun = Annotated[bool, switch("--dry-run", "Build, run one step, print the plan", HOW)]
 Sets = Annotated[

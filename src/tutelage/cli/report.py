@@ -14,6 +14,7 @@ from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
     from tutelage.cli.console import Display
+    from tutelage.config import Config
     from tutelage.report import Report
 
 WRITING = Stage("writing the report")
@@ -28,6 +29,7 @@ def report(
         str | None,
         o.value("--to", "<file>", "The page [dim]\\[report.html in the last folder][/]", o.WHERE),
     ] = None,
+    allow_code: o.AllowCode = None,
     json: o.Json = False,
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
@@ -40,7 +42,7 @@ def report(
         progress.add_task("evaluating", total=None)
         from tutelage.report import write_report
 
-        done = write_report(runs, to)
+        done = write_report(runs, to, allowed=allow_code or ())
     values = {"report": str(done.path), "verdict": done.verdict, "notes": done.notes}
     print_result(
         {**values, "arms": json_values(done.results.rows)}, report_lines(done), as_json=json
@@ -56,13 +58,21 @@ def report_lines(done: Report) -> list[str]:
     return [*lines, *done.verdict, *done.notes, f"Report: {done.path}"]
 
 
-def report_after(folder: str, display: Display) -> None:
-    """Write the report of a finished run or comparison; if that fails, the run still stands."""
+def report_after(folder: str, display: Display, config: Config | None = None) -> None:
+    """Write the report of a finished run or comparison; if that fails, the run still stands.
+
+    Args:
+        folder: Its folder.
+        display: Where it is told.
+        config: Its settings; the code that they name has been imported already.
+    """
     from tutelage.report import write_report
+    from tutelage.setup.named_code import named_code
 
     display.show(WRITING)
+    allowed = [code.name for code in named_code(config)] if config is not None else []
     try:
-        path = write_report([folder]).path
+        path = write_report([folder], allowed=allowed).path
     except (UserError, OSError) as error:
         display.show(Notice("warning", f"No report was written: {error}", "R39"))
     else:

@@ -76,10 +76,11 @@ def resolve(
     """
     from tutelage.config import load_config
     from tutelage.setup.image_size import adopt_image_size
+    from tutelage.setup.named_code import check_named_code
 
     flags = {**extra, **flags_of(options)}
     run_file, hyp = options.get("config") or None, options.get("hyp") or None
-    sets = options.get("set") or ()
+    sets, allowed = options.get("set") or (), options.get("allow_code") or ()
     if options.get("resume") is None:
         resolved = load_config(config_file=run_file, hyp=hyp, flags=flags, sets=sets)
         arch = resolved.config.model.arch or ""
@@ -87,6 +88,7 @@ def resolve(
             from tutelage.setup.student import check_stored_width
 
             check_stored_width(run_file, arch)
+        check_named_code(resolved.config, resolved.origins, allowed)
         return adopt_image_size(resolved), None
     folder = run_to_resume(options["resume"], options.get("project") or "runs")
     flags.pop("run.project", None)
@@ -100,6 +102,7 @@ def resolve(
         train = resolved.config.train.model_copy(update={"batch": stored.config.train.batch})
         resolved = resolved._replace(config=resolved.config.model_copy(update={"train": train}))
     _check_resume(stored, resolved, folder)
+    check_named_code(resolved.config, resolved.origins, allowed)
     return resolved, str(folder)
 
 

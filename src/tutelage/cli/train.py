@@ -56,6 +56,7 @@ def train(
     resume: o.Resume = None,
     dry_run: o.DryRun = False,
     set: o.Sets = None,
+    allow_code: o.AllowCode = None,
     project: o.Project = None,
     name: o.Name = None,
     exist_ok: o.ExistOk = False,
@@ -93,7 +94,7 @@ def train(
         from tutelage.run.events import Finished
 
         if isinstance(last, Finished) and resolved.config.run.report and is_first_process():
-            report_after(last.folder, display)
+            report_after(last.folder, display, resolved.config)
 
 
 def follow(

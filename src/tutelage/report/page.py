@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -43,19 +43,26 @@ class Report(NamedTuple):
     results: Results
 
 
-def write_report(folders: Sequence[str | Path], to: str | Path | None = None) -> Report:
+def write_report(
+    folders: Sequence[str | Path],
+    to: str | Path | None = None,
+    *,
+    allowed: Collection[str] = (),
+) -> Report:
     """Write the report of runs, the first one the baseline.
 
     Args:
         folders: Folders of runs and comparisons.
         to: The file; None: ``report.html`` in the last folder. ``results.png``, ``pr.png`` and
             ``confusion.png`` are written beside it.
+        allowed: Methods and teachers that are code of the user's own, as ``my_kd:Mine``, and may be
+            imported. Without it their pictures are missing.
 
     Raises:
         ConfigError: A folder is neither a run nor a comparison, or its settings cannot be read.
         OSError: The file cannot be written.
     """
-    results = collect_results(find_runs(folders))
+    results = collect_results(find_runs(folders, allowed))
     path = Path(to) if to is not None else Path(folders[-1]) / FILE
     atomic_write_text(path, render(results))
     for name, figure in static_pictures(results):

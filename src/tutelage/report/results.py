@@ -248,6 +248,9 @@ def _teacher(
     found: list[Evaluated] = []
     for arm in arms:
         run = arm.runs[0]
+        if run.code:
+            notes.append(not_imported(run))
+            continue
         for number, name in enumerate(run.config.distill.teachers if arm.taught else ()):
             try:
                 teacher = load_teacher(name, torch.device("cpu"))
@@ -263,6 +266,12 @@ def _teacher(
         if found:
             break  # arms of one report share their teacher; what differs is said among the settings
     return max(found, key=lambda each: each.scores.AP, default=None)
+
+
+def not_imported(run: RunFiles) -> str:
+    """Return that the code of a run is not imported, and how to allow it."""
+    allow = " ".join(f"--allow-code {name}" for name in run.code)
+    return f"{run.name} names code that importing would run; if you trust it:  {allow}"
 
 
 def _compare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from tutelage.config.load import load_config
 from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, UserError
+from tutelage.setup.named_code import named_code
 
 SETTINGS, METRICS, SCORES, TEACHER = "config.yaml", "metrics.jsonl", "scores.json", "teacher.json"
 _SEED = re.compile(r"-s\d+$")  # of the run folders of a comparison
@@ -31,6 +32,7 @@ class RunFiles(NamedTuple):
         scores: Of the best epoch on val; empty if it was never evaluated.
         teachers: What is recorded of each teacher.
         environment: Of ``environment.txt``.
+        code: What its settings name that Python would have to import, and may not.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RunFiles(NamedTuple):
     scores: Mapping[str, Any]
     teachers: tuple[Mapping[str, Any], ...]
     environment: Mapping[str, str]
+    code: tuple[str, ...] = ()
 
     @property
     def evaluated(self) -> list[tuple[int, float]]:
@@ -50,10 +53,14 @@ class RunFiles(NamedTuple):
         ]
 
 
-def find_runs(folders: Sequence[str | Path]) -> tuple[RunFiles, ...]:
+def find_runs(folders: Sequence[str | Path], allowed: Collection[str] = ()) -> tuple[RunFiles, ...]:
     """Return the runs of folders of runs and of comparisons, in the order given.
 
     Of a comparison the runs without a teacher come first.
+
+    Args:
+        folders: The folders.
+        allowed: Code that may be imported, as ``my_kd:Mine``.
 
     Raises:
         ConfigError: A folder is neither.
@@ -73,12 +80,12 @@ def find_runs(folders: Sequence[str | Path]) -> tuple[RunFiles, ...]:
         raise ConfigError(what, fix="Train first:  tutelage train --data data.yaml", code="C36")
     names = [folder.name for folder in unique]
     return tuple(
-        read_run(folder, folder.name if names.count(folder.name) == 1 else _longer(folder))
+        read_run(folder, folder.name if names.count(folder.name) == 1 else _longer(folder), allowed)
         for folder in unique
     )
 
 
-def read_run(folder: Path, name: str | None = None) -> RunFiles:
+def read_run(folder: Path, name: str | None = None, allowed: Collection[str] = ()) -> RunFiles:
     """Return what a run folder holds; what is missing or cannot be read is empty.
 
     Raises:
@@ -87,17 +94,19 @@ def read_run(folder: Path, name: str | None = None) -> RunFiles:
     path = folder / SETTINGS
     if not path.is_file():
         raise _no_run(folder)
+    config = load_config(config_file=path).config
     scores = _json(folder / SCORES)
     teachers = _json(folder / TEACHER)
     return RunFiles(
         name or folder.name,
         folder,
-        load_config(config_file=path).config,
+        config,
         path.read_text(encoding="utf-8", errors="replace"),
         _rows(folder / METRICS),
         scores if isinstance(scores, dict) else {},
         tuple(teachers) if isinstance(teachers, list) else (teachers,) if teachers else (),
         _environment(folder / ENVIRONMENT),
+        tuple(code.name for code in named_code(config) if code.name not in allowed),
     )
 
 

@@ -14,7 +14,7 @@ from tutelage.compare.table import table_cells
 from tutelage.config.diff import compare_configs
 from tutelage.errors import UserError
 from tutelage.report import charts
-from tutelage.report.results import Evaluated, Results, on_val
+from tutelage.report.results import Evaluated, Results, not_imported, on_val
 from tutelage.report.runs import RunFiles
 from tutelage.report.side_by_side import most_different, pictures
 from tutelage.report.svg import series_colour, to_svg
@@ -276,6 +276,9 @@ def _transfer(results: Results) -> Iterator[Part]:
     if not taught or results.images is None:
         return
     run, first = taught[-1], results.arms[0].runs[0]
+    if run.code:
+        yield Part("text", printable(not_imported(run)))
+        return
     try:
         index, table = on_val(run)
         baseline = None if first is run else on_val(first)

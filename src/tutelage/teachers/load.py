@@ -69,6 +69,12 @@ def is_native(source: str) -> bool:
     return not colon or Path(source).exists() or source.endswith(SUFFIXES)
 
 
+def is_code(source: str) -> bool:
+    """Whether a source is a function that Python would import and call to make the teacher."""
+    family, colon, _ = source.partition(":")
+    return bool(colon) and not is_native(source) and family.lower() not in TEACHERS
+
+
 def load_native(source: str, device: torch.device, dtype: torch.dtype) -> NativeTeacher:
     """Load a run folder, or a weight file of YOLOv7, YOLOv5 or Tutelage.
 

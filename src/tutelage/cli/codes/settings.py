@@ -212,4 +212,16 @@ SETTINGS: Mapping[str, ErrorCode] = {
             "$ tutelage report runs/baseline runs/distilled",
         ),
     ),
+    "C37": ErrorCode(
+        "settings file that names code",
+        2,
+        "A settings file names a method or a teacher that is Python code, as my_kd:Mine. Importing "
+        "it would run it. Nothing was imported.",
+        "The file is that of a run or of somebody else. Code is imported where the command line "
+        "names it, with --method, --teacher-weights or --set, or allows it.",
+        (
+            "If you trust the code, name it:",
+            "$ tutelage train --resume runs/mine --allow-code my_kd:Mine",
+        ),
+    ),
 }
