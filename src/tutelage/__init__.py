@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tutelage.deploy.predict import predict, predict_each
     from tutelage.models.build import load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "bench", "export", "load", "predict", "predict_each"]
 
 _HOMES = {

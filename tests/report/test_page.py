@@ -9,6 +9,7 @@ import pytest
 from tests.data.write_dataset import make_scenes, write_yaml
 from tests.report.conftest import HARMLESS
 from tests.run.small_runs import run, settings
+from tutelage.pages import page_style
 from tutelage.report import write_report
 from tutelage.report.svg import empty_figure, style, to_svg
 
@@ -144,7 +145,4 @@ def test_a_drawing_takes_the_colours_of_the_page():
 
 @pytest.mark.parametrize("colour", ["ink", "muted", "series-5", "teacher"])
 def test_every_colour_is_defined_light_and_dark(colour):
-    from importlib.resources import files
-
-    css = (files("tutelage.report") / "templates/report.css").read_text("utf-8")
-    assert css.count(f"--{colour}:") == 3
+    assert page_style().count(f"--{colour}:") == 3

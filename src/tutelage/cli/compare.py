@@ -13,7 +13,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.completion import complete_methods
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.report import report_after
+from tutelage.cli.report import report, report_after
 from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import LOADING, follow
 from tutelage.cli.yolo_flags import TranslatedCommand
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 def compare(
     context: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Finished runs: compared as tutelage report does"),
+    ] = None,
     data: o.Data = None,
     cfg: o.Cfg = None,
     weights: o.Weights = None,
@@ -90,6 +94,9 @@ def compare(
     debug: o.Debug = False,
 ) -> None:
     """Train without a teacher and with each method, at equal seeds: did it help?"""
+    if runs:
+        report(runs, allow_code=allow_code, json=json)
+        return
     given = {key: value for key, value in locals().items() if key not in ("method", "ratio")}
     from tutelage.cli.settings import resolve
 

@@ -13,6 +13,7 @@ from tutelage.models.detector import Detector
 from tutelage.models.profile import synchronise
 
 WARMUP_SECONDS = 0.5
+LEAST = 3  # measurements, however long they take
 
 
 class Latency(NamedTuple):
@@ -23,7 +24,12 @@ class Latency(NamedTuple):
 
 
 def latency(
-    detector: Detector, image_size: int | tuple[int, int], *, batch: int = 1, repeats: int = 50
+    detector: Detector,
+    image_size: int | tuple[int, int],
+    *,
+    batch: int = 1,
+    repeats: int = 50,
+    seconds: float | None = None,
 ) -> Latency:
     """Measure a fused, channels-last copy of a detector, with decoding, without NMS.
 
@@ -32,6 +38,7 @@ def latency(
         image_size: Side of the square image, or height and width.
         batch: Images at a time.
         repeats: Batches measured, after a warm-up of half a second (at least three batches).
+        seconds: Measure no longer than this, but three batches; None: all repeats.
     """
     deployed = detector.fused().eval()
     example = next(deployed.parameters())
@@ -47,7 +54,7 @@ def latency(
         deployed.decode(output.raw, (height, width))
 
     with torch.inference_mode():
-        return timed(step, device=example.device, repeats=repeats)
+        return timed(step, device=example.device, repeats=repeats, seconds=seconds)
 
 
 def timed(
@@ -56,6 +63,7 @@ def timed(
     device: torch.device | str = "cpu",
     repeats: int = 50,
     warmup: float = WARMUP_SECONDS,
+    seconds: float | None = None,
 ) -> Latency:
     """Measure any function, synchronising with the device.
 
@@ -64,6 +72,7 @@ def timed(
         device: Where it computes.
         repeats: Number of measurements.
         warmup: Seconds of warm-up, at least three calls; 0: one call.
+        seconds: Measure no longer than this, but three times; None: all repeats.
     """
     device = torch.device(device)
     start, warm = time.perf_counter(), 0
@@ -72,7 +81,11 @@ def timed(
         synchronise(device)
         warm += 1
     milliseconds: list[float] = []
+    began = time.perf_counter()
     for _ in range(repeats):
+        late = seconds is not None and time.perf_counter() - began > seconds
+        if late and len(milliseconds) >= LEAST:
+            break
         start = time.perf_counter()
         step()
         synchronise(device)

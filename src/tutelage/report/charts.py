@@ -50,7 +50,7 @@ def ap_curves(arms: Sequence[ReportArm], teacher_ap: float | None) -> Figure:
 
 
 def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
-    """Draw every loss term by epoch, one panel each; None without any."""
+    """Draw every loss term and the learning rate by epoch, a panel each; None without any."""
     names = list(dict.fromkeys(name for arm in arms for name in loss_names(arm.runs[0].rows)))
     if not names:
         return None
@@ -75,11 +75,11 @@ def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
 
 
 def loss_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the loss terms among the columns of a metrics file."""
+    """Return the loss terms among the columns of a metrics file, then the learning rate."""
     return [
         name
         for name in (rows[0] if rows else {})
-        if name in ("box", "obj", "cls", "dfl") or "/" in name
+        if name in ("box", "obj", "cls", "dfl", "lr") or "/" in name
     ]
 
 

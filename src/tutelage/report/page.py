@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from tutelage import __version__
 from tutelage.files import atomic_write, atomic_write_text
+from tutelage.pages import page_style
 from tutelage.report import charts
 from tutelage.report.results import Results, collect_results
 from tutelage.report.runs import find_runs
@@ -84,7 +85,7 @@ def render(results: Results) -> str:
         verdict=[printable(sentence) for sentence in verdict_of(results)],
         notes=[printable(note) for note in results.notes],
         sections=[section for section in sections_of(results) if section.parts],
-        style=Markup(css),  # noqa: S704  (these two are our own)
+        style=Markup(page_style() + css),  # noqa: S704  (these two are our own)
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -29,9 +30,8 @@ from tutelage.evaluation import Scores, bootstrap_metric, score
 from tutelage.evaluation.bootstrap import Values
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.scores import to_table
-from tutelage.models.build import load
-from tutelage.models.cost import cost
 from tutelage.models.weight_file import BEST
+from tutelage.report.model_size import ModelSize, student_size, teacher_size
 from tutelage.report.runs import RunFiles, same_but_for_seed, without_seed
 from tutelage.run.teaching_cost import TeachingCost, read_teaching_cost
 from tutelage.teachers import load_teacher
@@ -58,18 +58,17 @@ class ReportArm(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """The detections of a run or a teacher on the images of the report."""
+    """The detections of a run or a teacher on the images of the report.
+
+    Attributes:
+        table: ``(n, 7)`` rows of image, x, y, w, h, score, class.
+        scores: Their scores.
+        size: Of a teacher, its size if known.
+    """
 
     table: Table
     scores: Scores
-
-
-class ModelSize(NamedTuple):
-    """Size of a student: parameters, operations per image in 1e9, its file in bytes."""
-
-    parameters: int
-    gflops: float
-    file_bytes: int
+    size: ModelSize | None = None
 
 
 class Results(NamedTuple):
@@ -159,7 +158,7 @@ def collect_results(runs: Sequence[RunFiles], *, draws: int = DRAWS) -> Results:
         teacher,
         rows,
         {name: each for name, each in costs if each is not None},
-        {arm.name: size for arm in arms if (size := _size(arm.runs[0])) is not None},
+        _sizes(arms),
         tuple(dict.fromkeys([*notes, *_unlike(arms)])),
     )
 
@@ -262,7 +261,8 @@ def _teacher(
             if table is None:
                 notes.append(f"The teacher of {arm.name} does not know all classes of the data.")
             else:
-                found.append(Evaluated(table, score(index, table)))
+                size = teacher_size(teacher, run.config.train.image_size)
+                found.append(Evaluated(table, score(index, table), size))
         if found:
             break  # arms of one report share their teacher; what differs is said among the settings
     return max(found, key=lambda each: each.scores.AP, default=None)
@@ -315,14 +315,14 @@ def _methods(arm: ReportArm) -> str:
     return "+".join(each.name for each in arm.runs[0].config.distill.methods) if arm.taught else ""
 
 
-def _size(run: RunFiles) -> ModelSize | None:
-    path = run.folder / BEST
-    try:
-        fused = load(str(run.folder)).fused()
-        size = cost(fused, run.config.train.image_size)
-        return ModelSize(size.parameters, size.gflops, path.stat().st_size)
-    except (UserError, OSError):
-        return None
+def _sizes(arms: Sequence[ReportArm]) -> dict[str, ModelSize]:
+    """Return the sizes of the students that can be read, by arm."""
+    known: dict[str, ModelSize] = {}
+    sizes: dict[str, ModelSize] = {}
+    for arm in arms:
+        with contextlib.suppress(UserError, OSError):
+            sizes[arm.name] = student_size(arm.runs[0], known)
+    return sizes
 
 
 def _unlike(arms: Sequence[ReportArm]) -> Iterator[str]:

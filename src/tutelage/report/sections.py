@@ -14,6 +14,7 @@ from tutelage.compare.table import table_cells
 from tutelage.config.diff import compare_configs
 from tutelage.errors import UserError
 from tutelage.report import charts
+from tutelage.report.model_size import ModelSize
 from tutelage.report.results import Evaluated, Results, not_imported, on_val
 from tutelage.report.runs import RunFiles
 from tutelage.report.side_by_side import most_different, pictures
@@ -193,8 +194,8 @@ def _training(results: Results) -> Iterator[Part]:
         yield Part("plots", [to_svg(curves, f"AP on val by epoch; the best: {', '.join(best)}")])
     losses = charts.loss_curves(results.arms)
     if losses is not None:
-        svg = to_svg(losses, "every term of the loss by epoch")
-        yield Part("plots", [svg], "Losses, term by term")
+        svg = to_svg(losses, "every term of the loss, and the learning rate, by epoch")
+        yield Part("plots", [svg], "Losses, term by term, and the learning rate")
 
 
 def _classes(results: Results, named: Named) -> Iterator[Part]:
@@ -240,29 +241,40 @@ def _errors(results: Results, named: Named) -> Iterator[Part]:
 
 
 def _cost(results: Results) -> Iterator[Part]:
-    cells = [["", "parameters", "GFLOPs", "file", "training", "of it the teacher's"]]
+    head = ["parameters", "GFLOPs", "file", "ms/image", "95 % below"]
+    cells = [["", *head, "training", "of it the teacher's"]]
     for arm in results.arms:
-        run, size = arm.runs[0], results.sizes.get(arm.name)
+        run = arm.runs[0]
         teaching = results.teaching.get(run.name)
         seconds = sum(float(row.get("seconds") or 0.0) for row in run.rows)
-        cells.append(
-            [
-                arm.name,
-                f"{size.parameters / 1e6:.2f} M" if size else "-",
-                f"{size.gflops:.2f}" if size else "-",
-                f"{size.file_bytes / 1e6:.1f} MB" if size else "-",
-                _duration(teaching.training if teaching else seconds),
-                f"{_duration(teaching.extra)} (+{100 * teaching.share:.0f} %)" if teaching else "",
-            ]
-        )
+        spent = _duration(teaching.training if teaching else seconds)
+        extra = f"{_duration(teaching.extra)} (+{100 * teaching.share:.0f} %)" if teaching else ""
+        cells.append([arm.name, *_size(results.sizes.get(arm.name)), spent, extra])
+    if results.teacher is not None and results.teacher.size is not None:
+        cells.append(["teacher", *_size(results.teacher.size), "", ""])
     yield Part("table", cells)
-    text = "Parameters and operations are of the folded network, at the size of the training."
+    text = (
+        "Of the folded networks, at the image size of the training; milliseconds for one image at "
+        "a time, without NMS, on the machine that wrote this page."
+    )
     if results.teaching:
         text += (
             " The teacher's time: asking it, storing and reading its answers, the checks, and the "
             "weighing of the methods; in brackets over the rest of the training."
         )
     yield Part("text", text)
+
+
+def _size(size: ModelSize | None) -> list[str]:
+    if size is None:
+        return ["-"] * 5
+    return [
+        f"{size.parameters / 1e6:.2f} M",
+        f"{size.gflops:.2f}",
+        f"{size.file_bytes / 1e6:.1f} MB" if size.file_bytes else "-",
+        f"{size.latency.p50_ms:.1f}",
+        f"{size.latency.p95_ms:.1f}",
+    ]
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fit_wh, resize
 from tutelage.errors import DataError
+from tutelage.pages import page_style
 from tutelage.sanitise import printable
 
 SEVERITIES = ("error", "warning", "info")
@@ -26,14 +27,11 @@ _SIZES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, np.inf)
 _RATIOS = (0, 1 / 8, 1 / 4, 1 / 2, 1 / 1.4, 1.4, 2, 4, 8, np.inf)
 _PER_IMAGE = (0, 1, 2, 3, 5, 9, 17, 33, 65, np.inf)
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;vertical-align:top}
-tr{border-bottom:1px solid #8884}.error{color:#d22}.warning{color:#b70}.info{color:#888}
+td,th{text-align:left;vertical-align:top;white-space:normal}
+.error{color:var(--error)}.warning{color:var(--note)}.info{color:var(--muted)}
 .error,.warning,.info{white-space:nowrap}
-figure{display:inline-block;margin:.3em;width:224px;vertical-align:top}figcaption{font-size:11px;
-overflow-wrap:anywhere;color:#888}svg{margin:1em 1em 0 0}svg text{font:11px system-ui,sans-serif;
-fill:currentColor}rect{fill:#48c}@media(prefers-color-scheme:dark){body{background:#181818;
-color:#ddd}}
+figure{display:inline-block;margin:.3em;width:224px;vertical-align:top}
+svg{margin:1em 1em 0 0}svg text{font:11px var(--font);fill:var(--ink)}rect{fill:var(--series-1)}
 """
 
 
@@ -61,7 +59,7 @@ def atlas(report: DataReport, *, image_size: int = 640) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{_escape(report.data)}</title><style>{_STYLE}</style></head>"
+        f"<title>{_escape(report.data)}</title><style>{page_style()}{_STYLE}</style></head>"
         f"<body>{body}</body></html>\n"
     )
 
