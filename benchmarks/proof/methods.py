@@ -2,7 +2,8 @@
 
     python benchmarks/proof/methods.py [--data deeppcb] [--rows plain bckd] [--seeds 3]
 
-All methods on digits; on real images every method once, the best five on digits and FGD with every seed.
+All methods on digits; on real images every method once, and the best five on digits and FGD with
+every seed.
 ``fgd-published`` compares maps as they are, as the paper does.
 """
 

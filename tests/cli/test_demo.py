@@ -17,7 +17,9 @@ def result() -> DemoResult:
     rows = (row("teacher", 0.4), row("baseline", 0.2), row("distilled", 0.25))
     difference = Difference(0.05, 0.04, 0.06, 0.01, images=300)
     start = "Both students started from scratch."
-    return DemoResult(rows, difference, "Distillation raised AP by 5.0.", 0.25, start, 60.0)
+    return DemoResult(
+        rows, difference, "Distillation raised AP by 5.0.", 0.25, start, 60.0, "runs/demo"
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.data.write_dataset import make_scenes, write_yaml
-from tests.report.conftest import HARMLESS
+from tests.report.two_runs import HARMLESS
 from tests.run.small_runs import run, settings
 from tutelage.pages import page_style
 from tutelage.report import write_report

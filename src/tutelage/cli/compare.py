@@ -13,7 +13,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.completion import complete_methods
 from tutelage.cli.console import Display, make_display
-from tutelage.cli.report import report, report_after
+from tutelage.cli.report import report, with_report
 from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import LOADING, follow
 from tutelage.cli.yolo_flags import TranslatedCommand
@@ -29,7 +29,7 @@ def compare(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Finished runs: compared as tutelage report does"),
+        typer.Argument(hidden=True),
     ] = None,
     data: o.Data = None,
     cfg: o.Cfg = None,
@@ -93,7 +93,7 @@ def compare(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train without a teacher and with each method, at equal seeds: did it help?"""
+    """Train without a teacher and with each method, at equal seeds; or compare RUNs."""
     if runs:
         report(runs, allow_code=allow_code, json=json)
         return
@@ -106,7 +106,8 @@ def compare(
         display.show(LOADING)
         resolved, _ = resolve(given, legacy.settings)
         from tutelage.compare.arms import plan_comparison
-        from tutelage.compare.run import run_comparison
+        from tutelage.compare.run import ComparisonFinished, run_comparison
+        from tutelage.setup.named_code import names_of_code
 
         comparison = plan_comparison(
             resolved.config,
@@ -125,11 +126,9 @@ def compare(
             dry_run=dry_run,
             time=time,
         )
-        last = follow(events, display, again="The same command continues where it was.")
-        from tutelage.compare.run import ComparisonFinished
-
-        if isinstance(last, ComparisonFinished) and resolved.config.run.report:
-            report_after(last.folder, display, resolved.config)
+        if resolved.config.run.report:
+            events = with_report(events, ComparisonFinished, names_of_code(comparison.config))
+        follow(events, display, again="The same command continues where it was.")
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())
         raise TrainingError(

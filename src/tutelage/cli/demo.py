@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tutelage.cli import options as o
 from tutelage.cli.compare import CompareDisplay
 from tutelage.cli.formatting import score
-from tutelage.cli.report import report_after
+from tutelage.cli.report import with_report
 from tutelage.cli.tables import columns
 from tutelage.cli.train import LOADING, follow
 from tutelage.run.events import Stage
@@ -37,13 +37,12 @@ def demo(
     display = DemoDisplay(as_json=json, quiet=quiet)
     with closing(display):
         display.show(LOADING)
-        from tutelage.demo import EPOCHS, run_demo
+        from tutelage.demo import EPOCHS, DemoResult, run_demo
 
         events = run_demo(
             project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher
         )
-        last = follow(events, display)
-        report_after(last.folder, display)
+        follow(with_report(events, DemoResult), display)
 
 
 class DemoDisplay(CompareDisplay):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +15,7 @@ from tutelage.run.events import Notice, Stage
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.cli.console import Display
-    from tutelage.config import Config
     from tutelage.report import Report
-
-WRITING = Stage("writing the report")
 
 
 def report(
@@ -58,22 +56,31 @@ def report_lines(done: Report) -> list[str]:
     return [*lines, *done.verdict, *done.notes, f"Report: {done.path}"]
 
 
-def report_after(folder: str, display: Display, config: Config | None = None) -> None:
-    """Write the report of a finished run or comparison; if that fails, the run still stands.
+def with_report(events: Iterable[Any], last: type, allowed: Collection[str] = ()) -> Iterator[Any]:
+    """Yield the events of a run or comparison; before the last, its report is written and told.
+
+    If that fails, whatever the reason, the run still stands.
 
     Args:
-        folder: Its folder.
-        display: Where it is told.
-        config: Its settings; the code that they name has been imported already.
+        events: The events.
+        last: The type of the event that ends them; it has a ``folder``.
+        allowed: Code that the run has imported already.
     """
     from tutelage.report import write_report
-    from tutelage.setup.named_code import named_code
 
-    display.show(WRITING)
-    allowed = [code.name for code in named_code(config)] if config is not None else []
-    try:
-        path = write_report([folder], allowed=allowed).path
-    except (UserError, OSError) as error:
-        display.show(Notice("warning", f"No report was written: {error}", "R39"))
-    else:
-        display.show(Notice("info", f"Report: {path}"))
+    for event in events:
+        if isinstance(event, last) and is_first_process():
+            yield Stage("writing the report")
+            try:
+                path = write_report([event.folder], allowed=allowed).path
+            except Exception as error:
+                what = str(error) if isinstance(error, UserError | OSError) else repr(error)
+                yield Notice("warning", f"No report was written: {what}", "R39")
+            else:
+                yield Notice("info", f"Report: {path}")
+        yield event
+
+
+def is_first_process() -> bool:
+    """Whether this is the only or the first process of a run."""
+    return os.environ.get("RANK", "0") == "0"

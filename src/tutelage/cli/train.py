@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import repeat_warnings
-from tutelage.cli.report import report_after
+from tutelage.cli.report import with_report
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.errors import UserError
 from tutelage.run.events import Stage
@@ -75,9 +74,11 @@ def train(
     with closing(display):
         display.show(LOADING)
         resolved, folder = resolve(given, legacy.settings)
+        from tutelage.run.events import Finished
         from tutelage.run.run import run_training
+        from tutelage.setup.named_code import names_of_code
 
-        events = run_training(
+        events: Iterator[Any] = run_training(
             resolved.config,
             origins=resolved.origins,
             resume=folder,
@@ -85,16 +86,14 @@ def train(
             notices=(*legacy.notices, *resolved.notices),
             command_line=" ".join(["tutelage", *sys.argv[1:]]),
         )
-        last = follow(
+        if resolved.config.run.report:
+            events = with_report(events, Finished, names_of_code(resolved.config))
+        follow(
             events if json else repeat_warnings(events),
             display,
             dry_run=dry_run,
             folder=folder or "",
         )
-        from tutelage.run.events import Finished
-
-        if isinstance(last, Finished) and resolved.config.run.report and is_first_process():
-            report_after(last.folder, display, resolved.config)
 
 
 def follow(
@@ -104,8 +103,8 @@ def follow(
     dry_run: bool = False,
     folder: str = "",
     again: str = "",
-) -> Any:
-    """Show the events of a run and return the last; if it is stopped, report how to continue.
+) -> None:
+    """Show the events of a run; if it is stopped, report how to continue.
 
     Args:
         events: The events of the run.
@@ -122,12 +121,11 @@ def follow(
     from tutelage.run.events import Notice, Planned, StepDone
     from tutelage.run.interrupt import RunInterrupted, RunKilled
 
-    place, last = "", None
+    place = ""
     try:
         with sigterm_as_interrupt():
             for event in events:
                 display.show(event)
-                last = event
                 if isinstance(event, Planned):
                     folder = event.folder
                 elif isinstance(event, StepDone):
@@ -148,12 +146,6 @@ def follow(
         raise RunError(folder) from error
     finally:
         display.close()
-    return last
-
-
-def is_first_process() -> bool:
-    """Whether this is the only or the first process of a run."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Interrupted:

@@ -13,6 +13,7 @@ by that much are left out.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -128,7 +129,7 @@ class CocoEvaluation:
     def _hidden(self) -> NDArray[np.bool_]:
         """``(10, n)`` detections that found no object but a difficult one, per IoU threshold."""
         found = np.zeros((len(IOUS), len(self._table)), np.bool_)
-        for cell in self._evaluate(self._table, "all").eval_imgs:
+        for cell in _cells(self._evaluate(self._table, "all")):
             if cell is not None:
                 rows = np.asarray(cell["dtIds"], np.int64) - 1
                 found[:, rows] = np.asarray(cell["dtMatched"], bool).reshape(len(IOUS), -1)
@@ -250,7 +251,7 @@ class CocoEvaluation:
         """Return the matched detections of every class that has objects."""
         row_of = {int(image): row for row, image in enumerate(self.images)}
         cells: dict[int, list[tuple[int, Mapping[str, Any]]]] = {k: [] for k in self.classes}
-        for cell in self._evaluate(self._table, area).eval_imgs:
+        for cell in _cells(self._evaluate(self._table, area)):
             if cell is not None:
                 cells[cell["category_id"]].append((row_of[cell["image_id"]], cell))
         hidden = None if self._difficult is None else self._hidden
@@ -289,6 +290,21 @@ def _ground_truth(
     )
     count = np.bincount(label[chosen & ~crowd], minlength=len(index.names))
     return truth, count[list(classes)]
+
+
+def _cells(evaluation: hotcoco.COCOeval) -> list[Mapping[str, Any] | None]:
+    """Return the matches of every image and class.
+
+    They are many small objects that all stay: the garbage collector, which looks through them again
+    and again while they are made, took most of the time.
+    """
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        return evaluation.eval_imgs
+    finally:
+        if collected:
+            gc.enable()
 
 
 def _accumulate(evaluation: hotcoco.COCOeval) -> Accumulated:

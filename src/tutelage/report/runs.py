@@ -14,7 +14,7 @@ from tutelage.config.load import load_config
 from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, UserError
-from tutelage.setup.named_code import named_code
+from tutelage.setup.named_code import names_of_code
 
 SETTINGS, METRICS, SCORES, TEACHER = "config.yaml", "metrics.jsonl", "scores.json", "teacher.json"
 _SEED = re.compile(r"-s\d+$")  # of the run folders of a comparison
@@ -106,7 +106,7 @@ def read_run(folder: Path, name: str | None = None, allowed: Collection[str] = (
         scores if isinstance(scores, dict) else {},
         tuple(teachers) if isinstance(teachers, list) else (teachers,) if teachers else (),
         _environment(folder / ENVIRONMENT),
-        tuple(code.name for code in named_code(config) if code.name not in allowed),
+        tuple(name for name in names_of_code(config) if name not in allowed),
     )
 
 

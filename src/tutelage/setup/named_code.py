@@ -34,6 +34,11 @@ def named_code(config: Config) -> Iterator[NamedCode]:
             yield NamedCode("distill.teacher", teacher)
 
 
+def names_of_code(config: Config) -> tuple[str, ...]:
+    """Return the names of that code."""
+    return tuple(code.name for code in named_code(config))
+
+
 def check_named_code(
     config: Config, origins: Mapping[str, str], allowed: Collection[str] = ()
 ) -> None:
