@@ -22,7 +22,7 @@ CONFIG = Path(__file__).parent / "digits.yaml"
 CHILD = """
 import json, resource, sys, time
 began = time.perf_counter()
-from tutelage.report import write_report
+from tutelage.reports import write_report
 ready = time.perf_counter()
 if sys.argv[1:]:
     write_report(sys.argv[2:], sys.argv[1])

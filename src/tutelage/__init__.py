@@ -8,23 +8,27 @@ if TYPE_CHECKING:
     from tutelage.deploy.export import export
     from tutelage.deploy.predict import predict, predict_each
     from tutelage.models.build import load
+    from tutelage.reports import write_report as report
 
-__version__ = "0.2.0"
-__all__ = ["__version__", "bench", "export", "load", "predict", "predict_each"]
+from tutelage.version import __version__
+
+__all__ = ["__version__", "bench", "export", "load", "predict", "predict_each", "report"]
 
 _HOMES = {
-    "bench": "tutelage.deploy.bench",
-    "export": "tutelage.deploy.export",
-    "load": "tutelage.models.build",
-    "predict": "tutelage.deploy.predict",
-    "predict_each": "tutelage.deploy.predict",
+    "bench": ("tutelage.deploy.bench", "bench"),
+    "export": ("tutelage.deploy.export", "export"),
+    "load": ("tutelage.models.build", "load"),
+    "predict": ("tutelage.deploy.predict", "predict"),
+    "predict_each": ("tutelage.deploy.predict", "predict_each"),
+    "report": ("tutelage.reports", "write_report"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used: ``import tutelage`` is instant."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        module, member = _HOMES[name]
+        return getattr(import_module(module), member)
     raise AttributeError(f"module 'tutelage' has no attribute {name!r}")
 
 

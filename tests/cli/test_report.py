@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.two_runs import train_two
+from tests.reports.two_runs import train_two
 from tests.run.small_runs import make_data, make_teacher
 from tutelage.errors import DataError
 
@@ -81,7 +81,7 @@ def test_a_run_stands_without_its_report(cli, data, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("tutelage.report.write_report", fail)
+    monkeypatch.setattr("tutelage.reports.write_report", fail)
     answer = train(cli, data, "mine", "--json")
     assert answer.code == 0, answer.err
     events = [json.loads(line) for line in answer.out.splitlines()]

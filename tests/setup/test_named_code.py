@@ -8,7 +8,7 @@ from tests.run.small_runs import make_data, make_teacher, run, settings
 from tutelage.cli.app import run as command
 from tutelage.config import load_config
 from tutelage.errors import ConfigError
-from tutelage.report import write_report
+from tutelage.reports import write_report
 from tutelage.setup.named_code import check_named_code, named_code
 
 METHOD = """

@@ -15,7 +15,7 @@ from tutelage.run.events import Notice, Stage
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.report import Report
+    from tutelage.reports import Report
 
 
 def report(
@@ -38,7 +38,7 @@ def report(
         )
     with make_progress() as progress:
         progress.add_task("evaluating", total=None)
-        from tutelage.report import write_report
+        from tutelage.reports import write_report
 
         done = write_report(runs, to, allowed=allow_code or ())
     values = {"report": str(done.path), "verdict": done.verdict, "notes": done.notes}
@@ -49,7 +49,7 @@ def report(
 
 def report_lines(done: Report) -> list[str]:
     """Return a table of the arms if they could be compared, the verdict, the notes, the file."""
-    from tutelage.report.sections import comparison_cells
+    from tutelage.reports.sections import comparison_cells
 
     cells = comparison_cells(done.results)
     lines = [*columns(cells, left=(0, len(cells[0]) - 1)), ""] if cells else []
@@ -66,7 +66,7 @@ def with_report(events: Iterable[Any], last: type, allowed: Collection[str] = ()
         last: The type of the event that ends them; it has a ``folder``.
         allowed: Code that the run has imported already.
     """
-    from tutelage.report import write_report
+    from tutelage.reports import write_report
 
     for event in events:
         if isinstance(event, last) and is_first_process():

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from tutelage import __version__
 from tutelage.deploy.metadata import Metadata, Suppression
 from tutelage.deploy.network import DeployedNetwork, make_portable, trace
 from tutelage.deploy.runtime import as_predictions, open_model
@@ -40,6 +39,7 @@ from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.optional_packages import quiet, require
+from tutelage.version import __version__
 
 Format = Literal["onnx", "openvino", "pt2"]
 CALIBRATION = 128

@@ -292,7 +292,7 @@ def _ground_truth(
     return truth, count[list(classes)]
 
 
-def _cells(evaluation: hotcoco.COCOeval) -> list[Mapping[str, Any] | None]:
+def _cells(evaluation: hotcoco.COCOeval) -> Sequence[Mapping[str, Any] | None]:
     """Return the matches of every image and class.
 
     They are many small objects that all stay: the garbage collector, which looks through them again

@@ -8,7 +8,7 @@ from tests.compare.small_comparisons import compare, plan
 from tests.data.write_dataset import write_yaml
 from tests.run.small_runs import make_data, make_teacher
 from tutelage.errors import ConfigError
-from tutelage.report.runs import find_runs, read_run, same_but_for_seed, without_seed
+from tutelage.reports.runs import find_runs, read_run, same_but_for_seed, without_seed
 
 
 def test_the_files_of_a_run(runs):

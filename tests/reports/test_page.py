@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.data.write_dataset import make_scenes, write_yaml
-from tests.report.two_runs import HARMLESS
+from tests.reports.two_runs import HARMLESS
 from tests.run.small_runs import run, settings
 from tutelage.pages import page_style
-from tutelage.report import write_report
-from tutelage.report.svg import empty_figure, style, to_svg
+from tutelage.reports import write_report
+from tutelage.reports.svg import empty_figure, style, to_svg
 
 ALL = ("result", "training", "classes", "errors", "cost", "pictures", "data", "settings")
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tutelage.report import write_report
+from tutelage.reports import write_report
 
 selenium = pytest.importorskip("selenium")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -58,7 +58,7 @@ def page(trained):
         return table
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tutelage.report.results.student_detections", detections)
+        patch.setattr("tutelage.reports.results.student_detections", detections)
         return write_report([trained / "plain", trained / "taught"], trained / "report.html").path
 
 

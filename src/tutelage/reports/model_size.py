@@ -12,7 +12,7 @@ from tutelage.models.build import load
 from tutelage.models.cost import cost
 from tutelage.models.detector import Detector
 from tutelage.models.weight_file import BEST
-from tutelage.report.runs import RunFiles
+from tutelage.reports.runs import RunFiles
 from tutelage.teachers import NativeTeacher, Teacher
 
 SECONDS = 1.0  # of each measurement of speed

@@ -31,8 +31,8 @@ from tutelage.evaluation.bootstrap import Values
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.scores import to_table
 from tutelage.models.weight_file import BEST
-from tutelage.report.model_size import ModelSize, student_size, teacher_size
-from tutelage.report.runs import RunFiles, same_but_for_seed, without_seed
+from tutelage.reports.model_size import ModelSize, student_size, teacher_size
+from tutelage.reports.runs import RunFiles, same_but_for_seed, without_seed
 from tutelage.run.teaching_cost import TeachingCost, read_teaching_cost
 from tutelage.teachers import load_teacher
 

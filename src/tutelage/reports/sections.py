@@ -13,13 +13,13 @@ from tutelage.compare.arms import BASELINE
 from tutelage.compare.table import table_cells
 from tutelage.config.diff import compare_configs
 from tutelage.errors import UserError
-from tutelage.report import charts
-from tutelage.report.model_size import ModelSize
-from tutelage.report.results import Evaluated, Results, not_imported, on_val
-from tutelage.report.runs import RunFiles
-from tutelage.report.side_by_side import most_different, pictures
-from tutelage.report.svg import series_colour, to_svg
-from tutelage.report.transfer_pictures import transfer_pictures
+from tutelage.reports import charts
+from tutelage.reports.model_size import ModelSize
+from tutelage.reports.results import Evaluated, Results, not_imported, on_val
+from tutelage.reports.runs import RunFiles
+from tutelage.reports.side_by_side import most_different, pictures
+from tutelage.reports.svg import series_colour, to_svg
+from tutelage.reports.transfer_pictures import transfer_pictures
 from tutelage.sanitise import printable, score_text
 
 THRESHOLD = 0.25  # of the pictures, if no score can be suggested

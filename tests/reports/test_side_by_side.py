@@ -5,7 +5,7 @@ import pytest
 
 from tests.run.small_runs import make_data
 from tutelage.data import open_dataset
-from tutelage.report.side_by_side import disagreement, match, most_different, pictures
+from tutelage.reports.side_by_side import disagreement, match, most_different, pictures
 
 
 def boxes(*rows):

@@ -14,15 +14,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tutelage import __version__
 from tutelage.files import atomic_write, atomic_write_text
 from tutelage.pages import page_style
-from tutelage.report import charts
-from tutelage.report.results import Results, collect_results
-from tutelage.report.runs import find_runs
-from tutelage.report.sections import first_runs, sections_of, title_of, verdict_of
-from tutelage.report.svg import series_colour, style
+from tutelage.reports import charts
+from tutelage.reports.results import Results, collect_results
+from tutelage.reports.runs import find_runs
+from tutelage.reports.sections import first_runs, sections_of, title_of, verdict_of
+from tutelage.reports.svg import series_colour, style
 from tutelage.sanitise import printable
+from tutelage.version import __version__
 
 FILE = "report.html"
 DPI = 144
@@ -73,7 +73,7 @@ def write_report(
 
 def render(results: Results) -> str:
     """Return the page; texts of runs and data are escaped."""
-    folder = files("tutelage.report") / "templates"
+    folder = files("tutelage.reports") / "templates"
     template, css, script = (
         (folder / f"report.{suffix}").read_text("utf-8") for suffix in ("html", "css", "js")
     )

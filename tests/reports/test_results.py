@@ -9,9 +9,9 @@ import pytest
 from tests.run.small_runs import make_data, run, settings
 from tutelage.data import open_dataset
 from tutelage.evaluation import bootstrap_metric, paired_difference
-from tutelage.report import results as module
-from tutelage.report.results import collect_results, group_by_seed
-from tutelage.report.runs import find_runs
+from tutelage.reports import results as module
+from tutelage.reports.results import collect_results, group_by_seed
+from tutelage.reports.runs import find_runs
 
 DRAWS = 50
 

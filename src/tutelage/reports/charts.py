@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from tutelage.report.results import Evaluated, ReportArm, mean_curve
-from tutelage.report.svg import INK, MUTED, TEACHER, empty_figure, series_colour, style
+from tutelage.reports.results import Evaluated, ReportArm, mean_curve
+from tutelage.reports.svg import INK, MUTED, TEACHER, empty_figure, series_colour, style
 
 ERRORS = {
     "Cls": "class",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tutelage.report.page import Report, write_report
+from tutelage.reports.page import Report, write_report
 
 __all__ = ["Report", "write_report"]

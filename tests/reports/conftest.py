@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from tests.report.two_runs import train_two
+from tests.reports.two_runs import train_two
 
 
 @pytest.fixture(scope="session")

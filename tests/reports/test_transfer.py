@@ -20,8 +20,8 @@ from tutelage.distill.response import comparable_predictions
 from tutelage.distill.scores import candidate_scores, class_scores
 from tutelage.errors import UserError
 from tutelage.models.weight_file import read_checkpoint, restore
-from tutelage.report.chosen_images import CONF, choose_images, image_quality
-from tutelage.report.transfer import transferred
+from tutelage.reports.chosen_images import CONF, choose_images, image_quality
+from tutelage.reports.transfer import transferred
 from tutelage.run.training import FIRST
 from tutelage.structures import Knowledge
 from tutelage.teachers import load_teacher

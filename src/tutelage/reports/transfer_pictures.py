@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tutelage.data import DatasetIndex
 from tutelage.data.draw_boxes import colour_of, draw_boxes
 from tutelage.evaluation.coco import Table
-from tutelage.report.chosen_images import ChosenImage, choose_images
-from tutelage.report.runs import RunFiles
-from tutelage.report.side_by_side import data_uri
-from tutelage.report.transfer import (
+from tutelage.reports.chosen_images import ChosenImage, choose_images
+from tutelage.reports.runs import RunFiles
+from tutelage.reports.side_by_side import data_uri
+from tutelage.reports.transfer import (
     AttentionMaps,
     DisagreementMaps,
     ImageTransfer,
