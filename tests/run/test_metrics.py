@@ -1,5 +1,6 @@
 """Means of losses, and metrics.jsonl."""
 
+import csv
 import json
 
 import pytest
@@ -65,6 +66,17 @@ def test_epochs_count_from_one(tmp_path):
     assert path.read_text() == '{"epoch": 1, "APl": null}\n{"epoch": 2, "APl": null}\n'
     MetricsFile(path)
     assert path.read_text() == ""
+
+
+def test_the_same_as_a_table(tmp_path):
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.append(0, {"box": 0.5, "kd_weights": {"fgd": 2.0}, "APl": float("nan")})
+    file.append(1, {"box": 0.25, "AP": 0.125, "kd_weights": {"fgd": 3.0}})
+    with (tmp_path / "metrics.csv").open() as table:
+        first, second = csv.DictReader(table)
+    assert list(first) == ["epoch", "box", "kd_weights/fgd", "APl", "AP"]
+    assert list(first.values()) == ["1", "0.5", "2.0", "", ""]
+    assert list(second.values()) == ["2", "0.25", "3.0", "", "0.125"]
 
 
 def test_half_a_line_and_a_repeated_epoch_are_left_out(tmp_path):

@@ -1,7 +1,9 @@
-"""The losses of an epoch: their means over steps and processes, and ``metrics.jsonl``."""
+"""The losses of an epoch: their means over steps and processes, and the files of them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +101,7 @@ def _mean_over_processes(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 class MetricsFile:
-    """``metrics.jsonl``: one line per epoch, appended.
+    """``metrics.jsonl``: one line per epoch, appended; ``metrics.csv``: the same as a table.
 
     Epochs count from 1, but from 0 in a file that an earlier version has begun.
 
@@ -131,6 +133,30 @@ class MetricsFile:
             file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
+        atomic_write_text(self._path.with_suffix(".csv"), as_table(self._path.read_text()))
+
+
+def as_table(lines: str) -> str:
+    """Return the lines of ``metrics.jsonl`` as CSV.
+
+    A column for whatever some epoch has, empty where an epoch lacks it; what is known of each
+    method has a column each: ``kd_weights/fgd``.
+    """
+    rows = [_flat(json.loads(line)) for line in lines.splitlines()]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        own = value.items() if isinstance(value, dict) else None
+        flat |= {f"{name}/{key}": each for key, each in own} if own is not None else {name: value}
+    return flat
 
 
 def _epoch(line: str) -> int | None:
