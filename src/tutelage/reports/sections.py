@@ -125,7 +125,8 @@ def comparison_cells(results: Results) -> list[list[str]]:
     if not any(row.difference for row in results.rows):
         return []
     teachers = {"teacher": results.teacher.scores.AP} if results.teacher is not None else {}
-    first = f"{results.arms[0].name} (baseline)"
+    name = results.arms[0].name
+    first = name if name == BASELINE else f"{name} (baseline)"
     cells = table_cells(results.rows, teachers)
     return [[first if cell == BASELINE else cell for cell in row] for row in cells]
 
