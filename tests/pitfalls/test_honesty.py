@@ -57,7 +57,9 @@ def test_kd60_a_comparison_says_how_both_started():
     text = starts("from scratch", "coco.pt: 300 of 342 tensors")
     assert "baseline started from scratch, the distilled student from coco.pt: 300 of" in text
     assert "not due to the teacher alone" in text
-    result = DemoResult((), Difference(0.1, 0.05, 0.15, 0.01), "It helped.", None, text, 1.0)
+    result = DemoResult(
+        (), Difference(0.1, 0.05, 0.15, 0.01), "It helped.", None, text, 1.0, "runs/demo"
+    )
     assert result_lines(result)[-2:] == ["It helped.", text]
 
 

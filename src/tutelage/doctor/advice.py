@@ -79,8 +79,8 @@ def _methods(case: AdviceInput) -> Iterator[Suggestion]:
     if case.comparable and not case.predictions:
         yield Suggestion(
             "--method bckd",
-            "Teacher and student know the same classes, so that predictions can be compared. On "
-            "two data sets that helped more than any method of features (docs/benchmarks.md).",
+            "Teacher and student know the same classes, so that predictions can be compared. That "
+            "helped more than every method of features beside it in docs/benchmarks.md.",
         )
 
 
