@@ -256,6 +256,8 @@ def train_run(name: str, cell: Cell, threads: int) -> Path:
         command += ["--teacher-weights", teacher(cell.teacher, cell.data, threads)]
     if (folder / "last.pt").exists():
         command = ["train", "--resume", str(folder)]
+        if cell.teacher:  # some are code
+            command += ["--allow-code", teacher(cell.teacher, cell.data, threads)]
     _python("-m", "tutelage", *command)
     return folder
 

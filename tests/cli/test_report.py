@@ -39,6 +39,13 @@ def test_two_runs_are_compared(cli, pair):
     assert cli("compare", *pair).out.splitlines()[:-1] == lines[:-1]
 
 
+def test_finished_runs_take_no_option_of_training(cli, pair):
+    answer = cli("compare", *pair, "--method", "fgd", "--data", "d.yaml")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--data, --method would train others" in answer.err
+    assert "tutelage report" in answer.err
+
+
 def test_json(cli, pair):
     answer = json.loads(cli("report", *pair, "--to", "page.html", "--json").out)
     assert answer["report"] == "page.html"

@@ -116,7 +116,8 @@ def test_a_run_from_elsewhere_is_neither_resumed_nor_shown_with_its_code(place, 
     [
         ("fgd", "runs/teacher", []),
         ("fgd", "torchvision:fcos_resnet50_fpn", []),
-        ("fgd", "ultralytics:best.pt", []),
+        ("fgd", "ultralytics:best.pt", ["ultralytics:best.pt"]),  # that package unpickles it
+        ("fgd", "hf:folder", []),
         ("fgd", "C:/models/teacher.pt", []),
         ("a.b:C", "x:y", ["a.b:C", "x:y"]),
     ],

@@ -17,7 +17,7 @@ from tutelage.cli.report import report, with_report
 from tutelage.cli.tables import columns, print_lines
 from tutelage.cli.train import LOADING, follow
 from tutelage.cli.yolo_flags import TranslatedCommand
-from tutelage.errors import TrainingError
+from tutelage.errors import ConfigError, TrainingError
 from tutelage.run.events import Notice, Stage
 from tutelage.sanitise import json_values
 
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 def compare(
     context: typer.Context,
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(hidden=True),
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     data: o.Data = None,
     cfg: o.Cfg = None,
     weights: o.Weights = None,
@@ -94,10 +91,18 @@ def compare(
     debug: o.Debug = False,
 ) -> None:
     """Train without a teacher and with each method, at equal seeds; or compare RUNs."""
+    options = dict(locals())
     if runs:
+        own = ("context", "runs", "allow_code", "json", "debug")
+        others = [key for key, value in options.items() if value and key not in own]
+        if others:
+            flags = ", ".join(f"--{key.replace('_', '-')}" for key in others)
+            what = f"Finished runs are compared as they are: {flags} would train others"
+            fix = f"tutelage report {' '.join(runs)}"
+            raise ConfigError(what, fix=fix, code="C31")
         report(runs, allow_code=allow_code, json=json)
         return
-    given = {key: value for key, value in locals().items() if key not in ("method", "ratio")}
+    given = {key: value for key, value in options.items() if key not in ("method", "ratio")}
     from tutelage.cli.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])

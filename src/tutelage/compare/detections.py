@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,18 +35,26 @@ def open_test_images(config: Config) -> tuple[Split, DatasetIndex]:
     Raises:
         DataError: The data set cannot be used.
     """
+    try:
+        return "test", open_images(config, "test")
+    except MissingSplitError:
+        return "val", open_images(config, "val")
+
+
+def open_images(config: Config, split: Split) -> DatasetIndex:
+    """Open a split as a run sees it: its classes, its range of values.
+
+    Raises:
+        DataError: The data set cannot be used.
+    """
     train = config.train
-    opened = partial(
-        open_dataset,
+    return open_dataset(
         str(config.data),
+        split,
         single_class=train.single_cls,
         classes=train.classes,
         image_range=train.image_range,
     )
-    try:
-        return "test", opened("test")
-    except MissingSplitError:
-        return "val", opened("val")
 
 
 def student_detections(folder: Path, config: Config, split: Split, index: DatasetIndex) -> Table:

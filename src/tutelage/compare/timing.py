@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 
 from tutelage.compare.arms import Arm, Comparison, origins_of
+from tutelage.compare.detections import open_images
 from tutelage.config.schema import Config
-from tutelage.data import DatasetIndex, open_dataset
 from tutelage.data.sampler import Views
 from tutelage.run.events import Event, Stage
 from tutelage.run.kd_weights import batches_with_boxes
@@ -110,7 +110,7 @@ def time_arms(
         UserError: An arm cannot be built.
     """
     arms, config = {arm.methods: arm for arm in comparison.arms}, comparison.config
-    epochs = epochs_of(steps, len(_training_images(config)), config.train.images)
+    epochs = epochs_of(steps, len(open_images(config, "train")), config.train.images)
     threads = torch.get_num_threads()
     with ExitStack() as stack:
         # on the disk of the runs, which has room for what they store
@@ -141,17 +141,6 @@ def time_arms(
         }
         device = str(runs[""].accelerator.device)
         return Timing(ratios, steps, device, torch.get_num_threads())
-
-
-def _training_images(config: Config) -> DatasetIndex:
-    train = config.train
-    return open_dataset(
-        str(config.data),
-        "train",
-        single_class=train.single_cls,
-        classes=train.classes,
-        image_range=train.image_range,
-    )
 
 
 def epochs_of(steps: int, images: int, batch: int) -> int:

@@ -15,6 +15,7 @@ from tutelage.compare.arms import BASELINE, Arm
 from tutelage.compare.cost import RunCost, read_cost
 from tutelage.compare.detections import (
     bootstrap_values,
+    open_images,
     open_test_images,
     student_detections,
     teacher_detections,
@@ -23,7 +24,7 @@ from tutelage.compare.run import DRAWS
 from tutelage.compare.table import ArmRow, RunResult, compare_arms
 from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
-from tutelage.data import DatasetIndex, open_dataset
+from tutelage.data import DatasetIndex
 from tutelage.data.opening import Split
 from tutelage.errors import UserError
 from tutelage.evaluation import Scores, bootstrap_metric, score
@@ -166,21 +167,10 @@ def collect_results(runs: Sequence[RunFiles], *, draws: int = DRAWS) -> Results:
 def _open(config: Config, *, several: bool, notes: list[str]) -> tuple[Split, DatasetIndex | None]:
     """Return the images of the report; None, with a note, if they cannot be opened."""
     try:
-        return open_test_images(config) if several else ("val", _val_images(config))
+        return open_test_images(config) if several else ("val", open_images(config, "val"))
     except UserError as error:
         notes.append(f"The data cannot be opened, so there are no pictures and no errors: {error}")
         return "val", None
-
-
-def _val_images(config: Config) -> DatasetIndex:
-    train = config.train
-    return open_dataset(
-        str(config.data),
-        "val",
-        single_class=train.single_cls,
-        classes=train.classes,
-        image_range=train.image_range,
-    )
 
 
 def _evaluate(
@@ -192,8 +182,8 @@ def _evaluate(
         if not (run.folder / BEST).is_file():
             notes.append(f"{run.name} has no {BEST}: it was stopped before its first evaluation.")
             return None
-        same = _open(own, several=split == "test", notes=[])[1]
-        if same is None or same.evaluation_fingerprint != index.evaluation_fingerprint:
+        images = open_test_images(own)[1] if split == "test" else open_images(own, split)
+        if images.evaluation_fingerprint != index.evaluation_fingerprint:
             notes.append(
                 f"{run.name} was trained on {own.data}, whose {split} images are not those of the "
                 "first run: it is shown, but not compared."
@@ -233,7 +223,7 @@ def on_val(run: RunFiles) -> tuple[DatasetIndex, Table]:
     Raises:
         UserError: Data or weights are gone.
     """
-    index = _val_images(run.config)
+    index = open_images(run.config, "val")
     stored = _stored(run, index)
     if stored is not None:
         return index, stored.table

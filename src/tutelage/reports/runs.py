@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from tutelage.config.load import load_config
 from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, UserError
+from tutelage.run.teaching_cost import read_rows
 from tutelage.setup.named_code import names_of_code
 
 SETTINGS, METRICS, SCORES, TEACHER = "config.yaml", "metrics.jsonl", "scores.json", "teacher.json"
@@ -102,7 +102,7 @@ def read_run(folder: Path, name: str | None = None, allowed: Collection[str] = (
         folder,
         config,
         path.read_text(encoding="utf-8", errors="replace"),
-        _rows(folder / METRICS),
+        [row for row in read_rows(folder / METRICS) if isinstance(row.get("epoch"), int)],
         scores if isinstance(scores, dict) else {},
         tuple(teachers) if isinstance(teachers, list) else (teachers,) if teachers else (),
         _environment(folder / ENVIRONMENT),
@@ -144,21 +144,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics file without what was half written when the run died."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    rows: list[dict[str, Any]] = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("epoch"), int):
-                rows.append(row)
-    return rows
 
 
 def _environment(path: Path) -> dict[str, str]:

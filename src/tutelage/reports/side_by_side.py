@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from hotcoco.primitives import bbox_iou
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from tutelage.data.image import read_image
 from tutelage.data.letterbox import fit_wh, resize
 from tutelage.errors import DataError
 from tutelage.evaluation.coco import Table
+from tutelage.pages import data_uri
 
 SHOWN, SIDE, QUALITY = 12, 360, 78
 LEAST = 0.05  # scores below are not in the page
@@ -147,18 +146,12 @@ def pictures(
             Picture(
                 index.name(position),
                 size_wh,
-                data_uri(resize(image, size_wh, smooth=True)),
+                data_uri(resize(image, size_wh, smooth=True), QUALITY),
                 tuple(_box(row, 1.0, "object", index.names) for row in objects),
                 panels,
             )
         )
     return shown
-
-
-def data_uri(image: NDArray[np.uint8]) -> str:
-    """Return an RGB picture ``(h, w, 3)`` as the data URI of a JPEG."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
 def _panel(own: Table, objects: Table, names: Sequence[str]) -> tuple[Box, ...]:

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tutelage.compare.detections import open_images
 from tutelage.config import Config, load_config
-from tutelage.data import DatasetIndex, evaluation_loader, open_dataset
+from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.opening import Split
 from tutelage.distill import Method, Need, Pairs, View
 from tutelage.distill.attention import attention
@@ -182,13 +183,7 @@ def transferred(folder: Path, positions: Sequence[int], *, split: Split = "val")
     config = load_config(config_file=folder / "config.yaml").config
     if not config.distill.teachers:
         return None
-    index = open_dataset(
-        str(config.data),
-        split,
-        single_class=config.train.single_cls,
-        classes=config.train.classes,
-        image_range=config.train.image_range,
-    ).subset(positions)
+    index = open_images(config, split).subset(positions)
     student = restore(read_checkpoint(folder / BEST))
     teachers = load_teachers(config.distill, torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):  # new connectors draw from it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from tutelage.data import DatasetIndex
 from tutelage.data.draw_boxes import colour_of, draw_boxes
 from tutelage.evaluation.coco import Table
+from tutelage.pages import data_uri
 from tutelage.reports.chosen_images import ChosenImage, choose_images
 from tutelage.reports.runs import RunFiles
-from tutelage.reports.side_by_side import data_uri
+from tutelage.reports.side_by_side import QUALITY
 from tutelage.reports.transfer import (
     AttentionMaps,
     DisagreementMaps,
@@ -91,7 +91,7 @@ def _canvas(image: ImageTransfer) -> str:
     scale = SIDE / max(drawn.shape[:2])
     if scale < 1:
         drawn = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return data_uri(np.asarray(drawn, np.uint8))
+    return data_uri(np.asarray(drawn, np.uint8), QUALITY)
 
 
 def _rows(image: ImageTransfer) -> Iterator[MapRow]:
@@ -140,7 +140,4 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def _picture(caption: str, values: NDArray[np.float32], most: float) -> MapPicture:
     """Return a map ``(h, w)`` from 0 to ``most`` in colours, one pixel per cell."""
     coloured = colormaps[COLOURS](np.clip(values / max(most, 1e-12), 0, 1))[..., :3]
-    pixels = np.rint(255 * coloured[..., ::-1]).astype(np.uint8)
-    _, data = cv2.imencode(".png", pixels)
-    source = f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
-    return MapPicture(caption, source)
+    return MapPicture(caption, data_uri(np.rint(255 * coloured).astype(np.uint8)))

@@ -25,7 +25,7 @@ class NamedCode(NamedTuple):
 
 
 def named_code(config: Config) -> Iterator[NamedCode]:
-    """Yield the methods and teachers of settings that are code of the user's own."""
+    """Yield the methods and teachers of settings that run code when they are loaded."""
     for number, method in enumerate(config.distill.methods):
         if ":" in method.name and method.name not in METHODS:
             yield NamedCode(f"{METHODS_KEY}.{number}.name", method.name)

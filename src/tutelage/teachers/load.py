@@ -70,9 +70,10 @@ def is_native(source: str) -> bool:
 
 
 def is_code(source: str) -> bool:
-    """Whether a source is a function that Python would import and call to make the teacher."""
+    """Whether loading a source runs what it names: a function, or a file that Ultralytics opens."""
     family, colon, _ = source.partition(":")
-    return bool(colon) and not is_native(source) and family.lower() not in TEACHERS
+    own = family.lower() not in TEACHERS or family.lower() == "ultralytics"
+    return bool(colon) and own and not is_native(source)
 
 
 def load_native(source: str, device: torch.device, dtype: torch.dtype) -> NativeTeacher:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape as html_escape
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ from tutelage.data.image import read_image
 from tutelage.data.index import DatasetIndex
 from tutelage.data.letterbox import fit_wh, resize
 from tutelage.errors import DataError
-from tutelage.pages import page_style
+from tutelage.pages import data_uri, page_style
 from tutelage.sanitise import printable
 
 SEVERITIES = ("error", "warning", "info")
@@ -161,9 +159,7 @@ def _figure(index: DatasetIndex, position: int, label: int) -> str:
     order = np.argsort(item.label != label, kind="stable")  # this class on top
     colours = [colour_of(label) if own else GREY for own in item.label[order] == label]
     drawn = draw_boxes(resize(image, new_wh, smooth=True), corners[order], colours)
-    _, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    source = base64.b64encode(data.tobytes()).decode()
     caption = _escape(f"{Path(index.name(position)).name} ({index.split})")
     picture = f'<img alt="" width="{new_wh[0]}" height="{new_wh[1]}" '
-    picture += f'src="data:image/jpeg;base64,{source}">'
+    picture += f'src="{data_uri(drawn, _QUALITY)}">'
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
