@@ -23,9 +23,9 @@ from tutelage.config.load import load_config
 from tutelage.config.schema import MethodConfig
 from tutelage.run.kd_weights import batches_with_boxes
 from tutelage.setup.build import RunParts, build_run
-from tutelage.train.gradient_ratio import apply_weights, buffers_restored, measure_weights
-from tutelage.train.loop import EpochEnded, fit
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.gradient_ratio import apply_weights, buffers_restored, measure_weights
+from tutelage.training.loop import EpochEnded, fit
+from tutelage.training.supervision import SupervisedBatch
 
 BATCHES = 12
 

@@ -20,8 +20,8 @@ from tutelage.config.schema import LossConfig, MethodConfig
 from tutelage.distill import METHODS, build_methods, pair
 from tutelage.structures import Batch, Knowledge
 from tutelage.teachers import NativeTeacher
-from tutelage.train.supervision import SupervisedBatch
-from tutelage.train.task import Task
+from tutelage.training.supervision import SupervisedBatch
+from tutelage.training.task import Task
 
 LIMIT = 0.15
 DEARER = ("mgd", "crosskd", "frs", "defeat")  # their own convolutions: measured, not limited

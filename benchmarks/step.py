@@ -25,12 +25,12 @@ from tutelage.models.graph import GraphDetector
 from tutelage.setup.build import make_accelerator, trains_in_bfloat16
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Teachers
-from tutelage.train.ema import make_ema
-from tutelage.train.loop import fit
-from tutelage.train.optimizer import make_optimizer
-from tutelage.train.schedule import Schedule
-from tutelage.train.supervision import TeacherSupervision
-from tutelage.train.task import Task
+from tutelage.training.ema import make_ema
+from tutelage.training.loop import fit
+from tutelage.training.optimizer import make_optimizer
+from tutelage.training.schedule import Schedule
+from tutelage.training.supervision import TeacherSupervision
+from tutelage.training.task import Task
 
 BATCH, SIZE, BOXES, ACCUMULATION = 8, 320, 20, 8
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 
-from tutelage.compare.timing import paired_ratio, step_times
+from tutelage.comparison.timing import paired_ratio, step_times
 from tutelage.config.schema import Config
 from tutelage.models.build import load
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.views import auto_views
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 from tutelage.weights.store import save_best
 
 EPOCHS = (40, 100)

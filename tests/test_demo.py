@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.compare.run import ComparisonFinished, RunFailed, RunStarted
+from tutelage.comparison.run import ComparisonFinished, RunFailed, RunStarted
 from tutelage.demo import TEACHER, DemoResult, run_demo, settings, shipped_teacher
 from tutelage.errors import TrainingError
 from tutelage.evaluation.validate import validate

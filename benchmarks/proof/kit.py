@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tutelage.compare.detections import teacher_detections
+from tutelage.comparison.detections import teacher_detections
 from tutelage.config.load import load_config
 from tutelage.data import open_dataset
 from tutelage.evaluation import bootstrap_metric

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tutelage.compare.arms import plan_comparison
-from tutelage.compare.run import ComparisonEvent, ComparisonFinished, run_comparison
-from tutelage.compare.stored import read_comparison
+from tutelage.comparison.arms import plan_comparison
+from tutelage.comparison.run import ComparisonEvent, ComparisonFinished, run_comparison
+from tutelage.comparison.stored import read_comparison
 from tutelage.config.load import ResolvedConfig, load_config
 from tutelage.errors import TrainingError, WeightsError
 from tutelage.evaluation import Difference, describe_difference, latency

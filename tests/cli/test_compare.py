@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tutelage import __version__
-from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunFailed, RunStarted
-from tutelage.compare.table import ArmRow
+from tutelage.comparison.run import ComparisonFinished, ComparisonPlanned, RunFailed, RunStarted
+from tutelage.comparison.table import ArmRow
 from tutelage.evaluation import Difference
 
 BASE = ("--data", "d.yaml", "--teacher-weights", "t.pt")
@@ -36,7 +36,7 @@ def played(monkeypatch, script) -> dict[str, Any]:
             "runs/c", "test", {"teacher": 0.5}, rows, ("A note.",), call["failed"]
         )
 
-    monkeypatch.setattr("tutelage.compare.run.run_comparison", run_comparison)
+    monkeypatch.setattr("tutelage.comparison.run.run_comparison", run_comparison)
     return call
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.compare.run import RunStarted
+from tutelage.comparison.run import RunStarted
 from tutelage.demo import DemoResult, DemoRow
 from tutelage.evaluation import Difference
 

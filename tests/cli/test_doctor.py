@@ -8,9 +8,9 @@ import pytest
 
 from tests.data.write_dataset import make_scenes
 from tutelage import __version__
-from tutelage.doctor import examine as engine
-from tutelage.doctor.advice import Suggestion
-from tutelage.doctor.findings import (
+from tutelage.diagnosis import examine as engine
+from tutelage.diagnosis.advice import Suggestion
+from tutelage.diagnosis.findings import (
     DoctorFinding,
     ExaminationStage,
     LayerPairReport,

@@ -17,7 +17,7 @@ import yaml
 from tests.data.write_dataset import NAMES
 from tests.run.small_runs import make_data, make_teacher
 from tutelage.data.dataset import DetectionDataset
-from tutelage.train.task import Task
+from tutelage.training.task import Task
 
 SMALL = ("--cfg", "yolov7-tiny@0.125", "--img", "64", "--batch", "4", "--epochs", "1",
          "--device", "cpu", "--workers", "0", "--set", "train.threads=1",

@@ -11,7 +11,7 @@ from typer.main import get_command
 from tutelage.cli.app import app
 from tutelage.run import teach as t
 from tutelage.run.interrupt import RunInterrupted
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 FOLDER = "runs/store/big-responses-0a1b"
 PLAN = t.TeachPlanned((FOLDER,), (4, 2), (100, 50), 500, 20, 3_000_000)

@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 from tutelage.models.build import load as load_model
 from tutelage.structures import Knowledge
 from tutelage.teachers import NativeTeacher
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.supervision import SupervisedBatch
 
 
 def test_golden() -> None:

@@ -10,7 +10,7 @@ from tutelage.demo import DemoResult, starts
 from tutelage.evaluation import Difference
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.teacher import distillation_end
-from tutelage.train.schedule import Schedule, WeightSchedule
+from tutelage.training.schedule import Schedule, WeightSchedule
 from tutelage.weights.store import load_header
 
 

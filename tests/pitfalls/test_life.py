@@ -13,7 +13,7 @@ import torch
 from tests.models.pico import PICO
 from tests.run.small_runs import last, run, settings
 from tests.setup.small_tasks import make_batch, make_task
-from tests.train.runs import make_run
+from tests.training.runs import make_run
 from tutelage.cli.app import run as command
 from tutelage.data import digits
 from tutelage.data.digit_scenes import SceneSettings
@@ -21,9 +21,9 @@ from tutelage.demo import shipped_teacher
 from tutelage.models.build import load
 from tutelage.run.events import Evaluated, Finished
 from tutelage.sanitise import json_values
-from tutelage.train.loop import fit
-from tutelage.train.schedule import Schedule
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.loop import fit
+from tutelage.training.schedule import Schedule
+from tutelage.training.supervision import SupervisedBatch
 from tutelage.weights.store import load_best
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

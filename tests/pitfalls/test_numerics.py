@@ -17,7 +17,7 @@ from tutelage.run.preflight.warnings import dead_channels
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import build_run, make_accelerator
 from tutelage.structures import Losses
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.supervision import SupervisedBatch
 
 STEP = StepDone(0, 1, Losses({}, {}), 0.01, None)
 

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from tests.setup.small_tasks import make_batch, make_task
-from tests.train.runs import make_run
+from tests.training.runs import make_run
 from tutelage.errors import TeacherError, TrainingError, WeightsError
 from tutelage.run.checkpoint import RunCheckpoint, restore
 from tutelage.run.monitors.rank_checksums import check_ranks
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.train.loop import fit
-from tutelage.train.schedule import Schedule
+from tutelage.training.loop import fit
+from tutelage.training.schedule import Schedule
 
 BATCH = make_batch()
 

@@ -5,7 +5,7 @@ import pytest
 from tutelage.errors import TrainingError
 from tutelage.run.events import EpochDone
 from tutelage.run.monitors.kd_losses import LossShareMonitor
-from tutelage.train.schedule import Schedule
+from tutelage.training.schedule import Schedule
 
 PLAN = Schedule(epochs=10, steps=50, batch=8, warmup_steps=60)  # readings up to step 250
 

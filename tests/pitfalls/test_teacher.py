@@ -6,13 +6,13 @@ from torch.nn import functional as F
 
 from tests.pitfalls.before_training import warnings_before_training
 from tests.setup.small_tasks import make_batch, make_task
-from tests.train.runs import make_run
+from tests.training.runs import make_run
 from tutelage.run.events import Evaluated
 from tutelage.run.monitors.teacher import TeacherPassedMonitor
 from tutelage.structures import Predictions
 from tutelage.teachers import FeatureTeacher, Teachers
-from tutelage.train.loop import fit, multi_scale
-from tutelage.train.schedule import Schedule
+from tutelage.training.loop import fit, multi_scale
+from tutelage.training.schedule import Schedule
 
 
 def test_kd12_train_mode_does_not_reach_the_teacher():

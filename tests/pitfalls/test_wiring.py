@@ -9,15 +9,15 @@ from torch import nn
 
 from tests.distill.fake_networks import NO_BOXES, SIZE
 from tests.setup.small_tasks import make_batch, make_task
-from tests.train.runs import make_run
+from tests.training.runs import make_run
 from tutelage.distill.methods import FGD
 from tutelage.run.events import EpochDone
 from tutelage.run.metrics import LossMeans
 from tutelage.run.monitors.kd_losses import ConstantTermMonitor
 from tutelage.structures import Knowledge, Losses
-from tutelage.train.loop import fit
-from tutelage.train.schedule import Schedule
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.loop import fit
+from tutelage.training.schedule import Schedule
+from tutelage.training.supervision import SupervisedBatch
 
 BATCH = make_batch()
 

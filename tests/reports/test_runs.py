@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.compare.small_comparisons import compare, plan
+from tests.comparison.small_comparisons import compare, plan
 from tests.data.write_dataset import write_yaml
 from tests.run.small_runs import make_data, make_teacher
 from tutelage.errors import ConfigError

@@ -13,8 +13,8 @@ from tutelage.evaluation.validate import validate
 from tutelage.losses import AuxiliaryCriterion
 from tutelage.models.build import build, load
 from tutelage.run.events import EpochDone, Evaluated, Planned
-from tutelage.train.supervision import SupervisedBatch
-from tutelage.train.task import Task
+from tutelage.training.supervision import SupervisedBatch
+from tutelage.training.task import Task
 from tutelage.weights.store import save_best
 
 ARCH = "yolov7-w6@0.125"

@@ -22,8 +22,8 @@ from tutelage.run.preflight import teacher_scores, wiring
 from tutelage.run.preflight.before_training import evaluate_on_val
 from tutelage.setup.build import build_run
 from tutelage.teachers import Teachers, fingerprint
-from tutelage.train.supervision import SupervisedBatch, TeacherSupervision
-from tutelage.train.task import Task
+from tutelage.training.supervision import SupervisedBatch, TeacherSupervision
+from tutelage.training.task import Task
 
 ROOT = Path(__file__).parents[2]
 STEPS = 3
@@ -62,10 +62,10 @@ def work(rank, folder, kind):
     from torch.utils.data import DataLoader
 
     from tutelage.config.schema import OptimConfig
-    from tutelage.train.ema import make_ema
-    from tutelage.train.loop import fit
-    from tutelage.train.optimizer import make_optimizer
-    from tutelage.train.schedule import Schedule, WeightSchedule
+    from tutelage.training.ema import make_ema
+    from tutelage.training.loop import fit
+    from tutelage.training.optimizer import make_optimizer
+    from tutelage.training.schedule import Schedule, WeightSchedule
 
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)

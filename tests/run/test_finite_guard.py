@@ -6,7 +6,7 @@ import torch
 from tutelage.errors import TrainingError
 from tutelage.run.finite_guard import FiniteGuard
 from tutelage.structures import Losses
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 
 def losses(box=1.0, kd=2.0):

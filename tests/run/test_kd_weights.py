@@ -19,8 +19,8 @@ from tutelage.run.kd_weights import (
 )
 from tutelage.run.preflight import before_training
 from tutelage.setup.build import build_run
-from tutelage.train.gradient_ratio import WeightReading
-from tutelage.train.schedule import Position, Schedule
+from tutelage.training.gradient_ratio import WeightReading
+from tutelage.training.schedule import Position, Schedule
 
 COUNT = 16
 

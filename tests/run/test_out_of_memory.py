@@ -19,8 +19,8 @@ from tutelage.run.out_of_memory import (
     peak_memory,
 )
 from tutelage.setup.build import build_run
-from tutelage.train.schedule import Position
-from tutelage.train.task import Task
+from tutelage.training.schedule import Position
+from tutelage.training.task import Task
 
 SAID = {
     "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
@@ -253,7 +253,7 @@ def test_a_container_has_less(tmp_path, monkeypatch):
 
 
 def test_a_comparison_needs_a_number(tmp_path):
-    from tutelage.compare.arms import plan_comparison
+    from tutelage.comparison.arms import plan_comparison
 
     with pytest.raises(ConfigError, match="all arms need the same batch"):
         plan_comparison(automatic(tmp_path))

@@ -14,7 +14,7 @@ from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, Stage, StepDone
 from tutelage.run.run import run_training
 from tutelage.teachers import fingerprint
-from tutelage.train.schedule import Schedule
+from tutelage.training.schedule import Schedule
 from tutelage.weights.store import load_best
 
 PICO = {

@@ -23,7 +23,7 @@ from tutelage.run import training
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.events import EpochDone, Evaluated, Finished, Planned, StepDone
 from tutelage.setup.build import build_run
-from tutelage.train.loop import EpochEnded
+from tutelage.training.loop import EpochEnded
 from tutelage.weights.store import load_best, load_header
 
 MEASURED = {"teacher": str(CHECKPOINT), "accept_teacher": True}

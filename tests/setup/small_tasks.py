@@ -9,7 +9,7 @@ from tutelage.models.build import build, load
 from tutelage.setup.distillation import bind_methods, load_teachers
 from tutelage.structures import Batch, Targets
 from tutelage.teachers import NativeTeacher, Teachers
-from tutelage.train.task import Task
+from tutelage.training.task import Task
 
 NAMES = ("a", "b", "c")
 

@@ -17,7 +17,7 @@ from tutelage.run.preflight import before_training as prepare_module
 from tutelage.run.preflight.before_training import check_distillation
 from tutelage.run.preflight.teacher_scores import class_map, evaluate_teacher, sample
 from tutelage.setup.build import build_run
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 CPU = torch.device("cpu")
 

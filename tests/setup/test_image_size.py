@@ -82,7 +82,7 @@ def test_commands(models, monkeypatch, capsys, command) -> None:
         yield from ()
 
     monkeypatch.setattr("tutelage.run.run.run_training", remember)
-    monkeypatch.setattr("tutelage.doctor.examine.examine", remember)
+    monkeypatch.setattr("tutelage.diagnosis.examine.examine", remember)
     given = [command, "--data", "d.yaml", "--teacher-weights", "s96.safetensors"]
     assert run(given) == 0
     assert ("Images of 96 px" in capsys.readouterr().out) == (command == "doctor")  # a run itself

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tutelage.cli.settings import resolve
-from tutelage.compare.arms import plan_comparison
-from tutelage.compare.stored import check_same
+from tutelage.comparison.arms import plan_comparison
+from tutelage.comparison.stored import check_same
 from tutelage.config.dump import dump
 from tutelage.config.load import load_config
 from tutelage.config.schema import Config

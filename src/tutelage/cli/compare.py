@@ -22,7 +22,7 @@ from tutelage.run.events import Notice, Stage
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.compare.run import ComparisonFinished, ComparisonPlanned, RunStarted
+    from tutelage.comparison.run import ComparisonFinished, ComparisonPlanned, RunStarted
 
 
 def compare(
@@ -110,8 +110,8 @@ def compare(
     with closing(display):
         display.show(LOADING)
         resolved, _ = resolve(given, legacy.settings)
-        from tutelage.compare.arms import plan_comparison
-        from tutelage.compare.run import ComparisonFinished, run_comparison
+        from tutelage.comparison.arms import plan_comparison
+        from tutelage.comparison.run import ComparisonFinished, run_comparison
         from tutelage.setup.named_code import names_of_code
 
         comparison = plan_comparison(
@@ -157,7 +157,7 @@ class CompareDisplay(Display):
         if isinstance(event, Stage | Notice):  # before the rest is loaded
             self._inner.show(event)
             return
-        from tutelage.compare import run as r
+        from tutelage.comparison import run as r
 
         if isinstance(
             event, r.ComparisonPlanned | r.RunStarted | r.RunFailed | r.ComparisonFinished
@@ -226,8 +226,8 @@ def plan_lines(event: ComparisonPlanned, whole: bool) -> list[str]:
 
 def result_lines(event: ComparisonFinished) -> list[str]:
     """Return the result as lines: a table, a sentence for each row, its classes, and notes."""
-    from tutelage.compare.class_scores import class_lines
-    from tutelage.compare.table import HEAD, table_cells
+    from tutelage.comparison.class_scores import class_lines
+    from tutelage.comparison.table import HEAD, table_cells
 
     table = columns(table_cells(event.rows, event.teachers), left=(0, len(HEAD) - 1))
     sentences = [row.sentence for row in event.rows if row.sentence]

@@ -17,7 +17,7 @@ from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.doctor.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
+    from tutelage.diagnosis.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
 
 T = TypeVar("T")
 
@@ -86,8 +86,8 @@ def _entries(given: dict[str, Any]) -> Iterator[Entry]:
     if teacher:
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
-    from tutelage.doctor.examine import examine
-    from tutelage.doctor.findings import DoctorFinding
+    from tutelage.diagnosis.examine import examine
+    from tutelage.diagnosis.findings import DoctorFinding
 
     yield from (DoctorFinding("info", text) for text in resolved.notices)
     yield from examine(resolved.config, resolved.origins, all_methods=given["all_methods"])
@@ -97,7 +97,7 @@ def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
     """Yield the entries of a report and show their progress on a terminal."""
     with make_progress() as progress:
         bar = progress.add_task(LOADING.text, total=None)
-        from tutelage.doctor.findings import STAGES, ExaminationStage
+        from tutelage.diagnosis.findings import STAGES, ExaminationStage
 
         for entry in entries:
             if isinstance(entry, ExaminationStage):
@@ -108,7 +108,7 @@ def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 def errors(report: Sequence[Entry]) -> list[DoctorFinding]:
     """Return the findings with which a run would not start."""
-    from tutelage.doctor.findings import DoctorFinding
+    from tutelage.diagnosis.findings import DoctorFinding
 
     return [finding for finding in _of_kind(report, DoctorFinding) if finding.level == "error"]
 
@@ -119,8 +119,8 @@ def _of_kind(report: Sequence[Entry], kind: type[T]) -> list[T]:
 
 def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
     """Return a report as plain values, by kind."""
-    from tutelage.doctor import findings as f
-    from tutelage.doctor.advice import Suggestion
+    from tutelage.diagnosis import findings as f
+    from tutelage.diagnosis.advice import Suggestion
 
     def of(kind: type) -> list[dict[str, Any]]:
         return [json_values(entry) for entry in _of_kind(report, kind)]
@@ -138,8 +138,8 @@ def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
 
 def report_lines(report: Sequence[Entry]) -> list[str]:
     """Return a report as lines: teacher, layer pairs, methods, cost, findings, advice."""
-    from tutelage.doctor import findings as f
-    from tutelage.doctor.advice import Suggestion
+    from tutelage.diagnosis import findings as f
+    from tutelage.diagnosis.advice import Suggestion
 
     levels = _of_kind(report, f.LayerPairReport)
     methods = _of_kind(report, f.MethodReport)

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import torch
 
-from tutelage.compare.arms import BASELINE, Arm
-from tutelage.compare.cost import RunCost, read_cost
-from tutelage.compare.detections import (
+from tutelage.comparison.arms import BASELINE, Arm
+from tutelage.comparison.cost import RunCost, read_cost
+from tutelage.comparison.detections import (
     bootstrap_values,
     open_images,
     open_test_images,
     student_detections,
     teacher_detections,
 )
-from tutelage.compare.run import DRAWS
-from tutelage.compare.table import ArmRow, RunResult, compare_arms
+from tutelage.comparison.run import DRAWS
+from tutelage.comparison.table import ArmRow, RunResult, compare_arms
 from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tutelage.compare.stored import RESULT
+from tutelage.comparison.stored import RESULT
 from tutelage.config.load import load_config
 from tutelage.config.run_paths import ENVIRONMENT
 from tutelage.config.schema import Config

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tutelage.compare.arms import BASELINE
-from tutelage.compare.table import table_cells
+from tutelage.comparison.arms import BASELINE
+from tutelage.comparison.table import table_cells
 from tutelage.config.diff import compare_configs
 from tutelage.errors import UserError
 from tutelage.reports import charts

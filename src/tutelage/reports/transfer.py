@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tutelage.compare.detections import open_images
+from tutelage.comparison.detections import open_images
 from tutelage.config import Config, load_config
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.opening import Split
@@ -38,7 +38,7 @@ from tutelage.run.training import FIRST
 from tutelage.setup.distillation import DistillationSetup, bind_methods, load_teachers
 from tutelage.structures import Batch, Knowledge, height_width
 from tutelage.teachers.scale import in_student_frame
-from tutelage.train.task import Task
+from tutelage.training.task import Task
 
 Map = NDArray[np.float32]
 

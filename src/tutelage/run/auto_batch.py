@@ -20,8 +20,8 @@ from tutelage.run.out_of_memory import current_memory, memory_of, peak_memory
 from tutelage.setup.build import RunParts, build_run, make_training_loader
 from tutelage.setup.distributed import check_batch
 from tutelage.structures import Batch
-from tutelage.train.loop import enlarged
-from tutelage.train.supervision import SupervisedBatch
+from tutelage.training.loop import enlarged
+from tutelage.training.supervision import SupervisedBatch
 
 STEPS = 2  # the second has the optimizer's state beside the activations
 SHARE = 0.9  # of the memory to use: batches differ in boxes, and other processes need some

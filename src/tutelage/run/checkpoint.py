@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 from tutelage.errors import WeightsError
 from tutelage.setup.build import RunParts
 from tutelage.setup.student import StudentOrigin
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 from tutelage.weights.store import load_last, save_last
 
 FORMAT = "tutelage-last-2"

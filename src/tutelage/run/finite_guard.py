@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import TrainingError
 from tutelage.structures import Losses
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 CHECK_EVERY = 20  # steps between checks of the losses on a GPU, each of which waits for it
 IMAGES = 8  # named in the message

@@ -23,7 +23,7 @@ from tutelage.errors import ConfigError, TrainingError
 from tutelage.files import atomic_write_text
 from tutelage.setup.build import RunParts
 from tutelage.setup.distributed import from_main_process
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 LOCK_WAIT = 10.0  # seconds
 DRY = "-dry-run"  # after the name of a folder

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self, TypeVar
 import torch
 from accelerate import Accelerator
 
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 AGREE_EVERY = 10  # batches between exchanges of the processes on GPUs: each waits for the device
 ECHO = 1.0  # seconds in which terminal and launcher (torchrun) may both send the same Ctrl-C

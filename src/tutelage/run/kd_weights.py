@@ -13,10 +13,10 @@ from tutelage.run.events import Notice, Stage
 from tutelage.setup.build import RunParts, make_training_loader, precision_of_checks
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.structures import Batch, Targets
-from tutelage.train.freed_memory import return_freed_memory
-from tutelage.train.gradient_ratio import apply_weights, measure_weights
-from tutelage.train.loop import multi_scale
-from tutelage.train.schedule import Position, Schedule
+from tutelage.training.freed_memory import return_freed_memory
+from tutelage.training.gradient_ratio import apply_weights, measure_weights
+from tutelage.training.loop import multi_scale
+from tutelage.training.schedule import Position, Schedule
 
 IMAGES = 512  # per measurement, at most: ratios of single batches may differ ninefold
 BATCH = 16  # images per batch of a measurement, at most

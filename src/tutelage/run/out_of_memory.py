@@ -16,7 +16,7 @@ from torch import Tensor
 from tutelage.config.schema import Config
 from tutelage.errors import TrainingError, UserError, is_out_of_memory, loader_error
 from tutelage.setup.build import RunParts
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")

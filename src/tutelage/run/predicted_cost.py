@@ -10,7 +10,7 @@ from tutelage.setup.build import RunParts
 from tutelage.setup.pictures import extra_images
 from tutelage.setup.views import taught_epochs
 from tutelage.teachers.stored import StoredTeachers
-from tutelage.train.gradient_ratio import LEAST_BATCHES
+from tutelage.training.gradient_ratio import LEAST_BATCHES
 
 # Measured on CPUs, as shares of a plain epoch (benchmarks/stored_teaching.py):
 ASKING = 0.65  # a frozen network's operation takes less time than one that learns, all included

@@ -22,7 +22,7 @@ from tutelage.run.checkpoint import (
 from tutelage.run.early_stopping import EarlyStopping
 from tutelage.setup.build import RunParts
 from tutelage.teachers.teacher import identities, teacher_identity
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 
 def load_unfinished(folder: str, config: Config) -> RunCheckpoint:

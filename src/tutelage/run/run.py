@@ -32,7 +32,7 @@ from tutelage.run.stored_answers import store_folders
 from tutelage.run.summary import data_warnings, plan_rows
 from tutelage.run.training import TrainingRun
 from tutelage.setup.build import build_run
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 
 def run_training(

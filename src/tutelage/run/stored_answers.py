@@ -12,7 +12,7 @@ from tutelage.setup.build import RunParts, halves_teachers
 from tutelage.setup.pictures import Pictures, pictures_shown
 from tutelage.teachers import Teacher, load_teacher
 from tutelage.teachers.stored import StoredTeachers
-from tutelage.train.freed_memory import return_freed_memory
+from tutelage.training.freed_memory import return_freed_memory
 
 
 def release_teachers(parts: RunParts) -> None:

@@ -26,7 +26,7 @@ from tutelage.setup.distillation import AUTO, REASONS, DistillationSetup
 from tutelage.setup.pictures import Pictures
 from tutelage.setup.unlabelled import HELD_OUT
 from tutelage.teachers.stored import StoredTeachers
-from tutelage.train.schedule import Schedule
+from tutelage.training.schedule import Schedule
 
 
 def plan_rows(

@@ -27,8 +27,8 @@ from tutelage.setup.build import RunParts, build_run
 from tutelage.setup.distillation import DistillationSetup
 from tutelage.store.claims import Claims
 from tutelage.teachers.stored import StoredTeachers
-from tutelage.train.loop import multi_scale
-from tutelage.train.schedule import Position
+from tutelage.training.loop import multi_scale
+from tutelage.training.schedule import Position
 
 AUTO_BATCH = 16
 EVERY = 1.0  # seconds between two reports, and two looks at what others have done

@@ -41,8 +41,8 @@ from tutelage.setup.build import RunParts
 from tutelage.setup.unlabelled import files_by_id
 from tutelage.teachers.stored import StoredTeachers
 from tutelage.teachers.teacher import teacher_identity
-from tutelage.train.loop import BatchDone, EpochEnded, fit, multi_scale
-from tutelage.train.schedule import Position
+from tutelage.training.loop import BatchDone, EpochEnded, fit, multi_scale
+from tutelage.training.schedule import Position
 from tutelage.weights.store import save_best
 
 FIRST = "first.safetensors"  # the student after the first epoch: what the report starts from

@@ -43,11 +43,11 @@ from tutelage.setup.teacher_runtime import check_runtime
 from tutelage.setup.teaching import Teaching, plan_teaching, without_effect
 from tutelage.setup.unlabelled import open_unlabelled
 from tutelage.teachers.scale import canvas_step, check_enlarged_size
-from tutelage.train.ema import make_ema
-from tutelage.train.optimizer import freeze_rows, make_optimizer
-from tutelage.train.schedule import Schedule
-from tutelage.train.supervision import TeacherSupervision
-from tutelage.train.task import Task
+from tutelage.training.ema import make_ema
+from tutelage.training.optimizer import freeze_rows, make_optimizer
+from tutelage.training.schedule import Schedule
+from tutelage.training.supervision import TeacherSupervision
+from tutelage.training.task import Task
 
 LARGE = 1_000_000  # parameters from which on AMX makes bfloat16 faster
 TOLD = ("path-elsewhere", "class-left-out")  # facts about data that are shown before a run

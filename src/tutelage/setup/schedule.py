@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tutelage.config.schema import Config, DistillConfig, MethodConfig
 from tutelage.errors import ConfigError
 from tutelage.setup.distillation import MethodBinding
-from tutelage.train.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
+from tutelage.training.schedule import Schedule, WeightSchedule, nominal_batch, warmup_steps
 
 
 def make_schedule(

@@ -12,7 +12,7 @@ from tutelage.run.preflight.before_training import check_distillation
 from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import build_run
-from tutelage.train.schedule import Position
+from tutelage.training.schedule import Position
 
 SCORES = {"AP": 0.18, "AP50": 0.3, "AP75": 0.1}
 

@@ -7,7 +7,7 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.structures import Knowledge
 from tutelage.teachers import fingerprint
-from tutelage.train.gradient_ratio import measure_weights
+from tutelage.training.gradient_ratio import measure_weights
 
 BATCH = make_batch()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from tutelage.errors import TrainingError
 from tutelage.run.events import EpochDone, Event, Notice
 from tutelage.run.kd_weights import due_steps
-from tutelage.train.schedule import Schedule
+from tutelage.training.schedule import Schedule
 
 # Relative, over three epoch means. In 41 runs of 14 methods no term ever moved by less than 2e-3.
 CONSTANT = 1e-4

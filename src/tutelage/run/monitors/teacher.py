@@ -7,7 +7,7 @@ from typing import Any
 
 from tutelage.run.events import EpochDone, Evaluated, Event, Notice
 from tutelage.run.preflight.teacher_scores import VAL_IMAGES
-from tutelage.train.schedule import Schedule
+from tutelage.training.schedule import Schedule
 
 
 class TeacherPassedMonitor:

@@ -23,8 +23,8 @@ from tutelage.setup.distillation import DistillationSetup
 from tutelage.setup.distributed import from_main_process, raise_on_all
 from tutelage.structures import Batch, Predictions, height_width
 from tutelage.teachers.recorded import RecordedTeacher
-from tutelage.train.freed_memory import return_freed_memory
-from tutelage.train.schedule import Position
+from tutelage.training.freed_memory import return_freed_memory
+from tutelage.training.schedule import Position
 
 
 def check_distillation(

@@ -18,7 +18,7 @@ from tutelage.setup.build import RunParts
 from tutelage.structures import Batch, Knowledge, Predictions, Tap, Targets
 from tutelage.teachers import Teacher
 from tutelage.teachers.recorded import RecordedTeacher
-from tutelage.train.gradient_ratio import buffers_restored
+from tutelage.training.gradient_ratio import buffers_restored
 
 LEAST_IMAGES: Mapping[type[Method], int] = {SPKD: 4}  # compares images of a batch with each other
 DEAD = 1e-6  # standard deviation of a channel relative to that of its whole map

@@ -18,9 +18,9 @@ from tutelage.distill.method import Method
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.teachers import Teachers, fingerprint
-from tutelage.train.gradient_ratio import buffers_restored
-from tutelage.train.supervision import SupervisedBatch
-from tutelage.train.task import Task
+from tutelage.training.gradient_ratio import buffers_restored
+from tutelage.training.supervision import SupervisedBatch
+from tutelage.training.task import Task
 
 LISTED = 6  # faults in a message
 EDGE = 1e-3  # of the image's side that a box may stick out by rounding
