@@ -1,6 +1,7 @@
 """Every Python block in README and docs runs; commands, flags and links exist."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,17 @@ COMMAND_LINES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory):
+    """A folder and the names so far of each page: its blocks are executed in their order."""
+    return defaultdict(lambda: (tmp_path_factory.mktemp("page"), {"__name__": "block"}))
+
+
 @pytest.mark.parametrize(("page", "number", "code"), BLOCKS)
-def test_python_blocks_run(page, number, code):
-    exec(compile(code, f"{page.name}:{number}", "exec"), {"__name__": "block"})
+def test_python_blocks_run(page, number, code, desks, monkeypatch):
+    folder, names = desks[page.name]
+    monkeypatch.chdir(folder)
+    exec(compile(code, f"{page.name}:{number}", "exec"), names)
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES)
