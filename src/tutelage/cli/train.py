@@ -59,6 +59,7 @@ def train(
     project: o.Project = None,
     name: o.Name = None,
     exist_ok: o.ExistOk = False,
+    track: o.Track = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -77,6 +78,7 @@ def train(
         from tutelage.run.events import Finished
         from tutelage.run.run import run_training
         from tutelage.setup.named_code import names_of_code
+        from tutelage.trackers import with_trackers
 
         events: Iterator[Any] = run_training(
             resolved.config,
@@ -88,6 +90,7 @@ def train(
         )
         if resolved.config.run.report:
             events = with_report(events, Finished, names_of_code(resolved.config))
+        events = with_trackers(events, resolved.config, resumed=folder is not None, dry_run=dry_run)
         follow(
             events if json else repeat_warnings(events),
             display,
