@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tutelage.sanitise import hide_credentials, printable
 
 BACKLOG = 64  # calls that wait; more are not added if they may be left out
-LONGEST = 200  # characters of an error
+LONGEST = 120  # characters of an error, and of its cause
 
 
 class Counts(NamedTuple):
@@ -112,8 +112,16 @@ class BackgroundCalls:
 
 
 def _in_words(error: BaseException) -> str:
+    """Return the first line of an error, and that of the error that began it."""
+    cause = error
+    while (before := cause.__cause__ or cause.__context__) is not None:
+        cause = before
+    text = _first_line(error)
+    return text if cause is error else f"{text} ({_first_line(cause)})"
+
+
+def _first_line(error: BaseException) -> str:
     """Return the first line of an error, without credentials of an address in it."""
-    lines = str(error).strip().splitlines() or [""]
-    words = " ".join(hide_credentials(word) for word in lines[0].split())
-    text = printable(words)[:LONGEST]
-    return text or type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = printable(" ".join(hide_credentials(word) for word in lines[0].split()))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

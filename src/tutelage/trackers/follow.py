@@ -78,6 +78,7 @@ def with_trackers(
     try:
         for event in events:
             if isinstance(event, Planned):
+                yield Stage(f"starting {', '.join(names)}")
                 tracking = Tracking(trackers, Path(event.folder), group, resumed, now)
                 tracking.wait(BEGINNING)
             if tracking:

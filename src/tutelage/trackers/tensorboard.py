@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto import summary_pb2
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from tutelage.trackers.tracker import Ending, TrackedRun
 
+Summary: Any = vars(summary_pb2)["Summary"]  # generated, without types
 FOLDER = "tensorboard"  # within the run folder
 
 

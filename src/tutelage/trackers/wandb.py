@@ -47,6 +47,7 @@ class WandB:
             group=run.group or None,
             config=dict(run.settings),
             resume="allow",
+            dir=os.environ.get("WANDB_DIR") or Path.cwd(),  # not that of an earlier run
             settings=wandb.Settings(
                 silent=True, reinit="create_new", finish_timeout=PATIENCE, **NOTHING_UNASKED
             ),
@@ -88,8 +89,8 @@ def check_credentials() -> None:
     Raises:
         ConfigError: It would.
     """
-    settings = wandb.setup().settings
-    if settings.mode not in ("online", "run", "shared") or wandb.api.api_key:
+    mode = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode
+    if mode not in ("online", "run", "shared") or wandb.api.api_key:
         return
     raise ConfigError(
         "W&B has no API key.",
