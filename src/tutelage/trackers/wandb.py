@@ -24,7 +24,8 @@ NOTHING_UNASKED: Mapping[str, Any] = {
     "disable_git": True,
     "save_code": False,
     "disable_job_creation": True,
-    "x_disable_meta": True,  # host, user, command line, paths
+    "host": "",
+    "x_disable_meta": True,  # user, command line, paths
     "x_disable_machine_info": True,
     "x_disable_stats": True,  # load of CPU, GPU, network
     "x_save_requirements": False,  # installed packages
