@@ -1,6 +1,7 @@
 """Trackio on this machine: what its database holds."""
 
 import json
+import sys
 
 import pytest
 
@@ -13,17 +14,16 @@ trackio = pytest.importorskip("trackio", reason="pip install 'tutelage[trackio]'
 @pytest.fixture
 def storage(tmp_path, monkeypatch):
     """Its database in the folder of the test: the place is read when the package is imported."""
-    from trackio import artifact, cas, sqlite_storage, utils
+    from trackio import sqlite_storage
 
     for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
         monkeypatch.delenv(name, raising=False)
-    for module in (trackio, utils, sqlite_storage, artifact, cas):
-        for name, place in (
-            ("TRACKIO_DIR", ""),
-            ("MEDIA_DIR", "media"),
-            ("ARTIFACTS_DIR", "files"),
-        ):
-            monkeypatch.setattr(module, name, tmp_path / "trackio" / place, raising=False)
+    places = {"TRACKIO_DIR": "", "MEDIA_DIR": "media", "ARTIFACTS_DIR": "artifacts"}
+    modules = [each for name, each in sys.modules.items() if name.startswith("trackio")]
+    for module in modules:
+        for name, place in places.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, tmp_path / "trackio" / place)
     return sqlite_storage.SQLiteStorage
 
 
