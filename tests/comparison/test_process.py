@@ -11,7 +11,7 @@ import pytest
 
 from tests.comparison.small_comparisons import DRAWS, plan
 from tests.run.small_runs import last
-from tutelage.comparison import process
+from tutelage.comparison import process as module
 from tutelage.comparison.cost import read_cost
 from tutelage.comparison.process import train_in_process
 from tutelage.comparison.run import ComparisonFinished, RunFailed, RunStarted, run_comparison
@@ -50,10 +50,10 @@ def test_trackers_are_told_the_comparison_and_whether_a_run_goes_on(world, tmp_p
         told.append(more)
         yield from ()
 
-    monkeypatch.setattr(process, "with_trackers", with_trackers)
+    monkeypatch.setattr(module, "with_trackers", with_trackers)
     run = plan(world, tmp_path).runs()[0]
     for resume in (None, str(run.folder)):
-        process._train(None, run, {"resume": resume})
+        module._train(None, run, {"resume": resume})
     group = run.folder.parent.name
     assert told == [{"resumed": each, "group": group} for each in (False, True)]
 
