@@ -115,3 +115,4 @@ def test_each_run_of_a_comparison_is_tracked(cli, data, tmp_path):
         assert [step for step, _ in curve(found, "loss/box")] == [1]
         assert ("kd_weight/fgd" in found.Tags()["scalars"]) == name.startswith("fgd")
         assert json.loads(Path("runs/c", name, "trackers.json").read_text())
+    assert "report/text_summary" in read(Path("runs/c")).Tags()["tensors"]

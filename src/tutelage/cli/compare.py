@@ -114,6 +114,7 @@ def compare(
         from tutelage.comparison.arms import plan_comparison
         from tutelage.comparison.run import ComparisonFinished, run_comparison
         from tutelage.setup.named_code import names_of_code
+        from tutelage.trackers import with_tracked_report
 
         comparison = plan_comparison(
             resolved.config,
@@ -134,6 +135,7 @@ def compare(
         )
         if resolved.config.run.report:
             events = with_report(events, ComparisonFinished, names_of_code(comparison.config))
+        events = with_tracked_report(events, ComparisonFinished, comparison.config)
         follow(events, display, again="The same command continues where it was.")
     if display.failed:
         count, total = len(display.failed), len(comparison.runs())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tutelage.config.schema import Config
 from tutelage.files import atomic_write_text
@@ -95,6 +96,24 @@ def with_trackers(
         raise
 
 
+def with_tracked_report(events: Iterable[Any], last: type, config: Config) -> Iterator[Any]:
+    """Yield the events of a comparison; its report becomes a run of its own, named as its folder.
+
+    Args:
+        events: The events; the report is there before the last.
+        last: The type of the event that ends them; it has a ``folder``.
+        config: The settings.
+    """
+    for event in events:
+        if config.run.track and isinstance(event, last):
+            folder = Path(event.folder)
+            resumed = (folder / STORED).exists()  # the same command shows the same comparison
+            tracking = Tracking(make_trackers(config.run.track), folder, folder.name, resumed)
+            tracking.log_report()
+            yield from tracking.end()
+        yield event
+
+
 class Tracking:
     """The trackers of one run.
 
@@ -148,10 +167,14 @@ class Tracking:
                     self._put_pictures("val_*.jpg", event.epoch + 1)
             case Finished():
                 self._put(lambda tracker: tracker.log(final_values(event), self._epoch))
-                if (report := self._folder / "report.html").exists():
-                    self._put(lambda tracker: tracker.log_file(report))
+                self.log_report()
             case _:
                 pass
+
+    def log_report(self) -> None:
+        """Hand on the report, if there is one."""
+        if (report := self._folder / "report.html").exists():
+            self._put(lambda tracker: tracker.log_file(report))
 
     def warnings(self) -> Iterator[Notice]:
         """Yield a warning for each tracker that has failed for the first time."""

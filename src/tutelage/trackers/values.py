@@ -56,8 +56,11 @@ def final_values(event: Finished) -> dict[str, float]:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """Return the settings of a run by dotted name, from its ``config.yaml``; lists as JSON."""
-    values = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+    """Return the settings of a run by dotted name, lists as JSON; none of a comparison."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        return {}
+    values = load_yaml(path.read_text(encoding="utf-8"))
     flat = {key: at(values, key) for key in leaves()}
     return {
         key: json.dumps(value) if isinstance(value, list | dict) else _plain(value)
