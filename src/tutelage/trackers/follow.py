@@ -69,7 +69,8 @@ def with_trackers(
         MissingExtraError: The package of a tracker is not installed; before anything is trained.
         ConfigError: A tracker would ask for credentials.
     """
-    names = config.run.track if os.environ.get("RANK", "0") == "0" else ()
+    first = os.environ.get("RANK", "0") == "0"  # of several processes
+    names = tuple(dict.fromkeys(config.run.track)) if first else ()
     if not names or dry_run:
         check_trackers(names)
         yield from events
