@@ -5,8 +5,10 @@
 One run on the built-in digits, without loader processes. Blocks of ten seconds are shown and
 tracked, or nothing sees their steps, in turn; neighbouring blocks are compared. The time of a step
 is that between two of them, with what trackers do meanwhile in their threads; steps beside the end
-of an epoch are left out. The processor time of all threads of this process does not depend on what
-else the machine does. Without ``--track``: all trackers that are installed; W&B offline.
+of an epoch are left out. On a busy machine that varies by more than it shows; so the processor time
+of what is done for display and trackers, in this thread and in theirs, is taken by itself, too, as
+a share of the other processor time of the process. Without ``--track``: all trackers that are
+installed; W&B offline.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import random
 import statistics
 import tempfile
+import threading
 import time
 from importlib.util import find_spec
 from itertools import pairwise
@@ -58,12 +61,27 @@ class Block:
     """Steps that are tracked, or not."""
 
     def __init__(self, tracked: bool) -> None:
-        self.tracked, self.steps, self.wall, self.cpu = tracked, 0, 0.0, 0.0
-        self.began = time.perf_counter()
+        self.tracked, self.steps, self.wall, self.shown = tracked, 0, 0.0, 0.0
+        self.began, self._process, self._threads = time.perf_counter(), *clocks()
+        self.process = self.threads = 0.0
 
-    def add(self, wall: float, cpu: float) -> None:
-        """Add a step."""
-        self.steps, self.wall, self.cpu = self.steps + 1, self.wall + wall, self.cpu + cpu
+    def end(self) -> None:
+        """Read the clocks of the processor."""
+        process, threads = clocks()
+        self.process, self.threads = process - self._process, threads - self._threads
+
+    def shares(self) -> tuple[float, float]:
+        """Processor time of this thread and of the trackers' for them, over the rest."""
+        rest = self.process - self.shown - self.threads
+        return self.shown / rest, self.threads / rest
+
+
+def clocks() -> tuple[float, float]:
+    """Return the processor time of the process, and of its other Python threads."""
+    main = threading.main_thread()
+    others = [each.ident for each in threading.enumerate() if each is not main]
+    threads = sum(time.clock_gettime(time.pthread_getcpuclockid(each)) for each in others if each)
+    return time.process_time(), threads
 
 
 def measure(minutes: float, names: list[str]) -> list[Block]:
@@ -85,14 +103,17 @@ def measure(minutes: float, names: list[str]) -> list[Block]:
                 tracking.follow(event)
             continue
         if last is not None:
-            block.add(time.perf_counter() - last[0], time.process_time() - last[1])
-        last = (time.perf_counter(), time.process_time())
+            block.wall, block.steps = block.wall + time.perf_counter() - last, block.steps + 1
+        last = time.perf_counter()
         if block.tracked:
+            begun = time.thread_time()
             display.show(event)
             tracking.follow(event)
+            block.shown += time.thread_time() - begun
         if time.perf_counter() - block.began > BLOCK:
             while any(calls.counts().waiting for calls in tracking._calls.values()):
                 time.sleep(0.01)
+            block.end()
             blocks.append(Block(not block.tracked))
             last = None
             if time.monotonic() > end and not block.tracked:
@@ -102,9 +123,9 @@ def measure(minutes: float, names: list[str]) -> list[Block]:
     return blocks[:-1]
 
 
-def ratio(blocks: list[Block], key: str) -> str:
+def ratio(blocks: list[Block]) -> str:
     """Return the median over pairs of blocks of their ratio, with a 95 % bootstrap interval."""
-    per_step = [(block.tracked, getattr(block, key) / block.steps) for block in blocks]
+    per_step = [(block.tracked, block.wall / block.steps) for block in blocks]
     ratios = []
     for (first, a), (_, b) in pairwise(per_step):
         ratios.append(a / b if first else b / a)
@@ -129,8 +150,11 @@ def main() -> None:
     quiet = [block.wall / block.steps for block in blocks if not block.tracked]
     print(f"{', '.join(names)} and the live bar; {steps} steps in {len(blocks)} blocks")
     print(f"a step without them: {1000 * statistics.median(quiet):.1f} ms")
-    print(f"time of a step with them / without: {ratio(blocks, 'wall')}")
-    print(f"processor time, the same:           {ratio(blocks, 'cpu')}")
+    print(f"time of a step with them / without: {ratio(blocks)}")
+    shares = zip(*(block.shares() for block in blocks if block.tracked), strict=True)
+    bar, threads = (100 * statistics.mean(each) for each in shares)
+    print(f"processor time over that of the steps: {bar + threads:.2f} %", end=" ")
+    print(f"({bar:.2f} % in the thread of the run, {threads:.2f} % in those of the trackers)")
 
 
 if __name__ == "__main__":
