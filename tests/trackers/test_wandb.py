@@ -54,11 +54,15 @@ def kinds(found, kind):
     return [getattr(each, kind) for each in found if each.WhichOneof("record_type") == kind]
 
 
+def name_of(item):
+    return item.key or "/".join(item.nested_key)
+
+
 def curve(found, name, axis):
     """Return pairs of an axis and a value."""
     pairs = []
     for history in kinds(found, "history"):
-        row = {each.key or "/".join(each.nested_key): each.value_json for each in history.item}
+        row = {name_of(each): each.value_json for each in history.item}
         if name in row:
             pairs.append((int(row[axis]), float(row[name])))
     return pairs
@@ -79,8 +83,11 @@ def test_a_run_offline(offline, capfd):
     assert [each.exit_code for each in kinds(found, "exit")] == [0]
     [artifact] = kinds(found, "artifact")
     assert (artifact.name, artifact.type) == ("fgd-s0-report", "report")
-    axes = {each.glob_name: each for each in kinds(found, "metric") if each.glob_name}
-    assert {"*", "step/*"} <= set(axes)
+    axes = {each.glob_name or each.name: each.step_metric for each in kinds(found, "metric")}
+    assert (axes["step/*"], axes["val/*"], axes["lr"]) == ("step", "epoch", "epoch")
+    logged = {key for row in kinds(found, "history") for key in map(name_of, row.item)}
+    drawn = {name.removesuffix("*") for name in axes}
+    assert {key for key in logged if not key.startswith(("_", *drawn))} == set()
     pictures = {path.name.rpartition("_")[0] for path in offline.rglob("samples/*.jpg")}
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,17 @@ class TensorBoard:
     def __init__(self) -> None:
         self._writer: Any = None
 
-    def start(self, run: TrackedRun, stored: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002
+    def start(self, run: TrackedRun, stored: Mapping[str, str]) -> Mapping[str, str]:
         """Open an event file; those of an earlier run in this folder are removed."""
         folder = run.folder / FOLDER
         if not run.resumed:
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
         self._writer = SummaryWriter(str(folder))
-        if not run.resumed:
-            self._log_settings(run.settings)
+        if not stored:
+            # for the HPARAMS tab; add_hparams would make a second run. The metric is but a name
+            for summary in hparams(dict(run.settings), {"best/AP": 0.0}):
+                self._add(summary)
         return {"folder": FOLDER}
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -58,15 +59,6 @@ class TensorBoard:
     def finish(self, ending: Ending) -> None:  # noqa: ARG002  (event files have no state)
         """Close the event file."""
         self._writer.close()
-
-    def _log_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write the settings for the HPARAMS tab, in this event file, not one of another run."""
-        plain = {
-            name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            for name, value in settings.items()
-        }
-        for summary in hparams(plain, {"best/AP": 0.0}):  # only the name of the metric counts
-            self._add(summary)
 
     def _add(self, summary: Any, step: int | None = None) -> None:
         self._writer.file_writer.add_summary(summary, step)

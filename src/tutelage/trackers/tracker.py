@@ -16,7 +16,7 @@ class TrackedRun(NamedTuple):
     Attributes:
         folder: The run folder.
         group: The comparison that it is a part of; empty without one.
-        settings: All settings by dotted name; plain values.
+        settings: All settings by dotted name: numbers, bools, texts.
         resumed: Whether the run goes on after it was stopped.
     """
 

@@ -30,6 +30,11 @@ NOTHING_UNASKED: Mapping[str, Any] = {
     "x_disable_stats": True,  # load of CPU, GPU, network
     "x_save_requirements": False,  # installed packages
 }
+EPOCHS = ("loss", "kd", "kd_weight", "kd_factor", "kd_ratio", "val", "teacher", "best", "total")
+AXES = {  # what is drawn over which value; no "*", which might be chosen before "step/*"
+    "epoch": ("lr", "seconds", "samples/*", *(f"{group}/*" for group in EPOCHS)),
+    "step": ("step/*",),
+}
 
 
 class WandB:
@@ -53,10 +58,10 @@ class WandB:
                 silent=True, reinit="create_new", finish_timeout=PATIENCE, **NOTHING_UNASKED
             ),
         )
-        for name in ("step", "epoch"):
-            self._run.define_metric(name, hidden=True)
-        self._run.define_metric("*", step_metric="epoch")
-        self._run.define_metric("step/*", step_metric="step")
+        for axis, names in AXES.items():
+            self._run.define_metric(axis, hidden=True)
+            for name in names:
+                self._run.define_metric(name, step_metric=axis)
         return identity
 
     def log(self, values: Mapping[str, float], step: int) -> None:
