@@ -19,8 +19,16 @@ TITLES: Mapping[str, str] = {
     "onnxslim": "onnxslim",
     "openvino": "OpenVINO",
     "nncf": "NNCF",
+    "tensorboard": "TensorBoard",
+    "mlflow": "MLflow",
+    "wandb": "W&B",
+    "trackio": "Trackio",
 }
-OPENVINO = ("openvino", "nncf")
+EXTRAS: Mapping[str, str] = {  # those of the other packages: export
+    "openvino": "openvino",
+    "nncf": "openvino",
+    **{name: name for name in ("tensorboard", "mlflow", "wandb", "trackio")},
+}
 
 
 def require(*packages: str) -> None:
@@ -31,7 +39,7 @@ def require(*packages: str) -> None:
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        extras = sorted({"openvino" if package in OPENVINO else "export" for package in missing})
+        extras = sorted({EXTRAS.get(package, "export") for package in missing})
         verb = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(
             f"{' and '.join(TITLES[package] for package in missing)} {verb} not installed:",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.comparison.small_comparisons import DRAWS, plan
 from tests.run.small_runs import last
+from tutelage.comparison import process as module
 from tutelage.comparison.cost import read_cost
 from tutelage.comparison.process import train_in_process
 from tutelage.comparison.run import ComparisonFinished, RunFailed, RunStarted, run_comparison
@@ -40,6 +41,21 @@ def test_a_run_that_is_killed_costs_no_other(world, tmp_path):
     assert (comparison.folder / "fgd-weight1-s0" / "best.safetensors").exists()
     [step] = [e for e in events if isinstance(e, StepDone) and e.losses.distillation][:1]
     assert all(isinstance(value, float) for group in step.losses for value in group.values())
+
+
+def test_trackers_are_told_the_comparison_and_whether_a_run_goes_on(world, tmp_path, monkeypatch):
+    told = []
+
+    def with_trackers(events, config, **more):
+        told.append(more)
+        yield from ()
+
+    monkeypatch.setattr(module, "with_trackers", with_trackers)
+    run = plan(world, tmp_path).runs()[0]
+    for resume in (None, str(run.folder)):
+        module._train(None, run, {"resume": resume})
+    group = run.folder.parent.name
+    assert told == [{"resumed": each, "group": group} for each in (False, True)]
 
 
 def signal_at_steps(run, number):

@@ -128,4 +128,4 @@ def test_what_a_setting_expects(key: str, words: str) -> None:
 
 def test_sections_list_their_settings() -> None:
     assert settings_of("")[:3] == ["data", "preset", "model"]
-    assert settings_of("run") == ["project", "name", "exist_ok", "report"]
+    assert settings_of("run") == ["project", "name", "exist_ok", "report", "track"]

@@ -1,6 +1,8 @@
 """Whole runs on the built-in data: what a user starts with ``tutelage train``."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -149,6 +151,18 @@ def test_nan_stops_and_keeps_the_last_good_files(tmp_path, monkeypatch):
     state = load_checkpoint(folder / "last.pt")
     assert state.position == [1, 0]
     assert all(v.isfinite().all() for v in state.task.values() if v.is_floating_point())
+
+
+def test_what_others_do_with_the_plan_is_no_time_of_the_first_epoch(tmp_path, monkeypatch):
+    passed = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    for module in ("run", "training"):
+        monkeypatch.setattr(f"tutelage.run.{module}.time", clock)
+    for event in run_training(small_settings(make_data(tmp_path), tmp_path / "runs")):
+        if isinstance(event, Planned):
+            passed[0] = 1e9
+        elif isinstance(event, EpochDone):
+            assert event.seconds < 1e9
 
 
 def test_a_dry_run_takes_one_step(tmp_path):

@@ -20,6 +20,7 @@ from tutelage.display.html_table import html_table
 from tutelage.errors import TrainingError
 from tutelage.reports.after_run import with_report
 from tutelage.setup.named_code import names_of_code
+from tutelage.trackers import with_tracked_report
 
 
 class Comparison(NamedTuple):
@@ -92,6 +93,7 @@ def compare(
     time: bool = False,
     allow_code: Several | None = None,
     set: Mapping[str, Any] | Sequence[str] | None = None,
+    track: str | Sequence[str] | None = None,
     project: One | None = None,
     name: str | None = None,
     show: Shown = "auto",
@@ -133,6 +135,7 @@ def compare(
         time: At the end, time the steps of all arms in turn.
         allow_code: Methods and teachers named in files that may be imported.
         set: Any other setting: ``{"optim.lr": 0.02}``.
+        track: ``tensorboard``, ``mlflow``, ``wandb``, ``trackio``, or several.
         project: Parent of the comparison's folder.
         name: Name of the comparison's folder.
         show: ``auto``: a live bar in a notebook, nothing elsewhere. True: as on the command line.
@@ -183,10 +186,10 @@ def compare(
 def with_comparison_report(
     events: Iterator[ComparisonEvent], plan: ComparisonPlan
 ) -> Iterator[ComparisonEvent]:
-    """Yield the events of a comparison; before the last its report is written, if it is wanted."""
+    """Yield the events of a comparison; before the last its report is written and tracked."""
     if plan.config.run.report:
-        return with_report(events, ComparisonFinished, names_of_code(plan.config))
-    return events
+        events = with_report(events, ComparisonFinished, names_of_code(plan.config))
+    return with_tracked_report(events, ComparisonFinished, plan.config)
 
 
 def _several(value: float | Sequence[float] | None) -> Sequence[float]:

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "project": "run.project",
     "name": "run.name",
     "exist_ok": "run.exist_ok",
+    "track": "run.track",
 }
 
 

@@ -14,6 +14,7 @@ from tutelage.run.events import Event, Finished, Planned
 from tutelage.run.interrupt import RunInterrupted
 from tutelage.run.run import run_training
 from tutelage.setup.named_code import names_of_code
+from tutelage.trackers import with_trackers
 
 
 def train(
@@ -87,6 +88,7 @@ def train(
         dry_run: Build everything, run all checks, take one step, stop.
         allow_code: Methods and teachers named in files, as ``my_kd:Mine``, that may be imported.
         set: Any other setting: ``{"optim.lr": 0.02}``.
+        track: ``tensorboard``, ``mlflow``, ``wandb``, ``trackio``, or several.
         project: Parent of the run folders.
         name: Name of the run folder.
         exist_ok: Use the folder if it exists.
@@ -120,7 +122,7 @@ def training_events(
     notices: Sequence[str] = (),
     command_line: str = "",
 ) -> Iterator[Event]:
-    """Train, and write the report at the end.
+    """Train, write the report at the end, and tell the trackers.
 
     Args:
         resolved: All settings with their origins.
@@ -146,4 +148,4 @@ def training_events(
     )
     if resolved.config.run.report:
         events = with_report(events, Finished, names_of_code(resolved.config))
-    return events
+    return with_trackers(events, resolved.config, resumed=resume is not None, dry_run=dry_run)

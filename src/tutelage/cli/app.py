@@ -41,8 +41,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-HIDDEN = "Also --optimizer --freeze --patience --multi-scale --rect --allow-code"
-MORE = "YOLOv7's, YOLOv5's flags. All: tutelage config --all"
+HIDDEN = "Also --single-cls --optimizer --freeze --patience --multi-scale --rect --allow-code"
+MORE = "YOLOv7/v5's flags. All: tutelage config --all"
 EXAMPLE = "[dim]Example[/]  tutelage train --data bccd.yaml --teacher-weights teacher.pt"
 app.command(epilog=f"{EXAMPLE}\n\n[dim]{HIDDEN} --exist-ok and {MORE}[/]")(train)
 app.command(epilog="[dim]Example[/]  tutelage check bccd.yaml --html atlas.html")(check)
@@ -59,7 +59,7 @@ app.command(epilog="[dim]Example[/]  tutelage layers yolov7-tiny --teacher yolov
 DOCTOR = (
     "[dim]Example[/]  tutelage doctor --student yolov7-tiny --teacher runs/big --data bccd.yaml"
 )
-app.command(epilog=f"{DOCTOR}\n\n[dim]Also --freeze --allow-code[/]")(doctor)
+app.command(epilog=f"{DOCTOR}\n\n[dim]Also --single-cls --freeze --allow-code[/]")(doctor)
 app.command(epilog="[dim]Example[/]  tutelage weights yolov7.pt --to yolov7.safetensors")(weights)
 AHEAD = "[dim]Example[/]  tutelage teach --data d.yaml --teacher-weights t.pt --device cuda:0"
 app.command(epilog=f"{AHEAD}\n\n[dim]All options of tutelage train: give the same[/]")(teach)

@@ -79,6 +79,7 @@ def compare(
             o.WHERE,
         ),
     ] = None,
+    track: o.Track = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,

@@ -74,7 +74,7 @@ Weights = Annotated[Text, value("--weights", "<model>", "Start from these weight
 RunFile = Annotated[Text, value("--config", "<yaml>", "A run file; flags override it", WHAT)]
 Hyp = Annotated[Text, value("--hyp", "<yaml>", "YOLOv7 or YOLOv5 hyper-parameter file", WHAT)]
 Preset = Annotated[Text, value("--preset", "<name>", "v7-p5|p6|tiny|custom, v5-low|…, small", WHAT)]
-SingleClass = Annotated[bool, switch("--single-cls", "Treat all classes as one", WHAT)]
+SingleClass = Annotated[bool, switch("--single-cls", "Treat all classes as one")]
 
 TeacherWeights = Annotated[
     Texts, value("--teacher-weights", "<model>", "Distil from this model (repeatable)", KD)
@@ -146,6 +146,9 @@ Name = Annotated[
     Text, value("--name", "<name>", "Run folder [dim]\\[<data>-<cfg>-<method>][/]", WHERE)
 ]
 ExistOk = Annotated[bool, switch("--exist-ok", "Use the folder if it exists")]
+Track = Annotated[
+    Texts, value("--track", "<name>", "tensorboard | mlflow | wandb | trackio", WHERE)
+]
 Json = Annotated[bool, switch("--json", "Machine-readable output", WHERE)]
 Quiet = Annotated[bool, switch("--quiet", "Errors only", WHERE)]
 Debug = Annotated[bool, switch("--debug", "Show the traceback of an error", WHERE)]

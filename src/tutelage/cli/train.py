@@ -58,6 +58,7 @@ def train(
     project: o.Project = None,
     name: o.Name = None,
     exist_ok: o.ExistOk = False,
+    track: o.Track = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -34,6 +34,7 @@ from tutelage.run.events import Event, Planned, Stage, StepDone
 from tutelage.run.interrupt import RunInterrupted, RunKilled
 from tutelage.run.run import run_training
 from tutelage.structures import Losses
+from tutelage.trackers import with_trackers
 from tutelage.training.schedule import Position
 
 INTERVAL = 0.25  # seconds between two steps that are reported: reading losses waits for the GPU
@@ -170,7 +171,12 @@ def _train(pipe: Connection, run: ArmRun, call: Mapping[str, Any]) -> None:
     device, finished, reported = choose_device(run.config.train.device), False, 0.0
     stores: tuple[str, ...] = ()
     try:
-        events = cast("Generator[Event]", run_training(run.config, **call))
+        events = with_trackers(
+            run_training(run.config, **call),
+            run.config,
+            resumed=call["resume"] is not None,
+            group=run.folder.parent.name,
+        )
         with contextlib.closing(events):
             for event in events:
                 if isinstance(event, Planned):

@@ -48,6 +48,7 @@ from tutelage.run.events import Event, Stage
 from tutelage.run.folder import write_json
 from tutelage.sanitise import json_values
 from tutelage.teachers import Teacher, load_teacher
+from tutelage.trackers import check_trackers
 
 REPORT = "comparison.md"
 DRAWS = 2000
@@ -155,6 +156,7 @@ class _Execution:
         self.untimed = ""  # why
 
     def events(self, *, dry_run: bool, time: bool) -> Iterator[ComparisonEvent]:
+        check_trackers(self.config.run.track)
         stored = read_comparison(self.folder)
         self.timing = read_timing(stored)
         self.run_rows: dict[str, dict[str, Any]] = dict(stored.get("runs", {}))

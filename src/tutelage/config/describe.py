@@ -89,6 +89,8 @@ def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
         yield schema["const"]
     for part in schema.get("anyOf", ()):
         yield from _choices(part)
+    if "items" in schema:
+        yield from _choices(schema["items"])
 
 
 def expected(schema: Mapping[str, Any]) -> str:
@@ -105,6 +107,8 @@ def expected(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         if "prefixItems" in schema:
             return "two rising numbers"
+        if "enum" in schema["items"]:
+            return f"a list of {expected(schema['items'])}"
         return "a list of " + {"integer": "whole numbers", "string": "names"}.get(
             schema["items"].get("type", ""), "methods"
         )

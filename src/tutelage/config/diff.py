@@ -16,6 +16,7 @@ FREE_ON_RESUME = (
     "train.cache_images",
     "train.cache_gib",
     "train.save_minutes",
+    "run.track",
 )
 # paths of a resumed run: the files are compared by content when they are opened
 MOVABLE = ("data", "distill.teacher", "distill.images")

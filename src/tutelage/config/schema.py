@@ -363,6 +363,9 @@ class DistillConfig(Section):
         return (self.teacher,) if isinstance(self.teacher, str) else self.teacher
 
 
+TrackerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
+
+
 class RunConfig(Section):
     """The folder of the results."""
 
@@ -372,6 +375,9 @@ class RunConfig(Section):
     )
     exist_ok: bool = False
     report: bool = Field(default=True, description="Write report.html at the end")
+    track: tuple[TrackerName, ...] = Field(
+        default=(), description="Trackers that get values, sample images and the report of the run"
+    )
 
 
 class Config(Section):

@@ -90,7 +90,9 @@ def _invalid_value(key: str, merged: Overrides) -> ConfigError:
         expects = expected(fields[name[0]]) if known else "a method such as {name: fgd}"
     elif key in leaves():
         leaf = leaves()[key]
-        hint = nearest(value, leaf.choices) if isinstance(value, str) else ""
+        words = value if isinstance(value, list) else [value]
+        wrong = (word for word in words if isinstance(word, str) and word not in leaf.choices)
+        hint = next(filter(None, (nearest(word, leaf.choices) for word in wrong)), "")
         expects = leaf.expected
     else:
         expects = f"a group of settings: {' '.join(settings_of(key))}"

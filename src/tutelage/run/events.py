@@ -63,6 +63,10 @@ class EpochDone(NamedTuple):
         seconds: Without the evaluation.
         lr: Learning rate.
         teaching: What the teachers cost, as in ``metrics.jsonl``; empty without one.
+        kd_weights: The weight of each method.
+        kd_factors: What the schedule multiplies it with.
+        kd_ratios: KD's gradient over detection's at the taps with that weight, as last measured;
+            without methods of fixed weight.
     """
 
     epoch: int
@@ -70,6 +74,9 @@ class EpochDone(NamedTuple):
     seconds: float
     lr: float
     teaching: Mapping[str, float] = MappingProxyType({})
+    kd_weights: Mapping[str, float] = MappingProxyType({})
+    kd_factors: Mapping[str, float] = MappingProxyType({})
+    kd_ratios: Mapping[str, float] = MappingProxyType({})
 
 
 class Evaluated(NamedTuple):

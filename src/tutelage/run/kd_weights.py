@@ -125,6 +125,15 @@ class WeightMeasurements:
         else:
             yield Notice("info", text)
 
+    def ratios(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return KD's gradient over detection's at given weights, as last measured; by method."""
+        last = self.history[-1] if self.history else {}
+        return {
+            name: weight * last[name]["ratio_quartiles"][1]
+            for name, weight in weights.items()
+            if "ratio_quartiles" in last.get(name, ())
+        }
+
     def _settle(self, name: str, measured: list[float]) -> list[float]:
         """Return the balance between pairs of maps: as the weight, the mean of measurements."""
         past = self.history[-1][name] if self.history else None

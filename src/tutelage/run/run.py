@@ -125,7 +125,9 @@ def _events(
         context.position = position
         rows = plan_rows(parts, origins, str(folder))
         stores = store_folders(parts)
+        planned = time.monotonic()
         yield Planned(rows, str(folder), config.train.epochs, parts.schedule.steps, stores)
+        run.epoch_started += time.monotonic() - planned  # that was the time of others
         yield from check_setup(parts, weights.batches)
         events = monitor_events(run.train(started), parts)
         yield from islice(events, 1) if dry_run else events

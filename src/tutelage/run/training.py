@@ -178,7 +178,9 @@ class TrainingRun:
         if parts.supervision:
             teaching = {**parts.supervision.teachers.take_cost(), **self.spent}
             self.spent = {}
-        yield EpochDone(epoch, means, seconds, self._lr(), teaching)
+        weights, factors = self._kd_weights(epoch)
+        ratios = self.weights.ratios(weights)
+        yield EpochDone(epoch, means, seconds, self._lr(), teaching, weights, factors, ratios)
         scores = {}
         if self._evaluates(epoch):
             result = self._evaluate(Position(epoch, parts.schedule.steps), sums)
@@ -198,15 +200,22 @@ class TrainingRun:
         timing = {"lr": self._lr(), "seconds": round(seconds, 3)}
         kd: dict[str, Any] = dict(teaching)
         if parts.supervision:
-            methods = parts.unwrapped_task.methods
-            kd["kd_weights"] = dict(parts.unwrapped_task.weights)
-            kd["kd"] = {name: parts.schedule.kd_factor(name, epoch, 0) for name in methods}
+            kd |= {"kd_weights": weights, "kd": factors}
         if metrics is not None:
             with self._write_errors():
                 metrics.append(epoch, {**means, **scores, **timing, **kd})
         self._save_last(Position(epoch + 1, 0))
         yield from run_out_of_room(parts, self.troubles)
         release_teachers(parts)
+
+    def _kd_weights(self, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the weight of each method, and the factor of the schedule on it."""
+        parts = self.parts
+        if not parts.supervision:
+            return {}, {}
+        methods = parts.unwrapped_task.methods
+        factors = {name: parts.schedule.kd_factor(name, epoch, 0) for name in methods}
+        return dict(parts.unwrapped_task.weights), factors
 
     def spend(self, key: str, seconds: float) -> None:
         """Note the seconds of checks or of weighing the methods, and what these have asked."""

@@ -176,6 +176,17 @@ RUNS: Mapping[str, ErrorCode] = {
             "$ tutelage report runs/distilled",
         ),
     ),
+    "R41": ErrorCode(
+        "tracker that does not get all of a run",
+        None,
+        "A tracker has raised an error. The run goes on as it would without it, and its own files "
+        "are complete; the tracker gets what it takes again.",
+        "Its server is gone or refuses, or its disk is full.",
+        (
+            "Mend what the message names; values that come later are tracked again. Without it:",
+            "$ tutelage train --resume runs/distilled --set run.track=[]",
+        ),
+    ),
     "F00": ErrorCode(
         "unexpected error",
         1,

@@ -224,4 +224,15 @@ SETTINGS: Mapping[str, ErrorCode] = {
             "$ tutelage train --resume runs/mine --allow-code my_kd:Mine",
         ),
     ),
+    "C39": ErrorCode(
+        "tracker without credentials",
+        2,
+        "W&B has no API key and would ask for one in the middle of the run.",
+        "wandb login was not run on this machine, or its key is in another environment.",
+        (
+            "Log in once, or keep all on this machine (wandb sync can send it later):",
+            "$ wandb login",
+            "$ export WANDB_MODE=offline",
+        ),
+    ),
 }

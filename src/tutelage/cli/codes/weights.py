@@ -100,7 +100,7 @@ WEIGHTS: Mapping[str, ErrorCode] = {
         "optional package missing",
         5,
         "The command needs a package that is not installed.",
-        "Export, runtimes and teachers of other libraries are optional extras.",
+        "Export, runtimes, trackers and teachers of other libraries are optional extras.",
         (
             "Install the packages that the message names, e.g.",
             "$ pip install 'tutelage[export,openvino]'",
