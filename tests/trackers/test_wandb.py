@@ -1,6 +1,7 @@
 """W&B in offline mode: what its own files hold."""
 
 import struct
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -27,11 +28,19 @@ def offline(tmp_path, monkeypatch):
 
 
 def records(folder):
-    """Return all records of the files that W&B wrote below a folder, in order."""
+    """Return all records of the files that W&B wrote below a folder, in order.
+
+    Its process may still write when ``finish`` returns: the last record of a run is its exit.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
 
-    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
-    return [Record.FromString(data) for path in files for data in entries(path.read_bytes())]
+    until = time.monotonic() + 60
+    while True:
+        files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+        found = [Record.FromString(data) for path in files for data in entries(path.read_bytes())]
+        if len(kinds(found, "exit")) >= len(files) or time.monotonic() > until:
+            return found
+        time.sleep(0.2)
 
 
 def entries(content):

@@ -48,6 +48,7 @@ def train(
     dry_run: bool = False,
     allow_code: Several | None = None,
     set: Mapping[str, Any] | Sequence[str] | None = None,
+    track: str | Sequence[str] | None = None,
     project: One | None = None,
     name: str | None = None,
     exist_ok: bool = False,
