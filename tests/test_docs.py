@@ -10,13 +10,9 @@ from tutelage.cli.app import app
 from tutelage.cli.yolo_flags import COMMANDS as YOLO_FLAGS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = get_command(app).commands
-BLOCKS = [
-    pytest.param(page, number, code, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-]
+BLOCKS = {page: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES}
 COMMAND_LINES = [
     pytest.param(line.split(), id=f"{page.name}: {' '.join(line.split())}"[:90])
     for page in PAGES
@@ -26,9 +22,11 @@ COMMAND_LINES = [
 ]
 
 
-@pytest.mark.parametrize(("page", "number", "code"), BLOCKS)
-def test_python_blocks_run(page, number, code):
-    exec(compile(code, f"{page.name}:{number}", "exec"), {"__name__": "block"})
+@pytest.mark.parametrize("page", filter(BLOCKS.get, PAGES), ids=lambda page: page.name)
+def test_python_blocks_run(page):
+    names = {"__name__": "block"}  # a page is read from above: its blocks share what they define
+    for number, code in enumerate(BLOCKS[page]):
+        exec(compile(code, f"{page.name}:{number}", "exec"), names)
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES)
