@@ -1,6 +1,7 @@
 """Every Python block in README and docs runs; commands, flags and links exist."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from tutelage.cli.yolo_flags import COMMANDS as YOLO_FLAGS
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = get_command(app).commands
-BLOCKS = {page: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES}
+BLOCKS = [
+    pytest.param(page, number, code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+]
 COMMAND_LINES = [
     pytest.param(line.split(), id=f"{page.name}: {' '.join(line.split())}"[:90])
     for page in PAGES
@@ -22,11 +27,17 @@ COMMAND_LINES = [
 ]
 
 
-@pytest.mark.parametrize("page", filter(BLOCKS.get, PAGES), ids=lambda page: page.name)
-def test_python_blocks_run(page):
-    names = {"__name__": "block"}  # a page is read from above: its blocks share what they define
-    for number, code in enumerate(BLOCKS[page]):
-        exec(compile(code, f"{page.name}:{number}", "exec"), names)
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory):
+    """A folder and the names so far of each page: its blocks are executed in their order."""
+    return defaultdict(lambda: (tmp_path_factory.mktemp("page"), {"__name__": "block"}))
+
+
+@pytest.mark.parametrize(("page", "number", "code"), BLOCKS)
+def test_python_blocks_run(page, number, code, desks, monkeypatch):
+    folder, names = desks[page.name]
+    monkeypatch.chdir(folder)
+    exec(compile(code, f"{page.name}:{number}", "exec"), names)
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES)

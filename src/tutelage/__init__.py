@@ -4,6 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tutelage.api.check import check
+    from tutelage.api.compare import Comparison, compare
+    from tutelage.api.doctor import doctor
+    from tutelage.api.evaluate import evaluate
+    from tutelage.api.load_teacher import load_teacher
+    from tutelage.api.run import Run
+    from tutelage.api.train import train
     from tutelage.deploy.bench import bench
     from tutelage.deploy.export import export
     from tutelage.deploy.predict import predict, predict_each
@@ -12,15 +19,39 @@ if TYPE_CHECKING:
 
 from tutelage.version import __version__
 
-__all__ = ["__version__", "bench", "export", "load", "predict", "predict_each", "report"]
+__all__ = [
+    "__version__",
+    "Comparison",
+    "Run",
+    "bench",
+    "check",
+    "compare",
+    "doctor",
+    "evaluate",
+    "export",
+    "load",
+    "load_teacher",
+    "predict",
+    "predict_each",
+    "report",
+    "train",
+]
 
 _HOMES = {
+    "Comparison": ("tutelage.api.compare", "Comparison"),
+    "Run": ("tutelage.api.run", "Run"),
     "bench": ("tutelage.deploy.bench", "bench"),
+    "check": ("tutelage.api.check", "check"),
+    "compare": ("tutelage.api.compare", "compare"),
+    "doctor": ("tutelage.api.doctor", "doctor"),
+    "evaluate": ("tutelage.api.evaluate", "evaluate"),
     "export": ("tutelage.deploy.export", "export"),
     "load": ("tutelage.models.build", "load"),
+    "load_teacher": ("tutelage.api.load_teacher", "load_teacher"),
     "predict": ("tutelage.deploy.predict", "predict"),
     "predict_each": ("tutelage.deploy.predict", "predict_each"),
     "report": ("tutelage.reports", "write_report"),
+    "train": ("tutelage.api.train", "train"),
 }
 
 

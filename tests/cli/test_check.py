@@ -13,7 +13,7 @@ from tests.data.annotation_files import make_coco, make_voc, voc_text
 from tests.data.damaged_datasets import CASES, label
 from tests.data.write_dataset import GOOD, NAMES, OTHER, make_sound, write_text, write_yaml
 from tutelage.cli import check as command
-from tutelage.cli import tables
+from tutelage.display import tables
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,7 @@ def test_a_run_goes_on_to_its_end(engine: Engine, script, tmp_path, monkeypatch,
             yield event
             played.append(event)
 
-    monkeypatch.setattr(sys.modules["tutelage.run.run"], "run_training", watched)
+    monkeypatch.setattr("tutelage.api.train.run_training", watched)
     with closed_stdout():
         assert command(["train", "--data", "d.yaml", "--cfg", "yolov7-tiny", *flags]) == 0
     assert played == engine.script

@@ -8,7 +8,6 @@ import pytest
 
 from tests.data.write_dataset import make_scenes
 from tutelage import __version__
-from tutelage.diagnosis import examine as engine
 from tutelage.diagnosis.advice import Suggestion
 from tutelage.diagnosis.findings import (
     DoctorFinding,
@@ -39,7 +38,7 @@ def examined(monkeypatch):
         call.update(config=config, origins=origins, all_methods=all_methods)
         yield from call["found"]
 
-    monkeypatch.setattr(engine, "examine", examine)
+    monkeypatch.setattr("tutelage.api.doctor.examine", examine)
     return call
 
 

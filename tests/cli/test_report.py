@@ -88,7 +88,7 @@ def test_a_run_stands_without_its_report(cli, data, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("tutelage.reports.write_report", fail)
+    monkeypatch.setattr("tutelage.reports.after_run.write_report", fail)
     answer = train(cli, data, "mine", "--json")
     assert answer.code == 0, answer.err
     events = [json.loads(line) for line in answer.out.splitlines()]

@@ -3,11 +3,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 
 import pytest
 
-from tutelage.cli.settings import SETTINGS
+from tutelage.api.settings import SETTINGS
 from tutelage.config import load_config
 from tutelage.config.describe import leaves
 from tutelage.config.dump import dump
@@ -229,7 +228,7 @@ def test_ctrl_c_says_how_to_go_on(cli, engine, script, tmp_path) -> None:
     assert "before the first step" in cli("train", "--data", "d.yaml").err
 
 
-def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
+def test_sigterm_stops_like_ctrl_c(cli, monkeypatch, script) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def engine_call(config, **call):
@@ -237,7 +236,7 @@ def test_sigterm_stops_like_ctrl_c(cli, engine, script) -> None:
         signal.raise_signal(signal.SIGTERM)  # to this thread: other libraries have threads, too
         yield script[1]
 
-    sys.modules["tutelage.run.run"].run_training = engine_call  # type: ignore[attr-defined]
+    monkeypatch.setattr("tutelage.api.train.run_training", engine_call)
     assert cli("train", "--data", "d.yaml").code == 130
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import namedtuple
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,9 +33,7 @@ def validation(monkeypatch) -> dict[str, Any]:
             to_dict=lambda: {"AP": 0.4123, "APs": None}, diagnostics={"confidence": confidence},
         )  # fmt: skip
 
-    module = ModuleType("tutelage.evaluation.validate")
-    module.validate = validate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "tutelage.evaluation.validate", module)
+    monkeypatch.setattr("tutelage.api.evaluate.validate", validate)
     return call
 
 
@@ -95,9 +92,9 @@ def test_no_threshold_below_that_of_the_detections_is_suggested(threshold, conf,
 
 
 def test_nothing_found_and_nothing_to_find(cli, validation, monkeypatch) -> None:
-    validate = sys.modules["tutelage.evaluation.validate"]
     for index, empty in ((make_index(), False), (make_index(empty=True), True)):
-        monkeypatch.setattr(validate, "validate", lambda *_, index=index, **__: score(index, []))
+        found = score(index, [])
+        monkeypatch.setattr("tutelage.api.evaluate.validate", lambda *_, found=found, **__: found)
         lines = cli("val", "runs/a", "--data", "d.yaml").out.splitlines()
         assert lines[2].split()[2:6] == (["-"] * 4 if empty else [".000"] * 4)
         assert lines[-2].split() == ["absent", "0", *["-"] * 5]

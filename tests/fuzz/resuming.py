@@ -92,9 +92,9 @@ def poisoned_values(moments: dict[int, Any], rng: random.Random) -> dict[int, An
 
 
 def _goes_on(folder: Path) -> None:
-    from tutelage.cli.console import make_display
-    from tutelage.cli.settings import resolve
+    from tutelage.api.settings import resolve
     from tutelage.cli.train import follow
+    from tutelage.display.console import make_display
 
     resolved, place = resolve({"resume": str(folder)}, {})
     events = running.run_training(resolved.config, resume=place, dry_run=True)

@@ -137,7 +137,7 @@ def test_a_drawing_takes_the_colours_of_the_page():
         figure.subplots().plot([0, 1], [0, 1], label="<b>")
         figure.axes[0].set_title("<b>")
     svg = to_svg(figure, 'a "line"')
-    assert "var(--ink)" in svg
+    assert "var(--ink,currentColor)" in svg
     assert not re.search(r"(fill|stroke): #(?!000000)", svg)
     assert "&lt;b&gt;" in svg
     assert 'aria-label="a &#34;line&#34;"' in svg

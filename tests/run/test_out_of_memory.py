@@ -265,7 +265,7 @@ def test_elsewhere_a_number_is_needed(tmp_path):
 
 
 def test_resume_keeps_what_was_found(tmp_path, monkeypatch):
-    from tutelage.cli.settings import resolve
+    from tutelage.api.settings import resolve
 
     config = automatic(tmp_path, epochs=2)
     fitted = fit_batch(config).config

@@ -81,8 +81,8 @@ def test_commands(models, monkeypatch, capsys, command) -> None:
         asked.append((config.train.image_size, origins["train.image_size"]))
         yield from ()
 
-    monkeypatch.setattr("tutelage.run.run.run_training", remember)
-    monkeypatch.setattr("tutelage.diagnosis.examine.examine", remember)
+    monkeypatch.setattr("tutelage.api.train.run_training", remember)
+    monkeypatch.setattr("tutelage.api.doctor.examine", remember)
     given = [command, "--data", "d.yaml", "--teacher-weights", "s96.safetensors"]
     assert run(given) == 0
     assert ("Images of 96 px" in capsys.readouterr().out) == (command == "doctor")  # a run itself

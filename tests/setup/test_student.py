@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.cli.settings import resolve
+from tutelage.api.settings import resolve
 from tutelage.comparison.arms import plan_comparison
 from tutelage.comparison.stored import check_same
 from tutelage.config.dump import dump

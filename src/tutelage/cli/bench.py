@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_lines
+from tutelage.display.tables import columns, print_lines
 
 if TYPE_CHECKING:
     from tutelage.deploy.bench import Measurement

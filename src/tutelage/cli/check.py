@@ -14,7 +14,7 @@ import typer
 from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import make_progress, print_result
+from tutelage.display.tables import make_progress, print_result
 from tutelage.errors import DataError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tutelage.api.settings import flags_of
 from tutelage.cli import options as o
-from tutelage.cli.settings import flags_of
-from tutelage.cli.tables import print_lines
+from tutelage.display.tables import print_lines
 
 
 def config(

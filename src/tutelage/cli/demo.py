@@ -6,11 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tutelage.cli import options as o
-from tutelage.cli.compare import CompareDisplay
-from tutelage.cli.formatting import score
-from tutelage.cli.report import with_report
-from tutelage.cli.tables import columns
 from tutelage.cli.train import LOADING, follow
+from tutelage.display.comparison import CompareDisplay
+from tutelage.display.formatting import score
+from tutelage.display.tables import columns
 from tutelage.run.events import Stage
 from tutelage.sanitise import json_values
 
@@ -38,6 +37,7 @@ def demo(
     with closing(display):
         display.show(LOADING)
         from tutelage.demo import EPOCHS, DemoResult, run_demo
+        from tutelage.reports.after_run import with_report
 
         events = run_demo(
             project=project, epochs=epochs or EPOCHS, seed=seed, train_teacher=train_teacher

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.formatting import score
-from tutelage.cli.run_lines import headline
-from tutelage.cli.tables import columns, make_progress, print_lines, print_result
 from tutelage.cli.train import LOADING
+from tutelage.display.diagnosis import diagnosis_lines
+from tutelage.display.run_lines import headline
+from tutelage.display.tables import make_progress, print_lines, print_result
 from tutelage.errors import TeacherError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
-    from tutelage.diagnosis.findings import DoctorFinding, Entry, LayerPairReport, MethodReport
-
-T = TypeVar("T")
+    from tutelage.diagnosis.findings import Entry
+    from tutelage.diagnosis.report import Diagnosis
 
 
 def doctor(
@@ -59,38 +57,29 @@ def doctor(
     debug: o.Debug = False,
 ) -> None:
     """Examine a teacher, a student and data before a run: nothing is trained or written."""
-    entries = _entries(locals())
-    if json:
-        report = list(entries)
-    else:
+    given = locals()
+    from tutelage.diagnosis.report import collect
+
+    entries = _entries(given)
+    if not json:
         print_lines(headline())
-        report = list(with_progress(entries))
-    print_result(by_kind(report), report_lines(report), as_json=json)
-    if errors(report):
+        entries = with_progress(entries)
+    report = collect(entries)
+    print_result(diagnosis_values(report), diagnosis_lines(report), as_json=json)
+    if report.errors:
         raise typer.Exit(TeacherError.exit_code)
 
 
 def _entries(given: dict[str, Any]) -> Iterator[Entry]:
     """Resolve the options of the command and yield the entries of the report."""
-    from tutelage.cli.settings import resolve
-    from tutelage.models.catalog import is_named
-    from tutelage.models.weight_file import SUFFIXES
+    from tutelage.api.doctor import examination, student_settings
+    from tutelage.api.settings import resolve
 
-    student, teacher = given["student"], given["teacher"]
-    flags: dict[str, tuple[Any, str]] = {}
-    if student is not None:
-        path, yamls = Path(student), (".yaml", ".yml")
-        file = path.exists() or path.name != student or path.suffix in SUFFIXES
-        arch = is_named(student) or path.suffix in yamls or not file  # a mistyped name, too
-        flags["model.arch" if arch else "model.weights"] = (student, "flag --student")
+    teacher, flags = given["teacher"], student_settings(given["student"], "flag --student")
     if teacher:
         flags["distill.teacher"] = (teacher[0] if len(teacher) == 1 else teacher, "flag --teacher")
     resolved, _ = resolve(given, flags)
-    from tutelage.diagnosis.examine import examine
-    from tutelage.diagnosis.findings import DoctorFinding
-
-    yield from (DoctorFinding("info", text) for text in resolved.notices)
-    yield from examine(resolved.config, resolved.origins, all_methods=given["all_methods"])
+    yield from examination(resolved, all_methods=given["all_methods"])
 
 
 def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -106,89 +95,7 @@ def with_progress(entries: Iterator[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def errors(report: Sequence[Entry]) -> list[DoctorFinding]:
-    """Return the findings with which a run would not start."""
-    from tutelage.diagnosis.findings import DoctorFinding
-
-    return [finding for finding in _of_kind(report, DoctorFinding) if finding.level == "error"]
-
-
-def _of_kind(report: Sequence[Entry], kind: type[T]) -> list[T]:
-    return [entry for entry in report if isinstance(entry, kind)]
-
-
-def by_kind(report: Sequence[Entry]) -> dict[str, Any]:
+def diagnosis_values(report: Diagnosis) -> dict[str, Any]:
     """Return a report as plain values, by kind."""
-    from tutelage.diagnosis import findings as f
-    from tutelage.diagnosis.advice import Suggestion
-
-    def of(kind: type) -> list[dict[str, Any]]:
-        return [json_values(entry) for entry in _of_kind(report, kind)]
-
-    return {
-        "ok": not errors(report),
-        "teachers": of(f.TeacherScores),
-        "levels": of(f.LayerPairReport),
-        "methods": of(f.MethodReport),
-        "cost_ms": next(iter(of(f.StepCost)), None),
-        "findings": of(f.DoctorFinding),
-        "suggestions": of(Suggestion),
-    }
-
-
-def report_lines(report: Sequence[Entry]) -> list[str]:
-    """Return a report as lines: teacher, layer pairs, methods, cost, findings, advice."""
-    from tutelage.diagnosis import findings as f
-    from tutelage.diagnosis.advice import Suggestion
-
-    levels = _of_kind(report, f.LayerPairReport)
-    methods = _of_kind(report, f.MethodReport)
-    findings = _of_kind(report, f.DoctorFinding)
-    lines: list[str] = []
-    for teacher in _of_kind(report, f.TeacherScores):
-        value = f"AP {score(teacher.scores['AP'])}" if teacher.scores else "no common class"
-        lines.append(f"teacher  {teacher.source}: {value} on this val split")
-    if levels:
-        lines += ["", *columns(_pair_rows(levels), left=3)]
-    if methods:
-        lines += ["", *columns(_method_rows(levels, methods), left=1)]
-    for cost in _of_kind(report, f.StepCost):
-        step = f"a step of {cost.images} images takes {cost.plain:.0f} ms"
-        lines += ["", f"{step}; the teacher adds {cost.teacher:.0f} ms"]
-    lines += [""] * bool(findings)
-    for finding in findings:
-        code = f" [{finding.code}]" if finding.code else ""
-        mark = "" if finding.level == "info" else f"{finding.level}{code}: "
-        lines.append(f"{mark}{finding.text}")
-        lines += [f"  {line}" for line in finding.fix.splitlines()]
-    passed = "Wiring: every term reaches the student."
-    lines += ["", "A run would not start with these errors." if errors(report) else passed]
-    for suggestion in _of_kind(report, Suggestion):
-        lines += [f"try  {suggestion.setting}", f"     {suggestion.reason}"]
-    return lines
-
-
-def _pair_rows(levels: Sequence[LayerPairReport]) -> list[list[str]]:
-    several = any(level.number > 1 for level in levels)
-    rows = [["pair", "channels", "map", "CKA"]]
-    for level in levels:
-        pair = f"{level.student.key} → {level.teacher.key}" + f" @{level.number}" * several
-        channels = f"{level.student.channels} → {level.teacher.channels}"
-        size = f"{level.size[0]}×{level.size[1]}"
-        rows.append([pair, channels, size, score(level.similarity)])
-    return rows
-
-
-def _method_rows(
-    levels: Sequence[LayerPairReport], methods: Sequence[MethodReport]
-) -> list[list[str]]:
-    taps = dict.fromkeys(level.student.key for level in levels)
-    each = [f"at {tap}" for tap in taps]
-    rows = [["method", "weight", "∇kd / ∇det at it (quartiles)", *each, "adds ms"]]
-    for method in methods:
-        low, middle, high = method.quartiles
-        weight = f"{method.weight:.3g}{'' if method.fixed else ' (auto)'}"
-        ratio = f"{middle:.2g} ({low:.2g}…{high:.2g})"
-        ratios = [f"{method.levels[tap]:.2g}" if tap in method.levels else "" for tap in taps]
-        rows.append([method.name, weight, ratio, *ratios, f"{method.milliseconds:.0f}"])
-    return rows
+    values = {"ok": report.ok, **json_values(report)}
+    return {("cost_ms" if name == "cost" else name): value for name, value in values.items()}

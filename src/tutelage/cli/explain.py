@@ -11,7 +11,7 @@ import typer
 from tutelage.cli import options as o
 from tutelage.cli.codes import CODES, FAMILIES, FINDINGS
 from tutelage.cli.completion import complete_codes
-from tutelage.cli.tables import columns, print_result
+from tutelage.display.tables import columns, print_result
 from tutelage.errors import ConfigError, nearest
 
 WIDTH = 78  # columns of prose

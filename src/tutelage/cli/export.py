@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.formatting import score
-from tutelage.cli.tables import print_result
 from tutelage.cli.yolo_flags import notices_of
+from tutelage.display.formatting import score
+from tutelage.display.tables import print_result
 
 if TYPE_CHECKING:
     from tutelage.deploy.export import ExportResult

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_result
+from tutelage.display.tables import columns, print_result
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.completion import complete_methods
-from tutelage.cli.tables import print_result
+from tutelage.display.tables import print_result
 
 if TYPE_CHECKING:
     from tutelage.distill.build import MethodRow

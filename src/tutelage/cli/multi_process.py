@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tutelage.cli.console import ANNOUNCED, Display
+from tutelage.display.console import ANNOUNCED, Display
 from tutelage.errors import ConfigError
 from tutelage.run.events import Stage
 

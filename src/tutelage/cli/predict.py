@@ -15,8 +15,8 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.error_messages import Interrupted
-from tutelage.cli.tables import print_lines
 from tutelage.cli.yolo_flags import notices_of
+from tutelage.display.tables import print_lines
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,17 +1,14 @@
-"""``tutelage report``, and the report at the end of a run."""
+"""``tutelage report``."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, make_progress, print_result
-from tutelage.errors import ConfigError, UserError
-from tutelage.run.events import Notice, Stage
+from tutelage.display.tables import columns, make_progress, print_result
+from tutelage.errors import ConfigError
 from tutelage.sanitise import json_values
 
 if TYPE_CHECKING:
@@ -54,33 +51,3 @@ def report_lines(done: Report) -> list[str]:
     cells = comparison_cells(done.results)
     lines = [*columns(cells, left=(0, len(cells[0]) - 1)), ""] if cells else []
     return [*lines, *done.verdict, *done.notes, f"Report: {done.path}"]
-
-
-def with_report(events: Iterable[Any], last: type, allowed: Collection[str] = ()) -> Iterator[Any]:
-    """Yield the events of a run or comparison; before the last, its report is written and told.
-
-    If that fails, whatever the reason, the run still stands.
-
-    Args:
-        events: The events.
-        last: The type of the event that ends them; it has a ``folder``.
-        allowed: Code that the run has imported already.
-    """
-    from tutelage.reports import write_report
-
-    for event in events:
-        if isinstance(event, last) and is_first_process():
-            yield Stage("writing the report")
-            try:
-                path = write_report([event.folder], allowed=allowed).path
-            except Exception as error:
-                what = str(error) if isinstance(error, UserError | OSError) else repr(error)
-                yield Notice("warning", f"No report was written: {what}", "R39")
-            else:
-                yield Notice("info", f"Report: {path}")
-        yield event
-
-
-def is_first_process() -> bool:
-    """Whether this is the only or the first process of a run."""
-    return os.environ.get("RANK", "0") == "0"

@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from tutelage.cli import options as o
 from tutelage.cli.completion import complete_stores
-from tutelage.cli.tables import columns, make_progress, print_lines, print_result
+from tutelage.display.tables import columns, make_progress, print_lines, print_result
 from tutelage.errors import ConfigError, TeacherError
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted
-from tutelage.cli.formatting import clock, duration
 from tutelage.cli.options import options_of
-from tutelage.cli.tables import make_progress, print_lines
 from tutelage.cli.train import LOADING, sigterm_as_interrupt, train
 from tutelage.cli.yolo_flags import TranslatedCommand
+from tutelage.display.console import Display, make_display
+from tutelage.display.formatting import clock, duration
+from tutelage.display.tables import make_progress, print_lines
 from tutelage.run.events import Notice, Stage
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ AGAIN = "The same command goes on where it was."
 @options_of(train, without={"devices", "resume", "dry_run"})
 def teach(context: typer.Context, **given: Any) -> None:
     """Ask a teacher ahead all that a run of these options would ask it, and store the answers."""
-    from tutelage.cli.settings import resolve
+    from tutelage.api.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     display = TeachDisplay(as_json=given["json"], quiet=given["quiet"])

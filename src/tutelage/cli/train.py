@@ -12,12 +12,11 @@ from typing import Any
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.console import Display, make_display
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import repeat_warnings
-from tutelage.cli.report import with_report
 from tutelage.cli.yolo_flags import TranslatedCommand
+from tutelage.display.console import Display, make_display
 from tutelage.errors import UserError
 from tutelage.run.events import Stage
 
@@ -68,26 +67,21 @@ def train(
     display = make_display(as_json=json, quiet=quiet)
     if devices is not None and not launched():
         launch(devices, sys.argv[1:], display)
-    from tutelage.cli.settings import resolve
+    from tutelage.api.settings import resolve
 
     legacy = context.find_object(TranslatedCommand) or TranslatedCommand([], {}, [])
     with closing(display):
         display.show(LOADING)
         resolved, folder = resolve(given, legacy.settings)
-        from tutelage.run.events import Finished
-        from tutelage.run.run import run_training
-        from tutelage.setup.named_code import names_of_code
+        from tutelage.api.train import training_events
 
-        events: Iterator[Any] = run_training(
-            resolved.config,
-            origins=resolved.origins,
+        events = training_events(
+            resolved,
             resume=folder,
             dry_run=dry_run,
-            notices=(*legacy.notices, *resolved.notices),
+            notices=legacy.notices,
             command_line=" ".join(["tutelage", *sys.argv[1:]]),
         )
-        if resolved.config.run.report:
-            events = with_report(events, Finished, names_of_code(resolved.config))
         follow(
             events if json else repeat_warnings(events),
             display,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.formatting import score
-from tutelage.cli.tables import columns, make_progress, print_result
 from tutelage.cli.train import LOADING
 from tutelage.cli.yolo_flags import notices_of
-from tutelage.errors import ConfigError
+from tutelage.display.formatting import score
+from tutelage.display.tables import columns, make_progress, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,28 +51,23 @@ def val(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """Evaluate a model: COCO's AP on the val or test images."""
-    from tutelage.config.overrides import normalise_value
-
     chosen = o.required_model(model, weights, "val")
     with make_progress() as progress:
         bar = progress.add_task(LOADING.text, total=None)
-        data = data or stored_data(chosen)
-        from tutelage.deploy.runtime import open_model
+        from tutelage.api.evaluate import evaluate, stored_data
         from tutelage.evaluation.nms import EVALUATION_IOU
-        from tutelage.evaluation.validate import validate
 
+        data = data or stored_data(chosen)
         progress.update(bar, description=f"evaluating {chosen} on {split} of {data}")
-        where = normalise_value("train.device", device or "auto")
-        exported = is_exported(chosen)
-        scores = validate(
-            open_model(chosen, where, augment=augment, half=half) if exported else chosen,
-            data=data,
+        scores = evaluate(
+            chosen,
+            data,
             split=split,
-            image_size=img_size,
-            batch=batch_size,
-            device=where,
-            conf=conf_thres,
-            iou=EVALUATION_IOU if iou_thres is None else iou_thres,
+            img_size=img_size,
+            batch_size=batch_size,
+            device=device or "auto",
+            conf_thres=conf_thres,
+            iou_thres=EVALUATION_IOU if iou_thres is None else iou_thres,
             augment=augment,
             half=half,
             single_cls=single_cls,
@@ -86,33 +80,6 @@ def val(
     head = f"{chosen} on {split} of {data}: {scores.images} images, {scores.instances} objects"
     lines = [*notices_of(context), head, *score_table(scores), suggestion(scores, conf_thres)]
     print_result(scores.to_dict(), lines, as_json=json)
-
-
-def stored_data(model: str) -> str:
-    """Return the data set of a run.
-
-    Raises:
-        WeightsError: There is no such model.
-        DataError: The run's settings name a data set that is not there.
-        ConfigError: The model is not a run folder, or its settings name no data set.
-    """
-    from tutelage.evaluation.predictor import training_data
-
-    data = training_data(model, must_exist=True)
-    if data is not None:
-        return data
-    from tutelage.models.weight_file import weight_file
-    from tutelage.weights.file_type import existing_file
-
-    existing_file(weight_file(model))
-    raise ConfigError(
-        "No data set is given.", fix=f"tutelage val {model} --data data.yaml", code="C26"
-    )
-
-
-def is_exported(model: str) -> bool:
-    """Whether a model is an exported file, by its suffix."""
-    return Path(model).suffix.lower() in (".onnx", ".xml", ".pt2")
 
 
 def score_table(scores: Scores) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
-from tutelage.cli.tables import columns, print_result
+from tutelage.display.tables import columns, print_result
 
 if TYPE_CHECKING:
     from tutelage.models.summary import WeightFileSummary

@@ -71,7 +71,7 @@ class ArmRun(NamedTuple):
     folder: Path
 
 
-class Comparison(NamedTuple):
+class ComparisonPlan(NamedTuple):
     """The arms and seeds to train and compare.
 
     Attributes:
@@ -86,14 +86,14 @@ class Comparison(NamedTuple):
     seeds: tuple[int, ...]
     folder: Path
 
-    def with_threads(self, threads: int) -> Comparison:
+    def with_threads(self, threads: int) -> ComparisonPlan:
         """Return the comparison with a number of CPU threads that all runs share."""
         arms = tuple(
             arm._replace(config=_with(arm.config, "train", threads=threads)) for arm in self.arms
         )
         return self._replace(arms=arms)
 
-    def with_runtime(self, runtime: TeacherRuntime) -> Comparison:
+    def with_runtime(self, runtime: TeacherRuntime) -> ComparisonPlan:
         """Return the comparison with one way to run the teachers of all distilled runs."""
         arms = tuple(
             arm._replace(config=_with(arm.config, "distill", teacher_runtime=runtime))
@@ -122,7 +122,7 @@ def plan_comparison(
     epochs_share: str | None = None,
     seeds: str | None = None,
     seed_list: str | None = None,
-) -> Comparison:
+) -> ComparisonPlan:
     """Return the arms and seeds of a comparison.
 
     Args:
@@ -165,7 +165,7 @@ def plan_comparison(
         faults.append(_fault(f"The arm {name} is given twice", "Leave one out."))
     if faults:
         raise combine_errors(faults)
-    return Comparison(config, tuple(arms), seed_numbers, _folder(config))
+    return ComparisonPlan(config, tuple(arms), seed_numbers, _folder(config))
 
 
 def _common_views(config: Config, share: float | None) -> int | Literal["off"]:

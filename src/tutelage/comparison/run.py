@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.comparison.arms import BASELINE, Arm, ArmRun, Comparison, origins_of
+from tutelage.comparison.arms import BASELINE, Arm, ArmRun, ComparisonPlan, origins_of
 from tutelage.comparison.cost import read_cost, write_cost
 from tutelage.comparison.detections import (
     bootstrap_values,
@@ -104,7 +104,7 @@ ComparisonEvent = Event | ComparisonPlanned | RunStarted | RunFailed | Compariso
 
 
 def run_comparison(
-    comparison: Comparison,
+    comparison: ComparisonPlan,
     *,
     origins: Mapping[str, str] | None = None,
     command_line: str = "",
@@ -146,7 +146,7 @@ class _Execution:
     """A comparison in progress: its data, its results so far."""
 
     def __init__(
-        self, comparison: Comparison, origins: Mapping[str, str], command: str, draws: int
+        self, comparison: ComparisonPlan, origins: Mapping[str, str], command: str, draws: int
     ) -> None:
         self.comparison, self.config, self.origins = comparison, comparison.config, origins
         self.folder, self.command, self.draws = comparison.folder, command, draws

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from tutelage.comparison.arms import BASELINE, Comparison, origins_of
+from tutelage.comparison.arms import BASELINE, ComparisonPlan, origins_of
 from tutelage.config.schema import TeacherRuntime
 from tutelage.run.events import Event
 from tutelage.run.kd_weights import SHOWN, batches_with_boxes
@@ -17,7 +17,7 @@ from tutelage.teachers import is_native
 
 
 def common_runtime(
-    comparison: Comparison, stored: Mapping[str, Any], origins: Mapping[str, str]
+    comparison: ComparisonPlan, stored: Mapping[str, Any], origins: Mapping[str, str]
 ) -> Generator[Event, None, TeacherRuntime]:
     """Return how the teachers of every run are run; ``auto`` is measured once.
 

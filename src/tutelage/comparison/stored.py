@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.comparison.arms import BASELINE, ArmRun, Comparison, origins_of
+from tutelage.comparison.arms import BASELINE, ArmRun, ComparisonPlan, origins_of
 from tutelage.comparison.cost import read_cost
 from tutelage.comparison.detections import BEST
 from tutelage.config.added_later import complete
@@ -84,7 +84,7 @@ def identify(
 
 
 def check_same(
-    comparison: Comparison, stored: Mapping[str, Any], identity: Mapping[str, Any]
+    comparison: ComparisonPlan, stored: Mapping[str, Any], identity: Mapping[str, Any]
 ) -> None:
     """Check that settings, images and teachers are those that the comparison was begun with.
 
@@ -117,7 +117,7 @@ def check_same(
         raise ConfigError("\n  ".join([what, *errors]), fix=_FIX, code="C31")
 
 
-def check_arms(comparison: Comparison, origins: Mapping[str, str]) -> None:
+def check_arms(comparison: ComparisonPlan, origins: Mapping[str, str]) -> None:
     """Build the parts of each set of methods once, and check that its losses reach the student.
 
     Raises:

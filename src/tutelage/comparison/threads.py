@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from tutelage.comparison.arms import Comparison
+from tutelage.comparison.arms import ComparisonPlan
 from tutelage.comparison.cost import read_cost
 from tutelage.setup.cpu_threads import choose_threads
 from tutelage.setup.student import make_student
 
 
 def common_threads(
-    comparison: Comparison,
+    comparison: ComparisonPlan,
     stored: Mapping[str, Any],
     device: torch.device,
     names: tuple[str, ...],

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.comparison.arms import Arm, Comparison, origins_of
+from tutelage.comparison.arms import Arm, ComparisonPlan, origins_of
 from tutelage.comparison.detections import open_images
 from tutelage.config.schema import Config
 from tutelage.data.sampler import Views
@@ -92,7 +92,7 @@ def run_ratio(timing: ArmTiming, config: Config, epochs: int) -> float:
 
 
 def time_arms(
-    comparison: Comparison, origins: Mapping[str, str], steps: int = STEPS
+    comparison: ComparisonPlan, origins: Mapping[str, str], steps: int = STEPS
 ) -> Generator[Event, None, Timing]:
     """Time the steps of the baseline and of each set of methods, batches included.
 

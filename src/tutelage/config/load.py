@@ -20,6 +20,7 @@ from tutelage.config.yaml_reader import YamlDocument, parse_value, read_document
 from tutelage.config.yolov7_hyp import translate_hyp
 from tutelage.errors import ConfigError
 
+SET = ("--set", "argument set")  # origins: of the command line, of a function
 HIGH_FOR_ADAM = 0.005  # the presets, for SGD, have 0.01; Adam's own default is 0.001
 
 
@@ -88,7 +89,7 @@ def load_config(
 def _high_rate(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     """Yield a notice if Adam would train with a learning rate of SGD that nobody asked for."""
     optim, origin = config.optim, origin_of("optim.lr", origins)
-    if optim.name != "sgd" and optim.lr >= HIGH_FOR_ADAM and origin != "--set":
+    if optim.name != "sgd" and optim.lr >= HIGH_FOR_ADAM and origin not in SET:
         yield (
             f"{optim.name} keeps the learning rate {optim.lr:g} ({origin}), which is one for SGD; "
             "Adam usually takes a tenth of it or less:  --set optim.lr=0.001"

@@ -57,9 +57,18 @@ def series_colour(number: int) -> str:
     return SERIES[number % len(SERIES)]
 
 
+class Drawing(Figure):
+    """A figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100, facecolor="white")
+        return file.getvalue()
+
+
 def empty_figure(width: float, height: float) -> Figure:
     """Return a figure of a size in inches; the page is narrowest at five."""
-    return Figure((width, height), layout="constrained")
+    return Drawing((width, height), layout="constrained")
 
 
 def style() -> Any:
@@ -84,7 +93,9 @@ def to_svg(figure: Figure, description: str) -> Markup:
     own = hashlib.sha256(f"{description}{text}".encode()).hexdigest()[:6]
     text = re.sub(r'(id="|"#|url\(#)', rf"\1p{own}-", text)  # other drawings have the same ids
     for colour, name in _VARIABLES.items():
-        text = text.replace(colour, f"var(--{name})")
+        # without the page's style sheet, as in a notebook, texts have the colour of those around
+        other = "currentColor" if name in ("ink", "muted") else colour
+        text = text.replace(colour, f"var(--{name},{other})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px var(--font)", text)
     size = _ROOT.match(text)
     assert size is not None  # noqa: S101  (matplotlib's own output)

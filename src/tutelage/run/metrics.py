@@ -142,7 +142,7 @@ def as_table(lines: str) -> str:
     A column for whatever some epoch has, empty where an epoch lacks it; what is known of each
     method has a column each: ``kd_weights/fgd``.
     """
-    rows = [_flat(json.loads(line)) for line in lines.splitlines()]
+    rows = [flat_row(json.loads(line)) for line in lines.splitlines()]
     columns = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
     writer = csv.DictWriter(file, list(columns), lineterminator="\n")
@@ -151,7 +151,8 @@ def as_table(lines: str) -> str:
     return file.getvalue()
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without nested values: ``{"kd": {"fgd": 1}}`` is ``{"kd/fgd": 1}``."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         own = value.items() if isinstance(value, dict) else None

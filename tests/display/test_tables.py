@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tutelage.cli.tables import columns, print_lines
+from tutelage.display.tables import columns, print_lines
 
 
 def test_columns() -> None:

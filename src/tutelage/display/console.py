@@ -19,9 +19,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tutelage.cli.formatting import clock as clock_text
-from tutelage.cli.formatting import duration, loss, score
-from tutelage.cli.run_lines import (
+from tutelage.display.formatting import clock as clock_text
+from tutelage.display.formatting import duration, loss, score
+from tutelage.display.run_lines import (
     combine_kd_terms,
     finish_lines,
     found_something,

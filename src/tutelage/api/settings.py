@@ -1,8 +1,8 @@
-"""Options of a command to resolved settings."""
+"""Options of a command, or arguments of its function, to resolved settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,19 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def as_flag(option: str) -> str:
+    """Return how a setting's origin is written if it was given on the command line."""
+    return f"flag --{option.replace('_', '-')}"
+
+
+def as_argument(option: str) -> str:
+    """Return how a setting's origin is written if it was given in Python."""
+    return f"argument {option}"
+
+
+def flags_of(
+    options: Mapping[str, Any], written: Callable[[str], str] = as_flag
+) -> dict[str, tuple[Any, str]]:
     """Return ``{setting: (value, origin)}`` of the given options."""
     flags: dict[str, tuple[Any, str]] = {}
     for option, setting in SETTINGS.items():
@@ -53,20 +65,24 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         if option == "teacher_weights":
             if "" in value:
                 fix = "Is a shell variable unset? To train without a teacher omit it."
-                raise ConfigError("--teacher-weights is empty", fix=fix, code="C26")
+                where = written(option).removeprefix("flag ")
+                raise ConfigError(f"{where} is empty", fix=fix, code="C26")
             value = value[0] if len(value) == 1 else value
-        flags[setting] = (value, f"flag --{option.replace('_', '-')}")
+        flags[setting] = (value, written(option))
     return flags
 
 
 def resolve(
-    options: Mapping[str, Any], extra: Mapping[str, tuple[Any, str]]
+    options: Mapping[str, Any],
+    extra: Mapping[str, tuple[Any, str]],
+    written: Callable[[str], str] = as_flag,
 ) -> tuple[ResolvedConfig, str | None]:
     """Resolve the settings of ``tutelage train``.
 
     Args:
         options: The options by typer's names.
-        extra: Settings from flags of YOLOv7 and YOLOv5; options override them.
+        extra: Other settings, as from flags of YOLOv7 and YOLOv5; options override them.
+        written: How an option is written as the origin of its setting.
 
     Returns:
         The settings, and the run folder to resume or None.
@@ -78,7 +94,7 @@ def resolve(
     from tutelage.setup.image_size import adopt_image_size
     from tutelage.setup.named_code import check_named_code
 
-    flags = {**extra, **flags_of(options)}
+    flags = {**extra, **flags_of(options, written)}
     run_file, hyp = options.get("config") or None, options.get("hyp") or None
     sets, allowed = options.get("set") or (), options.get("allow_code") or ()
     if options.get("resume") is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tutelage.cli.formatting import duration, score
+from tutelage.display.formatting import duration, score
+from tutelage.version import __version__
 
 if TYPE_CHECKING:
     from tutelage.run.events import Evaluated, Finished, Notice, Planned, Stage
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 def headline() -> str:
     """Return the first line of a run."""
-    from tutelage import __version__
-
     return f"tutelage {__version__}"
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tutelage.cli.formatting import clock, duration, loss, score
+from tutelage.display.formatting import clock, duration, loss, score
 
 
 @pytest.mark.parametrize(

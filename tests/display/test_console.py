@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from tutelage import __version__
-from tutelage.cli.console import (
+from tutelage.display.console import (
     ANNOUNCED,
     Display,
     JsonDisplay,
@@ -16,7 +16,7 @@ from tutelage.cli.console import (
     PlainDisplay,
     make_display,
 )
-from tutelage.cli.run_lines import combine_kd_terms
+from tutelage.display.run_lines import combine_kd_terms
 from tutelage.run.events import EpochDone, Evaluated, Finished, Notice, Planned, Stage, StepDone
 from tutelage.structures import Losses
 

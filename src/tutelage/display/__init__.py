@@ -1,0 +1,1 @@
+"""What is shown of runs and results: a live bar, plain lines, JSON, tables."""
