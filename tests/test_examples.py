@@ -78,3 +78,19 @@ def test_the_script_starts_its_processes(tmp_path):
     assert status == 0, said
     assert said.count("Dry run: everything was built") == 1
     assert "· 2 × " in said  # processes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(EXAMPLES / "digits.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=500, resources=resources).execute()
+    results = [each for cell in notebook.cells for each in cell.get("outputs", ())]
+    shown = "".join(each.get("text", "") for each in results)
+    assert re.search(r"distilled (raised|changed) AP by .* 95 % interval", shown), shown
+    assert (tmp_path / "runs" / "distilled" / "report.html").exists()
