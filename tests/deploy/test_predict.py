@@ -26,7 +26,7 @@ from tutelage.structures import Detections
 from tutelage.weights.store import save_best
 
 PICTURE = np.random.default_rng(3).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-SETTINGS = {"image_size": SIZE, "device": "cpu", "conf": 0.1}
+SETTINGS = {"img_size": SIZE, "device": "cpu", "conf": 0.1}
 
 
 def same(one: Detections, other: Detections) -> None:
@@ -71,7 +71,7 @@ def test_batches_change_nothing(detector) -> None:
     pictures = [PICTURE, PICTURE[:, ::-1].copy(), PICTURE[:, :30].copy(), PICTURE // 2, PICTURE]
     one_by_one = [predict(detector, each, **SETTINGS)[0] for each in pictures]
     for batch in (2, 8):
-        together = predict(detector, pictures, batch=batch, **SETTINGS)
+        together = predict(detector, pictures, batch_size=batch, **SETTINGS)
         assert len(together) == 5
         for mine, theirs in zip(together, one_by_one, strict=True):
             same(mine, theirs)
@@ -110,7 +110,7 @@ def test_settings(detector, expected) -> None:
     [one] = predict(detector, PICTURE, classes=["platelet"], **SETTINGS)
     assert set(one.label.tolist()) == {1}
     same(one, predict(detector, PICTURE, classes=[1], **SETTINGS)[0])
-    [three] = predict(detector, PICTURE, max_detections=3, **SETTINGS)
+    [three] = predict(detector, PICTURE, max_det=3, **SETTINGS)
     assert torch.equal(three.score, expected.score[:3])
     [few] = predict(detector, PICTURE, iou=0.01, **SETTINGS)
     assert 0 < len(few.score) < len(expected.score)
@@ -118,7 +118,7 @@ def test_settings(detector, expected) -> None:
         predict(detector, PICTURE, classes=["platelets"], **SETTINGS)
     assert "Did you mean 'platelet'?" in caught.value.fix
     with pytest.raises(ConfigError, match="must be a multiple of 16"):
-        predict(detector, PICTURE, image_size=70)
+        predict(detector, PICTURE, img_size=70)
     with pytest.raises(ConfigError, match="is not a device"):
         predict(detector, PICTURE, device="gpu")
 
@@ -231,7 +231,7 @@ def test_thresholds_below_those_of_the_file_are_told(graph, run, caplog) -> None
 
 
 def test_classes_may_suppress_each_other(detector, expected) -> None:
-    [one] = predict(detector, PICTURE, agnostic=True, **SETTINGS)
+    [one] = predict(detector, PICTURE, agnostic_nms=True, **SETTINGS)
     assert 0 < len(one.score) < len(expected.score)
 
 
@@ -254,7 +254,7 @@ def test_one_bad_file_costs_no_other_and_keeps_its_place(detector, tmp_path, cap
     for path in files:
         cv2.imwrite(str(path), PICTURE) if "bad" not in path.name else path.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        found = predict(detector, files, batch=batch, **SETTINGS)
+        found = predict(detector, files, batch_size=batch, **SETTINGS)
     assert [each.path for each in found] == files
     good, bad = found[0], found[2]
     assert [each.error is None for each in found] == [True, True, False, False, True]
@@ -318,7 +318,7 @@ def test_a_video_is_not_held_in_memory(detector, film, monkeypatch) -> None:
             yield frame
 
     monkeypatch.setattr("tutelage.deploy.predict.read_frames", counted)
-    seen = predict_each(detector, film, batch=2, **SETTINGS)
+    seen = predict_each(detector, film, batch_size=2, **SETTINGS)
     numbers = []
     for each in seen:
         numbers.append(each.frame.number)

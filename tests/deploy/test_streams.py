@@ -19,7 +19,7 @@ from tutelage.deploy.sources import read_frames
 from tutelage.deploy.streams import Stream, as_stream, newest_frames, open_capture, why_closed
 from tutelage.errors import ConfigError, DataError
 
-SETTINGS = {"image_size": SIZE, "device": "cpu", "conf": 0.1}
+SETTINGS = {"img_size": SIZE, "device": "cpu", "conf": 0.1}
 ADDRESS = "rtsp://me:se/cr@et@cam.local:554/live/1?token=abc"
 SHOWN = "rtsp://***@cam.local:554/live/1?***"
 
@@ -125,7 +125,7 @@ def test_a_camera_is_predicted_frame_by_frame(detector, plug, source, caplog) ->
     camera = Camera(50)
     opened = plug(camera)
     with caplog.at_level(logging.INFO):
-        seen = list(predict_each(detector, source, batch=8, **SETTINGS))
+        seen = list(predict_each(detector, source, batch_size=8, **SETTINGS))
     assert opened == [0 if source == "0" else source]
     numbers = [each.frame.number for each in seen]
     assert numbers == sorted(set(numbers))
@@ -143,7 +143,7 @@ def test_a_camera_is_predicted_frame_by_frame(detector, plug, source, caplog) ->
 def test_each_live_frame_is_told_before_the_next_one(detector, plug) -> None:
     go = threading.Event()
     plug(Camera(2, wait=go))
-    seen = predict_each(detector, 0, batch=8, **SETTINGS)
+    seen = predict_each(detector, 0, batch_size=8, **SETTINGS)
     assert next(seen).frame.number == 0  # though the batch is not full
     go.set()
     assert [each.frame.number for each in seen] == [1]
@@ -151,7 +151,7 @@ def test_each_live_frame_is_told_before_the_next_one(detector, plug) -> None:
 
 def test_a_stream_that_knows_its_end_is_a_video(detector, plug) -> None:
     plug(Camera(12, count=12.0))
-    found = predict(detector, "https://host/film.mp4", batch=5, **SETTINGS)
+    found = predict(detector, "https://host/film.mp4", batch_size=5, **SETTINGS)
     assert [each.frame for each in found] == list(range(12))  # none is skipped
 
 

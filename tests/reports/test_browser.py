@@ -130,6 +130,26 @@ def test_the_slider_moves_boxes(opened):
     assert "0 right, 0 wrong" in label
 
 
+def test_curves_are_read_at_the_pointer(opened):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    plot = next(
+        each
+        for each in opened.find_elements("css selector", "#errors .plot")
+        if "precision by recall" in each.get_attribute("aria-label")
+    )
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    reading = plot.find_element("xpath", "..").find_element("class name", "reading")
+    assert reading.text == ""
+    ActionChains(opened).move_to_element(plot).perform()
+    assert reading.text.startswith("recall 0.")
+    assert "plain " in reading.text
+    assert "taught " in reading.text
+    before = reading.text
+    ActionChains(opened).move_to_element_with_offset(plot, 60, 0).perform()
+    assert reading.text != before
+
+
 def test_dark_mode_switches(opened):
     colour = "return getComputedStyle(document.body).backgroundColor"
     before = opened.execute_script(colour)

@@ -106,7 +106,7 @@ def test_a_run_from_elsewhere_is_neither_resumed_nor_shown_with_its_code(place, 
     assert "names code" in report.path.read_text()
     assert not (place / "imported").exists()
     allowed = [code.name for code in named_code(config)]
-    report = write_report([folder], place / "report.html", allowed=allowed)
+    report = write_report([folder], place / "report.html", allow_code=allowed)
     assert "names code" not in report.path.read_text()
     assert (place / "imported").exists()
 

@@ -78,14 +78,14 @@ def predict(
         sources,
         conf=conf,
         iou=iou,
-        image_size=img_size,
+        img_size=img_size,
         classes=None if classes is None else [name.strip() for name in classes.split(",")],
-        max_detections=max_det,
-        agnostic=agnostic_nms,
+        max_det=max_det,
+        agnostic_nms=agnostic_nms,
         augment=augment,
         half=half,
         device=normalise_value("train.device", device or "auto"),
-        batch=batch_size,
+        batch_size=batch_size,
     )
     total: Counter[str] = Counter()
     pictures, unreadable, began = 0, 0, time.perf_counter()

@@ -37,7 +37,7 @@ def report(
         progress.add_task("evaluating", total=None)
         from tutelage.reports import write_report
 
-        done = write_report(runs, to, allowed=allow_code or ())
+        done = write_report(runs, to, allow_code=allow_code or ())
     values = {"report": str(done.path), "verdict": done.verdict, "notes": done.notes}
     print_result(
         {**values, "arms": json_values(done.results.rows)}, report_lines(done), as_json=json

@@ -39,14 +39,14 @@ def predict(
     *,
     conf: float = CONF,
     iou: float = IOU,
-    image_size: int | None = None,
+    img_size: int | None = None,
     classes: Sequence[str | int] | None = None,
-    max_detections: int = MAX_DETECTIONS,
-    agnostic: bool = False,
+    max_det: int = MAX_DETECTIONS,
+    agnostic_nms: bool = False,
     augment: bool = False,
     half: bool = False,
     device: str = "auto",
-    batch: int = BATCH,
+    batch_size: int = BATCH,
 ) -> list[PictureDetections]:
     """Return the detections of every picture of a source, in its order.
 
@@ -59,14 +59,14 @@ def predict(
             ``(h, w, 3)`` uint8, or several of these. Cameras and streams: :func:`predict_each`.
         conf: Detections must score more than this.
         iou: Overlap limit of the suppression.
-        image_size: The longer side of the pictures, in pixels; None: that of the training.
+        img_size: The longer side of the pictures, in pixels; None: that of the training.
         classes: Names or numbers of the classes to keep; None: all.
-        max_detections: Limit per picture; the best are kept.
-        agnostic: Let boxes of different classes suppress each other.
+        max_det: Limit per picture; the best are kept.
+        agnostic_nms: Let boxes of different classes suppress each other.
         augment: Three views of each picture; not with exported files.
         half: Compute in half precision on a GPU; not with exported files.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        batch: Pictures of equal shape that are processed together.
+        batch_size: Pictures of equal shape that are processed together.
 
     Raises:
         WeightsError: The model cannot be used.
@@ -80,14 +80,14 @@ def predict(
         source,
         conf=conf,
         iou=iou,
-        image_size=image_size,
+        img_size=img_size,
         classes=classes,
-        max_detections=max_detections,
-        agnostic=agnostic,
+        max_det=max_det,
+        agnostic_nms=agnostic_nms,
         augment=augment,
         half=half,
         device=device,
-        batch=batch,
+        batch_size=batch_size,
     )
     found: list[PictureDetections] = []
     with closing(predictions):  # lets go of the camera
@@ -108,29 +108,29 @@ def predict_each(
     *,
     conf: float = CONF,
     iou: float = IOU,
-    image_size: int | None = None,
+    img_size: int | None = None,
     classes: Sequence[str | int] | None = None,
-    max_detections: int = MAX_DETECTIONS,
-    agnostic: bool = False,
+    max_det: int = MAX_DETECTIONS,
+    agnostic_nms: bool = False,
     augment: bool = False,
     half: bool = False,
     device: str = "auto",
-    batch: int = BATCH,
+    batch_size: int = BATCH,
 ) -> Generator[PredictedFrame, None, None]:
     """Yield each picture with its detections, ``frame.image`` and ``detections``.
 
     Arguments are those of :func:`predict`. The source may also be a camera, by its number, or a
     stream, by its address (``rtsp://…``): of one without an end the newest frame is taken, one
-    after another. At most ``batch`` pictures are in memory, however long a video is.
+    after another. At most ``batch_size`` pictures are in memory, however long a video is.
     """
     network = open_model(model, device, augment=augment, half=half)
     network.warn(conf)
-    size = image_size if image_size is not None else network.image_size
+    size = img_size if img_size is not None else network.image_size
     check_image_size(size, network.stride)
     numbers = _class_numbers(classes, network.names)
     class_map = None if numbers is None else {number: number for number in numbers}
     pictures = read_frames(source, image_range=network.image_range)
-    for canvas_hw, frames in _batches(pictures, size, network.stride, batch):
+    for canvas_hw, frames in _batches(pictures, size, network.stride, batch_size):
         if frames[0].error is not None:
             yield PredictedFrame(frames[0], _nothing(frames[0], network.names))
             continue
@@ -141,8 +141,8 @@ def predict_each(
                 network.run(images),
                 conf=conf,
                 iou=iou,
-                max_detections=max_detections,
-                agnostic=agnostic,
+                max_detections=max_det,
+                agnostic=agnostic_nms,
                 class_map=class_map,
             )
         for frame, (_, geometry), detections in zip(frames, fitted, batch_detections, strict=True):

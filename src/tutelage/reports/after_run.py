@@ -25,7 +25,7 @@ def with_report(events: Iterable[Any], last: type, allowed: Collection[str] = ()
         if isinstance(event, last) and is_first_process():
             yield Stage("writing the report")
             try:
-                path = write_report([event.folder], allowed=allowed).path
+                path = write_report([event.folder], allow_code=allowed).path
             except Exception as error:
                 what = str(error) if isinstance(error, UserError | OSError) else repr(error)
                 yield Notice("warning", f"No report was written: {what}", "R39")

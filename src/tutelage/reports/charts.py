@@ -67,7 +67,8 @@ def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
                     if isinstance(row.get(name), int | float)
                 ]
                 if points:
-                    axes.plot(*np.array(points, float).T, color=series_colour(number), lw=1.4)
+                    colour = series_colour(number)
+                    axes.plot(*np.array(points, float).T, color=colour, lw=1.4, label=arm.name)
             axes.set_title(name)
         for axes in list(figure.axes)[len(names) :]:
             axes.set_axis_off()
@@ -169,7 +170,8 @@ def f1_by_confidence(arms: Named, teacher: Evaluated | None) -> Figure:
             known = each.scores.diagnostics["confidence"]
             colour = TEACHER if label == "teacher" else series_colour(number)
             line = "--" if label == "teacher" else "-"
-            axes.plot(known["thresholds"], known["curves"]["f1"], color=colour, ls=line, lw=1.8)
+            values = known["curves"]["f1"]
+            axes.plot(known["thresholds"], values, color=colour, ls=line, lw=1.8, label=label)
             if known["threshold"] is not None:
                 axes.plot(known["threshold"], known["f1"], "o", color=colour, ms=5)
         axes.set(xlabel="least score", ylabel="F1 (IoU 0.5)", xlim=(0, 1), ylim=(0, 1.02))

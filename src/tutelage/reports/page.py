@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -45,26 +46,26 @@ class Report(NamedTuple):
 
 
 def write_report(
-    folders: Sequence[str | Path],
+    runs: Sequence[str | os.PathLike[str]],
     to: str | Path | None = None,
     *,
-    allowed: Collection[str] = (),
+    allow_code: Collection[str] = (),
 ) -> Report:
     """Write the report of runs, the first one the baseline.
 
     Args:
-        folders: Folders of runs and comparisons.
+        runs: Folders of runs and comparisons.
         to: The file; None: ``report.html`` in the last folder. ``results.png``, ``pr.png`` and
             ``confusion.png`` are written beside it.
-        allowed: Methods and teachers that are code of the user's own, as ``my_kd:Mine``, and may be
-            imported. Without it their pictures are missing.
+        allow_code: Methods and teachers that are code of the user's own, as ``my_kd:Mine``, and
+            may be imported. Without it their pictures are missing.
 
     Raises:
         ConfigError: A folder is neither a run nor a comparison, or its settings cannot be read.
         OSError: The file cannot be written.
     """
-    results = collect_results(find_runs(folders, allowed))
-    path = Path(to) if to is not None else Path(folders[-1]) / FILE
+    results = collect_results(find_runs(runs, allow_code))
+    path = Path(to) if to is not None else Path(runs[-1]) / FILE
     atomic_write_text(path, render(results))
     for name, figure in static_pictures(results):
         write_png(path.with_name(name), figure)

@@ -217,12 +217,14 @@ def _stored(run: RunFiles, index: DatasetIndex) -> Evaluated | None:
     return found if same else None
 
 
-def on_val(run: RunFiles) -> tuple[DatasetIndex, Table]:
+def on_val(run: RunFiles, results: Results) -> tuple[DatasetIndex, Table]:
     """Return the val images of a run and its detections on them.
 
     Raises:
         UserError: Data or weights are gone.
     """
+    if results.split == "val" and results.images is not None and run.name in results.runs:
+        return results.images, results.runs[run.name].table
     index = open_images(run.config, "val")
     stored = _stored(run, index)
     if stored is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,9 @@ class RunFiles(NamedTuple):
         ]
 
 
-def find_runs(folders: Sequence[str | Path], allowed: Collection[str] = ()) -> tuple[RunFiles, ...]:
+def find_runs(
+    folders: Sequence[str | os.PathLike[str]], allowed: Collection[str] = ()
+) -> tuple[RunFiles, ...]:
     """Return the runs of folders of runs and of comparisons, in the order given.
 
     Of a comparison the runs without a teacher come first.

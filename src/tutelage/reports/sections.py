@@ -293,8 +293,8 @@ def _transfer(results: Results) -> Iterator[Part]:
         yield Part("text", printable(not_imported(run)))
         return
     try:
-        index, table = on_val(run)
-        baseline = None if first is run else on_val(first)
+        index, table = on_val(run, results)
+        baseline = None if first is run else on_val(first, results)
         known = None
         if baseline and baseline[0].evaluation_fingerprint == index.evaluation_fingerprint:
             known = baseline[1]

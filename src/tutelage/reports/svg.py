@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import math
 import re
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -76,6 +79,39 @@ def style() -> Any:
     return rc_context(_STYLE)  # pyright: ignore[reportArgumentType]
 
 
+def curves_of(figure: Figure) -> list[dict[str, Any]]:
+    """Return the labelled curves of a figure that was drawn, for what reads them off.
+
+    Returns:
+        For each axes ``box``, its x, y, width and height in points from the upper left; ``x``, its
+        limits; ``of``, what x is; ``title``; ``curves``, points by label.
+    """
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    found: list[dict[str, Any]] = []
+    for axes in figure.axes:
+        place = axes.get_position()
+        curves: dict[str, list[list[float]]] = {}
+        for line in axes.lines:
+            points = np.asarray(line.get_xydata(), float)
+            if len(points) > 2 and not str(line.get_label()).startswith("_"):
+                curves[str(line.get_label())] = [
+                    [float(f"{x:.4g}"), float(f"{y:.4g}")] for x, y in points if math.isfinite(y)
+                ]
+        if curves:
+            box = (place.x0 * width, (1 - place.y1) * height)
+            box += (place.width * width, place.height * height)
+            found.append(
+                {
+                    "box": [round(each, 1) for each in box],
+                    "x": list(axes.get_xlim()),
+                    "of": axes.get_xlabel() or "epoch",
+                    "title": axes.get_title(loc="left"),
+                    "curves": curves,
+                }
+            )
+    return found
+
+
 def to_svg(figure: Figure, description: str) -> Markup:
     """Return a figure as an inline SVG.
 
@@ -99,6 +135,9 @@ def to_svg(figure: Figure, description: str) -> Markup:
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px var(--font)", text)
     size = _ROOT.match(text)
     assert size is not None  # noqa: S101  (matplotlib's own output)
-    label = escape(description)
-    root = f'<svg class="plot" role="img" aria-label="{label}" viewBox="{size[1]}">'
+    label, curves = escape(description), escape(json.dumps(curves_of(figure)))
+    root = (
+        f'<svg class="plot" role="img" aria-label="{label}" data-curves="{curves}" '
+        f'viewBox="{size[1]}">'
+    )
     return Markup(root + text[size.end() :])  # noqa: S704  (matplotlib has escaped the texts)

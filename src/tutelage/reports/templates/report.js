@@ -28,3 +28,23 @@ if (slider) {
   slider.addEventListener("input", show);
   show();
 }
+/* the values of curves at the pointer */
+function nearest(points, x) {
+  return points.reduce((best, each) => (Math.abs(each[0] - x) < Math.abs(best[0] - x) ? each : best));
+}
+for (const plot of document.querySelectorAll(".plot")) {
+  const reading = plot.parentElement.querySelector(".reading");
+  const panels = JSON.parse(plot.dataset.curves);
+  if (!panels.length) reading.remove();
+  else plot.addEventListener("pointermove", event => {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+    const panel = panels.find(({ box: [x, y, w, h] }) => at.x >= x && at.x <= x + w && at.y >= y && at.y <= y + h);
+    if (!panel) return;
+    const [left, , width] = panel.box;
+    const x = panel.x[0] + ((at.x - left) / width) * (panel.x[1] - panel.x[0]);
+    const values = Object.entries(panel.curves).map(([name, points]) => [name, nearest(points, x)]);
+    const place = nearest(values.map(([, point]) => point), x)[0];
+    const texts = values.map(([name, point]) => `${name} ${Number(point[1].toPrecision(3))}`);
+    reading.textContent = `${panel.title ? panel.title + ", " : ""}${panel.of} ${place}: ${texts.join(" · ")}`;
+  });
+}
