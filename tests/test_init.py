@@ -26,3 +26,13 @@ def test_what_is_public_can_be_listed():
     assert {"load", "predict", "predict_each", "export", "bench"} < set(dir(tutelage))
     for name in dir(tutelage):
         assert getattr(tutelage, name) is not None
+
+
+def test_the_compiler_of_torch_is_imported_when_it_is_needed():
+    """``torchvision.ops`` imports torch._dynamo, which takes as long as torch itself."""
+    code = (
+        "import sys, tutelage.api.train, tutelage.api.compare, tutelage.deploy.predict;"
+        "sys.exit(str(sorted({'torchvision', 'torch._dynamo', 'transformers'} & set(sys.modules))) if {'torchvision', 'torch._dynamo', 'transformers'} & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

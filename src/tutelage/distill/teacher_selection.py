@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from tutelage.distill.scores import candidate_scores, class_scores
 from tutelage.structures import Knowledge, Predictions, Targets
@@ -58,6 +57,8 @@ def detection_quality(predictions: Predictions, columns: Sequence[int], targets:
 
 def _box_quality(scores: Tensor, candidates: Tensor, boxes: Tensor) -> Tensor:
     """Return ``(k,)`` the largest score × IoU of ``(k, n)`` candidates with ``(k, 4)`` boxes."""
+    from torchvision.ops import box_iou  # importing it imports the compiler of torch
+
     overlap = torch.vmap(box_iou)(boxes[:, None].to(candidates), candidates).squeeze(1)
     return (scores * overlap).amax(1)
 

@@ -9,12 +9,12 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from tutelage.config import load_config
 from tutelage.data.bit_depth import ImageRange
 from tutelage.data.digits import VARIANTS
 from tutelage.errors import ConfigError, DataError
+from tutelage.losses.boxes import corners
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore
@@ -152,7 +152,7 @@ def predictor(detector: GraphDetector, *, augment: bool = False) -> Callable[[Te
 
 def from_rows(rows: Tensor) -> Predictions:
     """Return decoded rows ``(b, n, 5 + c)``, cx, cy, w, h and probabilities, as predictions."""
-    xyxy = box_convert(rows[..., :4], "cxcywh", "xyxy")
+    xyxy = corners(rows[..., :4])
     logits = torch.logit(rows[..., 4:].float(), eps=1e-7)
     level = torch.zeros(rows.shape[1], dtype=torch.int64)
     return Predictions(xyxy, logits[..., 1:], logits[..., 0], level)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 
 def suppress_overlaps(xyxy: Tensor, score: Tensor, group: Tensor, iou: float) -> Tensor:
@@ -19,6 +18,8 @@ def suppress_overlaps(xyxy: Tensor, score: Tensor, group: Tensor, iou: float) ->
         iou: A box that overlaps a better one of its group by more than this, in float32, is
             dropped.
     """
+    from torchvision.ops import batched_nms  # importing it imports the compiler of torch
+
     finite = xyxy.isfinite().all(1).nonzero()[:, 0]
     if not len(finite):
         return finite

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
+from tutelage.losses.boxes import corners
 from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
@@ -142,7 +142,7 @@ def _predictions(out: Any, classes: int, size: tuple[int, int]) -> Predictions:
     softmax = raw.shape[-1] == classes + 1
     logits = log_odds(raw.softmax(-1)[..., :-1]) if softmax else raw
     scale = raw.new_tensor([width, height, width, height])
-    xyxy = box_convert(out.pred_boxes, "cxcywh", "xyxy") * scale
+    xyxy = corners(out.pred_boxes) * scale
     return Predictions(xyxy, logits, None, level_index([raw.shape[1]]))
 
 

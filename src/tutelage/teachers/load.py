@@ -16,14 +16,20 @@ from tutelage.teachers.hugging_face import load_hugging_face
 from tutelage.teachers.native import NativeTeacher
 from tutelage.teachers.recorded import load_recorded
 from tutelage.teachers.teacher import Teacher, content_hash
-from tutelage.teachers.torchvision import load_torchvision
 from tutelage.teachers.ultralytics import load_ultralytics
 from tutelage.weights.store import identity
 
 Loader = Callable[[str, torch.device, torch.dtype], Teacher]
 
+
+def _torchvision(name: str, device: torch.device, dtype: torch.dtype) -> Teacher:
+    from tutelage.teachers.torchvision import load_torchvision  # slow to import
+
+    return load_torchvision(name, device, dtype)
+
+
 TEACHERS: Mapping[str, Loader] = {  # by the prefix before the colon
-    "torchvision": load_torchvision,
+    "torchvision": _torchvision,
     "hf": load_hugging_face,
     "ultralytics": load_ultralytics,
 }

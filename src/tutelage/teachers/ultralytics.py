@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError
+from tutelage.losses.boxes import corners
 from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ABSENT, ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
@@ -81,7 +81,7 @@ def _predictions(out: Any, maps: Sequence[Tensor], classes: int) -> Predictions:
         xywh, scores = raw.transpose(1, 2).split([4, classes], -1)
         grids = tuple(height_width(feature) for feature in maps)
         level = level_index([h * w for h, w in grids])
-        xyxy = box_convert(xywh, "cxcywh", "xyxy")
+        xyxy = corners(xywh)
         return Predictions(xyxy, log_odds(scores), None, level, grids=grids)
     xyxy, score, label = raw.split([4, 1, 1], -1)
     logits = score.new_full((*score.shape[:2], classes), ABSENT)

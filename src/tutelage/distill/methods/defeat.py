@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import clip_boxes_to_image
 
 from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.method import Channels, HeightWidth, LevelMethod
@@ -81,6 +80,10 @@ class DeFeat(LevelMethod):
         self, student: Knowledge, teacher: Knowledge, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
         """Compare all pairs; every term is a mean over them."""
+        from torchvision.ops import (
+            clip_boxes_to_image,  # importing it imports the compiler of torch
+        )
+
         levels = [round(math.log2(image_size[0] / t.shape[-2])) for t in teacher.features]
         with torch.autocast(targets.xyxy.device.type, enabled=False):  # needs exact coordinates
             xyxy = clip_boxes_to_image(at_least_float32(targets.xyxy), image_size)

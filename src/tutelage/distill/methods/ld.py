@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_iou, distance_box_iou
 
 from tutelage.config.schema import Positive
 from tutelage.distill.method import Channels, HeightWidth
@@ -79,6 +78,11 @@ def valuable_region(
     Returns:
         ``(a,)`` the largest IoU with a box in whose region the anchor lies, otherwise 0.
     """
+    from torchvision.ops import (  # importing it imports the compiler of torch
+        box_iou,
+        distance_box_iou,
+    )
+
     if not len(boxes):
         return anchors.new_zeros(len(anchors))
     iou = box_iou(boxes, anchors)
