@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test proof install lint clean
+.PHONY: demo test docs proof install lint clean
 
 demo: install
 	$(BIN)/tutelage demo
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
+
+docs: install
+	$(BIN)/zensical build --strict
 
 proof: install
 	for table in scaling methods pairs teachers students labels; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
@@ -31,4 +34,4 @@ lint: install
 	$(BIN)/basedpyright --level error
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) dist site .cache .pytest_cache .ruff_cache .import_linter_cache

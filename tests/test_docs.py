@@ -11,7 +11,7 @@ from tutelage.cli.app import app
 from tutelage.cli.yolo_flags import COMMANDS as YOLO_FLAGS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = get_command(app).commands
 BLOCKS = [
     pytest.param(page, number, code, id=f"{page.name}-{number}")

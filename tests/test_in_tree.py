@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-METHOD = next(block for block in BLOCKS if "class Mine" in block)
+METHOD = (ROOT / "examples/method_in_one_file.py").read_text()
 CHILD = "from tutelage.distill.methods.fgd import FGD\n\n\nclass Child(FGD):\n    pass\n"
 # A new file, what it holds, and which file of the package imports it, before its neighbours.
 FILES = {
@@ -51,9 +50,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.insert(first, f"import tutelage.{room}.{Path(name).stem}\n")
         (package / register).write_text("".join(lines))
     with (package / "distill/methods/__init__.py").open("a") as methods:
-        methods.write("from tutelage.distill.methods.a_method import Mine\n")
+        methods.write("from tutelage.distill.methods.a_method import BoxCosine\n")
         methods.write("from tutelage.distill.methods.a_child import Child\n")
-        methods.write("METHODS |= {'mine': Mine, 'child': Child}\n")
+        methods.write("METHODS |= {'mine': BoxCosine, 'child': Child}\n")
     return tree
 
 
@@ -63,11 +62,11 @@ def python(tree: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree, env=env)
 
 
-def test_the_method_of_the_readme_stands_beside_the_others(tree: Path) -> None:
+def test_the_method_of_the_examples_stands_beside_the_others(tree: Path) -> None:
     done = python(tree, "-m", "tutelage", "methods", "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
-    assert rows["mine"]["options"] == {"factor": 1.0}
+    assert rows["mine"]["options"] == {"background": 0.5}
     assert rows["child"]["options"] == rows["fgd"]["options"]
 
 

@@ -102,7 +102,7 @@ SETTINGS: Mapping[str, ErrorCode] = {
         "The name is not an architecture, a yaml, a weight file or a run folder.",
         "A typing error, a missing file, or an invalid width after @.",
         (
-            "The README lists the architectures; the layers of one:",
+            "docs/models.md lists the architectures; the layers of one:",
             "$ tutelage layers yolov7-tiny",
             "Weights and architecture are separate flags:",
             "$ tutelage train --cfg yolov7-tiny --weights yolov7-tiny.pt",
