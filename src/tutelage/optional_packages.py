@@ -19,8 +19,23 @@ TITLES: Mapping[str, str] = {
     "onnxslim": "onnxslim",
     "openvino": "OpenVINO",
     "nncf": "NNCF",
+    "ncnn": "ncnn",
+    "pnnx": "pnnx",
+    "ai_edge_litert": "LiteRT",
+    "ai_edge_quantizer": "AI Edge Quantizer",
+    "litert_torch": "LiteRT Torch",
 }
-OPENVINO = ("openvino", "nncf")
+EXTRAS: Mapping[str, str] = {
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "ncnn": "ncnn",
+    "pnnx": "ncnn",
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
+    "litert_torch": "litert",
+}  # of packages that are not in the extra "export"
+# Its wish for an old typing_extensions contradicts pydantic's, so that no extra can hold it.
+LITERT_TORCH = "pip install --no-deps litert-torch==0.10.0 litert-converter==0.5.0"
 
 
 def require(*packages: str) -> None:
@@ -31,11 +46,12 @@ def require(*packages: str) -> None:
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        extras = sorted({"openvino" if package in OPENVINO else "export" for package in missing})
+        extras = sorted({EXTRAS.get(package, "export") for package in missing})
         verb = "is" if len(missing) == 1 else "are"
+        more = f"\n{LITERT_TORCH}" if "litert_torch" in missing else ""
         raise MissingExtraError(
             f"{' and '.join(TITLES[package] for package in missing)} {verb} not installed:",
-            fix=f"pip install 'tutelage[{','.join(extras)}]'",
+            fix=f"pip install 'tutelage[{','.join(extras)}]'{more}",
         )
 
 

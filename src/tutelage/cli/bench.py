@@ -23,12 +23,14 @@ class RuntimeChoice(StrEnum):
     torch = "torch"
     onnx = "onnx"
     openvino = "openvino"
+    ncnn = "ncnn"
+    litert = "litert"
 
 
 def bench(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Run folders, weights, names, .onnx, .xml"),
+        typer.Argument(metavar="MODEL...", help="Run folders, weights, names, exports"),
     ],
     runtime: Annotated[
         list[RuntimeChoice] | None,

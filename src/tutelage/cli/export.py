@@ -24,12 +24,16 @@ def export(
     ] = None,
     weights: o.HiddenWeights = None,
     to: Annotated[
-        Literal["onnx", "openvino", "pt2"],
+        Literal["onnx", "openvino", "ncnn", "litert", "pt2"],
         typer.Option("--to", help="What to write", rich_help_panel=o.WHAT),
     ] = "onnx",
     nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
     half: Annotated[bool, o.switch("--half", "Weights in half precision", o.WHAT)] = False,
     int8: Annotated[bool, o.switch("--int8", "Eight-bit integers, with their AP", o.WHAT)] = False,
+    fixed_batch: Annotated[
+        int | None,
+        o.value("--fixed-batch", "<n>", "Fix all shapes, for n images at a time", o.WHAT, min=1),
+    ] = None,
     img_size: o.InferenceSize = None,
     conf: Annotated[float, o.fraction("--conf --conf-thres", "With --nms: least score")] = 0.25,
     iou: Annotated[float, o.fraction("--iou --iou-thres", "With --nms: overlap limit")] = 0.45,
@@ -71,6 +75,7 @@ def export(
         data=data,
         images=images,
         calibration=calibration,
+        fixed_batch=fixed_batch,
     )
     content = {**result._asdict(), "path": str(result.path)}
     content["metadata"] = result.metadata.model_dump(mode="json")
@@ -82,11 +87,11 @@ def export(
 def result_lines(result: ExportResult, model: str) -> list[str]:
     """Return the export of a model as lines: the file, its verification, the next commands."""
     from tutelage.deploy.metadata import RANDOM
+    from tutelage.deploy.runtime import files_of
 
     metadata, path = result.metadata, result.path
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     facts = [
-        f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"{sum(file.stat().st_size for file in files_of(path)) / 1e6:.1f} MB",
         f"{metadata.parameters / 1e6:.2f} M parameters",
         metadata.precision,
         *(["NMS inside"] if metadata.nms else []),

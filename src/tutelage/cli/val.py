@@ -112,7 +112,7 @@ def stored_data(model: str) -> str:
 
 def is_exported(model: str) -> bool:
     """Whether a model is an exported file, by its suffix."""
-    return Path(model).suffix.lower() in (".onnx", ".xml", ".pt2")
+    return Path(model).suffix.lower() in (".onnx", ".xml", ".param", ".tflite", ".pt2")
 
 
 def score_table(scores: Scores) -> list[str]:

@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from tutelage.deploy.export import export
-from tutelage.deploy.runtime import read_metadata
+from tutelage.deploy.runtime import files_of, read_metadata
 from tutelage.deploy.source_model import load_source
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.predictor import trained_size
+from tutelage.evaluation.predictor import check_fixed_size, trained_size
 from tutelage.models.build import is_architecture, load
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
@@ -28,13 +28,20 @@ from tutelage.weights.file_type import existing_file
 from tutelage.weights.header import header
 from tutelage.weights.store import save_best
 
-Runtime = Literal["torch", "onnx", "openvino"]
-NATIVE: Mapping[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
+Runtime = Literal["torch", "onnx", "openvino", "ncnn", "litert"]
+NATIVE: Mapping[str, Runtime] = {
+    ".onnx": "onnx",
+    ".xml": "openvino",
+    ".param": "ncnn",
+    ".tflite": "litert",
+}
 TORCH: tuple[Runtime] = ("torch",)
 PACKAGES: Mapping[Runtime, tuple[str, ...]] = {
     "torch": (),
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
+    "litert": ("ai_edge_litert",),
 }
 
 
@@ -43,7 +50,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         model: The model as given.
-        runtime: ``torch``, ``onnx`` or ``openvino``.
+        runtime: ``torch``, ``onnx``, ``openvino``, ``ncnn`` or ``litert``.
         device: Its device, or the name of its GPU.
         precision: ``float32``, ``float16`` or ``int8``.
         image_size: Side of the square images in pixels.
@@ -101,9 +108,9 @@ def bench(
 
     Args:
         models: One or several run folders, weight files, architectures (with random weights),
-            ``.onnx`` and OpenVINO ``.xml`` files, or detectors.
-        runtimes: ``torch``, ``onnx``, ``openvino``; a checkpoint is exported for the last two.
-            None: torch for checkpoints, else that of the file.
+            exported files, or detectors.
+        runtimes: ``torch``, ``onnx``, ``openvino``, ``ncnn``, ``litert``; a checkpoint is exported
+            for all but the first. None: torch for checkpoints, else that of the file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         image_size: Side of the images in pixels; None: that of each model.
         batch: Images per batch.
@@ -123,7 +130,7 @@ def bench(
     if half and where.type == "cpu" and "torch" in (runtimes or TORCH):
         raise ConfigError(
             "--half in torch needs a GPU.",
-            fix="Give --runtime onnx or openvino, or omit it.",
+            fix="Give another --runtime, or omit it.",
             code="C30",
         )
     listed = [models] if isinstance(models, str | Path | GraphDetector) else models
@@ -167,6 +174,8 @@ def _subject(
         metadata = read_metadata(existing_file(model))
         size = image_size or metadata.image_size
         check_image_size(size, metadata.stride)
+        if metadata.shape is not None:
+            check_fixed_size(model, size, metadata.image_size)
         gflops = metadata.gflops * (size / metadata.image_size) ** 2
         return _Subject(model, runtime, size, metadata.parameters, gflops, metadata.precision)
     detector = load_source(model).detector.fused()
@@ -188,7 +197,8 @@ def _file(subject: _Subject, folder: Path) -> Path:
         save_best(model, network.state_dict(), meta)
     if subject.runtime == "torch":
         return weight_file(model)
-    return export(model, subject.runtime, out=folder, half=half).path
+    size = subject.image_size
+    return export(model, subject.runtime, out=folder, half=half, image_size=size).path
 
 
 def _measured(
@@ -207,8 +217,7 @@ def _measured(
             "half": subject.runtime == "torch" and subject.precision == "float16",
         }
         measured = _in_a_process(request)
-        parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
-        megabytes = sum(part.stat().st_size for part in parts) / 1e6
+        megabytes = sum(part.stat().st_size for part in files_of(file)) / 1e6
     model = subject.model
     title = model.arch_name if isinstance(model, GraphDetector) else model
     return Measurement(

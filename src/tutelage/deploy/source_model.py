@@ -13,7 +13,7 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
 from tutelage.weights.store import identity
 
-EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
+EXPORTED = (".onnx", ".xml", ".bin", ".pt2", ".param", ".tflite")
 
 
 class SourceModel(NamedTuple):
