@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,7 @@ def write_litert(network: DeployedNetwork, path: Path, metadata: Metadata) -> in
     network = network.to(memory_format=torch.contiguous_format)
     example = {IMAGES: torch.rand(batch, height, width, 3)}
     with quiet(), silent():
-        import litert_torch
-
+        litert_torch: Any = import_module("litert_torch")
         converted = litert_torch.convert(_ChannelsLast(network).eval(), sample_kwargs=example)
         converted.export(str(path))
     count = count_parameters(path)
@@ -71,8 +72,8 @@ def describe_litert(metadata: Metadata) -> Metadata:
 
 def _halved(path: Path) -> bytes:
     """Return the file with its weights in float16; they are widened when it is loaded."""
-    from ai_edge_quantizer import qtyping, quantizer
-
+    quantizer: Any = import_module("ai_edge_quantizer.quantizer")
+    qtyping: Any = import_module("ai_edge_quantizer.qtyping")
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     halver = quantizer.Quantizer(str(path))
     halver.update_quantization_recipe(
@@ -89,19 +90,23 @@ def _halved(path: Path) -> bytes:
 
 
 def count_parameters(path: Path) -> int:
-    """Count the weights and biases of the convolutions; what two of them share counts once."""
+    """Count the weights and biases of the convolutions.
+
+    Weights that two of them share count once; biases may be shared where they are equal, e.g. 0.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     [graph] = model.subgraphs
     kinds = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
-    shapes = {
-        graph.tensors[number].buffer: graph.tensors[number].shape
-        for operation in graph.operators
-        if model.operatorCodes[operation.opcodeIndex].builtinCode in kinds
-        for number in operation.inputs[1:]
-    }
-    return sum(int(np.prod(shape)) for shape in shapes.values())
+    weights: dict[int, int] = {}
+    biases = 0
+    for operation in graph.operators:
+        if model.operatorCodes[operation.opcodeIndex].builtinCode in kinds:
+            weight, bias = (graph.tensors[number] for number in operation.inputs[1:])
+            weights[weight.buffer] = math.prod(weight.shape)
+            biases += math.prod(bias.shape)
+    return sum(weights.values()) + biases
 
 
 def read_litert_metadata(path: Path) -> Metadata:
@@ -124,6 +129,7 @@ def litert_session(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[A
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(path), num_threads=torch.get_num_threads())
+        interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
 
     def run(images: NDArray[np.float32]) -> list[NDArray[Any]]:

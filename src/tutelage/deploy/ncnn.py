@@ -10,21 +10,40 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from tutelage.deploy.metadata import Metadata
 from tutelage.deploy.network import DeployedNetwork
 from tutelage.errors import ExportError
 from tutelage.files import atomic_write
+from tutelage.models.blocks.resample import ReOrg
 from tutelage.optional_packages import quiet
 
 INPUT, OUTPUTS = "in0", ("out0", "out1")  # pnnx's names of the images, the boxes and the scores
+
+
+class _Unshuffle(nn.Module):
+    """``ReOrg`` without slices in steps of two, which ncnn does not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(b, c, h, w)`` to ``(b, 4c, h / 2, w / 2)``."""
+        b, c, h, w = x.shape
+        blocks = F.pixel_unshuffle(x, 2).unflatten(1, (c, 4)).flatten(3).transpose(1, 2)
+        first, right, below, last = blocks.split(1, 1)
+        return torch.cat((first, below, right, last), 1).reshape(b, 4 * c, h // 2, w // 2)
 
 
 def write_ncnn(network: DeployedNetwork, path: Path, metadata: Metadata) -> int:
     """Write ``path``, and beside it the weights, ``.bin``, and the metadata, ``.json``.
 
     With ``float16`` the weights are stored in half precision; the device chooses its precision.
+
+    Args:
+        network: The network; its ``ReOrg`` are replaced.
+        path: The file.
+        metadata: Its metadata.
 
     Returns:
         The number of parameters in the file.
@@ -33,11 +52,16 @@ def write_ncnn(network: DeployedNetwork, path: Path, metadata: Metadata) -> int:
         ExportError: pnnx cannot convert the network.
     """
     batch, height, width = metadata.shape or (1, metadata.image_size, metadata.image_size)
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, ReOrg):
+                setattr(parent, name, _Unshuffle())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with quiet(), torch.no_grad():
             images = torch.rand(batch, 3, height, width)
-            torch.jit.trace(network, images).save(folder / "network.pt")
+            traced: Any = torch.jit.trace(network, images)
+            traced.save(folder / "network.pt")
         _convert(folder, f"inputshape=[{batch},3,{height},{width}]", metadata)
         for suffix in (".bin", ".param"):
             content = (folder / f"network.ncnn{suffix}").read_bytes()
@@ -98,7 +122,8 @@ def ncnn_session(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[Any
     """
     import ncnn
 
-    network = ncnn.Net()
+    library: Any = ncnn  # its type stubs are incomplete
+    network = library.Net()
     network.opt.num_threads = torch.get_num_threads()
     # ARM processors would round to float16.
     network.opt.use_fp16_packed = False
@@ -112,7 +137,7 @@ def ncnn_session(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[Any
         outputs: list[list[NDArray[Any]]] = [[], []]
         for image in images:
             extractor = network.create_extractor()
-            extractor.input(INPUT, ncnn.Mat(image))  # it uses the memory of the array
+            extractor.input(INPUT, library.Mat(image))  # it uses the memory of the array
             for name, found in zip(OUTPUTS, outputs, strict=True):
                 found.append(np.array(extractor.extract(name)[1]))
         return [np.stack(found) for found in outputs]
