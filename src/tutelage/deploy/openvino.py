@@ -77,7 +77,7 @@ def write_int8_openvino(
     with quiet(), contextlib.redirect_stdout(io.StringIO()):  # no progress bars
         quantised = nncf.quantize(
             converted,
-            nncf.Dataset(list(inputs(images, metadata.image_size))),
+            nncf.Dataset(list(inputs(images, metadata))),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(names=sorted(kept)),
