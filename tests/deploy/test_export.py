@@ -141,6 +141,15 @@ def test_fixed_sizes_in_the_other_forms(run) -> None:
         sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
         assert (sizes[0], sizes[-1], 0 in sizes) == (2, size, False)
     pictures = [np.full((20, 40, 3), 30 * i, np.uint8) for i in range(3)]  # no squares
+    inferred = onnx.shape_inference.infer_shapes(
+        onnx.load(export(run, nms=True, fixed_batch=1).path), strict_mode=True, data_prop=True
+    )
+    free = [
+        value.name
+        for value in inferred.graph.value_info
+        if not all(axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim)
+    ]
+    assert free == ["survivors", "their_scores", "image_box"]
     assert all(len(each) for each in predict(done.path, pictures, conf=0.1, device="cpu"))
     assert export(run, "pt2", fixed_batch=2).difference < 1e-4
     integers = export(run, fixed_batch=2, int8=True, calibration=3)

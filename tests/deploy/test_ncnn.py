@@ -127,8 +127,9 @@ def test_one_that_differs_is_refused_and_kept_aside(run, monkeypatch) -> None:
 
 def test_a_failure_of_the_converter_is_told(run, monkeypatch) -> None:
     monkeypatch.setattr("pnnx.EXEC_PATH", "false")
-    with pytest.raises(ExportError, match="pnnx cannot convert tiny: it ended with 1"):
+    with pytest.raises(ExportError, match="pnnx cannot convert tiny: it ended with 1") as caught:
         export(run, "ncnn")
+    assert caught.value.code == "E21"
 
 
 def test_blocks_of_pixels_become_channels(run) -> None:

@@ -170,7 +170,10 @@ EXPORT: FlagTable = {
     **_ignore("--verbose", "the verification is always shown"),
     **_refuse("--include", "--to takes one format at a time", "one"),
     **_refuse("--fp16", "use --half"),
-    **_refuse("--include-nms --end2end", "--nms puts the suppression into the file"),
+    **_refuse(
+        "--include-nms --end2end",
+        "--nms puts the suppression into the file, for TensorRT with --fixed-batch 1",
+    ),
     **_refuse("--topk-all", "use --max-det", "one"),
     **_refuse("--agnostic-nms", PER_CLASS),
     **_refuse("--opset", "the exporter chooses it", "one"),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tutelage.deploy.metadata import METADATA_FILE, Metadata
 from tutelage.deploy.network import BOXES, IMAGES, SCORES, DeployedNetwork
+from tutelage.errors import ExportError
 from tutelage.optional_packages import quiet
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -44,6 +45,9 @@ def write_litert(network: DeployedNetwork, path: Path, metadata: Metadata) -> in
 
     Returns:
         The number of parameters in the file.
+
+    Raises:
+        ExportError: LiteRT Torch cannot convert the network.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     batch, height, width = metadata.shape or (1, metadata.image_size, metadata.image_size)
@@ -51,10 +55,18 @@ def write_litert(network: DeployedNetwork, path: Path, metadata: Metadata) -> in
     # copy, which it frees, for the name of a weight.
     network = network.to(memory_format=torch.contiguous_format)
     example = {IMAGES: torch.rand(batch, height, width, 3)}
-    with quiet(), silent():
-        litert_torch: Any = import_module("litert_torch")
-        converted = litert_torch.convert(_ChannelsLast(network).eval(), sample_kwargs=example)
-        converted.export(str(path))
+    try:
+        with quiet(), silent():
+            litert_torch: Any = import_module("litert_torch")
+            converted = litert_torch.convert(_ChannelsLast(network).eval(), sample_kwargs=example)
+            converted.export(str(path))
+    except Exception as error:  # its errors have no common base
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExportError(
+            f"LiteRT Torch cannot convert {metadata.arch}: {said[-1]}",
+            fix="Please report it with the versions of litert-torch and torch.",
+            code="E21",
+        ) from error
     count = count_parameters(path)
     if metadata.precision == "float16":
         with quiet(), silent():

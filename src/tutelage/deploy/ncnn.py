@@ -89,7 +89,7 @@ def _convert(folder: Path, shape: str, metadata: Metadata) -> None:
         raise ExportError(
             f"pnnx cannot convert {metadata.arch}: {said[-1]}",
             fix="Please report it with the version of pnnx.",
-            code="E20",
+            code="E21",
         )
 
 
