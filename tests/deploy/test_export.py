@@ -19,7 +19,8 @@ import yaml
 
 from tests.deploy.conftest import NAMES, SIZE, TINY
 from tests.models.repeatable_weights import fill_normal
-from tutelage.deploy.export import KINDS, export
+from tutelage.deploy.export import export
+from tutelage.deploy.formats import FORMATS
 from tutelage.deploy.network import DeployedNetwork
 from tutelage.deploy.predict import predict
 from tutelage.deploy.runtime import open_model, read_metadata
@@ -31,7 +32,7 @@ from tutelage.evaluation.predictor import predictor, trained_size
 from tutelage.models import GraphDetector, build, load
 from tutelage.weights.store import save_best
 
-FORMATS = [
+GRAPHS = [
     "onnx",
     pytest.param(
         "openvino",
@@ -44,10 +45,10 @@ def leftovers(folder: Path) -> list[str]:
     return [each.name for each in folder.iterdir() if each.name.startswith(".export-")]
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
     done = export(run, to)
-    assert done.path == run / f"best{KINDS[to].suffix}"
+    assert done.path == run / f"best{FORMATS[to].suffix}"
     assert 0 < done.difference < 1e-4
     assert (done.images, done.source) == (3, f"val of {run.parent / 'd.yaml'}")
     assert len({way.batch for way in done.ways}) == len({way.canvas_hw for way in done.ways}) == 2
@@ -65,7 +66,7 @@ def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
 
 
 @pytest.mark.parametrize("most", [500, 4])
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> None:
     settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
     done = export(run, to, nms=True, **settings)
@@ -87,13 +88,13 @@ def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> N
         torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(mine.xyxy, theirs.xyxy, rtol=1e-4, atol=1e-2)
         assert torch.equal(mine.label, theirs.label)
-    assert done.path == run / f"best-nms{KINDS[to].suffix}"  # beside the file without
+    assert done.path == run / f"best-nms{FORMATS[to].suffix}"  # beside the file without
     blank = open_model(export(run, to, nms=True, conf=1.0).path, "cpu").run(images)
     assert blank.xyxy.shape == (2, 0, 4)
 
 
 @pytest.mark.parametrize("most", [500, 4])
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_all_sizes_may_be_fixed(to, most, detector, run) -> None:
     settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
     done = export(run, to, nms=True, fixed_batch=2, **settings)
@@ -124,7 +125,7 @@ def test_all_sizes_may_be_fixed(to, most, detector, run) -> None:
     assert most == 4 or {int(label) for x in found for label in x.label} == {0, 1}
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_fixed_sizes_without_anything_found(to, run) -> None:
     done = export(run, to, nms=True, fixed_batch=1, conf=1.0)
     [rows] = open_model(done.path, "cpu").network(torch.rand(1, 3, SIZE, SIZE))
@@ -199,10 +200,10 @@ def test_a_bias_of_zeros_may_be_left_out(graph) -> None:
     assert count_parameters(graph) == count
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_half_precision_keeps_its_inputs_and_outputs(to, detector, run, images) -> None:
     done = export(run, to, half=True)
-    assert done.path.name == f"best-fp16{KINDS[to].suffix}"
+    assert done.path.name == f"best-fp16{FORMATS[to].suffix}"
     assert read_metadata(done.path).precision == "float16"
     assert 1e-6 < done.difference < HALF_LIMIT
     weights = done.path if to == "onnx" else done.path.with_suffix(".bin")
@@ -299,7 +300,7 @@ def test_a_file_that_cannot_be_converted_is_refused(traced, run, monkeypatch) ->
     assert not (run / "best.pt2").exists()
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) -> None:
     if to == "openvino":
         pytest.importorskip("nncf")
@@ -312,7 +313,7 @@ def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) 
 
     monkeypatch.setattr("tutelage.deploy.export.validate", validate)
     done = export(run, to, int8=True, nms=True, conf=0.1)
-    assert done.path.name == f"best-int8-nms{KINDS[to].suffix}"
+    assert done.path.name == f"best-int8-nms{FORMATS[to].suffix}"
     assert read_metadata(done.path).precision == "int8"
     assert (precisions, done.float_ap, done.int8_ap) == (["float32", "int8"], 0.5, 0.25)
     assert open_model(done.path, "cpu").run(images).xyxy.shape[0] == 2

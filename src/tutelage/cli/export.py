@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from tutelage.cli import options as o
 from tutelage.cli.formatting import score
 from tutelage.cli.tables import print_result
 from tutelage.cli.yolo_flags import notices_of
+from tutelage.deploy.formats import FormatName, files_of
 
 if TYPE_CHECKING:
     from tutelage.deploy.export import ExportResult
@@ -24,7 +25,7 @@ def export(
     ] = None,
     weights: o.HiddenWeights = None,
     to: Annotated[
-        Literal["onnx", "openvino", "ncnn", "litert", "pt2"],
+        FormatName,
         typer.Option("--to", help="What to write", rich_help_panel=o.WHAT),
     ] = "onnx",
     nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
@@ -87,7 +88,6 @@ def export(
 def result_lines(result: ExportResult, model: str) -> list[str]:
     """Return the export of a model as lines: the file, its verification, the next commands."""
     from tutelage.deploy.metadata import RANDOM
-    from tutelage.deploy.runtime import files_of
 
     metadata, path = result.metadata, result.path
     facts = [

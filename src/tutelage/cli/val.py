@@ -14,6 +14,7 @@ from tutelage.cli.formatting import score
 from tutelage.cli.tables import columns, make_progress, print_result
 from tutelage.cli.train import LOADING
 from tutelage.cli.yolo_flags import notices_of
+from tutelage.deploy.formats import format_of
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def stored_data(model: str) -> str:
 
 def is_exported(model: str) -> bool:
     """Whether a model is an exported file, by its suffix."""
-    return Path(model).suffix.lower() in (".onnx", ".xml", ".param", ".tflite", ".pt2")
+    return format_of(model) is not None
 
 
 def score_table(scores: Scores) -> list[str]:

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from tutelage.deploy.export import export
-from tutelage.deploy.runtime import files_of, read_metadata
+from tutelage.deploy.formats import Runtime, files_of, format_of, runtime_packages
+from tutelage.deploy.runtime import read_metadata
 from tutelage.deploy.source_model import load_source
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
@@ -28,21 +29,7 @@ from tutelage.weights.file_type import existing_file
 from tutelage.weights.header import header
 from tutelage.weights.store import save_best
 
-Runtime = Literal["torch", "onnx", "openvino", "ncnn", "litert"]
-NATIVE: Mapping[str, Runtime] = {
-    ".onnx": "onnx",
-    ".xml": "openvino",
-    ".param": "ncnn",
-    ".tflite": "litert",
-}
 TORCH: tuple[Runtime] = ("torch",)
-PACKAGES: Mapping[Runtime, tuple[str, ...]] = {
-    "torch": (),
-    "onnx": ("onnxruntime",),
-    "openvino": ("openvino",),
-    "ncnn": ("ncnn",),
-    "litert": ("ai_edge_litert",),
-}
 
 
 class Measurement(NamedTuple):
@@ -147,7 +134,8 @@ def bench(
 
 def _native(model: str | GraphDetector) -> Runtime | None:
     """Return the runtime of an exported file; None for other models."""
-    return NATIVE.get(Path(model).suffix.lower()) if isinstance(model, str) else None
+    form = format_of(model) if isinstance(model, str) else None
+    return None if form == "pt2" else form
 
 
 def _runtimes(model: str | GraphDetector, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
@@ -167,7 +155,7 @@ def _subject(
     model: str | GraphDetector, runtime: Runtime, image_size: int | None, *, half: bool
 ) -> _Subject:
     """Check a model and count its parameters, so that errors are reported before measuring."""
-    require(*PACKAGES[runtime])
+    require(*runtime_packages(runtime))
     if isinstance(model, str) and _native(model):
         if half:
             raise ConfigError(f"--half needs a checkpoint, not {model}.", code="C30")

@@ -7,13 +7,14 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
+from tutelage.deploy.formats import FORMATS, FormatName, format_of
 from tutelage.deploy.metadata import METADATA_FILE, Metadata, Suppression
 from tutelage.deploy.network import DeployedNetwork, make_portable, trace
 from tutelage.deploy.runtime import as_predictions, open_model
@@ -41,34 +42,10 @@ from tutelage.models.graph import GraphDetector
 from tutelage.optional_packages import quiet, require
 from tutelage.version import __version__
 
-Format = Literal["onnx", "openvino", "ncnn", "litert", "pt2"]
 CALIBRATION = 128
 REJECTED = ".rejected"
 MARKS: Mapping[str, str] = {"float32": "", "float16": "-fp16", "int8": "-int8"}
 NMS_MARK = "-nms"
-
-
-class _Kind(NamedTuple):
-    title: str
-    suffix: str
-    packages: tuple[str, ...]
-    has_nms: bool = False  # and integers
-    always_fixed: bool = False  # to one image at a time
-
-
-_ONNX = ("onnx", "onnxscript", "onnxslim", "onnxruntime")
-KINDS: Mapping[Format, _Kind] = {
-    "onnx": _Kind("ONNX", ".onnx", _ONNX, has_nms=True),
-    "openvino": _Kind("OpenVINO", ".xml", (*_ONNX, "openvino"), has_nms=True),
-    "ncnn": _Kind("ncnn", ".ncnn.param", ("ncnn", "pnnx"), always_fixed=True),
-    "litert": _Kind(
-        "LiteRT",
-        ".tflite",
-        ("ai_edge_litert", "ai_edge_quantizer", "litert_torch"),
-        always_fixed=True,
-    ),
-    "pt2": _Kind("torch.export", ".pt2", ()),
-}
 
 
 class ExportResult(NamedTuple):
@@ -99,7 +76,7 @@ class ExportResult(NamedTuple):
 
 def export(
     model: str | Path | GraphDetector,
-    to: Format = "onnx",
+    to: FormatName = "onnx",
     *,
     out: str | Path | None = None,
     image_size: int | None = None,
@@ -144,11 +121,11 @@ def export(
         MissingExtraError: A package is missing.
         ExportError: The file differs from the checkpoint. It is kept as ``NAME.rejected``.
     """
-    kind = KINDS[to]
+    kind = FORMATS[to]
     if not kind.has_nms and (nms or int8):
         flag = "--nms" if nms else "--int8"
         raise ConfigError(f"{flag} needs --to onnx or openvino, not {to}.", code="C30")
-    if kind.always_fixed and fixed_batch not in (None, 1):
+    if kind.one_image and fixed_batch not in (None, 1):
         raise ConfigError(
             f"--fixed-batch {fixed_batch}: {kind.title} files take one image at a time.",
             fix="Leave it out.",
@@ -156,7 +133,7 @@ def export(
         )
     if half and int8:
         raise ConfigError("--half and --int8 exclude each other.", fix="Export twice.", code="C30")
-    require(*kind.packages, *(("nncf",) if int8 and to == "openvino" else ()))
+    require(*kind.writes, *kind.runs, *(("nncf",) if int8 and to == "openvino" else ()))
     source = load_source(model)
     detector = source.detector
     stride = max(detector.strides)
@@ -166,7 +143,7 @@ def export(
     precision = "int8" if int8 else "float16" if half else "float32"
     stem = f"{source.stem}{MARKS[precision]}{NMS_MARK if nms else ''}"
     target = _target(stem, source.folder, kind.suffix, out)
-    batch = 1 if kind.always_fixed else fixed_batch
+    batch = 1 if kind.one_image else fixed_batch
     shape = None if batch is None else (batch, size, size)
     integers = None
     if int8:
@@ -210,7 +187,7 @@ def export(
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        if kind.always_fixed:
+        if kind.one_image:
             return _export_network(network, job, metadata, Path(folder))
         program = trace(network, shape)
         if to == "pt2":
@@ -303,7 +280,7 @@ def _export_program(
 def _export_network(
     network: DeployedNetwork, job: _Job, metadata: Metadata, folder: Path
 ) -> ExportResult:
-    if job.target.suffix == ".tflite":
+    if format_of(job.target) == "litert":
         from tutelage.deploy.litert import describe_litert as describe
         from tutelage.deploy.litert import write_litert as write
     else:

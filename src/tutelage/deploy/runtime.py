@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tutelage.deploy.formats import FormatName, format_of
 from tutelage.deploy.litert import litert_session, read_litert_metadata
 from tutelage.deploy.metadata import MARK, RANDOM, Metadata
 from tutelage.deploy.ncnn import ncnn_session, read_ncnn_metadata
@@ -25,8 +26,6 @@ from tutelage.weights.file_type import existing_file
 Arrays = Sequence[NDArray[Any]]
 Session = Callable[[NDArray[np.float32]], Arrays]
 
-ONNX, OPENVINO, NCNN, LITERT, PT2 = ".onnx", ".xml", ".param", ".tflite", ".pt2"
-COMPANIONS = {OPENVINO: (".bin",), NCNN: (".bin", ".json")}  # suffixes of the files beside a file
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -56,15 +55,15 @@ def open_model(
     """
     if isinstance(model, Predictor):
         return model
-    suffix = "" if isinstance(model, GraphDetector) else Path(model).suffix.lower()
-    if suffix == PT2:
+    form = None if isinstance(model, GraphDetector) else format_of(model)
+    if form == "pt2":
         raise WeightsError(
             f"Refused to read {model}: a torch.export file can run code when it is read.",
             fix="Give the checkpoint or another export; if you trust the file, use "
             "torch.export.load.",
             code="W11",
         )
-    if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO, NCNN, LITERT):
+    if isinstance(model, GraphDetector) or form is None:
         return load_predictor(model, choose_device(device), augment=augment, half=half)
     if augment:
         raise ConfigError(f"--augment needs a checkpoint, not {model}.", code="C30")
@@ -75,14 +74,7 @@ def open_model(
             code="C30",
         )
     path = existing_file(model)
-    if openvino or suffix == OPENVINO:
-        return _openvino(path, device)
-    return {ONNX: _onnx_runtime, NCNN: _ncnn, LITERT: _litert}[suffix](path, device)
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return an exported file and those that belong to it."""
-    return [path, *(path.with_suffix(each) for each in COMPANIONS.get(path.suffix.lower(), ()))]
+    return _OPENERS["openvino" if openvino else form](path, device)
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -92,12 +84,15 @@ def read_metadata(path: Path) -> Metadata:
         WeightsError: The file is damaged or was not exported by tutelage.
         MissingExtraError: Its runtime is not installed.
     """
-    suffix = path.suffix.lower()
-    if suffix == NCNN:
-        return read_ncnn_metadata(path)
-    if suffix == LITERT:
-        return read_litert_metadata(path)
-    return (_onnx_session if suffix == ONNX else _openvino_model)(path, "cpu")[1]
+    match format_of(path):
+        case "ncnn":
+            return read_ncnn_metadata(path)
+        case "litert":
+            return read_litert_metadata(path)
+        case "openvino":
+            return _openvino_model(path, "cpu")[1]
+        case _:
+            return _onnx_session(path, "cpu")[1]
 
 
 def as_predictions(xyxy: Tensor, scores: Tensor) -> Predictions:
@@ -169,7 +164,7 @@ def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
         model = openvino_core().read_model(path)
     except Exception as error:  # its errors have no common base
         raise _damaged(path, "OpenVINO", error) from error
-    if path.suffix.lower() == ONNX:
+    if format_of(path) == "onnx":
         return model, _onnx_session(path, "cpu")[1]
     keys = [key for key in Metadata.model_fields if model.has_rt_info([MARK, key])]
     strings = {key: model.get_rt_info([MARK, key]).astype(str) for key in keys}
@@ -243,6 +238,14 @@ def _as_predictor(path: Path, metadata: Metadata, session: Session, hardware: st
         image_range=metadata.image_range,
         fixed=fixed is not None,
     )
+
+
+_OPENERS: Mapping[FormatName, Callable[[Path, str], Predictor]] = {
+    "onnx": _onnx_runtime,
+    "openvino": _openvino,
+    "ncnn": _ncnn,
+    "litert": _litert,
+}
 
 
 def _in_batches(session: Session, batch: int) -> Session:
