@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from tutelage.cli.bench import RuntimeChoice
 from tutelage.deploy import formats
 from tutelage.deploy.formats import FORMATS, files_of, format_of
 from tutelage.optional_packages import TITLES
@@ -42,5 +43,6 @@ def test_what_lies_beside() -> None:
 def test_the_names_are_those_of_the_table() -> None:
     assert get_args(formats.FormatName) == tuple(FORMATS)
     assert get_args(formats.Runtime) == ("torch", *(n for n, each in FORMATS.items() if each.runs))
+    assert get_args(formats.Runtime) == tuple(RuntimeChoice)
     packages = {package for each in FORMATS.values() for package in (*each.writes, *each.runs)}
     assert packages <= set(TITLES)

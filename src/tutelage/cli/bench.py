@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json as json_format
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.tables import columns, print_lines
-from tutelage.deploy.formats import Runtime
 
 if TYPE_CHECKING:
     from tutelage.deploy.bench import Measurement
 
 HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p95 ms", "images/s")
+
+
+class RuntimeChoice(StrEnum):
+    """Values of ``--runtime``: those of ``tutelage.deploy.formats.Runtime``."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+    ncnn = "ncnn"
+    litert = "litert"
 
 
 def bench(
@@ -23,7 +33,7 @@ def bench(
         typer.Argument(metavar="MODEL...", help="Run folders, weights, names, exports"),
     ],
     runtime: Annotated[
-        list[Runtime] | None,
+        list[RuntimeChoice] | None,
         typer.Option(
             "--runtime",
             help="Repeatable; checkpoints are exported for it [dim]\\[the file's][/]",
@@ -49,7 +59,7 @@ def bench(
     measured = list(
         run_bench(
             models,
-            runtimes=runtime or None,
+            runtimes=[each.value for each in runtime] if runtime else None,
             device=normalise_value("train.device", device or "auto"),
             image_size=img_size,
             batch=batch_size,
