@@ -13,8 +13,9 @@ from tests.deploy.conftest import NAMES, SIZE, TINY
 from tests.models.repeatable_weights import fill_normal
 from tutelage.deploy.bench import bench
 from tutelage.deploy.export import export
+from tutelage.deploy.formats import files_of
 from tutelage.deploy.predict import predict
-from tutelage.deploy.runtime import files_of, open_model, read_metadata
+from tutelage.deploy.runtime import open_model, read_metadata
 from tutelage.deploy.verify import HALF_LIMIT
 from tutelage.errors import ConfigError, ExportError, WeightsError
 from tutelage.evaluation.predictor import predictor
