@@ -133,7 +133,7 @@ def test_a_failure_of_the_converter_is_told(run, monkeypatch) -> None:
     assert caught.value.code == "E21"
 
 
-def test_blocks_of_pixels_become_channels(run) -> None:
+def test_blocks_of_pixels_become_channels(run, monkeypatch) -> None:
     from tutelage.deploy.ncnn import _Unshuffle
 
     x = torch.rand(2, 3, 8, 12)
@@ -142,5 +142,8 @@ def test_blocks_of_pixels_become_channels(run) -> None:
     arch["backbone"][0] = [-1, 1, "ReOrg", []]
     reordered = build(arch, NAMES)
     fill_normal(reordered)
-    done = export(reordered.eval(), "ncnn", out=run, data=run.parent / "d.yaml", image_size=SIZE)
-    assert 0 < done.difference < 1e-4
+    given = {"out": run, "data": run.parent / "d.yaml", "image_size": SIZE}
+    assert 0 < export(reordered.eval(), "ncnn", **given).difference < 1e-4
+    monkeypatch.setattr(_Unshuffle, "forward", lambda self, x: ReOrg()(x))
+    with pytest.raises(ExportError, match=r"that ncnn does not have: Tensor\.slice"):
+        export(reordered, "ncnn", **given)

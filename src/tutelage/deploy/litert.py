@@ -49,7 +49,6 @@ def write_litert(network: DeployedNetwork, path: Path, metadata: Metadata) -> in
     Raises:
         ExportError: LiteRT Torch cannot convert the network.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     batch, height, width = metadata.shape or (1, metadata.image_size, metadata.image_size)
     # LiteRT Torch 0.10 mixes up channels-last weights of equal shape: it takes the address of a
     # copy, which it frees, for the name of a weight.

@@ -91,12 +91,25 @@ def _convert(folder: Path, shape: str, metadata: Metadata) -> None:
             fix="Please report it with the version of pnnx.",
             code="E21",
         )
+    layers = (line.split()[0] for line in _layers(folder / "network.ncnn.param"))
+    missing = sorted({layer for layer in layers if "." in layer})  # pnnx keeps torch's name
+    if missing:
+        raise ExportError(
+            f"{metadata.arch} has operations that ncnn does not have: {', '.join(missing)}",
+            fix="Take another format:  tutelage export RUN --to onnx",
+            code="E21",
+        )
+
+
+def _layers(path: Path) -> list[str]:
+    """Return the lines of a ``.param`` file that describe a layer."""
+    return path.read_text().splitlines()[2:]
 
 
 def count_parameters(path: Path) -> int:
     """Count the weights and biases of the convolutions of a ``.param`` file."""
     total = 0
-    for line in path.read_text().splitlines()[2:]:
+    for line in _layers(path):
         kind, _, inputs, outputs, *rest = line.split()
         if kind.startswith("Convolution"):
             value = dict(each.split("=") for each in rest[int(inputs) + int(outputs) :])
