@@ -38,7 +38,7 @@ def forms(detector: GraphDetector, size: int, folder: Path) -> dict[str, Callabl
     photo = folder / "noise.png"
     noise = np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)
     cv2.imwrite(str(photo), noise)
-    path = export(detector, "onnx", out=folder, images=photo, image_size=size).path
+    path = export(detector, "onnx", out=folder, images=photo, img_size=size).path
     onnx, openvino = open_model(path, "cpu"), open_model(path, "cpu", openvino=True)
     return {
         "torch": lambda: plain(images),

@@ -19,6 +19,11 @@ TITLES: Mapping[str, str] = {
     "onnxslim": "onnxslim",
     "openvino": "OpenVINO",
     "nncf": "NNCF",
+    "ncnn": "ncnn",
+    "pnnx": "pnnx",
+    "ai_edge_litert": "LiteRT",
+    "ai_edge_quantizer": "AI Edge Quantizer",
+    "litert_torch": "LiteRT Torch",
     "tensorboard": "TensorBoard",
     "mlflow": "MLflow",
     "wandb": "W&B",
@@ -27,8 +32,15 @@ TITLES: Mapping[str, str] = {
 EXTRAS: Mapping[str, str] = {  # those of the other packages: export
     "openvino": "openvino",
     "nncf": "openvino",
+    "ncnn": "ncnn",
+    "pnnx": "ncnn",
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
+    "litert_torch": "litert",
     **{name: name for name in ("tensorboard", "mlflow", "wandb", "trackio")},
 }
+# Its wish for an old typing_extensions contradicts pydantic's, so that no extra can hold it.
+LITERT_TORCH = "pip install --no-deps litert-torch==0.10.0 litert-converter==0.5.0"
 
 
 def require(*packages: str) -> None:
@@ -41,9 +53,10 @@ def require(*packages: str) -> None:
     if missing:
         extras = sorted({EXTRAS.get(package, "export") for package in missing})
         verb = "is" if len(missing) == 1 else "are"
+        more = f"\n{LITERT_TORCH}" if "litert_torch" in missing else ""
         raise MissingExtraError(
             f"{' and '.join(TITLES[package] for package in missing)} {verb} not installed:",
-            fix=f"pip install 'tutelage[{','.join(extras)}]'",
+            fix=f"pip install 'tutelage[{','.join(extras)}]'{more}",
         )
 
 

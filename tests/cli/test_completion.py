@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import select
+import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +19,21 @@ from tutelage.cli import completion as c
 from tutelage.distill import METHODS
 from tutelage.models import ARCHITECTURES
 
+pty = pytest.importorskip("pty", reason="needs a terminal of Unix")
 
-def complete(line: str, folder: Path) -> list[str]:
-    """Return what bash would be offered at the end of a command line."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "tutelage"],
+SHELLS = {
+    "bash": ["bash", "--norc", "--noprofile", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "--no-config", "-i"],
+}
+PREPARED = {"bash": "", "zsh": "autoload -U compinit; compinit -u -D; ", "fish": ""}
+LIMIT = 60  # seconds until a shell that does not answer fails the test
+
+
+def completing(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run what bash runs at the end of a command line; stderr lists the imports."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tutelage"],
         env={
             **os.environ,
             "_TUTELAGE_COMPLETE": "complete_bash",
@@ -29,15 +45,93 @@ def complete(line: str, folder: Path) -> list[str]:
         text=True,
         check=True,
     )
-    return answer.stdout.split()
 
 
 def test_the_shell_completes_options_and_words(tmp_path: Path) -> None:
-    assert complete("tutelage train --cfg yolov7-t", tmp_path) == [
+    assert completing("tutelage train --cfg yolov7-t", tmp_path).stdout.split() == [
         "yolov7-tiny",
         "yolov7-tiny-silu",
     ]
-    assert complete("tutelage explain d0", tmp_path)[:2] == ["d00", "d01"]
+    assert completing("tutelage explain d0", tmp_path).stdout.split()[:2] == ["d00", "d01"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tutelage tr",
+        "tutelage train --teacher-w",
+        "tutelage train --method f",
+        "tutelage train --cfg y",
+        "tutelage train --set optim.",
+        "tutelage explain D",
+    ],
+)
+def test_it_is_quick_it_imports_no_torch(line: str, tmp_path: Path) -> None:
+    done = completing(line, tmp_path)
+    assert done.stdout.split()
+    imported = set(re.findall(r"\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "tutelage.cli.completion" in imported
+    assert not imported & {"torch", "numpy", "cv2", "onnx"}
+
+
+class Terminal:
+    """A shell in a terminal that was told to complete tutelage, as its user would."""
+
+    def __init__(self, shell: str, folder: Path) -> None:
+        scripts = sysconfig.get_path("scripts")
+        path = os.pathsep.join([scripts, os.environ["PATH"]])
+        source = {**os.environ, "_TUTELAGE_COMPLETE": f"source_{shell}"}
+        command = [str(Path(scripts) / "tutelage")]
+        script = subprocess.run(command, env=source, capture_output=True, check=True).stdout
+        (folder / "completion").write_bytes(script)
+        self.process, self.terminal = pty.fork()
+        if self.process == 0:
+            os.chdir(folder)
+            plain = {"TERM": "xterm", "HOME": str(folder), "PS1": "", "COLUMNS": "200"}
+            os.execvpe(SHELLS[shell][0], SHELLS[shell], {**os.environ, **plain, "PATH": path})
+        self.type(f"{PREPARED[shell]}source completion; echo re''ady\n")
+        assert "ready" in self.shown("ready")
+
+    def type(self, text: str) -> None:
+        os.write(self.terminal, text.encode())
+
+    def shown(self, *wanted: str) -> str:
+        """Return what is shown until all wanted words are there, or no more comes."""
+        seen, end = b"", time.monotonic() + LIMIT
+        while time.monotonic() < end and not all(word.encode() in seen for word in wanted):
+            if select.select([self.terminal], [], [], 0.5)[0]:
+                try:
+                    seen += os.read(self.terminal, 65536)
+                except OSError:  # the shell has ended
+                    break
+        return seen.decode(errors="replace")
+
+    def close(self) -> None:
+        os.close(self.terminal)
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_real_shell_completes(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    (tmp_path / "my-run").mkdir()
+    for typed, wanted in (
+        ("tutelage tr\t", ["train"]),
+        ("tutelage train --teacher-w\t", ["--teacher-weights"]),
+        ("tutelage train --method f\t\t", ["fgd", "fitnet", "frs"]),
+        ("tutelage train --cfg yolov7-d\t", ["yolov7-d6"]),
+        ("tutelage export my-\t", ["my-run"]),
+    ):
+        terminal = Terminal(shell, tmp_path)
+        try:
+            terminal.type(typed)
+            shown = terminal.shown(*wanted)
+        finally:
+            terminal.close()
+        assert all(word in shown for word in wanted), (typed, shown)
 
 
 def test_the_names_are_those_that_exist() -> None:

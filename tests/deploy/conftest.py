@@ -58,7 +58,9 @@ def program(detector: GraphDetector) -> ExportedProgram:
 @pytest.fixture
 def traced(program: ExportedProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports of this test use a copy of the traced detector instead of tracing."""
-    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: copy.deepcopy(program))
+    monkeypatch.setattr(
+        "tutelage.deploy.export.trace", lambda network, shape: copy.deepcopy(program)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +79,7 @@ def graph(converted: Any, program: ExportedProgram, monkeypatch: pytest.MonkeyPa
     """A copy of the ONNX model, which every export of this test makes instead of converting."""
     pytest.importorskip("onnxruntime")
     mine = copy.deepcopy(converted)
-    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network: program)
+    monkeypatch.setattr("tutelage.deploy.export.trace", lambda network, shape: program)
     monkeypatch.setattr("tutelage.deploy.onnx.to_onnx", lambda traced: mine)
     return mine
 

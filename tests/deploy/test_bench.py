@@ -17,7 +17,7 @@ from tutelage.models.cost import cost
 
 
 def test_a_checkpoint(detector, run) -> None:
-    [found] = bench([run], repeats=3, batch=2, device="cpu", image_size=SIZE, threads=1)
+    [found] = bench([run], repeats=3, batch_size=2, device="cpu", img_size=SIZE, threads=1)
     fused = detector.fused()
     assert found.parameters == sum(p.numel() for p in fused.parameters())
     assert found.gflops == cost(fused, SIZE).gflops
@@ -37,21 +37,21 @@ def test_runtimes_of_one_file(graph, run) -> None:
     from tutelage.deploy.export import export
 
     path = export(run).path
-    options = {"repeats": 2, "device": "cpu", "threads": 1, "image_size": 2 * SIZE}
-    found = list(bench([path], runtimes=["onnx", "openvino"], **options))
+    options = {"repeats": 2, "device": "cpu", "threads": 1, "img_size": 2 * SIZE}
+    found = list(bench([path], runtime=["onnx", "openvino"], **options))
     assert [each.runtime for each in found] == ["onnx", "openvino"]
     assert len({(each.parameters, each.gflops, each.megabytes) for each in found}) == 1
     [torch_one] = bench([run], **options)
     assert found[0].parameters == torch_one.parameters
     assert found[0].gflops == pytest.approx(torch_one.gflops, rel=1e-6)
     with pytest.raises(ConfigError, match="--runtime torch cannot run"):
-        next(bench([path], runtimes=["torch"]))
+        next(bench([path], runtime=["torch"]))
 
 
 def test_an_architecture(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY))
-    [found] = bench([path], repeats=2, device="cpu", image_size=SIZE, threads=1)
+    [found] = bench([path], repeats=2, device="cpu", img_size=SIZE, threads=1)
     fused = build(path, ["0", "1"]).fused()
     assert found.parameters == sum(p.numel() for p in fused.parameters())
     assert found.p50_ms > 0
@@ -67,7 +67,7 @@ def test_bad_models_and_settings(run, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         next(bench([tmp_path / "none.pt"]))
     with pytest.raises(ConfigError, match="must be a multiple of 16"):
-        next(bench([run], image_size=50))
+        next(bench([run], img_size=50))
     with pytest.raises(ConfigError, match="is not a device"):
         next(bench([run], device="gpu"))
     answer = type("Done", (), {"stdout": json.dumps({"error": "too bad"}), "stderr": ""})

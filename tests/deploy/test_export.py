@@ -19,7 +19,8 @@ import yaml
 
 from tests.deploy.conftest import NAMES, SIZE, TINY
 from tests.models.repeatable_weights import fill_normal
-from tutelage.deploy.export import KINDS, export
+from tutelage.deploy.export import export
+from tutelage.deploy.formats import FORMATS
 from tutelage.deploy.network import DeployedNetwork
 from tutelage.deploy.predict import predict
 from tutelage.deploy.runtime import open_model, read_metadata
@@ -31,7 +32,7 @@ from tutelage.evaluation.predictor import predictor, trained_size
 from tutelage.models import GraphDetector, build, load
 from tutelage.weights.store import save_best
 
-FORMATS = [
+GRAPHS = [
     "onnx",
     pytest.param(
         "openvino",
@@ -44,10 +45,10 @@ def leftovers(folder: Path) -> list[str]:
     return [each.name for each in folder.iterdir() if each.name.startswith(".export-")]
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
     done = export(run, to)
-    assert done.path == run / f"best{KINDS[to].suffix}"
+    assert done.path == run / f"best{FORMATS[to].suffix}"
     assert 0 < done.difference < 1e-4
     assert (done.images, done.source) == (3, f"val of {run.parent / 'd.yaml'}")
     assert len({way.batch for way in done.ways}) == len({way.canvas_hw for way in done.ways}) == 2
@@ -65,9 +66,9 @@ def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
 
 
 @pytest.mark.parametrize("most", [500, 4])
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> None:
-    settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
+    settings = {"conf": 0.1, "iou": 0.3, "max_det": most}
     done = export(run, to, nms=True, **settings)
     assert done.metadata.nms is not None
     assert done.metadata.nms.model_dump() == settings
@@ -87,9 +88,73 @@ def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> N
         torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(mine.xyxy, theirs.xyxy, rtol=1e-4, atol=1e-2)
         assert torch.equal(mine.label, theirs.label)
-    assert done.path == run / f"best-nms{KINDS[to].suffix}"  # beside the file without
+    assert done.path == run / f"best-nms{FORMATS[to].suffix}"  # beside the file without
     blank = open_model(export(run, to, nms=True, conf=1.0).path, "cpu").run(images)
     assert blank.xyxy.shape == (2, 0, 4)
+
+
+@pytest.mark.parametrize("most", [500, 4])
+@pytest.mark.parametrize("to", GRAPHS)
+def test_all_sizes_may_be_fixed(to, most, detector, run) -> None:
+    settings = {"conf": 0.1, "iou": 0.3, "max_det": most}
+    done = export(run, to, nms=True, fixed_batch=2, **settings)
+    assert [way._asdict() for way in done.ways] == [{"batch": 2, "canvas_hw": (SIZE, SIZE)}]
+    about = read_metadata(done.path)
+    assert about.shape == (2, SIZE, SIZE)
+    assert f"In: images (2, 3, {SIZE}, {SIZE}) float32" in about.description
+    assert (
+        "detections (2, k, 6): x1, y1, x2, y2 in pixels of the canvas, score" in about.description
+    )
+    network = open_model(done.path, "cpu")
+    images = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():  # three images: the second batch is filled up
+        candidates = predictor(detector)(images)
+        expected = nms(candidates, **settings)
+        found = nms(network.run(images), **settings)
+    [rows] = network.network(images)
+    assert rows.shape == (3, min(most, candidates.xyxy.shape[1]), 6)
+    for image, mine, theirs in zip(rows, found, expected, strict=True):
+        count = len(theirs.score)
+        assert 3 < count <= most
+        assert (image[:count, 4] > 0.1).all()
+        assert (np.diff(image[:count, 4]) <= 0).all()
+        assert (image[count:] == 0).all()
+        torch.testing.assert_close(mine.score, theirs.score, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine.xyxy, theirs.xyxy, rtol=1e-4, atol=1e-2)
+        assert torch.equal(mine.label, theirs.label)
+    assert most == 4 or {int(label) for x in found for label in x.label} == {0, 1}
+
+
+@pytest.mark.parametrize("to", GRAPHS)
+def test_fixed_sizes_without_anything_found(to, run) -> None:
+    done = export(run, to, nms=True, fixed_batch=1, conf=1.0)
+    [rows] = open_model(done.path, "cpu").network(torch.rand(1, 3, SIZE, SIZE))
+    assert (rows == 0).all()
+    with pytest.raises(ConfigError, match=f"takes {SIZE} only, its shapes are fixed"):
+        predict(done.path, np.zeros((20, 40, 3), np.uint8), img_size=2 * SIZE, device="cpu")
+
+
+def test_fixed_sizes_in_the_other_forms(run) -> None:
+    onnx = pytest.importorskip("onnx")
+    done = export(run, fixed_batch=2)
+    graph = onnx.load(done.path).graph
+    for value, size in zip((*graph.input, *graph.output), (SIZE, 4, len(NAMES)), strict=True):
+        sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        assert (sizes[0], sizes[-1], 0 in sizes) == (2, size, False)
+    pictures = [np.full((20, 40, 3), 30 * i, np.uint8) for i in range(3)]  # no squares
+    inferred = onnx.shape_inference.infer_shapes(
+        onnx.load(export(run, nms=True, fixed_batch=1).path), strict_mode=True, data_prop=True
+    )
+    free = [
+        value.name
+        for value in inferred.graph.value_info
+        if not all(axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim)
+    ]
+    assert free == ["survivors", "their_scores", "image_box"]
+    assert all(len(each) for each in predict(done.path, pictures, conf=0.1, device="cpu"))
+    assert export(run, "pt2", fixed_batch=2).difference < 1e-4
+    integers = export(run, fixed_batch=2, int8=True, calibration=3)
+    assert read_metadata(integers.path).shape == (2, SIZE, SIZE)
 
 
 def test_one_that_differs_is_refused_and_kept_aside(detector, graph, run) -> None:
@@ -135,10 +200,10 @@ def test_a_bias_of_zeros_may_be_left_out(graph) -> None:
     assert count_parameters(graph) == count
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_half_precision_keeps_its_inputs_and_outputs(to, detector, run, images) -> None:
     done = export(run, to, half=True)
-    assert done.path.name == f"best-fp16{KINDS[to].suffix}"
+    assert done.path.name == f"best-fp16{FORMATS[to].suffix}"
     assert read_metadata(done.path).precision == "float16"
     assert 1e-6 < done.difference < HALF_LIMIT
     weights = done.path if to == "onnx" else done.path.with_suffix(".bin")
@@ -158,7 +223,7 @@ def test_an_architecture_is_exported_with_random_weights(tmp_path, monkeypatch, 
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
-    done = export("tiny.yaml", image_size=SIZE)
+    done = export("tiny.yaml", img_size=SIZE)
     assert done.path == Path("tiny.onnx")
     assert (done.metadata.weights, done.metadata.names) == ("random", ("0", "1"))
     with caplog.at_level(logging.WARNING):
@@ -235,7 +300,7 @@ def test_a_file_that_cannot_be_converted_is_refused(traced, run, monkeypatch) ->
     assert not (run / "best.pt2").exists()
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) -> None:
     if to == "openvino":
         pytest.importorskip("nncf")
@@ -248,7 +313,7 @@ def test_integers_are_scored_beside_floats(to, graph, run, images, monkeypatch) 
 
     monkeypatch.setattr("tutelage.deploy.export.validate", validate)
     done = export(run, to, int8=True, nms=True, conf=0.1)
-    assert done.path.name == f"best-int8-nms{KINDS[to].suffix}"
+    assert done.path.name == f"best-int8-nms{FORMATS[to].suffix}"
     assert read_metadata(done.path).precision == "int8"
     assert (precisions, done.float_ap, done.int8_ap) == (["float32", "int8"], 0.5, 0.25)
     assert open_model(done.path, "cpu").run(images).xyxy.shape[0] == 2
@@ -271,8 +336,9 @@ def test_the_last_convolutions_stay_in_floats(graph) -> None:
     [
         ({"to": "pt2", "nms": True}, "--nms needs --to onnx or openvino"),
         ({"to": "pt2", "int8": True}, "--int8 needs --to onnx or openvino"),
+        ({"to": "ncnn", "out": "x.param"}, r"must end in \.ncnn\.param"),
         ({"half": True, "int8": True}, "--half and --int8 exclude each other"),
-        ({"image_size": 63}, "must be a multiple of 16"),
+        ({"img_size": 63}, "must be a multiple of 16"),
         ({"out": "x.xml"}, "must end in .onnx"),
     ],
 )
@@ -330,7 +396,7 @@ def test_without_data_or_digits_images_are_asked_for(graph, run, monkeypatch) ->
 
 def test_a_detector_stays_as_it_is(detector: GraphDetector, graph, run) -> None:
     before = copy.deepcopy(detector.state_dict())
-    done = export(detector, out=run / "x.onnx", images=run.parent / "d", image_size=SIZE)
+    done = export(detector, out=run / "x.onnx", images=run.parent / "d", img_size=SIZE)
     assert done.path == run / "x.onnx"
     assert all(torch.equal(x, before[key]) for key, x in detector.state_dict().items())
 

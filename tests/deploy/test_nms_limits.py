@@ -53,6 +53,20 @@ def by_onnx_runtime(xyxy: torch.Tensor, scores: torch.Tensor, settings: Suppress
     return len(runtime.InferenceSession(model).run(None, feed)[0])
 
 
+def by_onnx_runtime_with_fixed_sizes(
+    xyxy: torch.Tensor, scores: torch.Tensor, settings: Suppression
+) -> int:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxslim")
+    from tutelage.deploy.onnx import suppression
+
+    model = suppression(settings, ir=10, opset=20, shape=(1, 2, 1)).SerializeToString()
+    feed = {"candidates": xyxy.numpy(), "all_scores": scores.numpy()}
+    [[rows]] = runtime.InferenceSession(model).run(None, feed)
+    assert rows.shape == (2, 6)
+    return int((rows[:, 4] > 0).sum())
+
+
 def by_openvino(xyxy: torch.Tensor, scores: torch.Tensor, settings: Suppression) -> int:
     pytest.importorskip("openvino")
     pytest.importorskip("onnxruntime")
@@ -64,7 +78,7 @@ def by_openvino(xyxy: torch.Tensor, scores: torch.Tensor, settings: Suppression)
     return len(compiled([xyxy.numpy(), scores.numpy()])[0])
 
 
-RUNTIMES = [ours, by_onnx_runtime, by_openvino]
+RUNTIMES = [ours, by_onnx_runtime, by_onnx_runtime_with_fixed_sizes, by_openvino]
 
 
 @pytest.mark.parametrize("run", RUNTIMES)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tutelage.config.overrides import normalise_value
+from tutelage.deploy.formats import format_of
 from tutelage.deploy.runtime import open_model
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Scores
@@ -61,7 +62,7 @@ def evaluate(
         data = stored_data(chosen) if isinstance(chosen, str) else None
         if data is None:
             raise ConfigError("No data set is given.", fix="evaluate(model, data)", code="C26")
-    if isinstance(chosen, str) and is_exported(chosen):
+    if isinstance(chosen, str) and format_of(chosen):
         chosen = open_model(chosen, where, augment=augment, half=half)
     return validate(
         chosen,
@@ -94,8 +95,3 @@ def stored_data(model: str) -> str:
     raise ConfigError(
         "No data set is given.", fix=f"tutelage val {model} --data data.yaml", code="C26"
     )
-
-
-def is_exported(model: str) -> bool:
-    """Whether a model is an exported file, by its suffix."""
-    return Path(model).suffix.lower() in (".onnx", ".xml", ".pt2")

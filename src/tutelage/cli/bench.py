@@ -18,17 +18,19 @@ HEAD = ("runtime", "device", "size", "parameters", "GFLOPs", "MB", "p50 ms", "p9
 
 
 class RuntimeChoice(StrEnum):
-    """Values of ``--runtime``."""
+    """Values of ``--runtime``: those of ``tutelage.deploy.formats.Runtime``."""
 
     torch = "torch"
     onnx = "onnx"
     openvino = "openvino"
+    ncnn = "ncnn"
+    litert = "litert"
 
 
 def bench(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Run folders, weights, names, .onnx, .xml"),
+        typer.Argument(metavar="MODEL...", help="Run folders, weights, names, exports"),
     ],
     runtime: Annotated[
         list[RuntimeChoice] | None,
@@ -57,10 +59,10 @@ def bench(
     measured = list(
         run_bench(
             models,
-            runtimes=[each.value for each in runtime] if runtime else None,
+            runtime=[each.value for each in runtime] if runtime else None,
             device=normalise_value("train.device", device or "auto"),
-            image_size=img_size,
-            batch=batch_size,
+            img_size=img_size,
+            batch_size=batch_size,
             repeats=repeats,
             threads=threads,
             half=half,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.yolo_flags import notices_of
+from tutelage.deploy.formats import FormatName, files_of
 from tutelage.display.formatting import score
 from tutelage.display.tables import print_result
 
@@ -24,12 +25,16 @@ def export(
     ] = None,
     weights: o.HiddenWeights = None,
     to: Annotated[
-        Literal["onnx", "openvino", "pt2"],
+        FormatName,
         typer.Option("--to", help="What to write", rich_help_panel=o.WHAT),
     ] = "onnx",
     nms: Annotated[bool, o.switch("--nms", "Put the suppression into the file", o.WHAT)] = False,
     half: Annotated[bool, o.switch("--half", "Weights in half precision", o.WHAT)] = False,
     int8: Annotated[bool, o.switch("--int8", "Eight-bit integers, with their AP", o.WHAT)] = False,
+    fixed_batch: Annotated[
+        int | None,
+        o.value("--fixed-batch", "<n>", "Fix all shapes, for n images at a time", o.WHAT, min=1),
+    ] = None,
     img_size: o.InferenceSize = None,
     conf: Annotated[float, o.fraction("--conf --conf-thres", "With --nms: least score")] = 0.25,
     iou: Annotated[float, o.fraction("--iou --iou-thres", "With --nms: overlap limit")] = 0.45,
@@ -61,16 +66,17 @@ def export(
         chosen,
         to,
         out=out,
-        image_size=img_size,
+        img_size=img_size,
         nms=nms,
         conf=conf,
         iou=iou,
-        max_detections=max_det,
+        max_det=max_det,
         half=half,
         int8=int8,
         data=data,
         images=images,
         calibration=calibration,
+        fixed_batch=fixed_batch,
     )
     content = {**result._asdict(), "path": str(result.path)}
     content["metadata"] = result.metadata.model_dump(mode="json")
@@ -84,9 +90,8 @@ def result_lines(result: ExportResult, model: str) -> list[str]:
     from tutelage.deploy.metadata import RANDOM
 
     metadata, path = result.metadata, result.path
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     facts = [
-        f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"{sum(file.stat().st_size for file in files_of(path)) / 1e6:.1f} MB",
         f"{metadata.parameters / 1e6:.2f} M parameters",
         metadata.precision,
         *(["NMS inside"] if metadata.nms else []),

@@ -55,7 +55,7 @@ Texts = list[str] | None
 HiddenWeights = Annotated[Text, typer.Option("--weights", hidden=True)]
 HiddenSource = Annotated[Texts, typer.Option("--source", hidden=True)]
 RunnableModel = Annotated[
-    Text, typer.Argument(metavar="MODEL", help="Run folder, weight file, .onnx or .xml")
+    Text, typer.Argument(metavar="MODEL", help="Run folder, weight file or export")
 ]
 Data = Annotated[
     Text, value("--data", "<path>", "Data yaml, COCO json or folder, VOC, digits", WHAT)

@@ -153,7 +153,7 @@ PREDICT: FlagTable = {
     **_refuse("--dnn", "an .onnx is run by ONNX Runtime"),
 }
 
-ALWAYS_FREE = "batch and size are free in every export"
+FREE = "batch and size are free unless --fixed-batch fixes them"
 PER_CLASS = "with --nms classes never suppress each other"
 
 EXPORT: FlagTable = {
@@ -162,15 +162,18 @@ EXPORT: FlagTable = {
     **_ignore("--topk-per-class", "--max-det limits the detections of an image", "one"),
     **_ignore("--max-wh", PER_CLASS, "one"),
     **_ignore("--grid", "boxes are decoded in every export"),
-    **_ignore("--dynamic --dynamic-batch", ALWAYS_FREE),
-    **_ignore("--batch-size --batch", ALWAYS_FREE, "one"),
+    **_ignore("--dynamic --dynamic-batch", FREE),
+    **_ignore("--batch-size --batch", FREE, "one"),
     **_ignore("--simplify", "every export is simplified"),
     **_ignore("--device", "exports are made on the CPU, and run anywhere", "one"),
     **_ignore("--inplace", "the graph is folded"),
     **_ignore("--verbose", "the verification is always shown"),
-    **_refuse("--include", "--to takes one of onnx, openvino and pt2", "one"),
+    **_refuse("--include", "--to takes one format at a time", "one"),
     **_refuse("--fp16", "use --half"),
-    **_refuse("--include-nms --end2end", "--nms puts the suppression into the file"),
+    **_refuse(
+        "--include-nms --end2end",
+        "--nms puts the suppression into the file, for TensorRT with --fixed-batch 1",
+    ),
     **_refuse("--topk-all", "use --max-det", "one"),
     **_refuse("--agnostic-nms", PER_CLASS),
     **_refuse("--opset", "the exporter chooses it", "one"),

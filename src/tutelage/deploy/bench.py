@@ -8,16 +8,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
 from tutelage.deploy.export import export
+from tutelage.deploy.formats import Runtime, files_of, format_of, runtime_packages
 from tutelage.deploy.runtime import read_metadata
 from tutelage.deploy.source_model import load_source
 from tutelage.errors import ConfigError, UserError
 from tutelage.evaluation.device import choose_device
-from tutelage.evaluation.predictor import trained_size
+from tutelage.evaluation.predictor import check_fixed_size, trained_size
 from tutelage.models.build import is_architecture, load
 from tutelage.models.cost import cost
 from tutelage.models.detector import check_image_size
@@ -28,14 +29,7 @@ from tutelage.weights.file_type import existing_file
 from tutelage.weights.header import header
 from tutelage.weights.store import save_best
 
-Runtime = Literal["torch", "onnx", "openvino"]
-NATIVE: Mapping[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
 TORCH: tuple[Runtime] = ("torch",)
-PACKAGES: Mapping[Runtime, tuple[str, ...]] = {
-    "torch": (),
-    "onnx": ("onnxruntime",),
-    "openvino": ("openvino",),
-}
 
 
 class Measurement(NamedTuple):
@@ -43,7 +37,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         model: The model as given.
-        runtime: ``torch``, ``onnx`` or ``openvino``.
+        runtime: ``torch``, ``onnx``, ``openvino``, ``ncnn`` or ``litert``.
         device: Its device, or the name of its GPU.
         precision: ``float32``, ``float16`` or ``int8``.
         image_size: Side of the square images in pixels.
@@ -89,10 +83,10 @@ class _Subject(NamedTuple):
 def bench(
     models: str | Path | GraphDetector | Sequence[str | Path | GraphDetector],
     *,
-    runtimes: Sequence[Runtime] | None = None,
+    runtime: Runtime | Sequence[Runtime] | None = None,
     device: str = "auto",
-    image_size: int | None = None,
-    batch: int = 1,
+    img_size: int | None = None,
+    batch_size: int = 1,
     repeats: int = 50,
     threads: int | None = None,
     half: bool = False,
@@ -101,12 +95,12 @@ def bench(
 
     Args:
         models: One or several run folders, weight files, architectures (with random weights),
-            ``.onnx`` and OpenVINO ``.xml`` files, or detectors.
-        runtimes: ``torch``, ``onnx``, ``openvino``; a checkpoint is exported for the last two.
-            None: torch for checkpoints, else that of the file.
+            exported files, or detectors.
+        runtime: ``torch``, ``onnx``, ``openvino``, ``ncnn``, ``litert``; a checkpoint is exported
+            for all but the first. None: torch for checkpoints, else that of the file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        image_size: Side of the images in pixels; None: that of each model.
-        batch: Images per batch.
+        img_size: Side of the images in pixels; None: that of each model.
+        batch_size: Images per batch.
         repeats: Number of batches.
         threads: Threads on the CPU; None: the default of torch.
         half: Half precision: in torch on a GPU, else in the exported file.
@@ -120,27 +114,29 @@ def bench(
         MissingExtraError: A runtime is not installed.
     """
     where = choose_device(device)
-    if half and where.type == "cpu" and "torch" in (runtimes or TORCH):
+    wanted = cast("Sequence[Runtime] | None", [runtime] if isinstance(runtime, str) else runtime)
+    if half and where.type == "cpu" and "torch" in (wanted or TORCH):
         raise ConfigError(
             "--half in torch needs a GPU.",
-            fix="Give --runtime onnx or openvino, or omit it.",
+            fix="Give another --runtime, or omit it.",
             code="C30",
         )
     listed = [models] if isinstance(models, str | Path | GraphDetector) else models
     named = [each if isinstance(each, GraphDetector) else str(each) for each in listed]
     subjects = [
-        _subject(model, each, image_size, half=half)
+        _subject(model, each, img_size, half=half)
         for model in named
-        for each in _runtimes(model, runtimes)
+        for each in _runtimes(model, wanted)
     ]
     threads = threads or torch.get_num_threads()
     for subject in subjects:
-        yield _measured(subject, device=device, batch=batch, repeats=repeats, threads=threads)
+        yield _measured(subject, device=device, batch=batch_size, repeats=repeats, threads=threads)
 
 
 def _native(model: str | GraphDetector) -> Runtime | None:
     """Return the runtime of an exported file; None for other models."""
-    return NATIVE.get(Path(model).suffix.lower()) if isinstance(model, str) else None
+    form = format_of(model) if isinstance(model, str) else None
+    return None if form == "pt2" else form
 
 
 def _runtimes(model: str | GraphDetector, wanted: Sequence[Runtime] | None) -> Sequence[Runtime]:
@@ -160,13 +156,15 @@ def _subject(
     model: str | GraphDetector, runtime: Runtime, image_size: int | None, *, half: bool
 ) -> _Subject:
     """Check a model and count its parameters, so that errors are reported before measuring."""
-    require(*PACKAGES[runtime])
+    require(*runtime_packages(runtime))
     if isinstance(model, str) and _native(model):
         if half:
             raise ConfigError(f"--half needs a checkpoint, not {model}.", code="C30")
         metadata = read_metadata(existing_file(model))
         size = image_size or metadata.image_size
         check_image_size(size, metadata.stride)
+        if metadata.shape is not None:
+            check_fixed_size(model, size, metadata.image_size)
         gflops = metadata.gflops * (size / metadata.image_size) ** 2
         return _Subject(model, runtime, size, metadata.parameters, gflops, metadata.precision)
     detector = load_source(model).detector.fused()
@@ -188,7 +186,8 @@ def _file(subject: _Subject, folder: Path) -> Path:
         save_best(model, network.state_dict(), meta)
     if subject.runtime == "torch":
         return weight_file(model)
-    return export(model, subject.runtime, out=folder, half=half).path
+    size = subject.image_size
+    return export(model, subject.runtime, out=folder, half=half, img_size=size).path
 
 
 def _measured(
@@ -207,8 +206,7 @@ def _measured(
             "half": subject.runtime == "torch" and subject.precision == "float16",
         }
         measured = _in_a_process(request)
-        parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
-        megabytes = sum(part.stat().st_size for part in parts) / 1e6
+        megabytes = sum(part.stat().st_size for part in files_of(file)) / 1e6
     model = subject.model
     title = model.arch_name if isinstance(model, GraphDetector) else model
     return Measurement(

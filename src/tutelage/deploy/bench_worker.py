@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tutelage.deploy.bench import PACKAGES
+from tutelage.deploy.formats import runtime_packages
 from tutelage.deploy.runtime import open_model
 from tutelage.errors import UserError
 from tutelage.evaluation.speed import timed
@@ -29,7 +29,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     """
     torch.set_num_threads(request["threads"])
     # The memory of the runtime and of torch itself does not count.
-    for package in PACKAGES[request["runtime"]]:
+    for package in runtime_packages(request["runtime"]):
         import_module(package)
     with contextlib.suppress(OSError):
         RESET.write_text("5")

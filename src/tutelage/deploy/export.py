@@ -7,14 +7,15 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from tutelage.deploy.metadata import Metadata, Suppression
+from tutelage.deploy.formats import FORMATS, FormatName, format_of
+from tutelage.deploy.metadata import METADATA_FILE, Metadata, Suppression
 from tutelage.deploy.network import DeployedNetwork, make_portable, trace
 from tutelage.deploy.runtime import as_predictions, open_model
 from tutelage.deploy.source_model import load_source
@@ -41,33 +42,18 @@ from tutelage.models.graph import GraphDetector
 from tutelage.optional_packages import quiet, require
 from tutelage.version import __version__
 
-Format = Literal["onnx", "openvino", "pt2"]
 CALIBRATION = 128
 REJECTED = ".rejected"
-METADATA_FILE = "tutelage.json"
 MARKS: Mapping[str, str] = {"float32": "", "float16": "-fp16", "int8": "-int8"}
 NMS_MARK = "-nms"
-
-
-class _Kind(NamedTuple):
-    title: str
-    suffix: str
-    packages: tuple[str, ...]
-
-
-_ONNX = ("onnx", "onnxscript", "onnxslim", "onnxruntime")
-KINDS: Mapping[Format, _Kind] = {
-    "onnx": _Kind("ONNX", ".onnx", _ONNX),
-    "openvino": _Kind("OpenVINO", ".xml", (*_ONNX, "openvino")),
-    "pt2": _Kind("torch.export", ".pt2", ()),
-}
 
 
 class ExportResult(NamedTuple):
     """A finished export.
 
     Attributes:
-        path: The file; OpenVINO's weights are in the ``.bin`` beside it.
+        path: The file; beside it OpenVINO's weights, ``.bin``, or ncnn's with the metadata,
+            ``.json``.
         metadata: Its metadata.
         difference: The largest difference from the checkpoint, of boxes divided by the canvas
             side and of scores; with int8, that of the float export.
@@ -90,37 +76,43 @@ class ExportResult(NamedTuple):
 
 def export(
     model: str | Path | GraphDetector,
-    to: Format = "onnx",
+    to: FormatName = "onnx",
     *,
     out: str | Path | None = None,
-    image_size: int | None = None,
+    img_size: int | None = None,
     nms: bool = False,
     conf: float = 0.25,
     iou: float = 0.45,
-    max_detections: int = 300,
+    max_det: int = 300,
     half: bool = False,
     int8: bool = False,
     data: str | Path | None = None,
     images: str | Path | None = None,
     calibration: int = CALIBRATION,
+    fixed_batch: int | None = None,
 ) -> ExportResult:
     """Export a model for any batch and image size, and verify it against its checkpoint.
+
+    Files for ncnn and LiteRT take one square image at a time, of ``img_size``.
 
     Args:
         model: Run folder, weight file, an architecture (with random weights, for measuring only),
             or a detector (not changed).
-        to: ``onnx``, ``openvino`` or ``pt2`` (torch.export).
+        to: ``onnx``, ``openvino``, ``ncnn``, ``litert`` or ``pt2`` (torch.export).
         out: The file, or a folder for it; None: beside the weights.
-        image_size: Default image size in pixels; None: that of the training.
-        nms: Put the suppression into the file; not with ``pt2``.
+        img_size: Image size in pixels, the default of the file; None: that of the training.
+        nms: Put the suppression into the file; with ``onnx`` and ``openvino``.
         conf: Score threshold of that suppression.
         iou: Overlap limit of that suppression.
-        max_detections: Detections per image of that suppression.
+        max_det: Detections per image of that suppression.
         half: Weights in half precision; images, boxes and scores stay float32.
-        int8: Quantise to eight-bit integers and evaluate both on the val split; not with ``pt2``.
+        int8: Quantise to eight-bit integers and evaluate both on the val split; with ``onnx`` and
+            ``openvino``.
         data: Data set for int8 and for the verification; None: that of the run.
         images: Images for the verification; None: the val split, else the built-in digits.
         calibration: Number of training images for the calibration of the integers.
+        fixed_batch: Fix all shapes, for so many square images of ``img_size``; with ``nms`` the
+            number of the detections, too.
 
     Raises:
         WeightsError: The model cannot be read.
@@ -129,22 +121,30 @@ def export(
         MissingExtraError: A package is missing.
         ExportError: The file differs from the checkpoint. It is kept as ``NAME.rejected``.
     """
-    kind = KINDS[to]
-    if to == "pt2" and (nms or int8):
+    kind = FORMATS[to]
+    if not kind.has_nms and (nms or int8):
         flag = "--nms" if nms else "--int8"
-        raise ConfigError(f"{flag} needs --to onnx or openvino, not pt2.", code="C30")
+        raise ConfigError(f"{flag} needs --to onnx or openvino, not {to}.", code="C30")
+    if kind.one_image and fixed_batch not in (None, 1):
+        raise ConfigError(
+            f"--fixed-batch {fixed_batch}: {kind.title} files take one image at a time.",
+            fix="Leave it out.",
+            code="C30",
+        )
     if half and int8:
         raise ConfigError("--half and --int8 exclude each other.", fix="Export twice.", code="C30")
-    require(*kind.packages, *(("nncf",) if int8 and to == "openvino" else ()))
+    require(*kind.writes, *kind.runs, *(("nncf",) if int8 and to == "openvino" else ()))
     source = load_source(model)
     detector = source.detector
     stride = max(detector.strides)
-    size = image_size if image_size is not None else trained_size(detector)
+    size = img_size if img_size is not None else trained_size(detector)
     check_image_size(size, stride)
     image_range = trained_range(detector)
     precision = "int8" if int8 else "float16" if half else "float32"
     stem = f"{source.stem}{MARKS[precision]}{NMS_MARK if nms else ''}"
     target = _target(stem, source.folder, kind.suffix, out)
+    batch = 1 if kind.one_image else fixed_batch
+    shape = None if batch is None else (batch, size, size)
     integers = None
     if int8:
         known = source.data and training_data(cast("str | Path", model), must_exist=True)
@@ -165,10 +165,10 @@ def export(
         size=size,
         limit=HALF_LIMIT if half else LIMIT,
         real=images_to_verify(images, data, source.data, count=IMAGES, image_range=image_range),
-        cases=verification_cases(size, stride),
+        cases=verification_cases(size, stride, shape),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
     )
-    network = DeployedNetwork(detector, half=half and to != "openvino")
+    network = DeployedNetwork(detector, half=half and to in ("onnx", "pt2"))
     parameters, gflops = cost(network.detector, size)
     metadata = Metadata(
         tutelage=__version__,
@@ -182,14 +182,17 @@ def export(
         parameters=parameters,
         gflops=gflops,
         precision="float16" if half else "float32",
+        shape=shape,
         **source.metadata,
     )
-    program = trace(network)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+        if kind.one_image:
+            return _export_network(network, job, metadata, Path(folder))
+        program = trace(network, shape)
         if to == "pt2":
             return _export_program(program, job, metadata.described(), Path(folder))
-        suppression = Suppression(conf=conf, iou=iou, max_detections=max_detections)
+        suppression = Suppression(conf=conf, iou=iou, max_detections=max_det)
         return _export_graph(
             program,
             job,
@@ -274,6 +277,21 @@ def _export_program(
     return job.finish(folder, metadata, worst)
 
 
+def _export_network(
+    network: DeployedNetwork, job: _Job, metadata: Metadata, folder: Path
+) -> ExportResult:
+    if format_of(job.target) == "litert":
+        from tutelage.deploy.litert import describe_litert as describe
+        from tutelage.deploy.litert import write_litert as write
+    else:
+        from tutelage.deploy.ncnn import describe_ncnn as describe
+        from tutelage.deploy.ncnn import write_ncnn as write
+    metadata, path = describe(metadata), folder / job.target.name
+    _require_count(write(network, path, metadata), metadata.parameters)
+    worst = job.verify(job.checkpoint, open_model(path, "cpu").run, folder)
+    return job.finish(folder, metadata, worst)
+
+
 def _export_graph(
     program: ExportedProgram,
     job: _Job,
@@ -345,6 +363,6 @@ def _target(stem: str, folder: Path, suffix: str, out: str | Path | None) -> Pat
     path = Path(out)
     if path.is_dir() or not path.suffix:
         return path / default.name
-    if path.suffix != suffix:
+    if not path.name.endswith(suffix):
         raise ConfigError(f"--out {out} must end in {suffix}, or be a folder.", code="C29")
     return path

@@ -59,8 +59,16 @@ def class_scores(predictions: Predictions) -> Tensor:
     return objectness if single else predictions.logits.sigmoid() * objectness
 
 
-def trace(network: DeployedNetwork) -> ExportedProgram:
-    """Trace a network with free batch size, height and width."""
+def trace(network: DeployedNetwork, shape: tuple[int, int, int] | None = None) -> ExportedProgram:
+    """Trace a network.
+
+    Args:
+        network: The network.
+        shape: Number, height and width of the images; None: they stay free.
+    """
+    if shape is not None:
+        with quiet():
+            return torch.export.export(network, (torch.rand(shape[0], 3, *shape[1:]),))
     stride = max(network.detector.strides)
     sides = {
         axis: stride * Dim(name, max=LARGEST // stride)

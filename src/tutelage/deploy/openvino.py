@@ -34,7 +34,11 @@ def write_openvino(model: ModelProto, path: Path, metadata: Metadata) -> None:
 def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
     """Write the model of ``source`` followed by the suppression of ``metadata``."""
     model = openvino_core().read_model(source)
-    tail = suppression_model(cast("Suppression", metadata.nms))
+    shape = None
+    if metadata.shape is not None:
+        batch, candidates, classes = model.outputs[1].shape
+        shape = (batch, candidates, classes)
+    tail = suppression_model(cast("Suppression", metadata.nms), shape)
     for parameter, result in zip(tail.get_parameters(), model.get_results(), strict=True):
         parameter.output(0).replace(result.input_value(0))
     make: Any = openvino.Model  # its type stubs are inconsistent
@@ -43,8 +47,8 @@ def add_suppression(source: Path, target: Path, metadata: Metadata) -> None:
     _write(joined, target, metadata)
 
 
-def suppression_model(settings: Suppression) -> Any:
-    """Return the suppression as an OpenVINO model.
+def suppression_model(settings: Suppression, shape: tuple[int, int, int] | None = None) -> Any:
+    """Return the suppression as an OpenVINO model; shape as for ONNX.
 
     OpenVINO drops boxes whose overlap is the limit or more; ONNX Runtime and torchvision those
     above it. So its limit is the next float32; no denormal one, which its CPU takes for 0.
@@ -52,7 +56,7 @@ def suppression_model(settings: Suppression) -> Any:
     following = np.nextafter(np.float32(settings.iou), np.float32(np.inf))
     limit = float(max(following, np.finfo(np.float32).tiny))
     above = settings.model_copy(update={"iou": limit})
-    return _converted(suppression(above, ir=IR, opset=OPSET))
+    return _converted(suppression(above, ir=IR, opset=OPSET, shape=shape))
 
 
 def write_int8_openvino(
@@ -73,7 +77,7 @@ def write_int8_openvino(
     with quiet(), contextlib.redirect_stdout(io.StringIO()):  # no progress bars
         quantised = nncf.quantize(
             converted,
-            nncf.Dataset(list(inputs(images, metadata.image_size))),
+            nncf.Dataset(list(inputs(images, metadata))),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(names=sorted(kept)),

@@ -19,7 +19,6 @@ from tutelage.errors import ConfigError, nearest
 from tutelage.evaluation.evaluate import to_original
 from tutelage.evaluation.nms import nms
 from tutelage.evaluation.predictor import Predictor
-from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.structures import Detections
 
@@ -54,7 +53,7 @@ def predict(
     ``found.error``; it is logged, too.
 
     Args:
-        model: Run folder, weight file, ``.onnx``, OpenVINO ``.xml``, or a detector.
+        model: Run folder, weight file, exported file, or a detector.
         source: An image, a video (one element per frame), a folder, a glob pattern, an RGB array
             ``(h, w, 3)`` uint8, or several of these. Cameras and streams: :func:`predict_each`.
         conf: Detections must score more than this.
@@ -125,12 +124,12 @@ def predict_each(
     """
     network = open_model(model, device, augment=augment, half=half)
     network.warn(conf)
-    size = img_size if img_size is not None else network.image_size
-    check_image_size(size, network.stride)
+    size = network.size(img_size)
     numbers = _class_numbers(classes, network.names)
     class_map = None if numbers is None else {number: number for number in numbers}
     pictures = read_frames(source, image_range=network.image_range)
-    for canvas_hw, frames in _batches(pictures, size, network.stride, batch_size):
+    stride = size if network.fixed else network.stride  # a multiple of the size: a square
+    for canvas_hw, frames in _batches(pictures, size, stride, batch_size):
         if frames[0].error is not None:
             yield PredictedFrame(frames[0], _nothing(frames[0], network.names))
             continue

@@ -53,7 +53,7 @@ def write_int8_onnx(
         quantize_static(
             copy.deepcopy(model),  # it is modified
             path,
-            _Reader(inputs(images, metadata.image_size)),
+            _Reader(inputs(images, metadata)),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -80,8 +80,12 @@ def tail(model: ModelProto) -> list[str]:
     return ends
 
 
-def inputs(images: Sequence[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield pictures as inputs ``(1, 3, size, size)`` in 0..1."""
+def inputs(
+    images: Sequence[NDArray[np.uint8]], metadata: Metadata
+) -> Iterator[NDArray[np.float32]]:
+    """Yield pictures as inputs ``(b, 3, h, w)`` in 0..1, with copies if the batch is fixed."""
+    batch, *canvas_hw = metadata.shape or (1, metadata.image_size, metadata.image_size)
     for image in images:
-        canvas = letterbox(image, (size, size))[0]
-        yield canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+        canvas = letterbox(image, (canvas_hw[0], canvas_hw[1]))[0]
+        one = canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+        yield np.repeat(one, batch, axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tutelage.deploy.formats import FormatName, format_of
+from tutelage.deploy.litert import litert_session, read_litert_metadata
 from tutelage.deploy.metadata import MARK, RANDOM, Metadata
+from tutelage.deploy.ncnn import ncnn_session, read_ncnn_metadata
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.predictor import Predictor, hardware, load_predictor
@@ -23,7 +26,6 @@ from tutelage.weights.file_type import existing_file
 Arrays = Sequence[NDArray[Any]]
 Session = Callable[[NDArray[np.float32]], Arrays]
 
-ONNX, OPENVINO, PT2 = ".onnx", ".xml", ".pt2"
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -35,7 +37,9 @@ def open_model(
     half: bool = False,
     openvino: bool = False,
 ) -> Predictor:
-    """Open a run folder, a weight file, an ``.onnx`` or an OpenVINO ``.xml``.
+    """Open a run folder, a weight file, or what was exported from one.
+
+    That is an ``.onnx``, an OpenVINO ``.xml``, an ncnn ``.param`` or a LiteRT ``.tflite``.
 
     Args:
         model: The model; a detector is not changed.
@@ -51,15 +55,15 @@ def open_model(
     """
     if isinstance(model, Predictor):
         return model
-    suffix = "" if isinstance(model, GraphDetector) else Path(model).suffix.lower()
-    if suffix == PT2:
+    form = None if isinstance(model, GraphDetector) else format_of(model)
+    if form == "pt2":
         raise WeightsError(
             f"Refused to read {model}: a torch.export file can run code when it is read.",
-            fix="Give the checkpoint, an .onnx or an OpenVINO .xml; if you trust the file, use "
+            fix="Give the checkpoint or another export; if you trust the file, use "
             "torch.export.load.",
             code="W11",
         )
-    if isinstance(model, GraphDetector) or suffix not in (ONNX, OPENVINO):
+    if isinstance(model, GraphDetector) or form is None:
         return load_predictor(model, choose_device(device), augment=augment, half=half)
     if augment:
         raise ConfigError(f"--augment needs a checkpoint, not {model}.", code="C30")
@@ -70,18 +74,25 @@ def open_model(
             code="C30",
         )
     path = existing_file(model)
-    by_openvino = openvino or suffix == OPENVINO
-    return _openvino(path, device) if by_openvino else _onnx_runtime(path, device)
+    return _OPENERS["openvino" if openvino else form](path, device)
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read the metadata of an ``.onnx`` or OpenVINO ``.xml``.
+    """Read the metadata of an exported file that :func:`open_model` takes.
 
     Raises:
         WeightsError: The file is damaged or was not exported by tutelage.
         MissingExtraError: Its runtime is not installed.
     """
-    return (_onnx_session if path.suffix.lower() == ONNX else _openvino_model)(path, "cpu")[1]
+    match format_of(path):
+        case "ncnn":
+            return read_ncnn_metadata(path)
+        case "litert":
+            return read_litert_metadata(path)
+        case "openvino":
+            return _openvino_model(path, "cpu")[1]
+        case _:
+            return _onnx_session(path, "cpu")[1]
 
 
 def as_predictions(xyxy: Tensor, scores: Tensor) -> Predictions:
@@ -148,19 +159,45 @@ def _openvino(path: Path, device: str) -> Predictor:
 
 def _openvino_model(path: Path, device: str) -> tuple[Any, Metadata]:
     require("openvino")
-    if device not in ("auto", "cpu"):
-        raise ConfigError(
-            f"--device {device}: OpenVINO runs on the CPU here.", fix="--device cpu", code="C18"
-        )
+    _require_cpu(device, "OpenVINO")
     try:
         model = openvino_core().read_model(path)
     except Exception as error:  # its errors have no common base
         raise _damaged(path, "OpenVINO", error) from error
-    if path.suffix.lower() == ONNX:
+    if format_of(path) == "onnx":
         return model, _onnx_session(path, "cpu")[1]
     keys = [key for key in Metadata.model_fields if model.has_rt_info([MARK, key])]
     strings = {key: model.get_rt_info([MARK, key]).astype(str) for key in keys}
     return model, Metadata.read(strings, str(path))
+
+
+def _ncnn(path: Path, device: str) -> Predictor:
+    require("ncnn")
+    _require_cpu(device, "ncnn")
+    metadata = read_ncnn_metadata(path)
+    try:
+        session = ncnn_session(path)
+    except ValueError as error:
+        raise _damaged(path, "ncnn", error) from error
+    return _as_predictor(path, metadata, session, "cpu")
+
+
+def _litert(path: Path, device: str) -> Predictor:
+    require("ai_edge_litert")
+    _require_cpu(device, "LiteRT")
+    metadata = read_litert_metadata(path)
+    try:
+        session = litert_session(path)
+    except (ValueError, RuntimeError) as error:
+        raise _damaged(path, "LiteRT", error) from error
+    return _as_predictor(path, metadata, session, "cpu")
+
+
+def _require_cpu(device: str, runtime: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"--device {device}: {runtime} runs on the CPU here.", fix="--device cpu", code="C18"
+        )
 
 
 def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
@@ -172,15 +209,20 @@ def _damaged(path: Path, runtime: str, error: Exception) -> WeightsError:
 
 def _as_predictor(path: Path, metadata: Metadata, session: Session, hardware: str) -> Predictor:
     """Return a predictor that runs a session; images are copied to the host."""
+    fixed = metadata.shape
+    if fixed is not None:
+        session = _in_batches(session, fixed[0])
 
     def network(images: Tensor) -> Arrays:
         return session(np.ascontiguousarray(images.cpu().numpy()))
 
     def run(images: Tensor) -> Predictions:
         outputs = [torch.from_numpy(np.array(output)) for output in network(images)]
-        if metadata.nms is not None:
+        if metadata.nms is None:
+            return as_predictions(*outputs)
+        if fixed is None:
             return _as_candidates(outputs[0], len(images), len(metadata.names))
-        return as_predictions(*outputs)
+        return _as_padded_candidates(outputs[0], len(metadata.names))
 
     return Predictor(
         title=str(path),
@@ -194,7 +236,31 @@ def _as_predictor(path: Path, metadata: Metadata, session: Session, hardware: st
         floor=metadata.nms.conf if metadata.nms is not None else 0.0,
         random=metadata.weights == RANDOM,
         image_range=metadata.image_range,
+        fixed=fixed is not None,
     )
+
+
+_OPENERS: Mapping[FormatName, Callable[[Path, str], Predictor]] = {
+    "onnx": _onnx_runtime,
+    "openvino": _openvino,
+    "ncnn": _ncnn,
+    "litert": _litert,
+}
+
+
+def _in_batches(session: Session, batch: int) -> Session:
+    """Return a session for any number of images from one for batches of a fixed size."""
+
+    def run(images: NDArray[np.float32]) -> Arrays:
+        missing = np.zeros((-len(images) % batch, *images.shape[1:]), np.float32)
+        padded = np.concatenate([images, missing])
+        found = [
+            [np.array(output) for output in session(padded[start : start + batch])]
+            for start in range(0, len(padded), batch)
+        ]
+        return [np.concatenate(parts)[: len(images)] for parts in zip(*found, strict=True)]
+
+    return run
 
 
 def _as_candidates(detections: Tensor, batch: int, classes: int) -> Predictions:
@@ -210,3 +276,11 @@ def _as_candidates(detections: Tensor, batch: int, classes: int) -> Predictions:
     xyxy[image, place] = detections[:, 1:5]
     logits[image, place, detections[:, 5].long()] = torch.logit(detections[:, 6])
     return Predictions(xyxy, logits, None, torch.zeros(most, dtype=torch.int64))
+
+
+def _as_padded_candidates(detections: Tensor, classes: int) -> Predictions:
+    """Return detections ``(b, k, 6)`` as candidates with a score in one class only."""
+    xyxy, score, label = detections.split((4, 1, 1), -1)
+    logits = torch.full((*score.shape[:2], classes), -torch.inf)
+    logits.scatter_(-1, label.long(), torch.logit(score))
+    return Predictions(xyxy, logits, None, torch.zeros(score.shape[1], dtype=torch.int64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tutelage.deploy.formats import format_of
 from tutelage.deploy.metadata import RANDOM
 from tutelage.errors import WeightsError
 from tutelage.evaluation.predictor import training_data
@@ -12,8 +13,6 @@ from tutelage.models.build import is_architecture, load
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
 from tutelage.weights.store import identity
-
-EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 
 
 class SourceModel(NamedTuple):
@@ -47,7 +46,7 @@ def load_source(model: str | Path | GraphDetector) -> SourceModel:
     if is_architecture(model):
         detector = load(model)
         return SourceModel(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
-    if Path(model).suffix.lower() in EXPORTED:
+    if format_of(model) or Path(model).suffix.lower() == ".bin":
         raise WeightsError(
             f"{model} is an export already.",
             fix="Give the checkpoint: a run folder or weight file.",

@@ -30,8 +30,18 @@ class VerificationCase(NamedTuple):
     canvas_hw: tuple[int, int]
 
 
-def verification_cases(image_size: int, stride: int) -> tuple[VerificationCase, VerificationCase]:
-    """Return two cases that differ in batch size, aspect ratio and canvas size."""
+def verification_cases(
+    image_size: int, stride: int, shape: tuple[int, int, int] | None = None
+) -> tuple[VerificationCase, ...]:
+    """Return two cases that differ in batch size, aspect ratio and canvas size.
+
+    Args:
+        image_size: The size it is made for, in pixels.
+        stride: Both sides are multiples of it.
+        shape: Number, height and width of the images if they are fixed: the only case.
+    """
+    if shape is not None:
+        return (VerificationCase(shape[0], shape[1:]),)
     square = (image_size, image_size)
     return VerificationCase(1, square), VerificationCase(3, (image_size, image_size + stride))
 
@@ -62,7 +72,8 @@ def largest_difference(
     for batch, canvas_hw in cases:
         canvases = np.stack([letterbox(image, canvas_hw)[0] for image in images])
         tensor = torch.from_numpy(canvases).permute(0, 3, 1, 2).float().div_(255)
-        for part in tensor.split(batch):
+        count = -(-len(tensor) // batch) * batch  # whole batches: some images may come twice
+        for part in tensor[torch.arange(count) % len(tensor)].split(batch):
             one, other = expected(part), actual(part)
             if suppression is None:
                 worst = max(worst, _candidate_difference(one, other, max(canvas_hw)))

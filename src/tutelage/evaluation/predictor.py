@@ -15,7 +15,7 @@ from tutelage.data.bit_depth import ImageRange
 from tutelage.data.digits import VARIANTS
 from tutelage.errors import ConfigError, DataError
 from tutelage.losses.boxes import corners
-from tutelage.models.detector import Detector
+from tutelage.models.detector import Detector, check_image_size
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore
 from tutelage.structures import Predictions, height_width
@@ -40,6 +40,7 @@ class Predictor(NamedTuple):
         floor: The score threshold of an NMS inside it.
         random: Whether its weights are untrained.
         image_range: The values that were black and white in its training.
+        fixed: Whether it takes squares of ``image_size`` only.
     """
 
     title: str
@@ -53,6 +54,19 @@ class Predictor(NamedTuple):
     floor: float = 0.0
     random: bool = False
     image_range: ImageRange | None = None
+    fixed: bool = False
+
+    def size(self, wanted: int | None) -> int:
+        """Return the wanted image size, or its own for None.
+
+        Raises:
+            ConfigError: It does not take this size.
+        """
+        size = wanted if wanted is not None else self.image_size
+        check_image_size(size, self.stride)
+        if self.fixed:
+            check_fixed_size(self.title, size, self.image_size)
+        return size
 
     def warn(self, conf: float) -> None:
         """Warn of random weights, and of an NMS inside it with a higher threshold than ``conf``."""
@@ -104,6 +118,20 @@ def load_predictor(
         network=run,
         image_range=trained_range(detector),
     )
+
+
+def check_fixed_size(title: str, size: int, only: int) -> None:
+    """Raise if a file whose shapes are fixed does not take images of a size.
+
+    Raises:
+        ConfigError: It takes those of another size.
+    """
+    if size != only:
+        raise ConfigError(
+            f"--img-size {size}: {title} takes {only} only, its shapes are fixed.",
+            fix=f"Export its checkpoint again, with  --img-size {size}",
+            code="C17",
+        )
 
 
 def hardware(device: torch.device) -> str:

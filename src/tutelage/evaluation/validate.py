@@ -10,13 +10,12 @@ from typing import Literal, cast
 from tutelage.data import DatasetIndex, EvaluationDataset, evaluation_loader, open_dataset
 from tutelage.data.class_names import match_names
 from tutelage.data.formats.chosen_classes import keep_classes
-from tutelage.errors import WeightsError
+from tutelage.errors import ConfigError, WeightsError
 from tutelage.evaluation.device import choose_device
 from tutelage.evaluation.evaluate import evaluate
 from tutelage.evaluation.nms import EVALUATION_CONF, EVALUATION_IOU
 from tutelage.evaluation.predictor import Predictor, load_predictor
 from tutelage.evaluation.scores import Scores
-from tutelage.models.detector import check_image_size
 from tutelage.models.graph import GraphDetector
 
 _log = logging.getLogger(__name__)
@@ -68,8 +67,9 @@ def validate(
     if not isinstance(predictor, Predictor):
         predictor = load_predictor(predictor, choose_device(device), augment=augment, half=half)
     predictor.warn(conf)
-    size = image_size if image_size is not None else predictor.image_size
-    check_image_size(size, predictor.stride)
+    size = predictor.size(image_size)
+    if rect and predictor.fixed:
+        raise ConfigError(f"--rect: {predictor.title} takes squares only.", code="C30")
     index = open_dataset(
         data,
         split,

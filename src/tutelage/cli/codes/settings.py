@@ -31,11 +31,12 @@ SETTINGS: Mapping[str, ErrorCode] = {
         ),
     ),
     "C17": ErrorCode(
-        "image size that is not a multiple of the stride",
+        "image size that the model does not take",
         2,
-        "The image size must be a multiple of the model's largest stride.",
-        "The largest stride is 32 in most models, 64 in those for large images. A size is never "
-        "rounded silently.",
+        "The image size must be a multiple of the model's largest stride, and that of the export "
+        "if the shapes of an exported file are fixed.",
+        "The largest stride is 32 in most models, 64 in those for large images; files for ncnn and "
+        "LiteRT and those of --fixed-batch take one size. A size is never rounded silently.",
         ("Use the nearest size that the message names:", "$ tutelage train --img-size 640"),
     ),
     "C18": ErrorCode(

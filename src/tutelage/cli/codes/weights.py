@@ -117,6 +117,17 @@ WEIGHTS: Mapping[str, ErrorCode] = {
             "$ tutelage export runs/distilled --to openvino",
         ),
     ),
+    "E21": ErrorCode(
+        "model that cannot be converted",
+        5,
+        "The package that converts models to this format refused the model.",
+        "A block of a model yaml that the format does not have, or a version of the package that "
+        "does not fit torch.",
+        (
+            "Install the versions of constraints.txt, or take another format:",
+            "$ tutelage export runs/distilled --to onnx",
+        ),
+    ),
     "E22": ErrorCode(
         "no images to verify an export",
         5,
