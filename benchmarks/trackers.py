@@ -155,6 +155,11 @@ def main() -> None:
     bar, threads = (100 * statistics.mean(each) for each in shares)
     print(f"processor time over that of the steps: {bar + threads:.2f} %", end=" ")
     print(f"({bar:.2f} % in the thread of the run, {threads:.2f} % in those of the trackers)")
+    tracked = [block for block in blocks if block.tracked]
+    spent = sum(block.shown + block.threads for block in tracked)
+    print(
+        f"the same over the time of the steps: {100 * spent / sum(b.wall for b in tracked):.2f} %"
+    )
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from tutelage.display.formatting import clock as clock_text
@@ -270,14 +268,13 @@ class LiveDisplay(Display):
         began, before = self._started
         rate = (total - before) / (now - began) if now > began else 0.0
         left = self._plan.epochs * self._plan.steps - total
-        self._update(_bar(self._plan, event, rate, left / rate if rate else None), _losses(event))
+        eta = left / rate if rate else None
+        self._update(_bar(self._console, self._plan, event, rate, eta), _losses(event))
 
-    def _update(self, *rows: Any) -> None:
-        grid = Table.grid()
-        for row in rows:
-            grid.add_row(row)
+    def _update(self, *lines: Text) -> None:
+        """Show lines; plain ones, since a table costs more than twice the processor time."""
         if self._live is not None:
-            self._live.update(grid, refresh=True)
+            self._live.update(Group(*lines), refresh=True)
 
     def _row(self, event: Evaluated) -> None:
         done = self._done if self._done and self._done.epoch == event.epoch else None
@@ -300,17 +297,24 @@ def _items(event: StepDone) -> dict[str, dict[str, float]]:
     return {group: {name: float(v) for name, v in terms.items()} for group, terms in groups}
 
 
-def _bar(plan: Planned, event: StepDone, rate: float, left: float | None) -> Table:
-    grid = Table.grid(padding=(0, 1))
+def _bar(console: Console, plan: Planned, event: StepDone, rate: float, left: float | None) -> Text:
+    done = BAR_WIDTH * event.step // plan.steps
+    mark = "-" if console.options.ascii_only else "━"
+    rest = mark if console.color_system and not console.no_color else " "
     speed = f"{rate:.1f} it/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/it"
-    grid.add_row(
-        Text(f" epoch {event.epoch + 1}/{plan.epochs}", style="bold"),
-        ProgressBar(total=plan.steps, completed=event.step, width=BAR_WIDTH),
-        Text(f"{event.step}/{plan.steps}  "),
-        Text(f"{speed}  " if rate else ""),
-        Text(f"eta {clock_text(left)}" if left is not None else ""),
+    parts = [
+        f" {event.step}/{plan.steps}  ",
+        f" {speed}  " if rate else "",
+        f" eta {clock_text(left)}" if left is not None else "",
+    ]
+    return Text.assemble(
+        (f" epoch {event.epoch + 1}/{plan.epochs} ", "bold"),
+        (mark * done, "bar.complete"),
+        (rest * (BAR_WIDTH - done), "bar.back"),
+        *parts,
+        no_wrap=True,
+        overflow="ellipsis",
     )
-    return grid
 
 
 def _losses(event: StepDone) -> Text:
