@@ -26,6 +26,7 @@ def main() -> None:
             "third": f":stop_epoch={round(epochs / 3)}",
             "third cosine": f":schedule=cosine,stop_epoch={round(epochs / 3)}",
         }
+        cells += [Cell("plain", data, seed) for seed in range(options.seeds)]
         cells += [
             Cell(f"{name} {row}", data, seed, ("--method", name + given), main_teacher(data))
             for seed in range(options.seeds)
