@@ -68,8 +68,8 @@ def test_it_equals_the_checkpoint(to, detector, graph, run, images) -> None:
 @pytest.mark.parametrize("most", [500, 4])
 @pytest.mark.parametrize("to", GRAPHS)
 def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> None:
-    settings = {"conf": 0.1, "iou": 0.3, "max_det": most}
-    done = export(run, to, nms=True, **settings)
+    settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
+    done = export(run, to, nms=True, conf=0.1, iou=0.3, max_det=most)
     assert done.metadata.nms is not None
     assert done.metadata.nms.model_dump() == settings
     assert "detections (m, 7)" in read_metadata(done.path).description
@@ -96,8 +96,8 @@ def test_suppression_inside_is_ours(to, most, detector, graph, run, images) -> N
 @pytest.mark.parametrize("most", [500, 4])
 @pytest.mark.parametrize("to", GRAPHS)
 def test_all_sizes_may_be_fixed(to, most, detector, run) -> None:
-    settings = {"conf": 0.1, "iou": 0.3, "max_det": most}
-    done = export(run, to, nms=True, fixed_batch=2, **settings)
+    settings = {"conf": 0.1, "iou": 0.3, "max_detections": most}
+    done = export(run, to, nms=True, fixed_batch=2, conf=0.1, iou=0.3, max_det=most)
     assert [way._asdict() for way in done.ways] == [{"batch": 2, "canvas_hw": (SIZE, SIZE)}]
     about = read_metadata(done.path)
     assert about.shape == (2, SIZE, SIZE)
