@@ -57,13 +57,12 @@ def doctor(
     debug: o.Debug = False,
 ) -> None:
     """Examine a teacher, a student and data before a run: nothing is trained or written."""
-    given = locals()
-    from tutelage.diagnosis.report import collect
-
-    entries = _entries(given)
+    entries = _entries(locals())
     if not json:
         print_lines(headline())
         entries = with_progress(entries)
+    from tutelage.diagnosis.report import collect
+
     report = collect(entries)
     print_result(diagnosis_values(report), diagnosis_lines(report), as_json=json)
     if report.errors:
