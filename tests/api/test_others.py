@@ -117,6 +117,17 @@ def test_compare(world, capfd) -> None:
     assert again.runs["baseline-s0"].best.stat().st_mtime_ns == weights
 
 
+def test_compare_shows_what_the_settings_have_to_say(world, monkeypatch, capsys) -> None:
+    def stopped(*_, **__):
+        raise ConfigError("stopped here")
+        yield
+
+    monkeypatch.setattr("tutelage.api.compare.run_comparison", stopped)
+    with pytest.raises(ConfigError, match="stopped here"):
+        tutelage.compare(world[0], teacher_weights=world[1], optimizer="adam", show=True)
+    assert "adam keeps the learning rate" in capsys.readouterr().out
+
+
 def test_compare_needs_a_teacher(world) -> None:
     with pytest.raises(ConfigError, match="nothing to compare"):
         tutelage.compare(world[0], seeds=1)

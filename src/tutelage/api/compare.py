@@ -19,6 +19,7 @@ from tutelage.display.comparison import CompareDisplay
 from tutelage.display.html_table import html_table
 from tutelage.errors import TrainingError
 from tutelage.reports.after_run import with_report
+from tutelage.run.events import Notice
 from tutelage.setup.named_code import names_of_code
 from tutelage.trackers import with_tracked_report
 
@@ -159,6 +160,8 @@ def compare(
     )
     finished = None
     with showing(show, lambda: CompareDisplay(as_json=False, quiet=False)) as display:
+        for text in resolved.notices:
+            display.show(Notice("info", text))
         events = run_comparison(plan, origins=resolved.origins, time=time)
         for event in with_comparison_report(events, plan):
             display.show(event)  # pyright: ignore[reportArgumentType]
