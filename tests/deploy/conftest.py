@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ from tutelage.deploy.network import DeployedNetwork, trace
 from tutelage.models import GraphDetector, build
 from tutelage.weights.store import save_best
 
+GRAPHS = [
+    "onnx",
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino"),
+    ),
+]
 NAMES = ("cell", "platelet")
 SIZE = 64
 TINY: dict[str, Any] = {
