@@ -111,6 +111,7 @@ def test_plot_and_preview(taught) -> None:
     [axes] = figure.axes
     epochs = next(line for line in axes.lines if line.get_label() == "taught").get_xdata()
     assert list(epochs) == [1, 2]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
     page = taught._repr_html_()
     assert "<svg" in page
     assert ">cat</td>" in page

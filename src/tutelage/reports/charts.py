@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tutelage.reports.results import Evaluated, ReportArm, mean_curve
@@ -45,6 +46,7 @@ def ap_curves(arms: Sequence[ReportArm], teacher_ap: float | None) -> Figure:
         if teacher_ap is not None:
             axes.axhline(teacher_ap, color=TEACHER, ls="--", lw=1.2, label="teacher")
         axes.set(xlabel="epoch", ylabel="AP on val", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
     return figure
 
@@ -70,6 +72,7 @@ def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
                     colour = series_colour(number)
                     axes.plot(*np.array(points, float).T, color=colour, lw=1.4, label=arm.name)
             axes.set_title(name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in list(figure.axes)[len(names) :]:
             axes.set_axis_off()
     return figure
