@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
@@ -16,7 +15,7 @@ from tutelage.models.blocks.conv import Conv
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.rules import Scope
 from tutelage.models.heads import Head
-from tutelage.models.meta_device import image, on_meta
+from tutelage.models.meta_device import image, on_meta, without_values
 
 PROBE = 256
 """Side of the square image on which strides are found; a multiple of every stride."""
@@ -84,7 +83,7 @@ def construct(arch: Architecture) -> BuiltGraph:
 def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
     block = BLOCKS[row.block]
     plan = block.rule(Scope(inputs, row.count, arch.scale, arch.activation), row.args)
-    with torch.device("meta"):  # a yaml may ask for more than any machine has
+    with without_values():  # a yaml may ask for more than any machine has
         trial = block.make(*plan.args, **plan.options)
     parameters = plan.copies * sum(parameter.numel() for parameter in trial.parameters())
     if parameters > MAX_PARAMETERS:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-
 from tutelage.models.detector import Detector
 from tutelage.models.graph import GraphDetector
 from tutelage.models.meta_device import gflops, image
@@ -52,8 +50,9 @@ def cost(detector: Detector, image_size: int | tuple[int, int] = 640) -> ModelCo
     """
     parameters = list(detector.parameters())
     channels = detector.arch.get("ch", 3) if isinstance(detector, GraphDetector) else 3
-    x = image(_pair(image_size), channels).to(parameters[0].dtype)
-    two = torch.cat((x, x))  # a single value per channel would be too few for BatchNorm in training
+    one = image(_pair(image_size), channels)
+    # a single value per channel would be too few for BatchNorm in training
+    two = one.new_empty((2, *one.shape[1:]), dtype=parameters[0].dtype)
     return ModelCost(sum(p.numel() for p in parameters), gflops(detector, [two]) / 2)
 
 

@@ -14,6 +14,7 @@ from tutelage.models.catalog import ARCHITECTURES, MAX_WIDTH, named
 from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import find_head, fold_like, plain_head
 from tutelage.models.heads import Detect
+from tutelage.models.meta_device import without_values
 
 
 def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None:
@@ -29,7 +30,7 @@ def identify(state: Mapping[str, Tensor], classes: int) -> dict[str, Any] | None
     for mapping in _candidates(state, head.row + 1) if head else ():
         try:
             arch = read_architecture(mapping, name="graph", classes=classes)
-            with torch.device("meta"):
+            with without_values():
                 detector = GraphDetector(arch, tuple(map(str, range(classes))))
         except ConfigError:
             continue

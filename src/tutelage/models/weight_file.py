@@ -20,6 +20,7 @@ from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
 from tutelage.models.heads import HEADS, Detect
 from tutelage.models.identify import identify
+from tutelage.models.meta_device import without_values
 from tutelage.models.transfer import TransferReport, adapt_stem, compare_states, transfer
 from tutelage.weights import load_best, read_foreign, require_finite
 from tutelage.weights.convert import block_names, infer_form, normalise_names, official_keys
@@ -221,7 +222,7 @@ def _checked(
     checkpoint: Checkpoint, names: Sequence[str]
 ) -> tuple[GraphDetector, dict[str, Tensor]]:
     """The model on the meta device and its state: the graph has exactly the file's tensors."""
-    with _as_weights_error(checkpoint), torch.device("meta"):
+    with _as_weights_error(checkpoint), without_values():
         detector = GraphDetector(_architecture(checkpoint, len(names)), names)
     if checkpoint.strides and checkpoint.strides != detector.strides:
         raise WeightsError(

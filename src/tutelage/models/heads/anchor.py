@@ -61,9 +61,14 @@ class Detect(Head):
         self.classes = classes
         self.family: Family = family
         self.strides = tuple(strides)
-        pixels = torch.tensor(_in_level_order(anchors, strides, family))
+        sizes = _in_level_order(anchors, strides, family)
+        cells = [
+            [(w / stride, h / stride) for w, h in level]
+            for level, stride in zip(sizes, strides, strict=True)
+        ]
+        pixels = torch.tensor(sizes)
         levels, count, _ = pixels.shape
-        self.register_buffer("anchors", pixels / torch.tensor(strides).view(-1, 1, 1))
+        self.register_buffer("anchors", torch.tensor(cells))
         grid = pixels.view(levels, 1, count, 1, 1, 2) if family == "yolov7" else None
         self.register_buffer("anchor_grid", grid)
         self.m = nn.ModuleList(PointwiseConv2d(c, count * (5 + classes), 1) for c in channels)

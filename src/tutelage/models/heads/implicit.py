@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tutelage.models.blocks.fold import Foldable, biased_convolution
 from tutelage.models.blocks.pointwise import pointwise
 from tutelage.models.heads.anchor import Detect
+from tutelage.models.meta_device import without_values
 
 
 class Implicit(nn.Module):
@@ -50,7 +51,7 @@ class IDetect(Detect, Foldable):
     def deployed(self) -> Detect:
         """Return the plain head that computes the same."""
         convolutions = self.convolutions
-        with torch.device("meta"):
+        with without_values():
             plain = Detect(
                 [conv.in_channels for conv in convolutions],
                 strides=self.strides,
