@@ -21,7 +21,7 @@ from tutelage.reports import charts
 from tutelage.reports.results import Results, collect_results
 from tutelage.reports.runs import find_runs
 from tutelage.reports.sections import first_runs, sections_of, title_of, verdict_of
-from tutelage.reports.svg import series_colour, style
+from tutelage.reports.svg import series_colour, settle, style
 from tutelage.sanitise import printable
 from tutelage.version import __version__
 
@@ -106,6 +106,7 @@ def static_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
 def write_png(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, in one step."""
     with style():
+        settle(figure)
         atomic_write(
             path,
             lambda file: figure.savefig(file, format="png", dpi=DPI, facecolor="white"),

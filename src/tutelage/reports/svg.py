@@ -79,6 +79,14 @@ def style() -> Any:
     return rc_context(_STYLE)  # pyright: ignore[reportArgumentType]
 
 
+def settle(figure: Figure) -> None:
+    """Lay a figure out now, so that saving it does not draw it a first time for that alone."""
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def curves_of(figure: Figure) -> list[dict[str, Any]]:
     """Return the labelled curves of a figure that was drawn, for what reads them off.
 
@@ -121,6 +129,7 @@ def to_svg(figure: Figure, description: str) -> Markup:
     """
     file = io.StringIO()
     with style():
+        settle(figure)
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
