@@ -28,9 +28,9 @@ from pathlib import Path
 os.environ.setdefault("WANDB_MODE", "offline")
 
 from rich.console import Console
-from tutelage.cli.console import LiveDisplay
 
 from tutelage.config.load import load_config
+from tutelage.display.console import LiveDisplay
 from tutelage.run.events import Planned, StepDone
 from tutelage.run.run import run_training
 from tutelage.trackers.backends import CLASSES, make_trackers

@@ -9,8 +9,12 @@ import pytest
 from tests.data.write_dataset import make_scenes, write_yaml
 from tests.reports.two_runs import HARMLESS
 from tests.run.small_runs import run, settings
+from tutelage.deploy.export import export
 from tutelage.pages import page_style
 from tutelage.reports import write_report
+from tutelage.reports.charts import loss_curves
+from tutelage.reports.results import group_by_seed
+from tutelage.reports.runs import find_runs
 from tutelage.reports.svg import empty_figure, style, to_svg
 
 ALL = ("result", "training", "classes", "errors", "cost", "pictures", "data", "settings")
@@ -118,6 +122,37 @@ def test_rows_without_numbers(runs, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     _, page = page_of(runs / "plain", to=tmp_path)
     assert "training" in page.ids()
+
+
+def rows_of(path):
+    """Return the cells of every row of the tables of a page."""
+    rows = re.findall(r"<tr>(.*?)</tr>", path.read_text(encoding="utf-8"), re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+
+
+def test_exported_files_are_measured_in_their_runtime(runs, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    export(runs / "plain", to="onnx")
+    (runs / "plain/damaged.tflite").write_bytes(b"no model")
+    report, page = page_of(runs / "plain", to=tmp_path)
+    rows = {row[0]: row for row in rows_of(report.path) if row}
+    size = (runs / "plain/best.onnx").stat().st_size
+    _, _, _, file, p50, p95, *_ = rows["plain, best.onnx"]
+    assert file == f"{size / 1e6:.1f} MB"
+    assert 0 <= float(p50) <= float(p95)
+    assert rows["plain, damaged.tflite"][4:6] == ["-", "-"]
+    assert "runtime of their format" in " ".join(page.texts)
+
+
+def test_losses_are_drawn_on_both_scales(runs, tmp_path):
+    _, page = page_of(runs / "taught", to=tmp_path)
+    drawings = [value for _, name, value in page.attributes if name == "aria-label"]
+    assert sum("term by term" in each for each in drawings) == 2
+    run_files = find_runs([runs / "taught"])
+    linear, log = (loss_curves(group_by_seed(run_files), log=log) for log in (False, True))
+    assert {axes.get_yscale() for axes in linear.axes if axes.lines} == {"linear"}
+    assert {axes.get_yscale() for axes in log.axes if axes.lines} == {"log"}
 
 
 def test_many_classes(tmp_path):

@@ -51,8 +51,13 @@ def ap_curves(arms: Sequence[ReportArm], teacher_ap: float | None) -> Figure:
     return figure
 
 
-def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
-    """Draw every loss term and the learning rate by epoch, a panel each; None without any."""
+def loss_curves(arms: Sequence[ReportArm], *, log: bool = False) -> Figure | None:
+    """Draw every loss term and the learning rate by epoch, a panel each; None without any.
+
+    Args:
+        arms: The first run of each is drawn.
+        log: On a logarithmic scale, which leaves out what is not above 0.
+    """
     names = list(dict.fromkeys(name for arm in arms for name in loss_names(arm.runs[0].rows)))
     if not names:
         return None
@@ -66,12 +71,14 @@ def loss_curves(arms: Sequence[ReportArm]) -> Figure | None:
                 points = [
                     (row["epoch"], row[name])
                     for row in arm.runs[0].rows
-                    if isinstance(row.get(name), int | float)
+                    if isinstance(row.get(name), int | float) and (not log or row[name] > 0)
                 ]
                 if points:
                     colour = series_colour(number)
                     axes.plot(*np.array(points, float).T, color=colour, lw=1.4, label=arm.name)
             axes.set_title(name)
+            if log and axes.lines:
+                axes.set_yscale("log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in list(figure.axes)[len(names) :]:
             axes.set_axis_off()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from tutelage.evaluation.speed import Latency, latency
+from tutelage.deploy.formats import files_of, format_of
+from tutelage.deploy.runtime import open_model
+from tutelage.errors import UserError
+from tutelage.evaluation.speed import Latency, latency, timed
 from tutelage.models.build import load
 from tutelage.models.cost import cost
 from tutelage.models.detector import Detector
@@ -32,6 +37,20 @@ class ModelSize(NamedTuple):
     gflops: float
     file_bytes: int
     latency: Latency
+
+
+class ExportSize(NamedTuple):
+    """Size and speed of an exported file.
+
+    Attributes:
+        name: Of the file.
+        file_bytes: Its size, with the files that belong to it.
+        latency: As in :class:`ModelSize`, in the runtime of its format; None: not measured.
+    """
+
+    name: str
+    file_bytes: int
+    latency: Latency | None
 
 
 def student_size(run: RunFiles, known: dict[str, ModelSize]) -> ModelSize:
@@ -67,3 +86,21 @@ def _measure(fused: Detector, image_size: int, file_bytes: int) -> ModelSize:
     with torch.inference_mode():
         speed = latency(fused, image_size, seconds=SECONDS)
     return ModelSize(size.parameters, size.gflops, file_bytes, speed)
+
+
+def export_sizes(run: RunFiles) -> Iterator[ExportSize]:
+    """Yield what was exported into the folder of a run, measured where its runtime is installed."""
+    for path in sorted(run.folder.iterdir()):
+        if format_of(path) is not None:
+            parts = [part for part in files_of(path) if part.is_file()]
+            speed = None
+            with suppress(UserError):
+                speed = _export_latency(path)
+            yield ExportSize(path.name, sum(part.stat().st_size for part in parts), speed)
+
+
+def _export_latency(path: Path) -> Latency:
+    model = open_model(path, "cpu")
+    size = model.size(None)
+    images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return timed(lambda: model.network(images), seconds=SECONDS)

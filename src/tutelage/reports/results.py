@@ -32,7 +32,13 @@ from tutelage.evaluation.bootstrap import Values
 from tutelage.evaluation.coco import Table
 from tutelage.evaluation.scores import to_table
 from tutelage.models.weight_file import BEST
-from tutelage.reports.model_size import ModelSize, student_size, teacher_size
+from tutelage.reports.model_size import (
+    ExportSize,
+    ModelSize,
+    export_sizes,
+    student_size,
+    teacher_size,
+)
 from tutelage.reports.runs import RunFiles, same_but_for_seed, without_seed
 from tutelage.run.teaching_cost import TeachingCost, read_teaching_cost
 from tutelage.teachers import load_teacher
@@ -84,6 +90,7 @@ class Results(NamedTuple):
         rows: The comparison of the arms; empty for one arm or without data.
         teaching: What the teachers cost, by the name of a run.
         sizes: By the name of an arm.
+        exports: What was exported from the first run of an arm, by its name.
         notes: What could not be compared or shown, and why.
     """
 
@@ -95,6 +102,7 @@ class Results(NamedTuple):
     rows: tuple[ArmRow, ...]
     teaching: Mapping[str, TeachingCost]
     sizes: Mapping[str, ModelSize]
+    exports: Mapping[str, Sequence[ExportSize]]
     notes: tuple[str, ...]
 
     @property
@@ -160,6 +168,7 @@ def collect_results(runs: Sequence[RunFiles], *, draws: int = DRAWS) -> Results:
         rows,
         {name: each for name, each in costs if each is not None},
         _sizes(arms),
+        {arm.name: tuple(export_sizes(arm.runs[0])) for arm in arms},
         tuple(dict.fromkeys([*notes, *_unlike(arms)])),
     )
 

@@ -13,6 +13,7 @@ from tutelage.comparison.arms import BASELINE
 from tutelage.comparison.table import table_cells
 from tutelage.config.diff import compare_configs
 from tutelage.errors import UserError
+from tutelage.evaluation.speed import Latency
 from tutelage.reports import charts
 from tutelage.reports.model_size import ModelSize
 from tutelage.reports.results import Evaluated, Results, not_imported, on_val
@@ -193,10 +194,11 @@ def _training(results: Results) -> Iterator[Part]:
     if best:
         curves = charts.ap_curves(results.arms, results.teacher_on_val)
         yield Part("plots", [to_svg(curves, f"AP on val by epoch; the best: {', '.join(best)}")])
-    losses = charts.loss_curves(results.arms)
-    if losses is not None:
-        svg = to_svg(losses, "every term of the loss, and the learning rate, by epoch")
-        yield Part("plots", [svg], "Losses, term by term, and the learning rate")
+    what = "Losses, term by term, and the learning rate"
+    for title, log in ((what, False), (f"{what}, on logarithmic scales", True)):
+        losses = charts.loss_curves(results.arms, log=log)
+        if losses is not None:
+            yield Part("plots", [to_svg(losses, f"{title}, by epoch")], title)
 
 
 def _classes(results: Results, named: Named) -> Iterator[Part]:
@@ -251,6 +253,10 @@ def _cost(results: Results) -> Iterator[Part]:
         spent = _duration(teaching.training if teaching else seconds)
         extra = f"{_duration(teaching.extra)} (+{100 * teaching.share:.0f} %)" if teaching else ""
         cells.append([arm.name, *_size(results.sizes.get(arm.name)), spent, extra])
+        for export in results.exports.get(arm.name, ()):
+            speed = _speed(export.latency)
+            cells.append([f"{arm.name}, {export.name}", "", "", _bytes(export.file_bytes), *speed])
+            cells[-1] += ["", ""]
     if results.teacher is not None and results.teacher.size is not None:
         cells.append(["teacher", *_size(results.teacher.size), "", ""])
     yield Part("table", cells)
@@ -258,6 +264,11 @@ def _cost(results: Results) -> Iterator[Part]:
         "Of the folded networks, at the image size of the training; milliseconds for one image at "
         "a time, without NMS, on the machine that wrote this page."
     )
+    if any(results.exports.values()):
+        text += (
+            " Exported files are run by the runtime of their format, on the CPU; the time of one "
+            "with NMS inside includes it."
+        )
     if results.teaching:
         text += (
             " The teacher's time: asking it, storing and reading its answers, the checks, and the "
@@ -272,10 +283,17 @@ def _size(size: ModelSize | None) -> list[str]:
     return [
         f"{size.parameters / 1e6:.2f} M",
         f"{size.gflops:.2f}",
-        f"{size.file_bytes / 1e6:.1f} MB" if size.file_bytes else "-",
-        f"{size.latency.p50_ms:.1f}",
-        f"{size.latency.p95_ms:.1f}",
+        _bytes(size.file_bytes) if size.file_bytes else "-",
+        *_speed(size.latency),
     ]
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def _speed(speed: Latency | None) -> list[str]:
+    return ["-", "-"] if speed is None else [f"{speed.p50_ms:.1f}", f"{speed.p95_ms:.1f}"]
 
 
 def _duration(seconds: float) -> str:
