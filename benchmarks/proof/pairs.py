@@ -2,7 +2,8 @@
 
     python benchmarks/proof/pairs.py [--data digits] [--rows bckd bckd+fgd] [--seeds 3]
 
-``bckd`` keeps its whole ratio. ``early`` methods of features stop after a third of the epochs.
+Each method has its whole default ratio, unless the row says otherwise. ``early`` methods of features
+stop after a third of the epochs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from kit import SETS, Cell, arguments, fill, main_teacher
 
 from tutelage.config.load import load_config
 
-RESPONSES = ("--method", "bckd:ratio=5")
+RESPONSES = ("--method", "bckd:ratio=2")
+STRONG = ("--method", "bckd:ratio=5")
 
 
 def main() -> None:
@@ -23,8 +25,11 @@ def main() -> None:
         early = f"stop_epoch={round(epochs / 3)}"
         pairs = {
             "bckd": ("--method", "bckd"),
-            "bckd+fgd": (*RESPONSES, "--method", "fgd:ratio=0.5"),
-            "bckd+pkd": (*RESPONSES, "--method", "pkd:ratio=0.5"),
+            "bckd+fgd": (*RESPONSES, "--method", "fgd:ratio=1"),
+            "bckd+pkd": (*RESPONSES, "--method", "pkd:ratio=1"),
+            "bckd-5": STRONG,
+            "bckd-5+fgd-0.5": (*STRONG, "--method", "fgd:ratio=0.5"),
+            "bckd-5+pkd-0.5": (*STRONG, "--method", "pkd:ratio=0.5"),
             "bckd+fgd early": (*RESPONSES, "--method", f"fgd:ratio=1,{early}"),
             "bckd+pkd early": (*RESPONSES, "--method", f"pkd:ratio=1,{early}"),
         }
