@@ -2,8 +2,8 @@
 
     python benchmarks/proof/pairs.py [--data digits] [--rows bckd bckd+fgd] [--seeds 3]
 
-Each method has its whole default ratio, unless the row says otherwise. ``early`` methods of features
-stop after a third of the epochs.
+Each method has its whole default ratio, unless the row says otherwise. ``early`` methods of
+features stop after a third of the epochs.
 """
 
 from __future__ import annotations
