@@ -30,7 +30,7 @@ class Joined(nn.Module):
 
 class Summed(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        return first + second + 1.0
+        return 255 * (first + second + 1.0) * second
 
 
 def shape(module: nn.Module, *sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ def test_maps_that_do_not_fit_are_an_error_that_names_their_sizes():
 
 
 @pytest.mark.parametrize("second", [(2, 3, 4, 4), (1, 3, 1, 1), (4, 1)])
-def test_sums_have_the_shape_that_torch_gives_them(second: tuple[int, ...]):
+def test_sums_and_products_have_the_shape_that_torch_gives_them(second: tuple[int, ...]):
     first = (2, 3, 4, 4)
     real = torch.empty(first) + torch.empty(second)
     assert shape(Summed(), first, second) == tuple(real.shape)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 _SAME_SHAPE = {F.batch_norm, F.silu, F.leaky_relu}
 _PRODUCTS = {F.linear, torch.matmul, torch.bmm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm}
-_SUMS = {torch.add, Tensor.add, Tensor.__add__}
+_BROADCAST = {torch.add, Tensor.add, Tensor.__add__, Tensor.mul, Tensor.__mul__, Tensor.__rmul__}
 _IN_PLACE = {
     getattr(Tensor, name)
     for name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__", "fill_")
@@ -23,7 +23,8 @@ _IN_PLACE = {
 
 
 class _ShapesAlone(TorchFunctionMode):
-    """Leaves out what only changes values, and joins and adds maps by their shapes.
+    """Leaves out what only changes values, and joins, adds and multiplies maps by their
+    shapes.
 
     Torch does such steps in Python on the meta device, where the first one imports its compiler:
     over a second.
@@ -35,8 +36,8 @@ class _ShapesAlone(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.cat:
             return _cat(*args, **kwargs)
-        if func in _SUMS and not kwargs:
-            return _sum(*args)
+        if func in _BROADCAST and not kwargs:
+            return _broadcast(*args)
         if func in _SAME_SHAPE or func in _IN_PLACE:
             return args[0]
         if getattr(func, "__module__", "") == nn.init.__name__:
@@ -56,8 +57,8 @@ def _cat(maps: Sequence[Tensor], dim: int = 0) -> Tensor:
     return maps[0].new_empty(shape)
 
 
-def _sum(first: Tensor, second: Tensor | float) -> Tensor:
-    """Return what ``first + second`` returns of a meta tensor."""
+def _broadcast(first: Tensor, second: Tensor | float) -> Tensor:
+    """Return what ``first + second`` or ``first * second`` returns of a meta tensor."""
     other = second.shape if isinstance(second, Tensor) else ()
     return first.new_empty(np.broadcast_shapes(first.shape, other))
 
