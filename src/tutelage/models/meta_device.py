@@ -23,8 +23,7 @@ _IN_PLACE = {
 
 
 class _ShapesAlone(TorchFunctionMode):
-    """Leaves out what only changes values, and joins, adds and multiplies maps by their
-    shapes.
+    """Leaves out what only changes values; joins, sums and products have shapes alone.
 
     Torch does such steps in Python on the meta device, where the first one imports its compiler:
     over a second.
