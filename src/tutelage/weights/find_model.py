@@ -20,7 +20,8 @@ _PART = re.compile(r"[A-Za-z0-9_]+")
 _HUB = ("AutoShape", "autoShape", "DetectMultiBackend")  # wrappers of YOLOv5's torch.hub
 _MAX_WRAPPERS = 4
 _CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.weight")
-_EXPECTED = "Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside."
+_EXPECTED = "Expected a YOLOv7, YOLOv5 or YOLOX checkpoint with its model or ema inside."
+_HEADS = re.compile(r"model\.\d+\.(anchors|cls_preds\.0\.weight)")
 _STATES = ("ema", "model", "state_dict", "model_state_dict")
 
 
@@ -152,13 +153,13 @@ def _of_state(state: dict[Any, Any]) -> dict[str, UnreadTensor]:
 
 
 def _require_detector(layouts: Mapping[str, UnreadTensor], path: Path) -> None:
-    """Refuse the tensors of other networks, which have no anchors."""
-    if any(re.fullmatch(r"model\.\d+\.anchors", key) for key in layouts):
+    """Refuse the tensors of other networks, which have neither anchors nor a head of YOLOX."""
+    if any(map(_HEADS.fullmatch, layouts)):
         return
     last = next((key for key in layouts if _CLASSIFIERS.fullmatch(key)), None)
     first = ", ".join(printable(key) for key in list(layouts)[:3])
     what = f"the tensors of a classifier ({last})" if last else f"bare tensors (found: {first})"
-    raise _no_model(path, f"holds {what}, no YOLOv7/YOLOv5 detector.", _EXPECTED)
+    raise _no_model(path, f"holds {what}, no YOLOv7, YOLOv5 or YOLOX detector.", _EXPECTED)
 
 
 def _parts(module: PickledObject, group: str) -> dict[Any, Any]:
