@@ -17,7 +17,7 @@ from tutelage.models.blocks.activation import (
     parse_activation,
 )
 from tutelage.models.heads import HEADS, Detect, Head
-from tutelage.weights.convert import Family
+from tutelage.weights.convert import FAMILIES, Family
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
 MAX_MULTIPLE = 100.0  # of depth and width; the largest known has 1.33
@@ -104,10 +104,10 @@ class Architecture(NamedTuple):
     def scale(self, channels: int) -> int:
         """Scale a nominal width, rounded up to the unit.
 
-        A width equal to the head's output count is kept, whatever row it is in: checkpoints
-        trained by YOLOv5 and YOLOv7 depend on it.
+        In YOLOv5 and YOLOv7 a width equal to the head's output count is kept, whatever row it is
+        in: checkpoints trained by them depend on it.
         """
-        if channels == self.outputs:
+        if channels == self.outputs and self.family in ("yolov7", "yolov5"):
             return channels
         scaled = channels * self.width / self.unit
         return math.ceil(scaled) * self.unit
@@ -118,7 +118,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
 
     Args:
         arch: Mapping as in a YOLOv5 or YOLOv7 yaml; optional extra keys ``levels`` (default taps,
-            e.g. ``{p3: 75}``) and ``family`` (``yolov7`` or ``yolov5``).
+            e.g. ``{p3: 75}``) and ``family`` (one of ``FAMILIES``).
         name: For messages.
         classes: Number of classes; replaces ``nc``.
 
@@ -248,8 +248,11 @@ def _sources(index: int, source: Any) -> tuple[int, ...]:
     entries: list[Any] = cast("list[Any]", source) if isinstance(source, list) else [source]
     found: list[int] = []
     for entry in entries:
+        if entry == "image":
+            found.append(IMAGE)
+            continue
         if isinstance(entry, bool) or not isinstance(entry, int):
-            raise ValueError(f"from must be integers, got {source!r}")
+            raise ValueError(f"from must be integers or image, got {source!r}")
         absolute = index + entry if entry < 0 else entry
         if absolute >= index:
             raise ValueError(f"from {entry} does not point to an earlier row")
@@ -306,9 +309,9 @@ def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:
 
 def _family(value: Any, rows: tuple[GraphRow, ...], faults: list[str]) -> Family:
     if value is not None:
-        if value in ("yolov7", "yolov5"):
+        if value in FAMILIES:
             return value
-        faults.append(f"family must be yolov7 or yolov5, got {value!r}")
+        faults.append(f"family must be one of {', '.join(FAMILIES)}, got {value!r}")
     return "yolov7" if any(row.block in _YOLOV7_BLOCKS for row in rows) else "yolov5"
 
 

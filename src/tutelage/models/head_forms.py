@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tutelage.models.blocks.fold import Foldable
 
 _ANCHORS = re.compile(r"model\.(\d+)\.anchors")
+_LEAD = re.compile(r"model\.(\d+)\.lead\.(\d+)\.cls\.2\.bias")
 _TRAINED = {"IDetect": 1, "IAuxDetect": 2}  # heads with implicit vectors: maps per level
 
 
@@ -32,12 +33,13 @@ class HeadForm(NamedTuple):
 
 
 def find_head(state: Mapping[str, Tensor]) -> HeadForm | None:
-    """Find the head of a state by its anchors."""
+    """Find the head of a state by its anchors, or by the class branches of its levels."""
     for key, value in reversed(list(state.items())):
         found = _ANCHORS.fullmatch(key)
         if found:
             return HeadForm(int(found[1]), len(value) if value.dim() else 0)
-    return None
+    levels = [match for match in map(_LEAD.fullmatch, state) if match]
+    return HeadForm(int(levels[-1][1]), len(levels)) if levels else None
 
 
 def plain_head(arch: Mapping[str, Any], *, drop: bool = False) -> dict[str, Any]:

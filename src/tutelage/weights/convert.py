@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.weights.yolov9_keys import from_published
 
-Family = Literal["yolov7", "yolov5"]
+Family = Literal["yolov7", "yolov5", "yolov9"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 Value = TypeVar("Value")
 
 _V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
@@ -27,6 +29,7 @@ _PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.anchors")
 _ACTIVATION = re.compile(r"nn\.\w+\(.*\)")
 _ROW = re.compile(r"\d+\.")
 _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
+_CLASS_KEY = re.compile(r"model\.(\d+)\.lead\.0\.cls\.2\.bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,15 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
         head: Class name of the head, if known.
 
     Raises:
-        WeightsError: There is no anchor-based detection head.
+        WeightsError: There is no detection head that is known.
     """
+    if (anchor_free := _anchor_free(state)) is not None:
+        return anchor_free
     keys = [match[1] for match in map(_HEAD_KEY.fullmatch, state) if match]
     shape = tuple(state[f"model.{keys[-1]}.anchors"].shape) if keys else ()
     if len(shape) != 3 or shape[2] != 2 or 0 in shape:
         kind = f" (its head is a {head})" if head else ""
-        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.", code="W22")
+        raise WeightsError(f"The weights hold no detection head that is known{kind}.", code="W22")
     row = keys[-1]
     parts = [key.split(".") for key in state]
     head_parts = {part[2] for part in parts if part[:2] == ["model", row] and len(part) > 2}
@@ -81,6 +86,21 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
         auxiliary="m2" in head_parts,
         fused=any(name[-2:] == ["conv", "bias"] for name in parts),
         reparameterised=any("rbr_reparam" in name for name in parts),
+    )
+
+
+def _anchor_free(state: Mapping[str, Tensor]) -> WeightsForm | None:
+    """Return the form of a state with the head of YOLOv9, else None."""
+    found = next((match for match in map(_CLASS_KEY.fullmatch, state) if match), None)
+    if found is None:
+        return None
+    return WeightsForm(
+        family="yolov9",
+        classes=len(state[found[0]]),
+        implicit=False,
+        auxiliary=any(key.startswith(f"model.{found[1]}.auxiliary.") for key in state),
+        fused=any(key.endswith(".conv.bias") for key in state),
+        reparameterised=any("rbr_reparam" in key for key in state),
     )
 
 
@@ -102,8 +122,11 @@ def official_keys(state: Mapping[str, Value]) -> dict[str, Value]:
     """Return a state dict with keys ``model.<row>.<...>``, whatever their prefix.
 
     Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``). The prefix
-    is that of the head's anchors; keys with another prefix are left out.
+    is that of the head's anchors; keys with another prefix are left out. The published weights of
+    YOLOv9 are translated.
     """
+    if (yolov9 := from_published(state)) is not None:
+        return yolov9
     prefixes = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
     if not prefixes:
         return dict(state)
