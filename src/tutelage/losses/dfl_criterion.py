@@ -58,7 +58,8 @@ class DFLCriterion(Criterion):
 
     The lead levels and the auxiliary ones are assigned and summed each on their own; the terms are
     those of the lead levels plus a quarter of the others, times the gains, which are those of
-    MultimediaTechLab/YOLO; the settings of the anchor losses have no effect. Computed in float32 whatever autocast says.
+    MultimediaTechLab/YOLO; the settings of the anchor losses have no effect. Computed in float32
+    whatever autocast says.
 
     Args:
         strides: Pixels per cell, per level.
