@@ -26,7 +26,12 @@ def golden(name: str) -> tuple[dict[str, Any], dict[str, list[int]], dict[str, T
 
 def fill_normal(model: torch.nn.Module) -> None:
     """Fill a model from normal numbers seeded by each key."""
-    for key, value in model.state_dict().items():
+    fill_state(model.state_dict())
+
+
+def fill_state(state: dict[str, Tensor]) -> None:
+    """Fill tensors from normal numbers seeded by their keys."""
+    for key, value in state.items():
         if not value.is_floating_point() or "anchor" in key:
             continue
         random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
@@ -83,3 +88,19 @@ def hashed_image(batch: int, size: int = 128) -> Tensor:
     """The images that belong to :func:`fill_hashed`."""
     numbers = 0.5 + hashed(batch * 3 * size * size, "input")
     return torch.from_numpy(numbers.reshape(batch, 3, size, size).astype(np.float32))
+
+
+def published_state(keys: dict[str, list[int]]) -> dict[str, Tensor]:
+    """Weights of a published YOLOX network by its own keys; those of the stem by 1/255.
+
+    Its images are 0..255.
+    """
+    state: dict[str, Tensor] = {}
+    for key, shape in keys.items():
+        state[key] = torch.zeros(shape, dtype=torch.float32 if shape else torch.int64)
+    fill_state(state)
+    return {key: value / 255 if _is_stem(key) else value for key, value in state.items()}
+
+
+def _is_stem(key: str) -> bool:
+    return ".stem." in key and key.endswith("conv.weight")

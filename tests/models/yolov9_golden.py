@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.models.repeatable_weights import GOLDEN, normal_values
 from tutelage.models import GraphDetector, build
-from tutelage.weights.yolov9_keys import from_published
+from tutelage.weights.yolov9_keys import yolov9_keys
 
 CASES = ["yolov9-t", "yolov9-c"]
 
@@ -48,5 +48,5 @@ def published_state(name: str) -> dict[str, Tensor]:
 def filled(name: str) -> GraphDetector:
     """Our network with these weights, in evaluation mode."""
     detector = build(name, ["a", "b", "c"])
-    detector.load_state_dict(from_published(published_state(name)))
+    detector.load_state_dict(yolov9_keys(published_state(name)))
     return detector.eval()

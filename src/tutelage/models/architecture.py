@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.blocks import BLOCKS
@@ -17,7 +17,7 @@ from tutelage.models.blocks.activation import (
     parse_activation,
 )
 from tutelage.models.heads import HEADS, Detect, Head
-from tutelage.weights.convert import FAMILIES, Family
+from tutelage.weights.convert import Family
 
 MAX_REPEATS = 1000  # of a row; the deepest model known has 15
 MAX_MULTIPLE = 100.0  # of depth and width; the largest known has 1.33
@@ -27,7 +27,7 @@ IMAGE = -1
 
 _KEYS = (
     "nc", "depth_multiple", "width_multiple", "channel_multiple", "anchors", "ch", "activation",
-    "backbone", "head", "levels", "family",
+    "backbone", "head", "levels", "family", "depthwise",
 )  # fmt: skip
 _YOLOV7_BLOCKS = {"IDetect", "IAuxDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
 _UNSUPPORTED = {
@@ -104,10 +104,10 @@ class Architecture(NamedTuple):
     def scale(self, channels: int) -> int:
         """Scale a nominal width, rounded up to the unit.
 
-        In YOLOv5 and YOLOv7 a width equal to the head's output count is kept, whatever row it is
-        in: checkpoints trained by them depend on it.
+        A width equal to the output count of an anchor head is kept, whatever row it is in:
+        checkpoints trained by YOLOv5 and YOLOv7 depend on it.
         """
-        if channels == self.outputs and self.family in ("yolov7", "yolov5"):
+        if self.head.keeps_width and channels == self.outputs:
             return channels
         scaled = channels * self.width / self.unit
         return math.ceil(scaled) * self.unit
@@ -118,7 +118,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
 
     Args:
         arch: Mapping as in a YOLOv5 or YOLOv7 yaml; optional extra keys ``levels`` (default taps,
-            e.g. ``{p3: 75}``) and ``family`` (one of ``FAMILIES``).
+            e.g. ``{p3: 75}``) and ``family`` (a :data:`Family`).
         name: For messages.
         classes: Number of classes; replaces ``nc``.
 
@@ -309,9 +309,9 @@ def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:
 
 def _family(value: Any, rows: tuple[GraphRow, ...], faults: list[str]) -> Family:
     if value is not None:
-        if value in FAMILIES:
-            return value
-        faults.append(f"family must be one of {', '.join(FAMILIES)}, got {value!r}")
+        if value in get_args(Family):
+            return cast("Family", value)
+        faults.append(f"family must be one of {', '.join(get_args(Family))}; got {value!r}")
     return "yolov7" if any(row.block in _YOLOV7_BLOCKS for row in rows) else "yolov5"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tutelage.models.blocks.fold import Foldable
 
 _ANCHORS = re.compile(r"model\.(\d+)\.anchors")
-_LEAD = re.compile(r"model\.(\d+)\.lead\.(\d+)\.cls\.2\.bias")
+_CLASSES = re.compile(r"model\.(\d+)\.(?:cls_preds\.(\d+)\.weight|lead\.(\d+)\.cls\.2\.bias)")
 _TRAINED = {"IDetect": 1, "IAuxDetect": 2}  # heads with implicit vectors: maps per level
 
 
@@ -33,13 +33,13 @@ class HeadForm(NamedTuple):
 
 
 def find_head(state: Mapping[str, Tensor]) -> HeadForm | None:
-    """Find the head of a state by its anchors, or by the class branches of its levels."""
+    """Find the head of a state by its anchors, or by its class convolutions where it has none."""
     for key, value in reversed(list(state.items())):
         found = _ANCHORS.fullmatch(key)
         if found:
             return HeadForm(int(found[1]), len(value) if value.dim() else 0)
-    levels = [match for match in map(_LEAD.fullmatch, state) if match]
-    return HeadForm(int(levels[-1][1]), len(levels)) if levels else None
+    last = [found for found in map(_CLASSES.fullmatch, state) if found][-1:]
+    return HeadForm(int(last[0][1]), int(last[0][2] or last[0][3]) + 1) if last else None
 
 
 def plain_head(arch: Mapping[str, Any], *, drop: bool = False) -> dict[str, Any]:

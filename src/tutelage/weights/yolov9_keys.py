@@ -23,7 +23,7 @@ _CONSTANT = "anc2vec"  # the values of the bins
 _HEADS = 2
 
 
-def from_published(state: Mapping[str, Value]) -> dict[str, Value] | None:
+def yolov9_keys(state: Mapping[str, Value]) -> dict[str, Value] | None:
     """Return a state under the keys used here; None if it is not of the published YOLOv9.
 
     Args:

@@ -10,12 +10,14 @@ from torch import nn
 from tutelage.models.blocks import rules
 from tutelage.models.blocks.conv import Conv, DWConv, Focus
 from tutelage.models.blocks.csp import C3, Bottleneck
+from tutelage.models.blocks.depthwise import C3DS, DSConv
 from tutelage.models.blocks.elan import DownC
 from tutelage.models.blocks.fold import batch_norm
 from tutelage.models.blocks.gelan import ELAN, AConv, ADown, CBFuse, RepNCSPELAN
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.resample import MP, SP, Concat, ReOrg, Shortcut
 from tutelage.models.blocks.spp import SPP, SPPCSPC, SPPELAN, SPPF
+from tutelage.models.blocks.stem import FocusBGR
 
 
 class Block(NamedTuple):
@@ -28,10 +30,13 @@ class Block(NamedTuple):
 BLOCKS: Mapping[str, Block] = {
     "Conv": Block(Conv, rules.convolution),
     "DWConv": Block(DWConv, rules.depthwise),
+    "DSConv": Block(DSConv, rules.scaled),
     "RepConv": Block(RepConv, rules.convolution),
     "Focus": Block(Focus, rules.scaled),
+    "FocusBGR": Block(FocusBGR, rules.scaled),
     "Bottleneck": Block(Bottleneck, rules.scaled),
     "C3": Block(C3, rules.counted),
+    "C3DS": Block(C3DS, rules.counted),
     "SPP": Block(SPP, rules.scaled),
     "SPPF": Block(SPPF, rules.scaled),
     "SPPCSPC": Block(SPPCSPC, rules.counted),

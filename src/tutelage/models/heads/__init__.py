@@ -11,6 +11,7 @@ from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
 from tutelage.models.heads.dfl import AuxDFLDetect, DFLDetect
 from tutelage.models.heads.implicit import IDetect
+from tutelage.models.heads.yolox import YOLOXHead
 
 HEADS: dict[str, type[Head]] = {
     "Detect": Detect,
@@ -18,6 +19,18 @@ HEADS: dict[str, type[Head]] = {
     "IAuxDetect": IAuxDetect,
     "DFLDetect": DFLDetect,
     "AuxDFLDetect": AuxDFLDetect,
+    "YOLOXHead": YOLOXHead,
 }
 
-__all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Head", "IAuxDetect", "IDetect"]
+__all__ = [
+    "HEADS",
+    "AnchorSearch",
+    "Anchors",
+    "AuxDFLDetect",
+    "DFLDetect",
+    "Detect",
+    "Head",
+    "IAuxDetect",
+    "IDetect",
+    "YOLOXHead",
+]

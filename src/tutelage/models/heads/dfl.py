@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,9 @@ class DFLDetect(Head):
         lead: The branches of each level.
     """
 
+    keeps_width: ClassVar[bool] = False
+    unused_settings: ClassVar[frozenset[str]] = frozenset(LossConfig.model_fields)
+
     def __init__(
         self, channels: Sequence[int], *, strides: Sequence[int], classes: int, family: Family
     ) -> None:
@@ -74,6 +77,16 @@ class DFLDetect(Head):
         del family
         self.strides, self.classes = tuple(strides), classes
         self.lead = nn.ModuleList(_Level(c, channels[0], classes) for c in channels)
+
+    @classmethod
+    def read_options(
+        cls, arch: Mapping[str, Any], levels: int, faults: list[str]
+    ) -> dict[str, Any]:
+        """Refuse ``anchors``, of which there are none."""
+        del levels
+        if arch.get("anchors") is not None:
+            faults.append(f"anchors: {cls.__name__} has none, drop this key")
+        return {}
 
     @classmethod
     def outputs(cls, classes: int, **options: Any) -> int:
