@@ -1,4 +1,4 @@
-"""YOLOv9 does what YOLOv7 does: trained, taught by its own and other families, resumed, exported."""
+"""YOLOv9 does what YOLOv7 does: it is trained, taught by its own and others, and exported."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ def fill_state(state: dict[str, Tensor]) -> None:
     for key, value in state.items():
         if not value.is_floating_point() or "anchor" in key:
             continue
-        random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
-        a = random.standard_normal(value.numel()).reshape(value.shape)
-        value.copy_(torch.from_numpy(normal_values(key, a)))
+        value.copy_(normal_of(key, value.shape))
+
+
+def normal_of(key: str, shape: Sequence[int]) -> Tensor:
+    """The tensor ``key`` of :func:`fill_normal`."""
+    random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
+    return torch.from_numpy(normal_values(key, random.standard_normal(tuple(shape)))).float()
 
 
 def normal_values(key: str, a: np.ndarray) -> np.ndarray:

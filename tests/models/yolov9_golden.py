@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.models.repeatable_weights import GOLDEN, normal_values
+from tests.models.repeatable_weights import GOLDEN, normal_of
 from tutelage.models import GraphDetector, build
 from tutelage.weights.yolov9_keys import yolov9_keys
 
@@ -37,9 +36,7 @@ def published_state(name: str) -> dict[str, Tensor]:
         elif "anc2vec" in key:
             value = torch.arange(16.0).view(shape)
         else:
-            random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
-            noise = random.standard_normal(int(np.prod(shape))).reshape(shape)
-            value = torch.from_numpy(normal_values(key, noise)).float()
+            value = normal_of(key, shape)
         state[key.removeprefix("model.")] = value
     return state
 
