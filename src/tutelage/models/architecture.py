@@ -118,7 +118,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
 
     Args:
         arch: Mapping as in a YOLOv5 or YOLOv7 yaml; optional extra keys ``levels`` (default taps,
-            e.g. ``{p3: 75}``) and ``family`` (``yolov7`` or ``yolov5``).
+            e.g. ``{p3: 75}``) and ``family`` (a :data:`Family`).
         name: For messages.
         classes: Number of classes; replaces ``nc``.
 
@@ -248,8 +248,11 @@ def _sources(index: int, source: Any) -> tuple[int, ...]:
     entries: list[Any] = cast("list[Any]", source) if isinstance(source, list) else [source]
     found: list[int] = []
     for entry in entries:
+        if entry == "image":
+            found.append(IMAGE)
+            continue
         if isinstance(entry, bool) or not isinstance(entry, int):
-            raise ValueError(f"from must be integers, got {source!r}")
+            raise ValueError(f"from must be integers or image, got {source!r}")
         absolute = index + entry if entry < 0 else entry
         if absolute >= index:
             raise ValueError(f"from {entry} does not point to an earlier row")

@@ -118,8 +118,8 @@ def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Che
     except WeightsError as error:
         raise WeightsError(
             f"{path} has no architecture and class names in its header, and its tensors are of no "
-            "YOLOv7, YOLOv5 or YOLOX detector.",
-            fix="Give a best.safetensors of a run, or a YOLOv7, YOLOv5 or YOLOX checkpoint.",
+            "detector that is known.",
+            fix="Give a best.safetensors of a run, or a checkpoint of YOLOv7, YOLOv5, YOLOv9 or YOLOX.",
             code="W22",
         ) from error
     known = normalise_names(names, found.classes)

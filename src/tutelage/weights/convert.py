@@ -2,8 +2,8 @@
 
 The families differ in the buffers of their head: YOLOv7 (and YOLOv5 up to 5.0) keeps ``anchors`` in
 grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. The anchors of the
-yaml are never used, since a search for anchors changes the buffers only. YOLOX has no anchors, but
-convolutions of its own for the classes.
+yaml are never used, since a search for anchors changes the buffers only. YOLOv9 and YOLOX have no
+anchors, but convolutions of their own for the classes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.weights.yolov9_keys import yolov9_keys
 from tutelage.weights.yolox_keys import yolox_keys
 
-Family = Literal["yolov7", "yolov5", "yolox"]
+Family = Literal["yolov7", "yolov5", "yolov9", "yolox"]
 Value = TypeVar("Value")
 
 _V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
@@ -29,7 +30,7 @@ _PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.(?:anchors|cls_preds\.0\.weight)")
 _ACTIVATION = re.compile(r"nn\.\w+\(.*\)")
 _ROW = re.compile(r"\d+\.")
 _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
-_YOLOX_KEY = re.compile(r"model\.\d+\.cls_preds\.0\.weight")
+_CLASS_KEY = re.compile(r"model\.\d+\.(?:cls_preds\.0\.weight|lead\.0\.cls\.2\.bias)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class WeightsForm:
     """The form of the weights in a state dict.
 
     Attributes:
-        family: ``yolov7``, ``yolov5`` or ``yolox``.
+        family: ``yolov7``, ``yolov5``, ``yolov9`` or ``yolox``.
         classes: Number of classes, from the head's outputs and anchor buffer; 0 if unknown.
         implicit: The head has implicit parameters (IDetect, IAuxDetect) that are not folded.
         auxiliary: The head has auxiliary convolutions.
@@ -69,16 +70,15 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
     Raises:
         WeightsError: There is no detection head that is known.
     """
+    if (anchor_free := _anchor_free(state)) is not None:
+        return anchor_free
     parts = [key.split(".") for key in state]
     fused = any(name[-2:] == ["conv", "bias"] for name in parts)
-    kernel = next((state[key] for key in state if _YOLOX_KEY.fullmatch(key)), None)
-    if kernel is not None and kernel.dim():
-        return WeightsForm("yolox", len(kernel), False, False, fused, False)
     keys = [match[1] for match in map(_HEAD_KEY.fullmatch, state) if match]
     shape = tuple(state[f"model.{keys[-1]}.anchors"].shape) if keys else ()
     if len(shape) != 3 or shape[2] != 2 or 0 in shape:
         kind = f" (its head is a {head})" if head else ""
-        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.", code="W22")
+        raise WeightsError(f"The weights hold no detection head that is known{kind}.", code="W22")
     row = keys[-1]
     head_parts = {part[2] for part in parts if part[:2] == ["model", row] and len(part) > 2}
     return WeightsForm(
@@ -88,6 +88,21 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
         auxiliary="m2" in head_parts,
         fused=fused,
         reparameterised=any("rbr_reparam" in name for name in parts),
+    )
+
+
+def _anchor_free(state: Mapping[str, Tensor]) -> WeightsForm | None:
+    """Return the form of a state with the head of YOLOv9 or YOLOX, else None."""
+    key = next((key for key in state if _CLASS_KEY.fullmatch(key)), None)
+    if key is None or not state[key].dim():
+        return None
+    return WeightsForm(
+        family="yolox" if "cls_preds" in key else "yolov9",
+        classes=len(state[key]),
+        implicit=False,
+        auxiliary=any(".auxiliary." in each for each in state),
+        fused=any(each.endswith(".conv.bias") for each in state),
+        reparameterised=any("rbr_reparam" in each for each in state),
     )
 
 
@@ -110,11 +125,11 @@ def official_keys(state: Mapping[str, Value]) -> dict[str, Value]:
 
     Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``). The prefix
     is that of the head's anchors or class convolutions; keys with another prefix are left out.
-    Published YOLOX weights have names of their own.
+    Published weights of YOLOv9 and YOLOX have names of their own.
     """
-    renamed = yolox_keys(state)
-    if renamed is not None:
-        return renamed
+    for renamed in (yolov9_keys(state), yolox_keys(state)):
+        if renamed is not None:
+            return renamed
     prefixes = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
     if not prefixes:
         return dict(state)

@@ -14,6 +14,7 @@ FileType = Literal["zip", "legacy", "safetensors"]
 RELEASES = {  # the official pages of weights
     "yolov7": "https://github.com/WongKinYiu/yolov7/releases",
     "yolov5": "https://github.com/ultralytics/yolov5/releases",
+    "yolov9": "https://github.com/MultimediaTechLab/YOLO/releases",
     "yolox": "https://github.com/Megvii-BaseDetection/YOLOX/releases",
 }
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.I)

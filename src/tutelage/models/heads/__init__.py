@@ -9,6 +9,7 @@ from tutelage.models.heads.head import AnchorSearch, Head
 
 from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
+from tutelage.models.heads.dfl import AuxDFLDetect, DFLDetect
 from tutelage.models.heads.implicit import IDetect
 from tutelage.models.heads.yolox import YOLOXHead
 
@@ -16,6 +17,8 @@ HEADS: dict[str, type[Head]] = {
     "Detect": Detect,
     "IDetect": IDetect,
     "IAuxDetect": IAuxDetect,
+    "DFLDetect": DFLDetect,
+    "AuxDFLDetect": AuxDFLDetect,
     "YOLOXHead": YOLOXHead,
 }
 
@@ -23,6 +26,8 @@ __all__ = [
     "HEADS",
     "AnchorSearch",
     "Anchors",
+    "AuxDFLDetect",
+    "DFLDetect",
     "Detect",
     "Head",
     "IAuxDetect",
