@@ -1,9 +1,10 @@
 """What a training step costs: plain against bare, distilled against plain, the teacher's forms.
 
-    python benchmarks/step.py [--repeats 5] [--classes 3 80]
+    python benchmarks/step.py [--repeats 5] [--classes 3 80] [--plain yolov9-t]
 
 yolov7-tiny, batch 8, 320 px, 20 boxes per image, a batch in memory; teacher yolov7. Optimizer and
 EMA at accumulation 8 are included, a loader is not; the precision is that of ``--precision auto``.
+``--plain`` measures other students, without a teacher.
 Everything is timed in turn in one process; the ratios are of medians. Quiet machine, run twice.
 """
 
@@ -13,13 +14,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, product
 
 import torch
 from accelerate import Accelerator
 
 from tutelage.config.schema import LossConfig, MethodConfig, OptimConfig
-from tutelage.distill import build_methods, pair
+from tutelage.distill import Pairs, build_methods, pair
 from tutelage.models.build import load
 from tutelage.models.graph import GraphDetector
 from tutelage.setup.build import make_accelerator, trains_in_bfloat16
@@ -59,15 +60,13 @@ class Repeat(list):
 
 
 def trainer(
-    student: GraphDetector, teacher: NativeTeacher | None, pairs, batch: Batch
+    student: GraphDetector, teacher: NativeTeacher | None, pairs: Pairs | None, batch: Batch
 ) -> Callable[[], None]:
     """Return a function that takes one optimizer step's worth of batches (8) with ``fit``."""
     classes = len(student.names)
-    methods = build_methods([MethodConfig(name="fgd")], [pairs.channels]) if teacher else {}
+    methods = build_methods([MethodConfig(name="fgd")], [pairs.channels]) if pairs else {}
     criterion = student.head.criterion(LossConfig(), image_size=SIZE)
-    task = Task(
-        student, criterion, methods, None, [t.key for t in pairs.student] if teacher else ()
-    )
+    task = Task(student, criterion, methods, None, [t.key for t in pairs.student] if pairs else ())
     ema = make_ema(student)
     accelerator = accelerator_of(student)
     prepared, optimizer = accelerator.prepare(task, make_optimizer(task, OptimConfig(lr=1e-4)))
@@ -126,15 +125,32 @@ def make(arch: str, names: list[str]) -> GraphDetector:
     return load(arch, names=names).to(memory_format=torch.channels_last)
 
 
+def compare_plain(arch: str, classes: int, repeats: int) -> None:
+    """Measure and print plain against bare of one student."""
+    names = [str(i) for i in range(classes)]
+    batch = synthetic(classes)
+    functions = {
+        "bare": bare(make(arch, names), batch),
+        "plain": trainer(make(arch, names), None, None, batch),
+    }
+    seconds = compare(functions, repeats)
+    text = "  ".join(f"{n} {value / ACCUMULATION:.3f}" for n, value in seconds.items())
+    print(f"{arch}, {classes} classes, seconds per step: {text}")
+    print(f"  plain / bare                               {seconds['plain'] / seconds['bare']:.3f}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--classes", type=int, nargs="+", default=[3, 80])
+    parser.add_argument("--plain", nargs="+", default=[], metavar="ARCH")
     args = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"batch {BATCH}, {SIZE} px, {BOXES} boxes per image")
-    for classes in args.classes:
+    for arch, classes in product(args.plain, args.classes):
+        compare_plain(arch, classes, args.repeats)
+    for classes in [] if args.plain else args.classes:
         names = [str(i) for i in range(classes)]
         batch = synthetic(classes)
         network = make("yolov7", names)
@@ -144,7 +160,7 @@ def main() -> None:
         seconds = compare(
             {
                 "bare": bare(make("yolov7-tiny", names), batch),
-                "plain": trainer(make("yolov7-tiny", names), None, pairs, batch),
+                "plain": trainer(make("yolov7-tiny", names), None, None, batch),
                 "distilled": trainer(make("yolov7-tiny", names), teacher, pairs, batch),
                 "teacher": lambda t=teacher, x=images: [t(x) for _ in range(ACCUMULATION)] and None,
             },

@@ -45,7 +45,21 @@ def test_a_preset_is_the_published_recipe(name: str) -> None:
 def test_a_preset_names_known_settings_only(name: str) -> None:
     settings = {f"{group}.{key}" for group, fields in read_preset(name).items() for key in fields}
     assert settings <= set(leaves())
-    assert len(settings) == (33 if name == "small" else 32)
+    counts = {"small": 33, "yolox": 26, "yolox-tiny": 26, "yolox-nano": 26}
+    assert len(settings) == counts.get(name, 32)
+
+
+def test_yolox_is_the_published_recipe() -> None:
+    sizes = {name: load_config(flags={"preset": (name, "")}).config for name in
+             ("yolox", "yolox-tiny", "yolox-nano")}  # fmt: skip
+    augment = {name: config.augment for name, config in sizes.items()}
+    found = [(a.scale, a.scale_up, a.mosaic, a.mixup) for a in augment.values()]
+    assert found == [(0.9, 0.1, 1, 1), (0.5, 0, 1, 0), (0.5, 0, 0.5, 0)]
+    for config in sizes.values():
+        optim = config.optim
+        assert (optim.lr, optim.lrf, optim.momentum, optim.warmup_epochs) == (0.01, 0.05, 0.9, 5)
+        assert (config.augment.degrees, config.augment.shear) == (10, 2)
+        assert config.augment.close_mosaic == 15
 
 
 def test_small_is_v7_tiny_without_mosaic_and_with_larger_steps() -> None:
@@ -86,6 +100,12 @@ def test_every_preset_file_is_listed() -> None:
         ("yolov5x", "yolov5x.pt", "v5-low"),
         (None, "yolov5s.pt", "v5-low"),
         ("models/yolov5m.yaml", None, "v5-med"),
+        ("yolox-nano", None, "yolox-nano"),
+        ("yolox-nano@0.5", None, "yolox-nano"),
+        ("models/yolox-tiny-mine.yaml", None, "yolox-tiny"),
+        ("yolox-s", "yolox_s.pth", "yolox"),
+        (None, "yolox_nano.pth", "yolox-nano"),
+        (None, "yolox_x.pth", "yolox"),
     ],
 )
 def test_the_default_preset(arch: str | None, weights: str | None, preset: str) -> None:
@@ -99,6 +119,7 @@ def test_the_default_preset(arch: str | None, weights: str | None, preset: str) 
         ("IAuxDetect", "yolov7"),
         ("Detect", "yolov5"),
         ("models.yolo.Detect", "yolov5"),
+        ("YOLOXHead", "yolox"),
     ],
 )
 def test_a_yaml_of_ones_own_is_known_by_its_head(tmp_path, head: str, family: str) -> None:

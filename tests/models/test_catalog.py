@@ -54,8 +54,9 @@ AUXILIARY = {
 }
 
 
-def test_the_table_covers_every_architecture() -> None:
-    assert list(SIZES) == list(ARCHITECTURES)
+def test_the_table_covers_every_anchor_based_architecture() -> None:
+    """Those without anchors have tests of their own: test_yolov9.py, test_yolox.py."""
+    assert list(SIZES) == [name for name in ARCHITECTURES if name[:6] in ("yolov7", "yolov5")]
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -209,7 +209,7 @@ def test_a_yaml_of_another_length_is_told(tmp_path: Path) -> None:
     detector = filled("yolov7-tiny@0.125")
     detector.arch = {**detector.arch, "backbone": detector.arch["backbone"][1:]}
     path = publish(detector, tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match="yaml has 77 rows, but the file has its anchors in row"):
+    with pytest.raises(WeightsError, match="yaml has 77 rows, but the file has its head in row"):
         load(path)
 
 

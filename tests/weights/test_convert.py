@@ -135,7 +135,7 @@ def test_anchors_come_from_the_buffer_not_from_the_yaml() -> None:
     "bad", [{}, {"model.3.anchors": torch.ones(3, 6)}, {"model.3.anchors": torch.ones(0, 3, 2)}]
 )
 def test_no_anchor_head(bad: dict[str, Tensor]) -> None:
-    with pytest.raises(WeightsError, match=r"no anchor-based detection head .*DualDDetect"):
+    with pytest.raises(WeightsError, match=r"no detection head that is known .*DualDDetect"):
         infer_form(bad, {}, "DualDDetect")
 
 

@@ -22,10 +22,14 @@ PRESETS: dict[str, str] = {
     "v5-low": "hyp.scratch-low.yaml",
     "v5-med": "hyp.scratch-med.yaml",
     "v5-high": "hyp.scratch-high.yaml",
+    "yolox": "",
+    "yolox-tiny": "",
+    "yolox-nano": "",
     "small": "",
 }
 P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
-HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect)(?![A-Za-z])")
+HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect|YOLOXHead)(?![A-Za-z])")
+YOLOX_KEY = b"backbone.backbone.stem"  # in published weights
 PEEK_BYTES = 8 * 2**20
 
 
@@ -46,7 +50,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
 
     YOLOv7 with weights starts from ``v7-custom``, without from ``v7-tiny``, ``v7-p6`` (W6, E6, D6
     and E6E) or ``v7-p5``. YOLOv5 starts from ``v5-low`` with weights and for n and s, ``v5-med``
-    for m, ``v5-high`` for l and x.
+    for m, ``v5-high`` for l and x. YOLOX has ``yolox-nano``, ``yolox-tiny`` and ``yolox``.
 
     Args:
         arch: Architecture name, path of a model yaml, or None: the architecture of the weights,
@@ -61,6 +65,9 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
         if has_weights or not size:
             return "v5-low"
         return {"n": "v5-low", "s": "v5-low", "m": "v5-med"}.get(size.group(1), "v5-high")
+    if family == "yolox":
+        name = Path(arch or weights or "").stem.lower().replace("_", "-")
+        return next((p for p in ("yolox-nano", "yolox-tiny") if name.startswith(p)), "yolox")
     if has_weights:
         return "v7-custom"
     if stem.startswith("yolov7-tiny"):
@@ -75,21 +82,29 @@ def family_of(arch: str) -> str:
         return "yolov5"
     if stem.startswith("yolov7"):
         return "yolov7"
+    if stem.startswith("yolox"):
+        return "yolox"
     try:
         graph = load_yaml(read_yaml(Path(arch)), CoreLoader)
         module = str(graph["head"][-1][2])
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return "yolov7"  # building the model reports the error
+    if module == "YOLOXHead":
+        return "yolox"
     return "yolov5" if module.rpartition(".")[2] == "Detect" else "yolov7"
 
 
 def family_of_weights(weights: str) -> str | None:
     """Return the family of a checkpoint: by the head named in it, else by its file name."""
     path = Path(weights)
-    heads = set(HEADS.findall(_text_of_weights(path)))
+    text = _text_of_weights(path)
+    heads = set(HEADS.findall(text))
+    if b"YOLOXHead" in heads or YOLOX_KEY in text:
+        return "yolox"
     if heads:
         return "yolov7" if heads & {b"IDetect", b"IAuxDetect"} else "yolov5"
-    return next((name for name in ("yolov5", "yolov7") if path.name.lower().startswith(name)), None)
+    known = ("yolov5", "yolov7", "yolox")
+    return next((name for name in known if path.name.lower().startswith(name)), None)
 
 
 def _text_of_weights(path: Path) -> bytes:

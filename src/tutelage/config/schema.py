@@ -157,7 +157,7 @@ class OptimConfig(Section):
 
 
 class LossConfig(Section):
-    """The detection loss (hyp file: box, obj, cls, ...)."""
+    """The detection loss of anchor heads (hyp file: box, obj, cls, ...)."""
 
     box: NonNegative = 0.05
     obj: NonNegative = 0.7
@@ -207,7 +207,8 @@ class AugmentConfig(Section):
         description="Drop boxes with a larger aspect ratio after the warp (20 in YOLOv7, 100 in YOLOv5)",
     )
     close_mosaic: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Number of last epochs without mosaic and mixup"
+        default=0,
+        description="Number of last epochs without mosaic and mixup; YOLOX has its L1 term in these",
     )
 
 
@@ -386,7 +387,7 @@ class Config(Section):
     data: str | None = None
     preset: str | None = Field(
         default=None,
-        description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high (none: by architecture and weights), or small: a few hundred images, no mosaic",
+        description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high yolox yolox-tiny yolox-nano (none: by architecture and weights), or small: a few hundred images, no mosaic",
     )
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

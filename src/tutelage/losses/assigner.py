@@ -26,6 +26,7 @@ _IOU_WEIGHT = 3.0
 _IOU_FLOOR = 1e-8
 _SCORE_FLOOR = 1e-7
 _PAIRS = 1 << 20
+_OUT_OF_REACH = 1e6
 
 
 class Matches(NamedTuple):
@@ -123,16 +124,7 @@ def simota(
     pool: int = POOL,
     max_pairs: int = _PAIRS,
 ) -> Matches:
-    """Select the best candidates of every box (SimOTA: Ge et al., 2021, arXiv:2107.08430).
-
-    Within an image every box is compared with every candidate, also those of other boxes. A box
-    selects its k candidates of lowest cost; k is the sum of its ``pool`` best IoUs, at least 1. A
-    candidate selected by several boxes is assigned to the box of the image with the lowest cost.
-    The cost is the binary cross-entropy of the scores against the box's class, minus
-    3 ln(IoU + 1e-8). Ties go to the earlier candidate and the earlier box.
-
-    The cross-entropy for class g is sum_c -ln(1 - q_c) + ln(1 - q_g) - ln q_g, so that no tensor of
-    boxes x candidates x classes is needed.
+    """Select the best candidates of every box, as :func:`select_candidates` does.
 
     Args:
         candidates: ``n`` of them.
@@ -141,39 +133,98 @@ def simota(
         targets: The ``t`` boxes, in pixels.
         images: Number of images in the batch.
         pool: Most candidates per box.
-        max_pairs: Boxes are processed in chunks of at most this many pairs of box and candidate
-            (at least one box), which bounds the memory. The result does not depend on it.
+        max_pairs: As of :func:`select_candidates`.
 
     Returns:
         The kept candidates in their old order, each with its assigned box.
     """
-    number, boxes = len(scores), len(targets.label)
-    if not number:
+    if not len(scores):
         return candidates
-    slot, width = _slots(candidates.image, images)
-
     scores = scores.clamp(_SCORE_FLOOR, 1 - _SCORE_FLOOR)
-    absent = torch.log1p(-scores)
-    own_class = (absent - scores.log()).flatten()
+    assigned = select_candidates(
+        candidates.image,
+        xyxy,
+        scores.log(),
+        torch.log1p(-scores),
+        targets,
+        images=images,
+        pool=pool,
+        max_pairs=max_pairs,
+    )
+    matched = assigned >= 0
+    counts = torch.stack([part.sum() for part in matched.split(candidates.counts)]).tolist()
+    kept = matched.nonzero()[:, 0]
+    level, image, anchor, row, column = (field[kept] for field in candidates[:5])
+    return Matches(level, image, anchor, row, column, assigned[kept], tuple(counts))
+
+
+@torch.no_grad()
+def select_candidates(
+    image: Tensor,
+    xyxy: Tensor,
+    present: Tensor,
+    absent: Tensor,
+    targets: Targets,
+    *,
+    images: int,
+    pool: int = POOL,
+    max_pairs: int = _PAIRS,
+    reach: Tensor | None = None,
+) -> Tensor:
+    """Select the best candidates of every box (SimOTA: Ge et al., 2021, arXiv:2107.08430).
+
+    Within an image every box is compared with every candidate, also those of other boxes. A box
+    selects its k candidates of lowest cost; k is the sum of its ``pool`` best IoUs, at least 1. A
+    candidate selected by several boxes is assigned to the box of the image with the lowest cost.
+    The cost is the binary cross-entropy of the scores q against the box's class, minus
+    3 ln(IoU + 1e-8). Ties go to the earlier candidate and the earlier box.
+
+    The cross-entropy for class g is sum_c -ln(1 - q_c) + ln(1 - q_g) - ln q_g, so that no tensor of
+    boxes x candidates x classes is needed.
+
+    Args:
+        image: ``(n,)`` int64, the images of the candidates.
+        xyxy: ``(n, 4)`` their predicted boxes in pixels.
+        present: ``(n, classes)`` ln q.
+        absent: ``(n, classes)`` ln(1 - q).
+        targets: The ``t`` boxes, in pixels.
+        images: Number of images in the batch.
+        pool: Most candidates per box.
+        max_pairs: Boxes are processed in chunks of at most this many pairs of box and candidate
+            (at least one box), which bounds the memory. The result does not depend on it.
+        reach: ``(n, 3)`` x and y of the places of the candidates and their reach, in pixels. A box
+            whose centre is not within reach along both axes costs 1,000,000 more. None: all are.
+
+    Returns:
+        ``(n,)`` int64, the box that each candidate is assigned to, or -1.
+    """
+    number, boxes = len(present), len(targets.label)
+    if not number:
+        return image
+    slot, width = _slots(image, images)
+
+    own_class = (absent - present).flatten()
     # A row of slots per image. Empty slots hold a box without area, at infinite cost.
-    planes = scores.new_zeros(6, images * width)
+    planes = present.new_zeros(6 if reach is None else 9, images * width)
     planes[4] = torch.inf
     planes[:4, slot] = xyxy.T
     planes[4, slot] = -absent.sum(1)
     planes[5] = (planes[2] - planes[0]) * (planes[3] - planes[1])
-    planes = planes.view(6, images, width)
+    if reach is not None:
+        planes[6:, slot] = reach.T
+    planes = planes.view(-1, images, width)
     first_class = slot.new_zeros(images * width)
-    first_class[slot] = torch.arange(0, own_class.numel(), scores.shape[1], device=slot.device)
+    first_class[slot] = torch.arange(0, own_class.numel(), present.shape[1], device=slot.device)
     first_class = first_class.view(images, width)
 
     selection_counts = slot.new_zeros(images, width)
     selecting_box = torch.zeros_like(selection_counts)  # a sum: valid where the count is 1
     cheapest = torch.zeros_like(selection_counts)
-    lowest = scores.new_full((images, width), torch.inf)
+    lowest = present.new_full((images, width), torch.inf)
     for chunk in torch.arange(boxes, device=slot.device).split(max(1, max_pairs // width)):
         image, label, box = (field[chunk] for field in targets)
-        x1, y1, x2, y2, cost, area = planes[:, image].unbind(0)
-        left, top, right, bottom = box.to(scores.dtype)[..., None].unbind(1)
+        x1, y1, x2, y2, cost, area = planes[:6, image].unbind(0)
+        left, top, right, bottom = box.to(present.dtype)[..., None].unbind(1)
         inter = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp_(min=0)
         inter *= (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp_(min=0)
         union = (area + (right - left) * (bottom - top)).sub_(inter).clamp_(min=_IOU_FLOOR)
@@ -182,6 +233,10 @@ def simota(
         dynamic_k = best.sum(1, keepdim=True).long().clamp_(1, best.shape[1])
         cost = cost + own_class[first_class[image] + label[:, None]]
         cost -= iou.add_(_IOU_FLOOR).log_().mul_(_IOU_WEIGHT)
+        if reach is not None:
+            x, y, limit = planes[6:, image].unbind(0)
+            far = torch.maximum((x - (left + right) / 2).abs(), (y - (top + bottom) / 2).abs())
+            cost += (far >= limit) * _OUT_OF_REACH
 
         selected = _smallest(cost, dynamic_k, best.shape[1])
         selection_counts.index_add_(0, image, selected.long())
@@ -194,12 +249,8 @@ def simota(
         cheapest = torch.where(low < lowest, first, cheapest)
         lowest = torch.minimum(low, lowest)
 
-    assigned_box = torch.where(selection_counts == 1, selecting_box, cheapest).flatten()[slot]
-    matched = selection_counts.flatten()[slot] > 0
-    counts = torch.stack([part.sum() for part in matched.split(candidates.counts)]).tolist()
-    kept = matched.nonzero()[:, 0]
-    level, image, anchor, row, column = (field[kept] for field in candidates[:5])
-    return Matches(level, image, anchor, row, column, assigned_box[kept], tuple(counts))
+    assigned = torch.where(selection_counts == 1, selecting_box, cheapest)
+    return assigned.where(selection_counts > 0, -1).flatten()[slot]
 
 
 def _slots(image: Tensor, images: int) -> tuple[Tensor, int]:

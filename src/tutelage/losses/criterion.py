@@ -32,6 +32,13 @@ class Criterion(nn.Module, ABC):
             ``raw``, with or without boxes.
         """
 
+    def begin_epoch(self, *, closing: bool) -> None:
+        """Prepare for an epoch of a training.
+
+        Args:
+            closing: It is one of the last epochs, without mosaic (``augment.close_mosaic``).
+        """
+
     def describe(self) -> str:
         """Return how its terms are weighed, for the plan of a run; empty if they are not."""
         return ""

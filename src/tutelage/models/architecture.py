@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from tutelage.errors import ConfigError, nearest
 from tutelage.models.blocks import BLOCKS
@@ -27,7 +27,7 @@ IMAGE = -1
 
 _KEYS = (
     "nc", "depth_multiple", "width_multiple", "channel_multiple", "anchors", "ch", "activation",
-    "backbone", "head", "levels", "family",
+    "backbone", "head", "levels", "family", "depthwise",
 )  # fmt: skip
 _YOLOV7_BLOCKS = {"IDetect", "IAuxDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
 _UNSUPPORTED = {
@@ -104,10 +104,10 @@ class Architecture(NamedTuple):
     def scale(self, channels: int) -> int:
         """Scale a nominal width, rounded up to the unit.
 
-        A width equal to the head's output count is kept, whatever row it is in: checkpoints
-        trained by YOLOv5 and YOLOv7 depend on it.
+        A width equal to the output count of an anchor head is kept, whatever row it is in:
+        checkpoints trained by YOLOv5 and YOLOv7 depend on it.
         """
-        if channels == self.outputs:
+        if self.head.keeps_width and channels == self.outputs:
             return channels
         scaled = channels * self.width / self.unit
         return math.ceil(scaled) * self.unit
@@ -118,7 +118,7 @@ def read_architecture(arch: Mapping[str, Any], *, name: str, classes: int) -> Ar
 
     Args:
         arch: Mapping as in a YOLOv5 or YOLOv7 yaml; optional extra keys ``levels`` (default taps,
-            e.g. ``{p3: 75}``) and ``family`` (``yolov7`` or ``yolov5``).
+            e.g. ``{p3: 75}``) and ``family`` (a :data:`Family`).
         name: For messages.
         classes: Number of classes; replaces ``nc``.
 
@@ -248,8 +248,11 @@ def _sources(index: int, source: Any) -> tuple[int, ...]:
     entries: list[Any] = cast("list[Any]", source) if isinstance(source, list) else [source]
     found: list[int] = []
     for entry in entries:
+        if entry == "image":
+            found.append(IMAGE)
+            continue
         if isinstance(entry, bool) or not isinstance(entry, int):
-            raise ValueError(f"from must be integers, got {source!r}")
+            raise ValueError(f"from must be integers or image, got {source!r}")
         absolute = index + entry if entry < 0 else entry
         if absolute >= index:
             raise ValueError(f"from {entry} does not point to an earlier row")
@@ -306,9 +309,9 @@ def _named_levels(value: Any, rows: int, faults: list[str]) -> dict[str, int]:
 
 def _family(value: Any, rows: tuple[GraphRow, ...], faults: list[str]) -> Family:
     if value is not None:
-        if value in ("yolov7", "yolov5"):
-            return value
-        faults.append(f"family must be yolov7 or yolov5, got {value!r}")
+        if value in get_args(Family):
+            return cast("Family", value)
+        faults.append(f"family must be one of {', '.join(get_args(Family))}; got {value!r}")
     return "yolov7" if any(row.block in _YOLOV7_BLOCKS for row in rows) else "yolov5"
 
 

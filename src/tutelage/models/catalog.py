@@ -44,10 +44,23 @@ ARCHITECTURES: Mapping[str, Variant] = {
     "yolov5m6": Variant("yolov5-p6.yaml", 0.67, 0.75),
     "yolov5l6": Variant("yolov5-p6.yaml", 1.0, 1.0),
     "yolov5x6": Variant("yolov5-p6.yaml", 1.33, 1.25),
+    "yolov9-t": Variant("yolov9-s.yaml", width=0.5),
+    "yolov9-s": Variant("yolov9-s.yaml"),
+    "yolov9-m": Variant("yolov9-m.yaml"),
+    "yolov9-c": Variant("yolov9-c.yaml"),
+    "yolox-nano": Variant("yolox-nano.yaml", 0.33, 0.25),
+    "yolox-tiny": Variant("yolox.yaml", 0.33, 0.375),
+    "yolox-s": Variant("yolox.yaml", 0.33, 0.50),
+    "yolox-m": Variant("yolox.yaml", 0.67, 0.75),
+    "yolox-l": Variant("yolox.yaml", 1.0, 1.0),
+    "yolox-x": Variant("yolox.yaml", 1.33, 1.25),
 }
 
 MAX_WIDTH = 8.0
-_OTHER_FAMILIES = re.compile(r"(yolo(v[34689]|v?1\d|v?26|e|_?nas|world)|yolov5\w*u|rt-?detr)", re.I)
+_OTHER_FAMILIES = re.compile(
+    r"(yolo(v[3468]|v9[a-z]|v?1\d|v?26|e|_?nas|world)|yolov5\w*u|rt-?detr)", re.I
+)
+_P6 = re.compile(r"yolox\W?\w+6", re.I)
 _DIGITS = 12  # of a width multiple; what float arithmetic adds would round channels up
 
 
@@ -106,9 +119,12 @@ def suggest(name: str) -> str:
     known = f"Architectures: {', '.join(ARCHITECTURES)}."
     if _OTHER_FAMILIES.match(name):
         return (
-            "Students are YOLOv7 and YOLOv5. A network of Ultralytics can be the teacher:  "
-            f"--teacher-weights ultralytics:{Path(name).stem}.pt\n{known}"
+            "Students are YOLOv7, YOLOv5, YOLOv9 and YOLOX. A network of Ultralytics can be the "
+            f"teacher:  --teacher-weights ultralytics:{Path(name).stem}.pt\n{known}"
         )
+    if _P6.match(name):
+        sizes = ", ".join(each for each in ARCHITECTURES if each.startswith("yolox"))
+        return f"YOLOX has three levels, no P6 sizes: {sizes}."
     return nearest(name, ARCHITECTURES) or known
 
 

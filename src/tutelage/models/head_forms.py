@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tutelage.models.blocks.fold import Foldable
 
 _ANCHORS = re.compile(r"model\.(\d+)\.anchors")
+_CLASSES = re.compile(r"model\.(\d+)\.(?:cls_preds\.(\d+)\.weight|lead\.(\d+)\.cls\.2\.bias)")
 _TRAINED = {"IDetect": 1, "IAuxDetect": 2}  # heads with implicit vectors: maps per level
 
 
@@ -32,12 +33,13 @@ class HeadForm(NamedTuple):
 
 
 def find_head(state: Mapping[str, Tensor]) -> HeadForm | None:
-    """Find the head of a state by its anchors."""
+    """Find the head of a state by its anchors, or by its class convolutions where it has none."""
     for key, value in reversed(list(state.items())):
         found = _ANCHORS.fullmatch(key)
         if found:
             return HeadForm(int(found[1]), len(value) if value.dim() else 0)
-    return None
+    last = [found for found in map(_CLASSES.fullmatch, state) if found][-1:]
+    return HeadForm(int(last[0][1]), int(last[0][2] or last[0][3]) + 1) if last else None
 
 
 def plain_head(arch: Mapping[str, Any], *, drop: bool = False) -> dict[str, Any]:

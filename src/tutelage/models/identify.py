@@ -66,7 +66,7 @@ def _width(state: Mapping[str, Tensor], body: list[Any]) -> float:
     ratios: list[float] = []
     for index, row in enumerate(body):
         kernel = state.get(f"model.{index}.conv.weight")
-        if kernel is not None and kernel.dim() == 4:
+        if kernel is not None and kernel.dim() == 4 and isinstance(row[3][0], int):
             ratios.append(len(kernel) / row[3][0])
     return min(ratios, default=0.0)
 

@@ -119,8 +119,9 @@ def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Che
     except WeightsError as error:
         raise WeightsError(
             f"{path} has no architecture and class names in its header, and its tensors are of no "
-            "YOLOv7/YOLOv5 detector.",
-            fix="Give a best.safetensors of a run, or a YOLOv7/YOLOv5 .pt.",
+            "detector that is known.",
+            fix="Give a best.safetensors of a run, or a checkpoint of YOLOv7, YOLOv5, YOLOv9 or "
+            "YOLOX.",
             code="W22",
         ) from error
     known = normalise_names(names, found.classes)
@@ -280,7 +281,7 @@ def _architecture(checkpoint: Checkpoint, classes: int) -> Architecture:
     if head is None and not any(key.startswith(last) for key in checkpoint.state):
         raise ConfigError(f"its yaml has {rows} rows, but the file has no head there.", code="C28")
     if head is not None and head.row != rows - 1:
-        place = f"its anchors in row {head.row}"
+        place = f"its head in row {head.row}"
         raise ConfigError(f"its yaml has {rows} rows, but the file has {place}.", code="C28")
     arch = read_architecture(checkpoint.arch, name=checkpoint.arch_name, classes=classes)
     if sum(row.count for row in arch.rows) > rows + len(checkpoint.state):

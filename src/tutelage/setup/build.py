@@ -42,6 +42,7 @@ from tutelage.setup.student import StudentOrigin, make_student
 from tutelage.setup.teacher_runtime import check_runtime
 from tutelage.setup.teaching import Teaching, plan_teaching, without_effect
 from tutelage.setup.unlabelled import open_unlabelled
+from tutelage.setup.unused_settings import unused_loss_settings
 from tutelage.teachers.scale import canvas_step, check_enlarged_size
 from tutelage.training.ema import make_ema
 from tutelage.training.optimizer import freeze_rows, make_optimizer
@@ -150,6 +151,8 @@ def build_run(
     anchors = choose_anchors(student, train, config, head_state)
     findings = dict.fromkeys(f.message for f in (*train.findings, *val.findings) if f.code in TOLD)
     notices = [*findings, *without_effect(config)]
+    if student_origin is None:  # the settings of a resumed run all come from its file
+        notices += unused_loss_settings(student.head, config, origins)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")

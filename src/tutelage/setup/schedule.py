@@ -14,7 +14,7 @@ def make_schedule(
     config: Config, *, images: int, steps: int, bindings: Mapping[str, MethodBinding]
 ) -> Schedule:
     """Return the schedule of a run with ``steps`` batches per epoch and process."""
-    train, optim = config.train, config.optim
+    train, optim, closing = config.train, config.optim, config.augment.close_mosaic
     return Schedule(
         epochs=train.epochs,
         steps=steps,
@@ -33,6 +33,7 @@ def make_schedule(
             for name, binding in bindings.items()
         },
         every=_every(config, steps) if bindings else 1,
+        close_from=train.epochs - closing if closing else None,
     )
 
 

@@ -70,6 +70,7 @@ def fit(
     for epoch in range(at.epoch, schedule.epochs):
         loader.set_epoch(epoch)
         task.train()
+        bare.criterion.begin_epoch(closing=schedule.closing(epoch))
         accelerator.step = start  # the same accumulation phase after a resume
         batches = _from(accelerator, loader, start, schedule.steps)
         for step, raw in enumerate(batches, start):

@@ -78,6 +78,7 @@ class Schedule(NamedTuple):
         seed: Seed of masks and dropout.
         weight_schedules: The weight schedule of each method; by default the weight is constant.
         every: The methods act at every n-th step only, from the first on.
+        close_from: First epoch without mosaic and mixup; None: there is none.
     """
 
     epochs: int
@@ -94,6 +95,7 @@ class Schedule(NamedTuple):
     seed: int = 0
     weight_schedules: Mapping[str, WeightSchedule] = MappingProxyType({})
     every: int = 1
+    close_from: int | None = None
 
     @property
     def accumulation(self) -> int:
@@ -104,6 +106,10 @@ class Schedule(NamedTuple):
     def decay_scale(self) -> float:
         """Factor of the weight decay: the images of one optimizer step over the nominal batch."""
         return self.batch * self.accumulation / self.nominal_batch
+
+    def closing(self, epoch: int) -> bool:
+        """Whether an epoch is one of the last, without mosaic and mixup."""
+        return self.close_from is not None and epoch >= self.close_from
 
     def step_at(self, epoch: int, step: int) -> int:
         """Return the global step, counted from 0."""

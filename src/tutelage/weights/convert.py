@@ -2,7 +2,8 @@
 
 The families differ in the buffers of their head: YOLOv7 (and YOLOv5 up to 5.0) keeps ``anchors`` in
 grid units and ``anchor_grid`` in pixels, YOLOv5 from 6.0 on only ``anchors``. The anchors of the
-yaml are never used, since a search for anchors changes the buffers only.
+yaml are never used, since a search for anchors changes the buffers only. YOLOv9 and YOLOX have no
+anchors, but convolutions of their own for the classes.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from tutelage.errors import WeightsError
+from tutelage.weights.yolov9_keys import yolov9_keys
+from tutelage.weights.yolox_keys import yolox_keys
 
-Family = Literal["yolov7", "yolov5"]
+Family = Literal["yolov7", "yolov5", "yolov9", "yolox"]
 Value = TypeVar("Value")
 
 _V5_BLOCKS = frozenset({"C3", "C3TR", "C3SPP", "C3Ghost", "C3x", "BottleneckCSP", "SPPF", "Focus"})
 COUNTERS = ("total_ops", "total_params")
 """Buffers that FLOP counters add to every module."""
 
-_PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.anchors")
+_PREFIX = re.compile(r"((?:\w+\.)*?)\d+\.(?:anchors|cls_preds\.0\.weight)")
 _ACTIVATION = re.compile(r"nn\.\w+\(.*\)")
 _ROW = re.compile(r"\d+\.")
 _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
+_CLASS_KEY = re.compile(r"model\.\d+\.(?:cls_preds\.0\.weight|lead\.0\.cls\.2\.bias)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class WeightsForm:
     """The form of the weights in a state dict.
 
     Attributes:
-        family: ``yolov7`` or ``yolov5``.
+        family: ``yolov7``, ``yolov5``, ``yolov9`` or ``yolox``.
         classes: Number of classes, from the head's outputs and anchor buffer; 0 if unknown.
         implicit: The head has implicit parameters (IDetect, IAuxDetect) that are not folded.
         auxiliary: The head has auxiliary convolutions.
@@ -64,23 +68,41 @@ def infer_form(state: Mapping[str, Tensor], yaml: Mapping[str, Any], head: str =
         head: Class name of the head, if known.
 
     Raises:
-        WeightsError: There is no anchor-based detection head.
+        WeightsError: There is no detection head that is known.
     """
+    if (anchor_free := _anchor_free(state)) is not None:
+        return anchor_free
+    parts = [key.split(".") for key in state]
+    fused = any(name[-2:] == ["conv", "bias"] for name in parts)
     keys = [match[1] for match in map(_HEAD_KEY.fullmatch, state) if match]
     shape = tuple(state[f"model.{keys[-1]}.anchors"].shape) if keys else ()
     if len(shape) != 3 or shape[2] != 2 or 0 in shape:
         kind = f" (its head is a {head})" if head else ""
-        raise WeightsError(f"The weights hold no anchor-based detection head{kind}.", code="W22")
+        raise WeightsError(f"The weights hold no detection head that is known{kind}.", code="W22")
     row = keys[-1]
-    parts = [key.split(".") for key in state]
     head_parts = {part[2] for part in parts if part[:2] == ["model", row] and len(part) > 2}
     return WeightsForm(
         family=_family(head_parts, yaml, head),
         classes=_classes(state.get(f"model.{row}.m.0.weight"), shape[1]),
         implicit=not head_parts.isdisjoint(("ia", "im")),
         auxiliary="m2" in head_parts,
-        fused=any(name[-2:] == ["conv", "bias"] for name in parts),
+        fused=fused,
         reparameterised=any("rbr_reparam" in name for name in parts),
+    )
+
+
+def _anchor_free(state: Mapping[str, Tensor]) -> WeightsForm | None:
+    """Return the form of a state with the head of YOLOv9 or YOLOX, else None."""
+    key = next((key for key in state if _CLASS_KEY.fullmatch(key)), None)
+    if key is None or not state[key].dim():
+        return None
+    return WeightsForm(
+        family="yolox" if "cls_preds" in key else "yolov9",
+        classes=len(state[key]),
+        implicit=False,
+        auxiliary=any(".auxiliary." in each for each in state),
+        fused=any(each.endswith(".conv.bias") for each in state),
+        reparameterised=any("rbr_reparam" in each for each in state),
     )
 
 
@@ -102,8 +124,12 @@ def official_keys(state: Mapping[str, Value]) -> dict[str, Value]:
     """Return a state dict with keys ``model.<row>.<...>``, whatever their prefix.
 
     Wrappers and training programs add prefixes (``module.``, ``_orig_mod.``, ``net.``). The prefix
-    is that of the head's anchors; keys with another prefix are left out.
+    is that of the head's anchors or class convolutions; keys with another prefix are left out.
+    Published weights of YOLOv9 and YOLOX have names of their own.
     """
+    for renamed in (yolov9_keys(state), yolox_keys(state)):
+        if renamed is not None:
+            return renamed
     prefixes = [match[1] for match in map(_PREFIX.fullmatch, state) if match]
     if not prefixes:
         return dict(state)

@@ -14,6 +14,8 @@ FileType = Literal["zip", "legacy", "safetensors"]
 RELEASES = {  # the official pages of weights
     "yolov7": "https://github.com/WongKinYiu/yolov7/releases",
     "yolov5": "https://github.com/ultralytics/yolov5/releases",
+    "yolov9": "https://github.com/MultimediaTechLab/YOLO/releases",
+    "yolox": "https://github.com/Megvii-BaseDetection/YOLOX/releases",
 }
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.I)
 LISTED = 5  # most files that a message names
@@ -34,7 +36,7 @@ def human_size(count: int) -> str:
 
 def release_page(name: str) -> str:
     """Return where the official weights of a name are; empty for other names."""
-    page = RELEASES.get(name.lower()[:6], "")
+    page = next((url for start, url in RELEASES.items() if name.lower().startswith(start)), "")
     return f"Nothing is downloaded unasked; official weights: {page}" if page else ""
 
 

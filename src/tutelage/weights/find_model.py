@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from tutelage.errors import WeightsError
 from tutelage.weights.allowlist import UnreadTensor, printable, printable_value
 from tutelage.weights.convert import COUNTERS, official_keys
+from tutelage.weights.file_type import release_page
 from tutelage.weights.metadata import MAX_DEPTH
 from tutelage.weights.pickle_parser import DamagedError, PickledObject
 
@@ -20,7 +21,9 @@ _PART = re.compile(r"[A-Za-z0-9_]+")
 _HUB = ("AutoShape", "autoShape", "DetectMultiBackend")  # wrappers of YOLOv5's torch.hub
 _MAX_WRAPPERS = 4
 _CLASSIFIERS = re.compile(r"(model\.\d+\.linear|fc|classifier(\.\d+)?|head)\.weight")
-_EXPECTED = "Expected a YOLOv7/YOLOv5 checkpoint with its model or ema inside."
+_EXPECTED = "Expected a checkpoint of YOLOv7, YOLOv5, YOLOv9 or YOLOX with its model or ema inside."
+_HEADS = re.compile(r"model\.\d+\.(anchors|cls_preds\.0\.weight|lead\.0\.cls\.2\.bias)")
+_OTHER_NAMES = re.compile(r"(\w+\.)*\d+\.(dfl\.conv\.weight|cv\d\.0\.0\.conv\.weight)")
 _STATES = ("ema", "model", "state_dict", "model_state_dict")
 
 
@@ -152,13 +155,21 @@ def _of_state(state: dict[Any, Any]) -> dict[str, UnreadTensor]:
 
 
 def _require_detector(layouts: Mapping[str, UnreadTensor], path: Path) -> None:
-    """Refuse the tensors of other networks, which have no anchors."""
-    if any(re.fullmatch(r"model\.\d+\.anchors", key) for key in layouts):
+    """Refuse the tensors of other networks, which have neither anchors nor a head that is known."""
+    if any(map(_HEADS.fullmatch, layouts)):
         return
+    other = next((key for key in layouts if _OTHER_NAMES.fullmatch(key)), None)
+    if other:
+        raise _no_model(
+            path,
+            f"holds an anchor-free head with the names of another repository ({printable(other)}).",
+            "YOLOv9 is read with the names of MultimediaTechLab/YOLO (v9-t.pt to v9-c.pt); "
+            f"{release_page('yolov9')}",
+        )
     last = next((key for key in layouts if _CLASSIFIERS.fullmatch(key)), None)
     first = ", ".join(printable(key) for key in list(layouts)[:3])
     what = f"the tensors of a classifier ({last})" if last else f"bare tensors (found: {first})"
-    raise _no_model(path, f"holds {what}, no YOLOv7/YOLOv5 detector.", _EXPECTED)
+    raise _no_model(path, f"holds {what}, no detector that is known.", _EXPECTED)
 
 
 def _parts(module: PickledObject, group: str) -> dict[Any, Any]:
@@ -225,13 +236,13 @@ def _activations(model: PickledObject) -> tuple[str, ...]:
 
 
 def describe_entries(content: Any, plain: Callable[[Any], Any]) -> dict[str, str]:
-    """Describe each entry of a checkpoint's dict in a few words, except those that are None."""
+    """Describe each entry of a checkpoint's dict in a few words, except tensors and None."""
     if not isinstance(content, dict):
         return {}
     return {
         printable_value(key): _describe(value, plain)
         for key, value in content.items()
-        if value is not None
+        if value is not None and not isinstance(value, UnreadTensor)
     }
 
 

@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.config.schema import Positive
+from tutelage.config.schema import NonNegative, Positive
 from tutelage.distill.method import Channels, HeightWidth
 from tutelage.distill.response import ResponseMethod, require_both
 from tutelage.distill.scores import candidate_scores, weighted_mean
+from tutelage.losses.side_distances import boxes_around, cell_centres
 from tutelage.structures import Predictions, Targets
+
+_SIDE = 8.0  # of an anchor, in cells, as in GFL
 
 
 class LD(ResponseMethod):
@@ -21,37 +24,48 @@ class LD(ResponseMethod):
     Zheng et al., *Localization Distillation for Dense Object Detection*, CVPR 2022,
     arXiv:2102.12252. The divergence is a mean over bins, as published, a mean over sides, and a
     mean over the candidates of all images, weighted by the teacher's score. (Published: positives
-    only, and their sum, which grows with the batch.)
+    only, and their sum, which grows with the batch.) With ``valuable`` above 0 a second term is the
+    mean over the valuable localisation region, see :func:`valuable_region`: there the teacher's
+    scores are low, but its distributions say where the objects beside are.
 
     Args:
         channels: Student and teacher channels per pair of maps; not used.
         temperature: Divides the logits; the loss is multiplied by its square.
+        valuable: Weight of the term of that region (published: 1).
     """
 
     paper = "Zheng et al., CVPR 2022, arXiv:2102.12252"
     from_store = "never"
 
-    def __init__(self, channels: Channels, *, temperature: Positive = 10.0) -> None:
+    def __init__(
+        self, channels: Channels, *, temperature: Positive = 10.0, valuable: NonNegative = 0.0
+    ) -> None:
         super().__init__(channels)
-        self.temperature = temperature
+        self.temperature, self.valuable = temperature, valuable
 
     def compare(
         self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
     ) -> dict[str, Tensor]:
-        """Return the term.
+        """Return the terms.
 
         Raises:
-            ValueError: A head predicts no distributions, or over other bins.
+            ValueError: A head predicts no distributions, or over other bins; or the region of
+                candidates that belong to no cells is asked for.
         """
         reason = (
-            "predicts one value per side of a box, as anchor heads (YOLOv5, YOLOv7) do, "
+            "predicts one value per side of a box, as the heads of YOLOv5, YOLOv7 and YOLOX do, "
             "not a distribution over bins"
         )
         s, t = require_both(student.bins, teacher.bins, reason)
         if s.shape[-1] != t.shape[-1]:
             raise ValueError(f"the student has {s.shape[-1]} bins, the teacher {t.shape[-1]}")
-        sides = softmax_divergence(s, t, self.temperature)
-        return {"box": weighted_mean(sides.mean(-1), candidate_scores(teacher))}
+        sides = softmax_divergence(s, t, self.temperature).mean(-1)
+        terms = {"box": weighted_mean(sides, candidate_scores(teacher))}
+        if self.valuable:
+            anchors, counts = cell_anchors(student, image_size)
+            weights = valuable_regions(anchors, counts, targets, images=len(sides))
+            terms["valuable"] = self.valuable * weighted_mean(sides, weights.to(sides))
+        return terms
 
 
 def softmax_divergence(s: Tensor, t: Tensor, temperature: float) -> Tensor:
@@ -78,13 +92,53 @@ def valuable_region(
     Returns:
         ``(a,)`` the largest IoU with a box in whose region the anchor lies, otherwise 0.
     """
+    if not len(boxes):
+        return anchors.new_zeros(len(anchors))
+    return _regions(anchors, counts, boxes, nearest).amax(0)
+
+
+def valuable_regions(
+    anchors: Tensor, counts: Sequence[int], targets: Targets, *, images: int, nearest: int = 9
+) -> Tensor:
+    """Return :func:`valuable_region` of every image of a batch, ``(images, a)``."""
+    weights = anchors.new_zeros(images, len(anchors))
+    if not len(targets.label):
+        return weights
+    each = _regions(anchors, counts, targets.xyxy.to(anchors), nearest)
+    return weights.scatter_reduce_(0, targets.image[:, None].expand_as(each), each, "amax")
+
+
+def cell_anchors(
+    predictions: Predictions, image_size: HeightWidth
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Return a square of eight cells around each cell, as anchors of heads without anchors.
+
+    Args:
+        predictions: One candidate per cell.
+        image_size: Height and width of the canvas in pixels.
+
+    Returns:
+        ``(n, 4)`` corners in pixels, and the number of each level.
+
+    Raises:
+        ValueError: The candidates are not one per cell.
+    """
+    grids = predictions.grids or ()
+    counts = tuple(ny * nx for ny, nx in grids)
+    if sum(counts) != predictions.xyxy.shape[1]:
+        raise ValueError("a head of one candidate per cell is needed for the valuable region")
+    strides = [image_size[0] // ny for ny, _ in grids]
+    centres, pixels = cell_centres(grids, strides, predictions.xyxy)
+    return boxes_around(centres, torch.full_like(centres, _SIDE / 2).repeat(1, 2)) * pixels, counts
+
+
+def _regions(anchors: Tensor, counts: Sequence[int], boxes: Tensor, nearest: int) -> Tensor:
+    """Return ``(g, a)`` the IoU of each box with the anchors of its region, otherwise 0."""
     from torchvision.ops import (  # importing it imports the compiler of torch
         box_iou,
         distance_box_iou,
     )
 
-    if not len(boxes):
-        return anchors.new_zeros(len(anchors))
     iou = box_iou(boxes, anchors)
     distance = torch.cdist(_centres(boxes), _centres(anchors))
     levels = zip(distance.split(list(counts), 1), iou.split(list(counts), 1), strict=True)
@@ -98,7 +152,7 @@ def valuable_region(
     threshold = candidates.mean(1, keepdim=True) + candidates.std(1, keepdim=True)
     near = distance_box_iou(boxes, anchors)
     region = (near >= threshold / 4) & (near < threshold)
-    return (iou * region).amax(0)
+    return iou * region
 
 
 def _centres(boxes: Tensor) -> Tensor:

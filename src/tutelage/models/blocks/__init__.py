@@ -10,11 +10,14 @@ from torch import nn
 from tutelage.models.blocks import rules
 from tutelage.models.blocks.conv import Conv, DWConv, Focus
 from tutelage.models.blocks.csp import C3, Bottleneck
+from tutelage.models.blocks.depthwise import C3DS, DSConv
 from tutelage.models.blocks.elan import DownC
 from tutelage.models.blocks.fold import batch_norm
+from tutelage.models.blocks.gelan import ELAN, AConv, ADown, CBFuse, RepNCSPELAN
 from tutelage.models.blocks.rep import RepConv
 from tutelage.models.blocks.resample import MP, SP, Concat, ReOrg, Shortcut
-from tutelage.models.blocks.spp import SPP, SPPCSPC, SPPF
+from tutelage.models.blocks.spp import SPP, SPPCSPC, SPPELAN, SPPF
+from tutelage.models.blocks.stem import FocusBGR
 
 
 class Block(NamedTuple):
@@ -27,14 +30,24 @@ class Block(NamedTuple):
 BLOCKS: Mapping[str, Block] = {
     "Conv": Block(Conv, rules.convolution),
     "DWConv": Block(DWConv, rules.depthwise),
+    "DSConv": Block(DSConv, rules.scaled),
     "RepConv": Block(RepConv, rules.convolution),
     "Focus": Block(Focus, rules.scaled),
+    "FocusBGR": Block(FocusBGR, rules.scaled),
     "Bottleneck": Block(Bottleneck, rules.scaled),
     "C3": Block(C3, rules.counted),
+    "C3DS": Block(C3DS, rules.counted),
     "SPP": Block(SPP, rules.scaled),
     "SPPF": Block(SPPF, rules.scaled),
     "SPPCSPC": Block(SPPCSPC, rules.counted),
     "DownC": Block(DownC, rules.counted),
+    "ELAN": Block(ELAN, rules.split),
+    "RepNCSPELAN": Block(RepNCSPELAN, rules.split_counted),
+    "SPPELAN": Block(SPPELAN, rules.scaled),
+    "AConv": Block(AConv, rules.scaled),
+    "ADown": Block(ADown, rules.scaled),
+    "CBLinear": Block(nn.Conv2d, rules.parts),
+    "CBFuse": Block(CBFuse, rules.part_sums),
     "MP": Block(MP, rules.unchanged),
     "SP": Block(SP, rules.unchanged),
     "ReOrg": Block(ReOrg, rules.quadrupled),

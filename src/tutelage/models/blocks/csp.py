@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -34,8 +36,13 @@ class Bottleneck(nn.Module):
         super().__init__()
         hidden = int(c2 * e)
         self.cv1 = Conv(c1, hidden, 1, activation=activation)
-        self.cv2 = Conv(hidden, c2, 3, g=g, activation=activation)
+        self.cv2 = self.spatial(hidden, c2, g, activation)
         self.add = shortcut and c1 == c2
+
+    @staticmethod
+    def spatial(c1: int, c2: int, g: int, activation: Activation) -> nn.Module:
+        """Make the 3 x 3 convolution."""
+        return Conv(c1, c2, 3, g=g, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(b, c1, h, w)`` to ``(b, c2, h, w)``."""
@@ -56,6 +63,8 @@ class C3(nn.Module):
         activation: Makes the activations.
     """
 
+    bottleneck: ClassVar[type[Bottleneck]] = Bottleneck
+
     def __init__(
         self,
         c1: int,
@@ -74,7 +83,7 @@ class C3(nn.Module):
         self.cv3 = Conv(2 * hidden, c2, 1, activation=activation)
         self.m = nn.Sequential(
             *(
-                Bottleneck(hidden, hidden, shortcut, g, e=1.0, activation=activation)
+                self.bottleneck(hidden, hidden, shortcut, g, e=1.0, activation=activation)
                 for _ in range(n)
             )
         )

@@ -52,6 +52,7 @@ class RepConv(Foldable):
         s: Stride.
         p: Padding; only None or 1.
         g: Groups.
+        identity: Whether there is a branch of the input (YOLOv9 has none).
         activation: Makes the activation.
     """
 
@@ -64,13 +65,14 @@ class RepConv(Foldable):
         p: int | None = None,
         g: int = 1,
         *,
+        identity: bool = True,
         activation: Activation = SiLU,
     ) -> None:
         super().__init__()
         if k != 3 or p not in (None, 1):
             raise ValueError(f"RepConv needs kernel 3 and padding 1, got kernel {k}, padding {p}")
         self.act = activation()
-        self.rbr_identity = batch_norm(c1) if c1 == c2 and s == 1 else None
+        self.rbr_identity = batch_norm(c1) if identity and c1 == c2 and s == 1 else None
         self.rbr_dense = _Branch(c1, c2, 3, s, g)
         self.rbr_1x1 = _Branch(c1, c2, 1, s, g)
 

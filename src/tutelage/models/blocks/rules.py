@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
@@ -68,6 +68,38 @@ def counted(scope: Scope, args: Arguments) -> BlockArguments:
     return BlockArguments((_single(scope), c2, scope.count, *args[1:]), options, c2)
 
 
+def split(scope: Scope, args: Arguments) -> BlockArguments:
+    """``[c2, part]``: a block with activations and an inner width, repeated by chaining."""
+    c2, part = _width(scope, args), _width(scope, args[1:])
+    options = {"activation": scope.activation}
+    return BlockArguments((_single(scope), c2, part), options, c2, scope.count)
+
+
+def split_counted(scope: Scope, args: Arguments) -> BlockArguments:
+    """``[c2, part]``: a block that takes the repeat count itself, before its inner width."""
+    c2, part = _width(scope, args), _width(scope, args[1:])
+    options = {"activation": scope.activation}
+    return BlockArguments((_single(scope), c2, scope.count, part), options, c2)
+
+
+def parts(scope: Scope, args: Arguments) -> BlockArguments:
+    """``[[c, ...]]``: a bare 1 x 1 convolution to maps of these widths, joined."""
+    c2 = sum(_widths(scope, args[0] if args else None))
+    return BlockArguments((_single(scope), c2, 1), {}, c2, scope.count)
+
+
+def part_sums(scope: Scope, args: Arguments) -> BlockArguments:
+    """``[[c, ...], ...]``: for each input but the last, the parts before the one that is added."""
+    *earlier, channels = scope.inputs
+    first = [sum(_widths(scope, before)) for before in args]
+    if len(first) != len(earlier):
+        raise ValueError(f"takes a list for each input but the last, got {len(first)}")
+    for start, given in zip(first, earlier, strict=True):
+        if start + channels > given:
+            raise ValueError(f"needs channels {start} to {start + channels} of a map of {given}")
+    return BlockArguments(tuple(first), {}, channels)
+
+
 def plain_convolution(scope: Scope, args: Arguments) -> BlockArguments:
     """``[c2, ...]``: a bare convolution."""
     c2 = _width(scope, args)
@@ -122,6 +154,12 @@ def _single(scope: Scope) -> int:
     if len(scope.inputs) != 1:
         raise ValueError(f"takes one input, got {len(scope.inputs)}")
     return scope.inputs[0]
+
+
+def _widths(scope: Scope, value: Any) -> list[int]:
+    if not isinstance(value, list):
+        raise ValueError(f"needs a list of channels, got {value!r}")
+    return [_width(scope, [item]) for item in cast("list[Any]", value)]
 
 
 def _width(scope: Scope, args: Arguments) -> int:

@@ -1,4 +1,4 @@
-"""Spatial pyramid pooling: SPP, SPPF and SPPCSPC (He et al., arXiv:1406.4729)."""
+"""Spatial pyramid pooling: SPP, SPPF, SPPELAN and SPPCSPC (He et al., arXiv:1406.4729)."""
 
 from __future__ import annotations
 
@@ -66,6 +66,27 @@ class SPPF(SPP):
 
     def __init__(self, c1: int, c2: int, k: int = 5, *, activation: Activation = SiLU) -> None:
         super().__init__(c1, c2, (k, 2 * k - 1, 3 * k - 2), activation=activation)
+
+
+class SPPELAN(nn.Module):
+    """Three poolings of size 5, one after the other, between two 1 x 1 Convs (YOLOv9).
+
+    Args:
+        c1: Input channels.
+        c2: Output channels.
+        activation: Makes the activations.
+    """
+
+    def __init__(self, c1: int, c2: int, *, activation: Activation = SiLU) -> None:
+        super().__init__()
+        hidden = c2 // 2
+        self.conv1 = Conv(c1, hidden, 1, activation=activation)
+        self.pools = _Pyramid(KERNELS)
+        self.conv5 = Conv(4 * hidden, c2, 1, activation=activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(b, c1, h, w)`` to ``(b, c2, h, w)``."""
+        return self.conv5(self.pools(self.conv1(x)))
 
 
 class SPPCSPC(nn.Module):

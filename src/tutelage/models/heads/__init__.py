@@ -9,8 +9,28 @@ from tutelage.models.heads.head import AnchorSearch, Head
 
 from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
+from tutelage.models.heads.dfl import AuxDFLDetect, DFLDetect
 from tutelage.models.heads.implicit import IDetect
+from tutelage.models.heads.yolox import YOLOXHead
 
-HEADS: dict[str, type[Head]] = {"Detect": Detect, "IDetect": IDetect, "IAuxDetect": IAuxDetect}
+HEADS: dict[str, type[Head]] = {
+    "Detect": Detect,
+    "IDetect": IDetect,
+    "IAuxDetect": IAuxDetect,
+    "DFLDetect": DFLDetect,
+    "AuxDFLDetect": AuxDFLDetect,
+    "YOLOXHead": YOLOXHead,
+}
 
-__all__ = ["HEADS", "AnchorSearch", "Anchors", "Detect", "Head", "IAuxDetect", "IDetect"]
+__all__ = [
+    "HEADS",
+    "AnchorSearch",
+    "Anchors",
+    "AuxDFLDetect",
+    "DFLDetect",
+    "Detect",
+    "Head",
+    "IAuxDetect",
+    "IDetect",
+    "YOLOXHead",
+]

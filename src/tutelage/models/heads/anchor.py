@@ -22,7 +22,7 @@ MAX_ANCHORS, MAX_ANCHOR = 100, 1e6  # per level; pixels
 Anchors = Sequence[Sequence[tuple[float, float]]]
 """Per level, the (width, height) of each anchor in pixels."""
 
-_SLACK: Mapping[Family, float] = {"yolov7": 0.99, "yolov5": 0.99999}
+_SLACK: Mapping[Family, float] = {"yolov7": 0.99, "yolov5": 0.99999, "yolox": 0.99999}
 
 
 class Detect(Head):

@@ -25,6 +25,8 @@ class Head(nn.Module, ABC):
 
     Attributes:
         arguments: The arguments of its row in a yaml.
+        keeps_width: Whether rows of just the width of its outputs are never scaled.
+        unused_settings: Names of the section ``loss`` that its criterion does not read.
         maps_per_level: How many input maps a level has: 2 with auxiliary ones.
         coding_buffers: Names of the buffers that define what its outputs mean, e.g. anchors.
             Weights of another model start a head without them.
@@ -33,6 +35,8 @@ class Head(nn.Module, ABC):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("nc",)
+    keeps_width: ClassVar[bool] = True
+    unused_settings: ClassVar[frozenset[str]] = frozenset()
     maps_per_level: ClassVar[int] = 1
     coding_buffers: ClassVar[frozenset[str]] = frozenset()
 
@@ -58,7 +62,7 @@ class Head(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def outputs(cls, classes: int, **options: Any) -> int:
-        """Return the output channels per cell; rows of just that width are never scaled."""
+        """Return the output channels per cell."""
 
     @abstractmethod
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
