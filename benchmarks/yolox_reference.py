@@ -160,11 +160,11 @@ def losses(source: Any) -> dict[str, np.ndarray]:
         )
         for s in (8, 16, 32)
     ]
-    for level in raw:  # boxes of about two strides around the middle of their cells
-        level[:, :4] = 0.4 * level[:, :4] + torch.tensor([0.5, 0.5, 0.7, 0.7])[:, None, None]
+    for level in raw:  # boxes of three to four strides around the middle of their cells
+        level[:, :4] = 0.4 * level[:, :4] + torch.tensor([0.5, 0.5, 1.2, 1.2])[:, None, None]
     centre = random.uniform(0.2, 0.8, (14, 2)) * [width, height]
-    centre[4:8] = centre[3] + random.uniform(-6, 6, (4, 2))  # close together
-    size = np.exp(random.uniform(np.log(8), np.log(80), (14, 2)))
+    centre[4:8] = centre[3] + random.uniform(-24, 24, (4, 2))  # in each other's way
+    size = np.exp(random.uniform(np.log(16), np.log(80), (14, 2)))
     low, high = (np.clip(x, 0, [width, height]) for x in (centre - size / 2, centre + size / 2))
     xyxy = np.concatenate((low, high), 1).round(2)
     xyxy[3] = xyxy[2]  # the same box twice

@@ -83,9 +83,7 @@ RESPONSE = ("bckd", "crosskd", "logits", "box")
     ("student", "teacher"),
     [(NANO, "yolov7-tiny@0.125"), ("yolov7-tiny@0.125", NANO), (NANO, "yolov5n@0.25")],
 )
-def test_methods_compare_it_with_other_families(
-    tmp_path: Path, student: str, teacher: str
-) -> None:
+def test_methods_compare_it_with_other_families(tmp_path: Path, student: str, teacher: str) -> None:
     methods = (*RESPONSE, "fgd", "sl2")
     path = sure_teacher(tmp_path / "other.safetensors", teacher)
     folder = last(run(taught(tmp_path, *methods, student=student, teacher=path)), Finished).folder
@@ -110,15 +108,12 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 def test_it_is_exported_and_verified(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data")
     path = sure_teacher(tmp_path / "nano.safetensors", NANO)
-    for nms in (False, True):
-        out = tmp_path / f"nms-{nms}.onnx"
-        result = tutelage.export(path, out=out, data=data, img_size=64, nms=nms, conf=0.1)
-        image = str(tmp_path / "data/images/train/000.png")
-        options = {"img_size": 64, "conf": 0.1}
-        found = tutelage.predict(result.path, image, **options)[0]
-        ours = tutelage.predict(path, image, **options)[0]
-        assert len(ours)
-        torch.testing.assert_close(found.xyxy, ours.xyxy, atol=0.02, rtol=0)
+    result = tutelage.export(path, data=data, img_size=64, nms=True, conf=0.1)
+    image = str(tmp_path / "data/images/train/000.png")
+    found = tutelage.predict(result.path, image, img_size=64, conf=0.1)[0]
+    ours = tutelage.predict(path, image, img_size=64, conf=0.1)[0]
+    assert len(ours) > 1
+    torch.testing.assert_close(found.xyxy, ours.xyxy, atol=0.02, rtol=0)
 
 
 def test_features_as_return_values() -> None:
@@ -146,9 +141,7 @@ def test_keys_of_a_hyp_file_without_effect_are_named(tmp_path: Path) -> None:
     base = taught(tmp_path)
     loaded = load_config(hyp=hyp, flags={"data": (data, "--data"), "model.arch": (NANO, "--cfg")})
     assert loaded.config.optim.lr == 0.005
-    config = base.model_copy(
-        update={"loss": loaded.config.loss, "distill": loaded.config.distill}
-    )
+    config = base.model_copy(update={"loss": loaded.config.loss, "distill": loaded.config.distill})
     text = told(run(config, origins=loaded.origins))
     for key in ("loss.box", "loss.obj", "loss.anchor_t", "loss.assigner"):
         assert key in text

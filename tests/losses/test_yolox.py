@@ -34,7 +34,7 @@ def golden_raw() -> list[Tensor]:
     for stride in STRIDES:
         shape = (IMAGES, 5 + CLASSES, SIZE[0] // stride, SIZE[1] // stride)
         level = torch.from_numpy(random.standard_normal(shape).astype(np.float32))
-        level[:, :4] = 0.4 * level[:, :4] + torch.tensor([0.5, 0.5, 0.7, 0.7])[:, None, None]
+        level[:, :4] = 0.4 * level[:, :4] + torch.tensor([0.5, 0.5, 1.2, 1.2])[:, None, None]
         levels.append(level.permute(0, 2, 3, 1)[:, None].contiguous().requires_grad_())
     return levels
 

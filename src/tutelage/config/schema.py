@@ -207,7 +207,8 @@ class AugmentConfig(Section):
         description="Drop boxes with a larger aspect ratio after the warp (20 in YOLOv7, 100 in YOLOv5)",
     )
     close_mosaic: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Number of last epochs without mosaic and mixup; YOLOX has its L1 term in these"
+        default=0,
+        description="Number of last epochs without mosaic and mixup; YOLOX has its L1 term in these",
     )
 
 

@@ -56,4 +56,3 @@ def encode_cells(cxcywh: Tensor, cells: Tensor) -> Tensor:
     place, stride = cells.split((2, 1), -1)
     centre, size = (cxcywh / stride).split(2, -1)
     return torch.cat((centre - place, (size + _TINY).log()), -1)
-

@@ -60,7 +60,9 @@ class YOLOXCriterion(Criterion):
     def describe(self) -> str:
         """Return the gains, as published."""
         gains = " · ".join(f"{name} {gain:g}" for name, gain in GAINS.items())
-        return f"{gains} in the epochs of augment.close_mosaic (YOLOX's own, per image of {NOMINAL})"
+        return (
+            f"{gains} in the epochs of augment.close_mosaic (YOLOX's own, per image of {NOMINAL})"
+        )
 
     def forward(
         self, raw: Sequence[Tensor], targets: Targets, image_size: tuple[int, int]

@@ -119,7 +119,8 @@ def _read_bare_state(path: Path, state: dict[str, Tensor], names: object) -> Che
         raise WeightsError(
             f"{path} has no architecture and class names in its header, and its tensors are of no "
             "detector that is known.",
-            fix="Give a best.safetensors of a run, or a checkpoint of YOLOv7, YOLOv5, YOLOv9 or YOLOX.",
+            fix="Give a best.safetensors of a run, or a checkpoint of YOLOv7, YOLOv5, YOLOv9 or "
+            "YOLOX.",
             code="W22",
         ) from error
     known = normalise_names(names, found.classes)

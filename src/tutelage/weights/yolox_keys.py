@@ -33,7 +33,9 @@ _ROWS: Mapping[str, int] = {
     "head": 24,
 }
 _MODULE = re.compile("|".join(map(re.escape, _ROWS)))
-_NUMBERED = re.compile(r"(?<=\.)conv(?=[123]\.)")  # conv1, conv2, conv3 of a block are cv1, ... here
+_NUMBERED = re.compile(
+    r"(?<=\.)conv(?=[123]\.)"
+)  # conv1, conv2, conv3 of a block are cv1, ... here
 
 
 def yolox_keys(state: Mapping[str, Value]) -> dict[str, Value] | None:

@@ -56,9 +56,7 @@ class YOLOXHead(Head):
         width, block = channels[0], DSConv if depthwise else Conv
 
         def branch() -> nn.Sequential:
-            return nn.Sequential(
-                *(block(width, width, 3, activation=activation) for _ in range(2))
-            )
+            return nn.Sequential(*(block(width, width, 3, activation=activation) for _ in range(2)))
 
         def outputs(number: int) -> nn.ModuleList:
             return nn.ModuleList(PointwiseConv2d(width, number, 1) for _ in channels)
@@ -72,7 +70,10 @@ class YOLOXHead(Head):
 
     @classmethod
     def read_options(
-        cls, arch: Mapping[str, Any], levels: int, faults: list[str]
+        cls,
+        arch: Mapping[str, Any],
+        levels: int,  # noqa: ARG003
+        faults: list[str],
     ) -> dict[str, Any]:
         """Read ``depthwise``, true or false, and ``activation``; there are no ``anchors``."""
         if arch.get("anchors") is not None:
@@ -87,7 +88,7 @@ class YOLOXHead(Head):
         return options
 
     @classmethod
-    def outputs(cls, classes: int, **options: Any) -> int:
+    def outputs(cls, classes: int, **options: Any) -> int:  # noqa: ARG003
         """Return the output channels per cell."""
         return 5 + classes
 
