@@ -13,6 +13,7 @@ from tutelage.losses.assigner import select_candidates
 from tutelage.losses.boxes import at_least_float32, centre_size, corners
 from tutelage.losses.cells import cells_of, decode_cells, encode_cells
 from tutelage.losses.criterion import Criterion
+from tutelage.losses.gather import pick
 from tutelage.structures import Targets
 
 GAINS: Mapping[str, float] = MappingProxyType({"box": 5.0, "obj": 1.0, "cls": 1.0, "l1": 1.0})
@@ -82,17 +83,18 @@ class YOLOXCriterion(Criterion):
             values, cells = _flat(raw), cells_of(raw, self.strides)
             assigned = self._assign(raw, values.detach(), cells, targets)
             image, cell = torch.where(assigned >= 0)
-            target = assigned[image, cell]
-            box, objectness, logits = values.split((4, 1, self.classes), -1)
-            box, own = box[image, cell], cells[cell]
+            target, own, only = assigned[image, cell], cells[cell], torch.zeros_like(cell)
+            picked, objectness = pick(values[:, None, None], (image, only, only, cell))
+            box, logits = picked[:, :4], picked[:, 5:]
             wanted = centre_size(targets.xyxy.to(values.dtype))[target]
             iou = _iou(decode_cells(box, own), wanted)
-            labels = torch.zeros_like(logits[image, cell])
-            labels = labels.scatter_(1, targets.label[target, None], iou.detach()[:, None])
+            labels = torch.zeros_like(logits).scatter_(
+                1, targets.label[target, None], iou.detach()[:, None]
+            )
             terms = {
                 "box": (1 - iou.square()).sum(),
-                "obj": _entropy(objectness[..., 0], (assigned >= 0).to(values.dtype)),
-                "cls": _entropy(logits[image, cell], labels),
+                "obj": _entropy(objectness[:, 0, 0], (assigned >= 0).to(values.dtype)),
+                "cls": _entropy(logits, labels),
             }
             if self.closing:
                 terms["l1"] = (box - encode_cells(wanted, own)).abs().sum()
