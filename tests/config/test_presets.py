@@ -84,6 +84,10 @@ def test_every_preset_file_is_listed() -> None:
         (None, None, "v7-tiny"),  # the default architecture
         ("yolov7-tiny", None, "v7-tiny"),
         ("yolov7-tiny@0.5", None, "v7-tiny"),
+        ("yolov9-t@0.5", None, "v7-tiny"),
+        ("yolov9-s", None, "v7-tiny"),
+        ("yolov9-c", None, "v7-p5"),
+        ("yolov9-t", "v9-t.pt", "v7-custom"),
         ("yolov7", None, "v7-p5"),
         ("yolov7x", None, "v7-p5"),
         ("yolov7-w6", None, "v7-p6"),

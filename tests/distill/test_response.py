@@ -301,7 +301,7 @@ def test_localisation_needs_bins() -> None:
     assert teacher.predictions is not None
     predictions = teacher.predictions
     anchor = teacher._replace(predictions=predictions._replace(bins=None))
-    with pytest.raises(ValueError, match="the teacher predicts one value per side of a box, as an"):
+    with pytest.raises(ValueError, match="the teacher predicts one value per side of a box, as th"):
         method(student, anchor, NO_BOXES, SIZE)
     fewer = teacher._replace(predictions=predictions._replace(bins=predictions.bins[..., :4]))
     with pytest.raises(ValueError, match="the student has 5 bins, the teacher 4"):

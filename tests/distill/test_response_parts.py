@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from tests.distill.fake_networks import NO_BOXES, SIZE
 from tutelage.distill.methods.bckd import BCKD
-from tutelage.distill.methods.ld import softmax_divergence, valuable_region
+from tutelage.distill.methods.ld import (
+    cell_anchors,
+    softmax_divergence,
+    valuable_region,
+    valuable_regions,
+)
 from tutelage.distill.methods.logits import ClassLogits
 from tutelage.distill.response import at_known
-from tutelage.structures import Knowledge, Predictions
+from tutelage.structures import Knowledge, Predictions, Targets
 
 
 def test_class_divergence_and_its_temperature() -> None:
@@ -29,6 +35,26 @@ def test_class_divergence_and_its_temperature() -> None:
 def test_no_objects_have_no_valuable_region() -> None:
     anchors = torch.rand(20, 4)
     assert torch.equal(valuable_region(anchors, (16, 4), torch.zeros(0, 4)), torch.zeros(20))
+
+
+def test_the_valuable_regions_of_a_batch_are_those_of_its_images() -> None:
+    """Anchors are squares of eight cells around the cells; the second image has no boxes."""
+    grids = ((8, 12), (4, 6))
+    level = torch.tensor([0] * 96 + [1] * 24)
+    cells = Predictions(torch.zeros(3, 120, 4), torch.zeros(3, 120, 2), None, level, grids=grids)
+    anchors, counts = cell_anchors(cells, (64, 96))
+    assert counts == (96, 24)
+    assert anchors[0].tolist() == [-28.0, -28.0, 36.0, 36.0]
+    assert anchors[-1].tolist() == [24.0, -8.0, 152.0, 120.0]
+    boxes = torch.tensor([[5.0, 9, 60, 50], [30, 2, 90, 60], [10, 10, 40, 44]])
+    targets = Targets(torch.tensor([2, 0, 2]), torch.zeros(3).long(), boxes)
+    found = valuable_regions(anchors, counts, targets, images=3)
+    for image in range(3):
+        own = boxes[targets.image == image]
+        torch.testing.assert_close(found[image], valuable_region(anchors, counts, own))
+    assert found.gt(0).any(1).tolist() == [True, False, True]
+    with pytest.raises(ValueError, match="one candidate per cell"):
+        cell_anchors(cells._replace(grids=None), (64, 96))
 
 
 def test_distributions_that_are_certain_have_a_finite_divergence() -> None:

@@ -118,6 +118,19 @@ def test_other_precisions(dtype: torch.dtype) -> None:
     assert all(level.grad.isfinite().all() for level in raw)
 
 
+def test_a_box_out_of_reach_of_the_bins_pulls_them_to_their_end() -> None:
+    raw = random_raw(images=1)
+    for level in raw:
+        level[:, :64] = 0
+        level[:, 15:64:16] = 9  # the last bin of each side
+    huge = Targets(
+        torch.tensor([0]), torch.tensor([0]), torch.tensor([[-900.0, -900.0, 900.0, 900.0]])
+    )
+    assert criterion().answers(raw, huge).eq(0).sum() == 1
+    terms = criterion()(raw, huge, (64, 96))
+    assert 0 < terms["dfl"] < 0.2
+
+
 def test_the_batch_is_one_sum() -> None:
     """The terms times the quality of the batch are the sums over the images."""
     raw = random_raw()

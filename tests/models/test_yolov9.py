@@ -106,6 +106,14 @@ def test_the_deployed_size_is_the_published_one(name: str) -> None:
     assert (round(found.parameters / 1e6, 1), round(found.gflops, 1)) == PUBLISHED[name]
 
 
+def test_a_fresh_head_finds_nothing() -> None:
+    """The published start: scores of sigmoid(-10), equal bins."""
+    head = build("yolov9-t@0.25", ["a", "b"]).head
+    for level in (*head.lead, *head.auxiliary):
+        assert level.cls[2].bias.tolist() == [-10, -10]
+        assert set(level.box[2].bias.tolist()) == {1}
+
+
 def test_shares_of_the_width_are_recognised_and_no_width_is_an_accident_of_the_classes() -> None:
     names = [str(i) for i in range(64)]  # 4 x 16 bins + 64 classes = 128, a width of the graph
     detector = build("yolov9-t@0.5", names)

@@ -51,6 +51,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
     YOLOv7 with weights starts from ``v7-custom``, without from ``v7-tiny``, ``v7-p6`` (W6, E6, D6
     and E6E) or ``v7-p5``. YOLOv5 starts from ``v5-low`` with weights and for n and s, ``v5-med``
     for m, ``v5-high`` for l and x. YOLOX has ``yolox-nano``, ``yolox-tiny`` and ``yolox``.
+    YOLOv9 starts as YOLOv7 of its size does.
 
     Args:
         arch: Architecture name, path of a model yaml, or None: the architecture of the weights,
@@ -70,7 +71,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
         return next((p for p in ("yolox-nano", "yolox-tiny") if name.startswith(p)), "yolox")
     if has_weights:
         return "v7-custom"
-    if stem.startswith("yolov7-tiny"):
+    if stem.startswith(("yolov7-tiny", "yolov9-t", "yolov9-s")):
         return "v7-tiny"
     return "v7-p6" if P6_NAMES.match(stem) else "v7-p5"
 

@@ -17,14 +17,12 @@ from tutelage.losses.side_distances import (
     distances_to,
     mean_distance,
 )
-from tutelage.losses.task_aligned import Assignment, task_aligned
+from tutelage.losses.task_aligned import MARGIN, Assignment, task_aligned
 from tutelage.structures import Targets
 
 GAINS = {"box": 7.5, "dfl": 1.5, "cls": 0.5}
 AUXILIARY = 0.25
 """Weight of the terms of auxiliary levels."""
-
-_MARGIN = 1.01
 
 
 class _Values(NamedTuple):
@@ -128,7 +126,7 @@ class DFLCriterion(Criterion):
         bins = values.bins[image, cell]
         found = boxes_around(centres, mean_distance(bins))
         iou = complete_iou(centre_size(found), centre_size(wanted))
-        sides = distances_to(centres, wanted).clamp(0, self.bins - _MARGIN)
+        sides = distances_to(centres, wanted).clamp(0, self.bins - MARGIN)
         nearness = two_bin_entropy(bins, sides).mean(-1)
 
         scores = torch.zeros_like(values.logits)
@@ -153,7 +151,7 @@ class DFLCriterion(Criterion):
         )
 
     def _values(self, raw: Sequence[Tensor]) -> _Values:
-        rows = torch.cat([at_least_float32(level).flatten(2).mT for level in raw], 1)
+        rows = torch.cat([at_least_float32(level).flatten(2).transpose(1, 2) for level in raw], 1)
         distances, logits = rows.split((4 * self.bins, self.classes), -1)
         grids = tuple((level.shape[2], level.shape[3]) for level in raw)
         centres, pixels = cell_centres(grids, self.strides, rows)

@@ -20,9 +20,11 @@ from tutelage.structures import Targets
 TOP = 10
 """A box is assigned at most this many predictions."""
 
+MARGIN = 1.01
+"""A distance of r bins is at most r - MARGIN cells: it lies between two of them."""
+
 _IOU_POWER, _SCORE_POWER = 6.0, 0.5
 _EPS = 1e-9
-_MARGIN = 1.01  # a distance lies between two bins: just below the last one
 _PAIRS = 1 << 20
 
 
@@ -77,7 +79,7 @@ def task_aligned(
     images, cells = xyxy.shape[:2]
     boxes = targets.xyxy.to(xyxy)
     centres, pixels = cell_centres(grids, strides, xyxy)
-    box, cell = _within_reach(centres * pixels, pixels[:, 0], boxes, bins - _MARGIN).unbind(1)
+    box, cell = _within_reach(centres * pixels, pixels[:, 0], boxes, bins - MARGIN).unbind(1)
     iou, alignment = _agreement(xyxy, logits, targets, boxes, box, cell)
     taken = _best_of_each(alignment, box, len(boxes), top)
     box, cell, iou, alignment = (x[taken] for x in (box, cell, iou, alignment))

@@ -31,7 +31,7 @@ class LD(ResponseMethod):
     Args:
         channels: Student and teacher channels per pair of maps; not used.
         temperature: Divides the logits; the loss is multiplied by its square.
-        valuable: Weight of the term of that region (published: 1).
+        valuable: Weight of the term of that region; 0 leaves it out.
     """
 
     paper = "Zheng et al., CVPR 2022, arXiv:2102.12252"

@@ -100,17 +100,17 @@ class DFLDetect(Head):
 
     def decode(self, raw: Sequence[Tensor]) -> Predictions:
         """Decode ``(b, 4 bins + classes, ny, nx)`` per level; ordered by level, row, column."""
-        rows = torch.cat([at_least_float32(level).flatten(2).mT for level in raw], 1)
+        rows = torch.cat([at_least_float32(level).flatten(2).transpose(1, 2) for level in raw], 1)
         distances, logits = rows.split((4 * BINS, self.classes), -1)
         bins = distances.unflatten(-1, (4, BINS))
         grids = tuple((level.shape[2], level.shape[3]) for level in raw)
         centres, pixels = cell_centres(grids, self.strides, rows)
-        counts = torch.tensor([ny * nx for ny, nx in grids])
+        counts = [ny * nx for ny, nx in grids]
         return Predictions(
             xyxy=boxes_around(centres, mean_distance(bins)) * pixels,
             logits=logits,
             objectness=None,
-            level=torch.arange(len(grids)).repeat_interleave(counts),
+            level=torch.cat([torch.full((n,), i, device="cpu") for i, n in enumerate(counts)]),
             bins=bins,
             grids=grids,
         )
