@@ -26,19 +26,26 @@ WIDER = named("yolov9-t@0.5")
 WITHOUT_OBJECTNESS = [name for name in METHODS if name != "objectness"]
 
 
-def make_teacher(path: Path, arch: dict, *, seen: bool = True) -> str:
+def make_teacher(path: Path, arch: dict, *, noise: float = 1.0, spread: float = 0.0) -> str:
     """Write an untrained teacher that finds objects: a fresh head gives scores of nearly zero.
 
-    Unless ``seen`` is False its BatchNorm has seen noise, without which deep maps are nearly
-    constant, and with which rounding is amplified.
+    Args:
+        path: The file.
+        arch: Its graph.
+        noise: Share of BatchNorm's statistics that are those of noise: with none deep maps are
+            nearly constant, with all of it rounding is amplified.
+        spread: Deviation of the last weights of the classes; 0: as they start, so that scores are
+            almost equal.
     """
     torch.manual_seed(2)
     net = build(arch, NAMES)
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = float(seen)
+                module.momentum = noise
         net(torch.rand(8, 3, 64, 64))
+        for level in net.head.lead if spread else ():
+            nn.init.normal_(level.cls[-1].weight, std=spread)
         for module in net.head.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 module.bias.clamp_(min=-1)
@@ -131,7 +138,7 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("nms", [False, True])
 def test_it_is_exported_and_verified(tmp_path: Path, nms: bool) -> None:
     data = make_data(tmp_path / "data")
-    path = make_teacher(tmp_path / "wider.safetensors", arch=WIDER, seen=False)
+    path = make_teacher(tmp_path / "wider.safetensors", arch=WIDER, noise=0.7, spread=1.0)
     result = tutelage.export(path, to="onnx", data=data, img_size=64, nms=nms)
     image = str(tmp_path / "data/images/train/000.png")
     options = {"img_size": 64, "conf": 0.001}

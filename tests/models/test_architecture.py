@@ -138,7 +138,7 @@ def test_all_faults_are_told_at_once() -> None:
         (2, [-1, 1, "Conv", [32, 3, 0]], "row 2 .* by zero"),
         (2, [-1, 1, "Conv", [32, 1, 1, 0, 1, 1, 1, 1]], "row 2 .* too many arguments"),
         (2, [-1, 1, "C3", [32, False, 1, 0.5, 9, 9]], "row 2 .* arguments but 9"),
-        (2, [[-1, 0], 1, "Concat", [1]], "row 2 .*Sizes of tensors must match"),
+        (2, [[-1, 0], 1, "Concat", [1]], "row 2 .*cannot be joined"),
         (2, [[-1, -1], 1, "Concat", [0]], "row 2 .* joins along channels"),
         (2, [[-1, 0], 1, "Shortcut", [1]], "row 2 .*broadcast"),
         (2, [-1, 1, "RepConv", [32, 5]], "row 2 .* needs kernel 3"),

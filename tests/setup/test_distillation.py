@@ -115,7 +115,7 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
 
 
 @pytest.mark.parametrize(
-    ("ratio", "shares"), [(None, {"bckd": 2.5, "fgd": 0.5}), (6.0, {"bckd": 3.0, "fgd": 3.0})]
+    ("ratio", "shares"), [(None, {"bckd": 1.0, "fgd": 0.5}), (6.0, {"bckd": 3.0, "fgd": 3.0})]
 )
 def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp_path):
     methods = ({"name": "bckd"}, {"name": "fgd"}, {"name": "cwd", "weight": 2.0})
