@@ -12,6 +12,8 @@ ARCHITECTURES = (
     *("yolov7-tiny", "yolov7-tiny-silu", "yolov7", "yolov7x"),
     *("yolov7-w6", "yolov7-e6", "yolov7-d6", "yolov7-e6e"),
     *(f"yolov5{size}{levels}" for levels in ("", "6") for size in "nsmlx"),
+    *("yolov9-t", "yolov9-s", "yolov9-m", "yolov9-c"),
+    *("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"),
 )
 METHODS = (
     *("fgd", "mgd", "cwd", "pkd", "fitnet", "at", "spkd", "defeat", "frs", "sl2", "objectness"),
