@@ -21,7 +21,7 @@ def export(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Run folder, .safetensors or YOLOv7/v5 .pt"),
+        typer.Argument(metavar="MODEL", help="Run folder, .safetensors or published .pt"),
     ] = None,
     weights: o.HiddenWeights = None,
     to: Annotated[

@@ -48,7 +48,7 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(
         default=None,
-        description="Start from these weights: run folder, .safetensors or YOLOv7/v5 .pt",
+        description="Start from these weights: run folder, .safetensors or published .pt",
     )
     autoanchor: bool = Field(
         default=True,
@@ -275,7 +275,7 @@ class DistillConfig(Section):
 
     teacher: str | tuple[str, ...] | None = Field(
         default=None,
-        description="Teacher: run folder, .safetensors, YOLOv7/v5 .pt, or family:name of another library; turns distillation on. A list: several teachers",
+        description="Teacher: run folder, .safetensors, published .pt, or family:name of another library; turns distillation on. A list: several teachers",
     )
     combine: Literal["average", "pick"] = Field(
         default="average",
@@ -305,7 +305,7 @@ class DistillConfig(Section):
     )
     teacher_runtime: TeacherRuntime = Field(
         default="torch",
-        description="What runs YOLOv7/v5 teachers; auto: the fastest of torch, bf16 and openvino whose scores are the same to 0.01, measured",
+        description="What runs YOLO teachers; auto: the fastest of torch, bf16 and openvino whose scores are the same to 0.01, measured",
     )
     every: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Teach at every n-th step only; the teacher rests at the others"

@@ -52,7 +52,7 @@ def load(
 
     Args:
         model: What :func:`build` takes, or weights with their own architecture: a run folder, a
-            ``.safetensors`` of a run, or a YOLOv7/YOLOv5 ``.pt``.
+            ``.safetensors`` of a run, or a published ``.pt``.
         weights: Initial weights of an architecture; tensors that agree in name and shape are
             copied, the anchors stay those of the architecture.
         names: Class names (default: those of the weights, else 0, 1, ... up to ``nc``).

@@ -1,4 +1,4 @@
-"""Detectors described by a YOLOv7 or YOLOv5 yaml."""
+"""Detectors described by a yaml in the form of YOLOv7 and YOLOv5."""
 
 from __future__ import annotations
 

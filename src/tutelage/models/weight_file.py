@@ -58,7 +58,7 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a run folder, a ``.safetensors`` of ours or a YOLOv7/YOLOv5 ``.pt``. No code is run.
+    """Read a run folder, a ``.safetensors`` of ours or a published ``.pt``. No code is run.
 
     Raises:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.

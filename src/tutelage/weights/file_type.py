@@ -122,7 +122,10 @@ def sniff(path: str | Path) -> FileType:
             f"it is text ({text[:40].decode('ascii')!r}…)" if _is_text(text) else "unknown format"
         )
         what = f"is not a checkpoint: {kind}, {human_size(size)}."
-        fix, code = "Expected a .safetensors of ours or a YOLOv7/YOLOv5 .pt.", "W10"
+        fix, code = (
+            "Expected a .safetensors of ours or a published .pt of a YOLO.",
+            "W10",
+        )
     raise WeightsError(f"{path} {what}", fix=fix, code=code)
 
 

@@ -110,7 +110,7 @@ def _of_model(
         raise _no_model(path, what, "Give one of the files that it was made of.")
     if head == "Classify" or model.path.endswith("ClassificationModel"):
         what = f"is a classifier ({printable(model.path)}): it finds no objects."
-        raise _no_model(path, what, "Expected a YOLOv7/YOLOv5 detector.")
+        raise _no_model(path, what, "Expected a detector of YOLOv7, YOLOv5, YOLOv9 or YOLOX.")
     layouts = dict(islice(_tensors(model), _MAX_MODULES + 2))
     if not layouts:
         raise _no_model(path, "holds a model without weights.")

@@ -1,8 +1,9 @@
 """Reads foreign ``.pt`` checkpoints without executing them.
 
-A YOLOv7 or YOLOv5 checkpoint is a pickle of the whole model object, and unpickling executes code of
-the file. Here the stream is only parsed (:mod:`tutelage.weights.pickle_parser`), every name in it
-must be on an allowlist, and the state dict is built from the records. No foreign package is needed.
+A checkpoint of YOLOv7 or YOLOv5 is a pickle of the whole model object, and unpickling executes code
+of the file. Here the stream is only parsed (:mod:`tutelage.weights.pickle_parser`), every name in
+it must be on an allowlist, and the state dict is built from the records. No foreign package is
+needed.
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ _FAMILIES: Mapping[str, tuple[str, str]] = {
         "As a teacher that package can open it:  --teacher-weights ultralytics:FILE",
     ),
     "torchvision.": (
-        "was written with torchvision: a classifier or another network, no YOLOv7/YOLOv5 detector",
+        "was written with torchvision: a classifier or another network, no detector that is known",
         "Its detectors are teachers by name:  --teacher-weights torchvision:NAME",
     ),
     "transformers.": (
-        "was written by the transformers package: no YOLOv7/YOLOv5 detector",
+        "was written by the transformers package: no detector that is known",
         "As a teacher that package can open it:  --teacher-weights hf:NAME",
     ),
     "timm.": ("was written with timm: a classifier, no detector", ""),
@@ -108,7 +109,7 @@ def read_foreign(path: str | Path, *, values: bool = True) -> ForeignCheckpoint:
     path = Path(path)
     kind = sniff(path)
     if kind == "safetensors":
-        what = f"{path} is a .safetensors file, not a YOLOv7/YOLOv5 .pt."
+        what = f"{path} is a .safetensors file, not a .pt."
         fix = "Give a run folder or a best.safetensors of ours as it is."
         raise WeightsError(what, fix=fix, code="W22")
     try:
@@ -205,7 +206,7 @@ def _classes(
             kind = f"a {found.head} head" if found.head else "no head that is known"
             raise WeightsError(
                 f"{path} holds a model without its yaml and with {kind}: "
-                "it is no YOLOv7/YOLOv5 detector.",
+                "it is no detector that is known.",
                 code="W22",
             ) from error
     if type(nc) is not int or not 1 <= nc <= _MAX_CLASSES:

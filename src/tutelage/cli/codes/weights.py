@@ -46,7 +46,7 @@ WEIGHTS: Mapping[str, ErrorCode] = {
     "W22": ErrorCode(
         "file without a usable detector",
         4,
-        "The file can be read, but contains no YOLOv7 or YOLOv5 detector with weights.",
+        "The file can be read, but contains no detector of a known family with weights.",
         "A classifier or segmentation model, a training state, a fused deploy file, a bare state "
         "dict of an unknown model, or a run that was never evaluated.",
         (
