@@ -33,7 +33,7 @@ def check_runtime(config: Config, device: torch.device) -> None:
         return
     if not any(is_native(source) for source in config.distill.teachers):
         raise ConfigError(
-            f"{NAME}={runtime} is for YOLO networks of this program; {config.distill.teachers[0]} is "
+            f"{NAME}={runtime} is for the YOLO networks here; {config.distill.teachers[0]} is "
             "run by its own library.",
             fix=f"Leave {NAME} out.",
             code=CODE,
