@@ -16,7 +16,7 @@ docs: install
 	$(BIN)/zensical build --strict
 
 proof: install
-	for table in scaling methods pairs teachers students labels; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
+	for table in scaling methods pairs teachers students labels families; do $(BIN)/python benchmarks/proof/$$table.py || exit 1; done
 	$(BIN)/python benchmarks/proof/tables.py
 
 install: $(INSTALLED)

@@ -21,7 +21,6 @@ Run = dict[str, Any]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BASE = {"scaling": "reference", "labels": "all", "pairs": "bckd"}
-FOUND = "+teacher"  # compared with the row without it; all others with plain
 
 
 def main() -> None:
@@ -87,7 +86,7 @@ def _cell(name: str, row: str, data: str, found: dict[str, list[Run]]) -> str:
     text = f"{mean(scores):.1f}"
     if len(runs) > 1:
         text += f" ({', '.join(f'{each:.1f}' for each in scores)})"
-    base = row.removesuffix(FOUND) if row.endswith(FOUND) else BASE.get(name, "plain")
+    base = _base(name, row)
     if base != row and (delta := _delta(runs, found.get(base, []))):
         text += f" **{delta}**"
         if closed := _closed(runs, found[base], data):
@@ -95,6 +94,12 @@ def _cell(name: str, row: str, data: str, found: dict[str, list[Run]]) -> str:
     if any(run.get("cost") for run in runs):
         text += f" · {100 * mean(run['cost'] for run in runs):.0f} %"
     return text
+
+
+def _base(name: str, row: str) -> str:
+    """Return the row that another is compared with: what stands before its ``+``, or plain."""
+    alone, plus, _ = row.partition("+")
+    return alone if plus and name != "pairs" else BASE.get(name, "plain")
 
 
 def _delta(runs: Sequence[Run], base: Sequence[Run]) -> str:
