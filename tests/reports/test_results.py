@@ -94,6 +94,14 @@ def test_runs_that_differ_in_more_than_the_teacher(runs):
     assert "optim.lr 0.01 → 0.02" in note
 
 
+def test_runs_with_other_numbers_of_cpu_threads(runs):
+    path = runs / "taught/environment.txt"
+    path.write_text(path.read_text().replace("threads: 1", "threads: 2"))
+    [note] = collect(runs / "plain", runs / "taught").notes
+    assert "different numbers of CPU threads (1 to 2)" in note
+    assert "train.threads=2" in note
+
+
 def test_a_run_of_other_images_is_shown_and_not_compared(runs, tmp_path):
     data = make_data(tmp_path / "other")
     run(settings(data, tmp_path, run={"project": str(runs), "name": "other"}))

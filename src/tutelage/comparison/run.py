@@ -36,7 +36,7 @@ from tutelage.comparison.stored import (
 )
 from tutelage.comparison.table import ArmRow, RunResult, compare_arms, markdown
 from tutelage.comparison.teaching import Teaching, teaching_of
-from tutelage.comparison.threads import common_threads
+from tutelage.comparison.threads import common_threads, unlike_threads
 from tutelage.comparison.timing import read_timing, time_arms
 from tutelage.data.opening import Split
 from tutelage.errors import ConfigError, UserError
@@ -321,12 +321,8 @@ class _Execution:
             yield f"{who} all classes of the data: no gap to close."
         elif several:
             yield "The gap is that to the best of the teachers that know all classes."
-        if len(threads) > 1 and self.device.type == "cpu":
-            yield (
-                f"The runs had different numbers of CPU threads ({min(threads)} to {max(threads)}):"
-                " their times are not comparable, nor are APs that differ by a point or two. Train "
-                "them anew in another folder."
-            )
+        if self.device.type == "cpu" and (unlike := unlike_threads(threads)):
+            yield unlike
         if self.untimed:
             yield f"The steps could not be timed: {self.untimed}"
         for name, message in self.failed.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,3 +45,15 @@ def common_threads(
         return statistics.mode(cost.threads for cost in costs if cost)
     student, _ = make_student(comparison.arms[0].config, names)
     return choose_threads("auto", student, train.image_size, train.images)
+
+
+def unlike_threads(threads: Iterable[int]) -> str | None:
+    """Return what it means that runs on the CPU had these threads; None if all had the same."""
+    found = set(threads)
+    if len(found) < 2:
+        return None
+    return (
+        f"The runs had different numbers of CPU threads ({min(found)} to {max(found)}): their "
+        "times are not comparable, nor are APs that differ by a point or two. Train them anew with "
+        f"the same number:  --set train.threads={max(found)}"
+    )

@@ -22,6 +22,7 @@ from tutelage.comparison.detections import (
 )
 from tutelage.comparison.run import DRAWS
 from tutelage.comparison.table import ArmRow, RunResult, compare_arms
+from tutelage.comparison.threads import unlike_threads
 from tutelage.config.diff import compare_configs
 from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex
@@ -339,6 +340,13 @@ def _unlike(arms: Sequence[ReportArm]) -> Iterator[str]:
                 f"{arm.name} differs from {arms[0].name} in more than its teacher: "
                 f"{'; '.join(names)}."
             )
+    environments = [run.environment for arm in arms for run in arm.runs]
+    if unlike := unlike_threads(
+        int(each["threads"])
+        for each in environments
+        if each.get("cuda") == "not used" and each.get("threads", "").isdecimal()
+    ):
+        yield unlike
 
 
 def mean_curve(arm: ReportArm) -> list[tuple[int, float]]:
