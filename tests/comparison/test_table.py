@@ -133,6 +133,13 @@ def test_the_gap_closed():
     assert math.isnan(gap_closed(a, b, np.array([0.7, 0.2, 0.2]))[1])
 
 
+def test_two_runs_that_find_nothing_are_not_called_equal():
+    arms = plan("runs", "fgd").arms
+    blind = RunResult(0.0, 0.0, np.zeros(DRAWS + 1), None)
+    _, row = compare_arms(arms, {(arm.name, 0): blind for arm in arms}, None, images=40)
+    assert row.sentence.startswith("Nothing to compare: neither fgd nor the baseline finds")
+
+
 @pytest.fixture
 def engine(monkeypatch):
     """A comparison whose training and detections are made up."""

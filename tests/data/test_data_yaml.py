@@ -120,6 +120,14 @@ def test_missing_yaml_names_the_nearest(tmp_path: Path) -> None:
         images_of(tmp_path, "train")
 
 
+def test_a_yaml_that_is_not_there_and_is_like_no_other(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"does not exist\. Without data of your own:"):
+        images_of(tmp_path / "nope.yaml", "train")
+    (tmp_path / "cells.yaml").write_text("names: [a]")
+    with pytest.raises(DataError, match=r"In .*: cells\.yaml\. Without data of your own"):
+        images_of(tmp_path / "nope.yaml", "train")
+
+
 def test_path_is_relative_to_the_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     path = write_yaml(

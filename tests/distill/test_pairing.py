@@ -75,14 +75,16 @@ def test_unknown_layers() -> None:
         student_layers=["0", "7", 12], origins={"distill.student_kd_layers": "hyp.yaml:3"}
     )
     assert message == (
-        "student_kd_layers: small has layers 0…5, not 7, 12 (from hyp.yaml:3) "
+        "student_kd_layers: small has layers 0…4 before its head, not 7, 12 (from hyp.yaml:3) "
         "p3 p4 p5 of small are 4, 3, 2."
     )
 
 
 def test_swapped_lists_are_recognised() -> None:
     message = told(student_layers=[6, 7], teacher_layers=[4, 3])
-    assert "student_kd_layers: small has layers 0…5, not 6, 7 Did you swap" in message
+    assert (
+        "student_kd_layers: small has layers 0…4 before its head, not 6, 7 Did you swap" in message
+    )
     assert "Did you swap student and teacher?" not in told(student_layers=[6, 99])
 
 
@@ -152,8 +154,8 @@ def test_all_faults_are_told_at_once() -> None:
     message = told(student_layers=[4, 1, 99, 3], teacher_layers=[6, 6, 42])
     assert message.startswith("5 settings cannot be used:")
     for part in (
-        "small has layers 0…5, not 99",
-        "large has layers 0…8, not 42",
+        "small has layers 0…4 before its head, not 99",
+        "large has layers 0…7 before its head, not 42",
         "6 is given twice",
         "4 student layers but 3 teacher layers",
         "Pair 2 does not align: student 1 has stride 16, teacher 6 has stride 8",
@@ -169,7 +171,7 @@ def test_real_networks() -> None:
     assert pair(student, teacher, student_layers=[57, 65, 73]) == pairs
     with pytest.raises(ConfigError) as caught:
         pair(student, teacher, student_layers=[57, 65, 101], teacher_layers=[75, 88, 101])
-    assert "yolov7-tiny has layers 0…77, not 101" in str(caught.value)
+    assert "yolov7-tiny has layers 0…76 before its head, not 101" in str(caught.value)
     assert "p3 p4 p5 of yolov7-tiny are 57, 65, 73." in str(caught.value)
 
 

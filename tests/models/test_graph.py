@@ -160,7 +160,7 @@ def test_layers_that_do_not_exist(way: str) -> None:
     }
     with rows_run(detector) as run, pytest.raises(ConfigError) as caught:
         calls[way]()
-    assert caught.value.what == "yolov7-tiny@0.25 has layers 0…77, not 101, p7."
+    assert caught.value.what == "yolov7-tiny@0.25 has layers 0…76 before its head, not 101, p7."
     assert "p3 p4 p5 of yolov7-tiny@0.25 are 57, 65, 73." in caught.value.fix
     assert "tutelage layers yolov7-tiny@0.25" in caught.value.fix
     assert run == []

@@ -16,6 +16,9 @@ from tutelage.evaluation.bootstrap import Values
 from tutelage.sanitise import score_text
 
 DEAD = 5e-4  # AP that is written .000
+NOTHING_FOUND = (
+    "Nothing to compare: neither {} nor the baseline finds an object on these images. Train longer."
+)
 Verdict = Literal["helped", "hurt", "no demonstrable difference", ""]
 
 
@@ -154,6 +157,7 @@ def _row(
     values = [run.values for run in theirs], [run.values for run in ours]
     difference = paired_difference(*values, images=images)
     deltas = tuple(a.AP - b.AP for a, b in zip(ours, theirs, strict=True))
+    none = not any(run.AP50 for run in (*ours, *theirs))
     subject = row.arm if arm.share == 1 else f"{row.arm} ({100 * arm.share:g} % of the epochs)"
     verdict: Verdict = "no demonstrable difference"
     if difference.demonstrable:
@@ -168,7 +172,9 @@ def _row(
         time_ratio=_ratio(ours, theirs, "seconds"),
         memory_ratio=_ratio(ours, theirs, "peak_mib"),
         verdict=verdict,
-        sentence=describe_difference(difference, subject=subject),
+        sentence=NOTHING_FOUND.format(row.arm)
+        if none
+        else describe_difference(difference, subject=subject),
     )
 
 

@@ -171,11 +171,12 @@ class _Layers(NamedTuple):
         return f"stride {stride * self.zoom:g}: {listed}" if listed else ""
 
     def describe_keys(self) -> str:
-        """Describe all keys, e.g. ``0…76``."""
-        keys = [*self.taps, *self.heads]
+        """Describe the keys of all layers that can be tapped, e.g. ``0…76 before its head``."""
+        keys = list(self.taps)
+        before = " before its head" if self.heads else ""
         if [str(number) for number in range(len(keys))] == keys and len(keys) > SUGGESTIONS:
-            return f"0…{len(keys) - 1}"
-        return ", ".join(keys)
+            return f"0…{len(keys) - 1}{before}"
+        return ", ".join(keys) + before
 
     def describe_levels(self) -> str:
         """Describe the levels, e.g. ``p3 p4 p5 of yolov7-tiny are 57, 65, 73.``."""

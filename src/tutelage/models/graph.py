@@ -188,7 +188,7 @@ class GraphDetector(YOLOv7Interface):
         elif all(str(key) == str(last) for key in keys):
             what = f"layer {last} of {self.arch_name} is its head, it has no features to tap."
         else:
-            what = f"{self.arch_name} has layers 0…{last}, not {listed}."
+            what = f"{self.arch_name} has layers 0…{last - 1} before its head, not {listed}."
         levels = (
             f"{' '.join(self.levels)} of {self.arch_name} are {', '.join(self.levels.values())}."
         )

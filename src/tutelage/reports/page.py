@@ -44,6 +44,10 @@ class Report(NamedTuple):
     notes: tuple[str, ...]
     results: Results
 
+    def __repr__(self) -> str:
+        """Return its path and what it has found."""
+        return f"Report({str(self.path)!r}{''.join(f', {text}' for text in self.verdict)})"
+
 
 def write_report(
     runs: Sequence[str | os.PathLike[str]],

@@ -5,7 +5,7 @@ from tests.setup.small_tasks import make_batch, make_task
 from tutelage.distill.methods import METHODS
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.run.preflight.wiring import check_wiring
-from tutelage.structures import Knowledge
+from tutelage.structures import Knowledge, Predictions
 from tutelage.teachers import fingerprint
 from tutelage.training.gradient_ratio import measure_weights
 
@@ -136,6 +136,25 @@ def test_the_cure_is_for_what_is_broken():
     replaced(task.methods["fgd"], lambda terms: {k: v * float("nan") for k, v in terms.items()})
     with pytest.raises(TeacherError, match=r"is nan .* Leave out the method's weight"):
         check(task, teacher)
+
+
+@pytest.mark.parametrize(
+    ("logit", "cure"), [(-9.0, "The teacher finds nothing"), (3.0, "Leave out the method's weight")]
+)
+def test_a_term_that_is_0_since_the_teacher_finds_nothing(logit, cure):
+    task, teachers = make_task()
+    replaced(task.methods["fgd"], lambda terms: {k: 0 * v for k, v in terms.items()})
+    images = len(BATCH.images)
+    said = Predictions(
+        torch.rand(images, 5, 4), torch.full((images, 5, 3), logit), None, torch.zeros(5).long()
+    )
+
+    def asked(batch):
+        return tuple(each._replace(predictions=said) for each in teachers(batch))
+
+    asked.state = teachers.state
+    with pytest.raises(TeacherError, match=cure):
+        check(task, asked)
 
 
 def test_a_term_without_any_gradient():

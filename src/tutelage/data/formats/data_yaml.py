@@ -39,6 +39,7 @@ from tutelage.data.image import SUFFIXES, is_image
 from tutelage.errors import DataError, MissingSplitError, nearest
 
 EXAMPLES = 100  # class names that an error writes out, to be pasted
+LISTED = 5  # yaml files that stand beside one that does not exist
 _SEARCH_DEPTH, _SEARCH_LIMIT = 3, 2000
 
 
@@ -173,6 +174,10 @@ def _load(path: Path) -> Mapping[str, object]:
     except FileNotFoundError:
         files = [entry.name for entry in _entries(path.parent) if entry.is_file()]
         fix = nearest(path.name, files) or nearest(str(path), ["digits", "digits:easy"])
+        yamls = [name for name in files if name.endswith((".yaml", ".yml"))]
+        if not fix:
+            there = f"In {path.parent}: {', '.join(sorted(yamls)[:LISTED])}. " if yamls else ""
+            fix = f"{there}Without data of your own:  --data digits"
         raise DataError(f"{path} does not exist.", fix=fix, code="D22") from None
     except IsADirectoryError:
         yamls = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))

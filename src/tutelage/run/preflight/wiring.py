@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tutelage.distill.method import Method
 from tutelage.errors import ConfigError, TeacherError
+from tutelage.run.preflight.warnings import UNSURE, best_score
 from tutelage.structures import Batch, Knowledge, Losses
 from tutelage.teachers import Teachers, fingerprint
 from tutelage.training.gradient_ratio import buffers_restored
@@ -25,6 +26,7 @@ from tutelage.training.task import Task
 LISTED = 6  # faults in a message
 EDGE = 1e-3  # of the image's side that a box may stick out by rounding
 UNREACHED = "reaches no parameter of the student"
+ON_THE_BATCH = "on the first batch"
 PROBE_STEPS = 3  # some parameters are zero-initialised and get their first gradient at step two
 
 
@@ -60,7 +62,7 @@ def check_wiring(task: Task, teachers: Teachers, batch: Batch) -> None:
         raise TeacherError(
             f"Distillation would not work: {'; '.join(faults[:LISTED])}{more}.",
             where="pre-flight on the first training batch",
-            fix=_advice(task, faults),
+            fix=_advice(task, faults, supervised),
             code="T24",
         )
 
@@ -83,10 +85,18 @@ def _check_fit(task: Task, supervised: SupervisedBatch) -> None:
                 ) from error
 
 
-def _advice(task: Task, faults: Sequence[str]) -> str:
+def _advice(task: Task, faults: Sequence[str], supervised: SupervisedBatch) -> str:
     broken = [fault for fault in faults if fault.startswith("the teacher")]
     if broken and all(fault in broken or " is nan " in fault for fault in faults):
         return "Mend the teacher, or use another one: it is broken before anything is compared."
+    targets = supervised.batch.targets
+    scores = [best_score(each, targets) for each in supervised.knowledge or ()]
+    unsure = any(score is not None and score < UNSURE for score in scores)
+    if unsure and any(fault.endswith(f"is 0 {ON_THE_BATCH}") for fault in faults):
+        return (
+            "The teacher finds nothing in these images, so that there is nothing to compare: "
+            "train it on this data first."
+        )
     frozen = any(not parameter.requires_grad for parameter in task.student.parameters())
     if frozen and any(fault.endswith(UNREACHED) for fault in faults):
         return "Freeze fewer rows with --freeze, or tap later ones with --student-kd-layers."
@@ -162,7 +172,7 @@ def _term_faults(task: Task, supervised: SupervisedBatch) -> Iterable[str]:
             if number == 0 and not len(boxes.label):
                 continue  # no box of the classes that this one of several teachers knows
             if not 0 < number < float("inf"):
-                yield f"{name} is {number:g} on the first batch"
+                yield f"{name} is {number:g} {ON_THE_BATCH}"
                 continue
             grads: Sequence[Tensor | None] = ()
             if value.requires_grad:
