@@ -123,8 +123,10 @@ def test_missing_yaml_names_the_nearest(tmp_path: Path) -> None:
 def test_a_yaml_that_is_not_there_and_is_like_no_other(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not exist\. Without data of your own:"):
         images_of(tmp_path / "nope.yaml", "train")
-    (tmp_path / "cells.yaml").write_text("names: [a]")
-    with pytest.raises(DataError, match=r"In .*: cells\.yaml\. Without data of your own"):
+    (tmp_path / "blood_in_the_microscope.yaml").write_text("names: [a]")
+    with pytest.raises(
+        DataError, match=r"In .*: blood_in_the_microscope\.yaml\. Without data of your own"
+    ):
         images_of(tmp_path / "nope.yaml", "train")
 
 
