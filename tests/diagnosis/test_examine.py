@@ -10,7 +10,7 @@ from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings
 from tests.setup.small_tasks import make_batch
 from tutelage.diagnosis import examine as module
 from tutelage.diagnosis.advice import AdviceInput, suggestions
-from tutelage.diagnosis.examine import examine
+from tutelage.diagnosis.examine import MEASURED_AGAIN, examine
 from tutelage.diagnosis.findings import (
     STAGES,
     DoctorFinding,
@@ -78,6 +78,7 @@ def test_a_pair_that_works_is_measured_and_nothing_is_written(data, tmp_path):
     fgd, mgd = of(found, MethodReport)
     assert (fgd.weight, fgd.fixed, mgd.fixed) == (3.0, True, False)
     assert mgd.quartiles[1] == pytest.approx(1.0)  # the only one that is measured
+    assert MEASURED_AGAIN in [f.text for f in of(found, DoctorFinding)]
     assert len(fgd.levels) == len(mgd.levels) == 3
     [cost] = of(found, StepCost)
     assert (cost.images, cost.plain) == (4, 10.0)
@@ -192,7 +193,6 @@ CASE = AdviceInput(
     comparable=True,
     predictions=True,
     fixed={"fgd": (1.5, 1.5)},
-    automatic={},
     weak=False,
 )
 
@@ -208,7 +208,6 @@ CASE = AdviceInput(
         ({"predictions": False}, "--method bckd"),
         ({"predictions": False, "comparable": False}, None),
         ({"fixed": {"fgd": (0.01, 1.5)}}, "--method fgd  without a weight"),
-        ({"automatic": {"mgd": 4.2}}, "weight: auto"),
     ],
 )
 def test_rules(changes, setting):

@@ -32,7 +32,6 @@ class AdviceInput(NamedTuple):
         features: Whether a method of the run compares features.
         predictions: Whether a method of the run compares predictions.
         fixed: Measured and intended gradient ratio of each method with a fixed weight.
-        automatic: Measured weight of each other method of the run.
         weak: Whether the teacher has AP 0, could not be evaluated or is below the student.
     """
 
@@ -42,7 +41,6 @@ class AdviceInput(NamedTuple):
     features: bool
     predictions: bool
     fixed: Mapping[str, tuple[float, float]]
-    automatic: Mapping[str, float]
     weak: bool
 
 
@@ -92,10 +90,3 @@ def _weights(case: AdviceInput) -> Iterator[Suggestion]:
                 f"With the fixed weight its gradients at the taps are {measured:.2g} times those "
                 f"of the detection loss; weight: auto  would choose {intended:g} times.",
             )
-    if case.automatic:
-        weights = ", ".join(f"{name} × {weight:.3g}" for name, weight in case.automatic.items())
-        yield Suggestion(
-            "weight: auto",
-            f"Measured now: {weights}. A run measures again after warm-up and up to its middle, "
-            "since the balance changes.",
-        )

@@ -45,6 +45,9 @@ from tutelage.training.task import Task
 
 IMAGES = 48  # for gradients and similarity: a run measures on more
 REPEATS = 2  # timed steps of each kind
+MEASURED_AGAIN = (
+    "A run measures the weight again after warm-up and up to its middle, since the balance changes."
+)
 
 
 class Candidate(NamedTuple):
@@ -134,6 +137,8 @@ def examine(
         reports.append(_report(name, distillation.bindings[name], reading, milliseconds))
     yield from reports
     own = [report for report in reports if methods[report.name].own]
+    if not all(report.fixed for report in own):
+        yield DoctorFinding("info", MEASURED_AGAIN)
     yield from suggestions(_advice_input(parts, distillation, first, teacher_entries, pairs, own))
 
 
@@ -334,7 +339,6 @@ def _advice_input(
             for m in own
             if m.fixed
         },
-        automatic={m.name: m.weight for m in own if not m.fixed},
         weak=any(isinstance(entry, DoctorFinding) for entry in teacher_entries),
     )
 
