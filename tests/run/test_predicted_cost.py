@@ -11,7 +11,7 @@ from tutelage.run.predicted_cost import (
     TEACHING,
     WEIGHING,
     epochs_asked,
-    predicted_share,
+    predicted_cost,
 )
 from tutelage.run.summary import plan_rows
 from tutelage.setup.build import build_run
@@ -62,38 +62,44 @@ def test_what_is_not_stored_is_asked(make):
     parts = make()
     each = ASKING * ratio(parts) / 40
     assert epochs_asked(parts) == {0: 4.0}
-    assert predicted_share(parts) == pytest.approx(4 * each + TEACHING)
-    percent = f"about {100 * predicted_share(parts):.0f} % on top of a plain run (estimate)"
+    assert predicted_cost(parts).share == pytest.approx(4 * each + TEACHING)
+    percent = f"about {100 * predicted_cost(parts).share:.0f} % on top of a plain run (estimate)"
     assert "· 4 of 40 epochs ask the teacher, which adds about 0.0" in views_row(parts)
     assert percent in views_row(parts)
     store(parts, (0, 1))
     store(parts, (2,), range(4))
     parts = make()
     assert epochs_asked(parts) == {0: 1.5}
-    assert predicted_share(parts) == pytest.approx(1.5 * each + TEACHING)
+    assert predicted_cost(parts).share == pytest.approx(1.5 * each + TEACHING)
     told = "1.5 of 40 epochs ask the teacher, since 20 of 32 answers are stored already"
     assert told in views_row(parts)
     store(parts, (2, 3))
     parts = make()
-    assert predicted_share(parts) == pytest.approx(TEACHING)
+    assert predicted_cost(parts).share == pytest.approx(TEACHING)
     assert "all answers are stored: no teacher is asked · about 2 %" in views_row(parts)
 
 
 def test_methods_that_are_weighed(make):
     weighed, fixed = make(weight="auto"), make()
     times = 1 + len(due_steps(weighed.schedule))
-    extra = predicted_share(weighed) - predicted_share(fixed)
+    extra = predicted_cost(weighed).share - predicted_cost(fixed).share
     assert extra == pytest.approx(times * WEIGHING / 40)
+    assert "weighing" not in views_row(weighed)  # the teacher is asked as well
+    store(weighed, range(4))
+    told = (
+        "no teacher is asked · about 5 % on top of a plain run (estimate, most of it for weighing"
+    )
+    assert told in views_row(make(weight="auto"))
 
 
 def test_those_that_ask_in_all_epochs(make):
     off = make(views="off")
-    assert predicted_share(off) == pytest.approx(ASKING * ratio(off) + TEACHING)
+    assert predicted_cost(off).share == pytest.approx(ASKING * ratio(off) + TEACHING)
     every = make(views="off", every=2)
-    assert predicted_share(every) == pytest.approx(predicted_share(off) / 2)
+    assert predicted_cost(every).share == pytest.approx(predicted_cost(off).share / 2)
     assert "(distill.views is off) · about" in views_row(off)
     live = make("crosskd", views=4, stop_epoch=10)
-    assert predicted_share(live) == pytest.approx((ASKING * ratio(live) + TEACHING) / 4)
+    assert predicted_cost(live).share == pytest.approx((ASKING * ratio(live) + TEACHING) / 4)
     assert "these methods ask the teacher in all epochs · about" in views_row(live)
 
 
@@ -109,4 +115,4 @@ def test_images_without_labels_that_never_come(make, tmp_path):
 def test_an_unknown_teacher_is_not_estimated(make):
     parts = make()
     parts.distillation.teachers.teachers = (object(),)
-    assert predicted_share(parts) is None
+    assert predicted_cost(parts) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run import kd_weights
@@ -40,8 +42,35 @@ def epochs_asked(parts: RunParts) -> dict[int, float]:
     return asked
 
 
-def predicted_share(parts: RunParts) -> float | None:
-    """Return about what a distilled run will take on top of a plain one, as a share of that.
+class PredictedCost(NamedTuple):
+    """About what a distilled run will take on top of a plain one, as shares of that.
+
+    Attributes:
+        asking: Asking the teachers.
+        teaching: Reading answers and the arithmetic of the methods.
+        weighing: Weighing the methods.
+    """
+
+    asking: float
+    teaching: float
+    weighing: float
+
+    @property
+    def share(self) -> float:
+        """All of it."""
+        return sum(self)
+
+    @property
+    def in_words(self) -> str:
+        """The share in per cent, and what most of it is where no teacher is asked."""
+        words = f"about {100 * self.share:.0f} % on top of a plain run (estimate"
+        if not self.asking and self.weighing > self.teaching:
+            words += ", most of it for weighing the methods"
+        return f"{words})"
+
+
+def predicted_cost(parts: RunParts) -> PredictedCost | None:
+    """Return about what a distilled run will take on top of a plain one.
 
     What asking takes follows from the operations of the teacher's and three times the student's
     forward pass. None: those of a teacher that will be asked are not known.
@@ -50,16 +79,17 @@ def predicted_share(parts: RunParts) -> float | None:
         return None
     size, zoom = parts.config.train.image_size, parts.config.distill.teacher_scale
     own = 3 * cost(parts.student, size).gflops
-    extra = 0.0
+    asking = weighing = 0.0
     for number, epochs in epochs_asked(parts).items():
         if not epochs:
             continue
         network = getattr(parts.distillation.teachers.teachers[number], "network", None)
         if not isinstance(network, GraphDetector):
             return None
-        extra += epochs * ASKING * cost(network, round(size * zoom)).gflops / own
-    extra += TEACHING * taught_epochs(parts.config) / parts.schedule.every
+        asking += epochs * ASKING * cost(network, round(size * zoom)).gflops / own
+    teaching = TEACHING * taught_epochs(parts.config) / parts.schedule.every
     if parts.distillation.shares:
         images = min(WEIGHED, len(parts.train)) / len(parts.train)
-        extra += WEIGHING * images * (1 + len(kd_weights.due_steps(parts.schedule)))
-    return extra / parts.schedule.epochs
+        weighing = WEIGHING * images * (1 + len(kd_weights.due_steps(parts.schedule)))
+    epochs = parts.schedule.epochs
+    return PredictedCost(asking / epochs, teaching / epochs, weighing / epochs)

@@ -19,7 +19,7 @@ from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
 from tutelage.models.graph import GraphDetector
 from tutelage.run.kd_weights import describe_balance
-from tutelage.run.predicted_cost import epochs_asked, predicted_share
+from tutelage.run.predicted_cost import epochs_asked, predicted_cost
 from tutelage.run.stored_answers import pictures_of, store_folders
 from tutelage.setup.build import RunParts
 from tutelage.setup.distillation import AUTO, REASONS, DistillationSetup
@@ -211,8 +211,8 @@ def _views(parts: RunParts) -> str:
     """Describe when the teachers are asked, what is stored, and about what that costs."""
     teaching = parts.teaching
     why = f" ({teaching.reason})" if teaching.reason else ""
-    share = predicted_share(parts)
-    cost = "" if share is None else f" · about {100 * share:.0f} % on top of a plain run (estimate)"
+    predicted = predicted_cost(parts)
+    cost = "" if predicted is None else f" · {predicted.in_words}"
     if teaching.views is None:
         return (
             "a new version of each image in every epoch, so that the teacher is asked in "
