@@ -121,7 +121,7 @@ def _layer(outputs: QueryOutputs, last: QueryOutputs) -> dict[str, Any]:
 
 def _labels(targets: Targets, outputs: QueryOutputs) -> list[dict[str, Tensor]]:
     """Return the boxes of each image as the library wants them: shares of the canvas."""
-    width_height = outputs.canvas[0, 0]
+    width_height = outputs.canvas[0, 0].detach()
     boxes = centre_size(targets.xyxy.to(outputs.box)) / torch.cat((width_height, width_height))
     of_image = (targets.image == image for image in range(len(outputs.box)))
     return [{"class_labels": targets.label[rows], "boxes": boxes[rows]} for rows in of_image]

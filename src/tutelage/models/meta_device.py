@@ -35,6 +35,8 @@ class _ShapesAlone(TorchFunctionMode):
         kwargs = kwargs or {}
         if _has_values(args):
             return func(*args, **kwargs)
+        if func is Tensor.__bool__:
+            return True  # as if a check of values passed
         if func is torch.cat:
             return _cat(*args, **kwargs)
         if func in _BROADCAST and not kwargs:
