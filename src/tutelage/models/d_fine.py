@@ -96,8 +96,12 @@ def _faults(config: Any) -> Iterator[str]:
         yield f"out_features has {levels} maps, encoder_in_channels and decoder_in_channels another"
     if config.backbone_config.num_channels != 3:
         yield "num_channels must be 3, as images are read as RGB"
+    if config.decoder_layers < 2:
+        yield f"decoder_layers must be at least 2, the library makes none with {config.decoder_layers}"
     if config.eval_idx not in (-1, config.decoder_layers - 1):
         yield f"eval_idx must be -1, the last decoder layer, got {config.eval_idx}"
+    if config.learn_initial_query:
+        yield "learn_initial_query must be false: queries are the features of their cells"
     if config.num_queries < 1:
         yield f"num_queries must be positive, got {config.num_queries}"
 

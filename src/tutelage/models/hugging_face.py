@@ -91,7 +91,7 @@ def read_student(source: str) -> tuple[dict[str, Tensor], dict[str, Any], str, t
             fix=f"To start from scratch:  --cfg hf:{name}",
             code="T23",
         )
-    if normalisation(folder, PLAIN) != (list(PLAIN[0]), list(PLAIN[1])):
+    if tuple(map(tuple, normalisation(folder, PLAIN))) != PLAIN:
         raise WeightsError(
             f"hf:{name} was trained on normalised images; a student sees red, green, blue in 0…1.",
             fix=f"It can be a teacher:  --teacher-weights hf:{name}",
@@ -142,7 +142,9 @@ def find_folder(source: str) -> Path:
         fix = nearest(folder.name, beside) or "Give a folder written by save_pretrained."
         raise WeightsError(f"{source} does not exist.", fix=fix, code="T23")
     try:
-        return Path(transformers.utils.cached_file(source, "config.json", local_files_only=True)).parent
+        return Path(
+            transformers.utils.cached_file(source, "config.json", local_files_only=True)
+        ).parent
     except (OSError, ValueError) as error:
         fix = f"hf download {source}"
         raise WeightsError(f"hf:{source} is not on this machine.", fix=fix, code="T23") from error

@@ -33,8 +33,6 @@ class _ShapesAlone(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _has_values(args):
-            return func(*args, **kwargs)
         if func is Tensor.__bool__:
             return True  # as if a check of values passed
         if func is torch.cat:
@@ -46,13 +44,6 @@ class _ShapesAlone(TorchFunctionMode):
         if getattr(func, "__module__", "") == nn.init.__name__:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
-
-
-def _has_values(args: Sequence[Any]) -> bool:
-    """Say whether the first tensor is on another device, e.g. one of sizes that are checked."""
-    first = args[0] if args else None
-    first = first[0] if isinstance(first, list | tuple) and first else first
-    return isinstance(first, Tensor) and not first.is_meta
 
 
 def _cat(maps: Sequence[Tensor], dim: int = 0) -> Tensor:

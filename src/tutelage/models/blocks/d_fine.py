@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.models.blocks.rules import Arguments, BlockArguments, Rule, Scope
 from tutelage.models.d_fine import SETTINGS, read_settings
@@ -77,7 +77,33 @@ def attention(config: Any, number: int) -> nn.Module:
     from transformers.models.d_fine.modeling_d_fine import DFineAIFILayer
 
     del number
-    return DFineAIFILayer(config)
+    layer = DFineAIFILayer(config)
+    layer.position_embedding = _Positions(layer.position_embedding)
+    return layer
+
+
+class _Positions(nn.Module):
+    """The library's embedding of positions, for sizes that stay free while a network is traced.
+
+    The library turns height and width into numbers, so that an export would fit one size only.
+
+    Args:
+        like: The library's module.
+    """
+
+    def __init__(self, like: Any) -> None:
+        super().__init__()
+        self.width, self.temperature = like.embed_dim, like.temperature
+
+    def forward(self, width: int, height: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return ``(1, height · width, c)``."""
+        from transformers.models.d_fine.modeling_d_fine import (
+            build_2d_sinusoidal_position_embedding,
+        )
+
+        return build_2d_sinusoidal_position_embedding(
+            height, width, self.width, self.temperature, device=device, dtype=dtype
+        )[None]
 
 
 def lateral(config: Any, number: int) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from tutelage.losses.boxes import corners
 from tutelage.losses.d_fine import QueryOutputs
 from tutelage.models.d_fine import SETTINGS, read_settings
 from tutelage.models.heads.head import Head
-from tutelage.structures import Predictions, height_width
+from tutelage.structures import Predictions
 
 
 class DFineHead(Head):
@@ -37,6 +38,7 @@ class DFineHead(Head):
 
     keeps_width: ClassVar[bool] = False
     unused_settings: ClassVar[frozenset[str]] = frozenset(LossConfig.model_fields)
+    fixed_candidates: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -86,36 +88,38 @@ class DFineHead(Head):
         Raises:
             ConfigError: The image has fewer cells than there are queries.
         """
-        from transformers.modeling_outputs import BaseModelOutput
-
-        height, width = (n * self.strides[0] for n in height_width(features[0]))
-        # Only its length and device are read; on the CPU, checks of shapes need no synchronisation.
-        marker = features[0].new_empty((features[0].shape[0], 0), device="cpu")
-        encoded = BaseModelOutput(last_hidden_state=list(features))
-        try:
-            out = self.network(None, inputs_embeds=marker, encoder_outputs=encoded)
-        except RuntimeError as error:
-            raise self._too_small(features) or error from error
-        layers = zip(
-            out.intermediate_logits[:, -out.intermediate_predicted_corners.shape[1] :].unbind(1),
-            out.intermediate_reference_points[
-                :, -out.intermediate_predicted_corners.shape[1] :
-            ].unbind(1),
-            out.initial_reference_points.unbind(1),
-            out.intermediate_predicted_corners.unbind(1),
-            strict=True,
+        height, width = (n * self.strides[0] for n in features[0].shape[-2:])
+        maps = self._projected(features)
+        memory = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
+        cells, logits, box = self._queries(maps, memory)
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]  # not as numbers: they stay free in exports
+        out = self.network.decoder(
+            inputs_embeds=cells.detach(),
+            encoder_hidden_states=memory,
+            reference_points=box.detach(),
+            spatial_shapes=np.array(sizes, object),  # only checked, here without a tensor
+            spatial_shapes_list=sizes,
         )
+        bins, reference = out.intermediate_predicted_corners, out.initial_reference_points
+        all_logits, all_boxes = out.intermediate_logits, out.intermediate_reference_points
+        layers = bins.shape[1]  # of all layers in training, else of the last alone
 
-        def pack(logits: Tensor, box: Tensor, *distributions: Tensor) -> Tensor:
-            canvas = torch.stack((torch.full_like(box[..., 0], width), torch.full_like(box[..., 0], height)), -1)
-            reference, bins = distributions or (box[..., :0], box[..., :0])
+        def pack(logits: Tensor, box: Tensor, reference: Tensor, bins: Tensor) -> Tensor:
+            ones = torch.ones_like(box[..., 0])
+            canvas = torch.stack((ones * width, ones * height), -1)
             return QueryOutputs(logits, box, canvas, reference, bins).pack()
 
-        *earlier, last = (pack(*layer) for layer in layers)
+        def pack_layer(layer: int) -> Tensor:
+            place = layer - layers  # the first layer has another box, that before its distributions
+            found = all_logits[:, place], all_boxes[:, place], reference[:, layer], bins[:, layer]
+            return pack(*found)
+
+        *earlier, last = map(pack_layer, range(layers))
         if not self.training:
             return (last,)
-        first = pack(out.intermediate_logits[:, 0], out.intermediate_reference_points[:, 0])
-        return (last, *earlier, first, pack(out.enc_topk_logits, out.enc_topk_bboxes))
+        nothing = box[..., :0]
+        first = pack(all_logits[:, 0], all_boxes[:, 0], nothing, nothing)
+        return (last, *earlier, first, pack(logits, box.sigmoid(), nothing, nothing))
 
     def decode(self, raw: Sequence[Tensor]) -> Predictions:
         """Decode the last layer's queries."""
@@ -132,21 +136,50 @@ class DFineHead(Head):
         del config, image_size
         return DFineCriterion(self.config)
 
-    def _too_small(self, features: Sequence[Tensor]) -> ConfigError | None:
-        height, width = (n * self.strides[0] for n in height_width(features[0]))
-        cells = sum(x.shape[-2] * x.shape[-1] for x in features)
-        if cells >= self.config.num_queries:
-            return None
-        return ConfigError(
-            f"An image of {height}×{width} px has {cells} cells, fewer than the "
-            f"{self.config.num_queries} queries of this D-FINE.",
-            fix="Give a larger  --img-size, or fewer num_queries in its config.json.",
-            code="C17",
-        )
+    def _projected(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the maps that the decoder reads; coarser ones are made of the coarsest."""
+        projections = self.network.decoder_input_proj
+        sources = [*features, *[features[-1]] * (len(projections) - len(features))]
+        return [project(x) for project, x in zip(projections, sources, strict=True)]
+
+    def _queries(self, maps: Sequence[Tensor], memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the cells with the best scores.
+
+        Args:
+            maps: One per level.
+            memory: ``(b, n, d)`` their cells.
+
+        Returns:
+            Their features ``(b, q, d)``, class logits ``(b, q, c)``, and logits of their boxes
+            ``(b, q, 4)``, as shares of the canvas.
+        """
+        net, number = self.network, self.config.num_queries
+        shapes = tuple((x.shape[-2], x.shape[-1]) for x in maps)
+        anchors, inside = net.generate_anchors(shapes, device=memory.device, dtype=memory.dtype)
+        cells = net.enc_output(inside.to(memory.dtype) * memory)
+        scores = net.enc_score_head(cells)
+        try:
+            chosen = scores.amax(-1).topk(number, 1).indices[..., None]
+        except RuntimeError as error:
+            if cells.shape[1] >= number:
+                raise
+            raise ConfigError(
+                f"The image has {cells.shape[1]} cells, fewer than the {number} queries of this "
+                "D-FINE.",
+                fix="Give a larger  --img-size, or fewer num_queries in its config.json.",
+                code="C17",
+            ) from error
+
+        def pick(values: Tensor) -> Tensor:
+            return values.gather(1, chosen.expand(-1, -1, values.shape[-1]))
+
+        features = pick(cells)
+        places = pick(anchors.expand(memory.shape[0], -1, -1))
+        return features, pick(scores), net.enc_bbox_head(features) + places
 
 
 def _decoder(config: Any) -> nn.Module:
-    """Make the library's network without its backbone and encoder, which are rows of the graph."""
+    """Make the library's network without backbone and encoder, which are rows of the graph."""
     from transformers import DFineForObjectDetection
 
     network = DFineForObjectDetection(config).model
