@@ -31,6 +31,7 @@ PRESETS: dict[str, str] = {
 P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
 HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect|YOLOXHead|DFineHead)(?![A-Za-z])")
 OWN_PRESETS = {"YOLOXHead": "yolox", "DFineHead": "d_fine"}  # head → family
+HUGGING_FACE = "hf:"
 YOLOX_KEY = b"backbone.backbone.stem"  # in published weights
 PEEK_BYTES = 8 * 2**20
 
@@ -82,7 +83,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
 
 def family_of(arch: str) -> str:
     """Return the family of an architecture name or yaml: by its name, else by its head."""
-    if arch.lower().startswith("hf:"):
+    if arch.lower().startswith(HUGGING_FACE):
         return "d_fine"
     stem = Path(arch).stem.lower()
     if stem.startswith("yolov5"):
@@ -103,6 +104,8 @@ def family_of(arch: str) -> str:
 
 def family_of_weights(weights: str) -> str | None:
     """Return the family of a checkpoint: by the head named in it, else by its file name."""
+    if weights.lower().startswith(HUGGING_FACE):
+        return "d_fine"
     path = Path(weights)
     text = _text_of_weights(path)
     heads = set(HEADS.findall(text))

@@ -49,7 +49,7 @@ class DFineCriterion(Criterion):
     In each layer every box is assigned to one query, by the library's Hungarian matcher:
 
     - ``vfl``: varifocal loss of the classes, the target is the IoU;
-    - ``bbox``, ``giou``: L1 distance of the boxes, as shares of the canvas, and 1 - generalised IoU;
+    - ``bbox``, ``giou``: L1 distance, as a share of the canvas, and 1 - generalised IoU;
     - ``fgl``: cross-entropy of the distributions of all layers of the decoder, weighted by the IoU;
     - ``ddf``: divergence of the earlier layers' distributions from the last.
 

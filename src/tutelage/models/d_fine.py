@@ -65,6 +65,7 @@ def read_settings(settings: object, classes: int) -> Any:
     require("transformers", "scipy")
     from transformers import DFineConfig, HGNetV2Config
 
+    make: Any = DFineConfig
     values = dict(cast("Mapping[str, Any]", settings))
     backbone = values.pop("backbone_config", None) or {}
     kind = backbone.get("model_type") if isinstance(backbone, dict) else backbone
@@ -78,7 +79,7 @@ def read_settings(settings: object, classes: int) -> Any:
     own = {key: values[key] for key in DFineConfig.__annotations__ if key in values}
     own |= {"num_denoising": 0, "anchor_image_size": None, "eval_size": None}
     try:
-        config = DFineConfig(
+        config = make(
             **{**own, "auxiliary_loss": True, "num_labels": classes},
             backbone_config=HGNetV2Config(**inner),
             attn_implementation={"": "sdpa", "backbone_config": "eager"},
@@ -97,7 +98,7 @@ def _faults(config: Any) -> Iterator[str]:
     if config.backbone_config.num_channels != 3:
         yield "num_channels must be 3, as images are read as RGB"
     if config.decoder_layers < 2:
-        yield f"decoder_layers must be at least 2, the library makes none with {config.decoder_layers}"
+        yield "decoder_layers must be at least 2: the library makes no D-FINE with fewer"
     if config.eval_idx not in (-1, config.decoder_layers - 1):
         yield f"eval_idx must be -1, the last decoder layer, got {config.eval_idx}"
     if config.learn_initial_query:

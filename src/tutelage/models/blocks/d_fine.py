@@ -22,8 +22,7 @@ def part(width: Widths) -> Rule:
         number = args[0] if args else 0
         if isinstance(number, bool) or not isinstance(number, int) or number < 0 or len(args) > 1:
             raise ValueError(f"takes the number of the part, got {list(args)}")
-        classes = scope.mapping.get("nc")
-        config = read_settings(scope.mapping.get(SETTINGS), classes)
+        config = read_settings(scope.mapping.get(SETTINGS), scope.mapping["nc"])
         try:
             return BlockArguments((config, number), {}, width(config, number))
         except IndexError:
@@ -77,7 +76,7 @@ def attention(config: Any, number: int) -> nn.Module:
     from transformers.models.d_fine.modeling_d_fine import DFineAIFILayer
 
     del number
-    layer = DFineAIFILayer(config)
+    layer: Any = DFineAIFILayer(config)
     layer.position_embedding = _Positions(layer.position_embedding)
     return layer
 

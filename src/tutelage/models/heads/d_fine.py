@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.config.schema import LossConfig
 from tutelage.errors import ConfigError
@@ -39,6 +39,8 @@ class DFineHead(Head):
     keeps_width: ClassVar[bool] = False
     unused_settings: ClassVar[frozenset[str]] = frozenset(LossConfig.model_fields)
     fixed_candidates: ClassVar[bool] = False
+
+    network: Any
 
     def __init__(
         self,
@@ -92,7 +94,9 @@ class DFineHead(Head):
         maps = self._projected(features)
         memory = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
         cells, logits, box = self._queries(maps, memory)
-        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]  # not as numbers: they stay free in exports
+        sizes = [
+            (x.shape[-2], x.shape[-1]) for x in maps
+        ]  # not as numbers: they stay free in exports
         out = self.network.decoder(
             inputs_embeds=cells.detach(),
             encoder_hidden_states=memory,
@@ -178,7 +182,7 @@ class DFineHead(Head):
         return features, pick(scores), net.enc_bbox_head(features) + places
 
 
-def _decoder(config: Any) -> nn.Module:
+def _decoder(config: Any) -> Any:
     """Make the library's network without backbone and encoder, which are rows of the graph."""
     from transformers import DFineForObjectDetection
 
