@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from tutelage.losses.boxes import centre_size
+from tutelage.losses.boxes import at_least_float32, centre_size
 from tutelage.losses.criterion import Criterion
 from tutelage.structures import Targets
 
@@ -39,8 +39,8 @@ class QueryOutputs(NamedTuple):
         return cls(*packed.split((classes, 4, 2, min(rest, 4), max(rest - 4, 0)), -1))
 
     def pack(self) -> Tensor:
-        """Return all as one tensor, in float32."""
-        return torch.cat([each.float() for each in self], -1)
+        """Return all as one tensor, at least in float32."""
+        return torch.cat([at_least_float32(each) for each in self], -1)
 
 
 class DFineCriterion(Criterion):

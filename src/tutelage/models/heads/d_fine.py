@@ -94,15 +94,13 @@ class DFineHead(Head):
         maps = self._projected(features)
         memory = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
         cells, logits, box = self._queries(maps, memory)
-        sizes = [
-            (x.shape[-2], x.shape[-1]) for x in maps
-        ]  # not as numbers: they stay free in exports
+        sizes = _sizes(maps)
         out = self.network.decoder(
             inputs_embeds=cells.detach(),
             encoder_hidden_states=memory,
             reference_points=box.detach(),
             spatial_shapes=np.array(sizes, object),  # only checked, here without a tensor
-            spatial_shapes_list=sizes,
+            spatial_shapes_list=list(sizes),
         )
         bins, reference = out.intermediate_predicted_corners, out.initial_reference_points
         all_logits, all_boxes = out.intermediate_logits, out.intermediate_reference_points
@@ -158,8 +156,9 @@ class DFineHead(Head):
             ``(b, q, 4)``, as shares of the canvas.
         """
         net, number = self.network, self.config.num_queries
-        shapes = tuple((x.shape[-2], x.shape[-1]) for x in maps)
-        anchors, inside = net.generate_anchors(shapes, device=memory.device, dtype=memory.dtype)
+        anchors, inside = net.generate_anchors(
+            _sizes(maps), device=memory.device, dtype=memory.dtype
+        )
         cells = net.enc_output(inside.to(memory.dtype) * memory)
         scores = net.enc_score_head(cells)
         try:
@@ -180,6 +179,11 @@ class DFineHead(Head):
         features = pick(cells)
         places = pick(anchors.expand(memory.shape[0], -1, -1))
         return features, pick(scores), net.enc_bbox_head(features) + places
+
+
+def _sizes(maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
+    """Return the sizes of maps, not as plain numbers: in exports they stay free."""
+    return tuple((x.shape[-2], x.shape[-1]) for x in maps)
 
 
 def _decoder(config: Any) -> Any:
