@@ -63,14 +63,15 @@ def taught(tmp_path: Path, *methods: str, **changes: Any) -> Config:
 
 
 def test_yolov7_teaches_it_and_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    """Features of its encoder by fgd; classes and boxes by bckd, at matched queries."""
-    config = taught(tmp_path, "fgd", "bckd")
+    """Features of its encoder, and classes and boxes of matched queries."""
+    methods = "fgd", "bckd", "logits", "box"
+    config = taught(tmp_path, *methods)
     whole = last(run(config), Finished).folder
     for line in Path(whole, "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert {"vfl", "bbox", "giou", "fgl", "ddf"} < row.keys()
         terms = {name: value for name, value in row.items() if "/" in name}
-        assert {name.partition("/")[0] for name in terms} == {"fgd", "bckd"}
+        assert {name.partition("/")[0] for name in terms} == set(methods)
         assert all(math.isfinite(value) and value > 0 for value in terms.values())
     cut = interrupted(config)
     shutil.rmtree(tmp_path / "tiny")  # the run's own file says all
