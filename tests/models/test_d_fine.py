@@ -102,6 +102,7 @@ def test_settings_name_no_code(tmp_path: Path) -> None:
         ({"learn_initial_query": True}, "learn_initial_query must be false"),
         ({"decoder_layers": 1}, "decoder_layers must be at least 2"),
         ({"decoder_layers": 101}, "decoder_layers must be at most 100"),
+        ({"depth_mult": 1e9}, "depth_mult must be at most 100"),
         ({"d_model": 33}, "must be divisible"),
         ({"encoder_in_channels": [32, 48]}, "out_features has 3 maps"),
     ],

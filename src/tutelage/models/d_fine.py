@@ -73,7 +73,8 @@ def read_settings(settings: object, classes: int) -> Any:
         raise ValueError(f"the backbone of a D-FINE must be a hgnet_v2, got {kind!r}")
     for key, value in (*values.items(), *backbone.items()):
         numbers = value if isinstance(value, list) else [value]
-        if _REPEATED.search(key) and any(isinstance(n, int) and n > MAX_LAYERS for n in numbers):
+        many = any(isinstance(n, int | float) and n > MAX_LAYERS for n in numbers)
+        if many and _REPEATED.search(key):
             raise ValueError(f"{key} must be at most {MAX_LAYERS}, got {value}")
     inner = {key: backbone[key] for key in _fields(HGNetV2Config) if key in backbone}
     own = {key: values[key] for key in DFineConfig.__annotations__ if key in values}

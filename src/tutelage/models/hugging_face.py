@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
-from tutelage.models.d_fine import graph, graph_keys
+from tutelage.models.d_fine import SETTINGS, graph, graph_keys, read_settings
+from tutelage.optional_packages import quiet
 
 PREFIX = "hf"
 FAMILY = "d_fine"
@@ -97,8 +98,10 @@ def read_student(source: str) -> tuple[dict[str, Tensor], dict[str, Any], str, t
             fix=f"It can be a teacher:  --teacher-weights hf:{name}",
             code="T23",
         )
-    model = load_model(folder, name, read_config(folder, name), "DFineForObjectDetection")
-    names = tuple(str(label) for _, label in sorted(model.config.id2label.items()))
+    labels = read_config(folder, name).id2label
+    config = read_settings(mapping[SETTINGS], len(labels))  # without what may name code
+    model = load_model(folder, name, config, "DFineForObjectDetection")
+    names = tuple(str(label) for _, label in sorted(labels.items()))
     return graph_keys(model.state_dict(), mapping), mapping, title, names
 
 
@@ -181,13 +184,14 @@ def load_model(folder: Path, source: str, config: Any, kind: str) -> Any:
     transformers = library()
     transformers.utils.logging.disable_progress_bar()
     try:
-        model, info = getattr(transformers, kind).from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with quiet():  # what it says of the denoising queries of a student
+            model, info = getattr(transformers, kind).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except ImportError as error:
         what = f"hf:{source} needs a package that is not installed."
         raise MissingExtraError(what, fix=str(error).strip().splitlines()[0]) from error
