@@ -28,6 +28,8 @@ TITLES: Mapping[str, str] = {
     "mlflow": "MLflow",
     "wandb": "W&B",
     "trackio": "Trackio",
+    "transformers": "transformers",
+    "scipy": "SciPy",
 }
 EXTRAS: Mapping[str, str] = {  # those of the other packages: export
     "openvino": "openvino",
@@ -37,6 +39,8 @@ EXTRAS: Mapping[str, str] = {  # those of the other packages: export
     "ai_edge_litert": "litert",
     "ai_edge_quantizer": "litert",
     "litert_torch": "litert",
+    "transformers": "hf",
+    "scipy": "hf",
     **{name: name for name in ("tensorboard", "mlflow", "wandb", "trackio")},
 }
 # Its wish for an old typing_extensions contradicts pydantic's, so that no extra can hold it.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from tests.teachers.library_networks import hugging_face_detector
 from tutelage.config import load_config
 
@@ -91,9 +93,21 @@ def test_the_layers_of_another_library(cli, tmp_path) -> None:
     ]
     found = json.loads(cli("layers", f"hf:{tmp_path / 'hf'}", "--img", "320", "--json").out)
     assert found["teacher"][0] == {"key": "p3", "channels": 32, "stride": 8, "size": [40, 40]}
-    refused = cli("layers", "hf:x", "--teacher", "yolov7-tiny")
+    refused = cli("layers", f"hf:{tmp_path / 'hf'}", "--teacher", "yolov7-tiny")
     assert (refused.code, "cannot be a student" in refused.err) == (2, True)
     assert "names no network" in cli("layers", "hf:").err
+
+
+def test_a_d_fine_is_listed_as_a_student(cli, tmp_path) -> None:
+    pytest.importorskip("scipy", reason="needs SciPy")
+    hugging_face_detector("d_fine").save_pretrained(tmp_path / "fine")
+    answer = cli("layers", f"hf:{tmp_path / 'fine'}", "--img", "128", "--teacher", "yolov7-tiny")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("student fine: ")
+    assert lines[0].endswith("Default taps: p3 = 16  p4 = 19  p5 = 22")
+    assert "student_kd_layers: [16, 19, 22]" in lines
+    assert "teacher_kd_layers: [57, 65, 73]" in lines
 
 
 def test_a_share_of_the_width_is_told_in_numbers(cli):

@@ -45,7 +45,7 @@ def test_a_preset_is_the_published_recipe(name: str) -> None:
 def test_a_preset_names_known_settings_only(name: str) -> None:
     settings = {f"{group}.{key}" for group, fields in read_preset(name).items() for key in fields}
     assert settings <= set(leaves())
-    counts = {"small": 33, "yolox": 26, "yolox-tiny": 26, "yolox-nano": 26}
+    counts = {"small": 33, "yolox": 26, "yolox-tiny": 26, "yolox-nano": 26, "d-fine": 26}
     assert len(settings) == counts.get(name, 32)
 
 

@@ -10,6 +10,7 @@ from tests.distill.fake_networks import CHANNELS, NO_BOXES, SIZE
 from tests.distill.response_methods import KINDS, build, pair, total
 from tutelage.distill.methods.bckd import BCKD
 from tutelage.distill.methods.objectness import ObjectnessScaled
+from tutelage.distill.response import comparable_predictions
 from tutelage.structures import Knowledge, Predictions, Targets
 
 
@@ -53,6 +54,18 @@ def test_other_candidates_are_matched(name: str) -> None:
         found.append(total(method(answering(student), Knowledge((), other), NO_BOXES, SIZE)))
     torch.testing.assert_close(found[0], found[1])
     assert found[0] > 0
+
+
+def test_candidates_without_cells_are_matched_though_as_many() -> None:
+    """The n-th query of two transformers is about other objects."""
+    student, teacher = pair()
+    ours, theirs = student.predictions, teacher.predictions
+    assert ours is not None
+    assert theirs is not None
+    cells = answering(student)
+    assert torch.equal(comparable_predictions(cells, teacher)[1].xyxy, theirs.xyxy)
+    queries = cells._replace(predictions=ours._replace(grids=None))
+    assert not torch.equal(comparable_predictions(queries, teacher)[1].xyxy, theirs.xyxy)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("objectness", "raw box"), ("ld", "distribution")])

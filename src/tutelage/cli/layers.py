@@ -31,11 +31,11 @@ def layers(
     debug: o.Debug = False,  # noqa: ARG001  (read before parsing)
 ) -> None:
     """List the layers that can be tapped, and with a teacher the pairs of both networks."""
-    from tutelage.models.build import load
+    from tutelage.models.build import is_architecture, load
     from tutelage.models.detector import check_image_size
     from tutelage.teachers import is_native
 
-    if not is_native(model):
+    if not is_native(model) and not is_architecture(model):
         if teacher is not None:
             raise ConfigError(
                 f"{model} is a network of another library, which cannot be a student.",

@@ -25,10 +25,13 @@ PRESETS: dict[str, str] = {
     "yolox": "",
     "yolox-tiny": "",
     "yolox-nano": "",
+    "d-fine": "",
     "small": "",
 }
 P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
-HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect|YOLOXHead)(?![A-Za-z])")
+HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect|YOLOXHead|DFineHead)(?![A-Za-z])")
+OWN_PRESETS = {"YOLOXHead": "yolox", "DFineHead": "d_fine"}  # head → family
+HUGGING_FACE = "hf:"
 YOLOX_KEY = b"backbone.backbone.stem"  # in published weights
 PEEK_BYTES = 8 * 2**20
 
@@ -51,7 +54,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
     YOLOv7 with weights starts from ``v7-custom``, without from ``v7-tiny``, ``v7-p6`` (W6, E6, D6
     and E6E) or ``v7-p5``. YOLOv5 starts from ``v5-low`` with weights and for n and s, ``v5-med``
     for m, ``v5-high`` for l and x. YOLOX has ``yolox-nano``, ``yolox-tiny`` and ``yolox``.
-    YOLOv9 starts as YOLOv7 of its size does.
+    YOLOv9 starts as YOLOv7 of its size does, and D-FINE from ``d-fine``.
 
     Args:
         arch: Architecture name, path of a model yaml, or None: the architecture of the weights,
@@ -69,6 +72,8 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
     if family == "yolox":
         name = Path(arch or weights or "").stem.lower().replace("_", "-")
         return next((p for p in ("yolox-nano", "yolox-tiny") if name.startswith(p)), "yolox")
+    if family == "d_fine":
+        return "d-fine"
     if has_weights:
         return "v7-custom"
     if stem.startswith(("yolov7-tiny", "yolov9-t", "yolov9-s")):
@@ -78,6 +83,8 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
 
 def family_of(arch: str) -> str:
     """Return the family of an architecture name or yaml: by its name, else by its head."""
+    if arch.lower().startswith(HUGGING_FACE):
+        return "d_fine"
     stem = Path(arch).stem.lower()
     if stem.startswith("yolov5"):
         return "yolov5"
@@ -90,18 +97,23 @@ def family_of(arch: str) -> str:
         module = str(graph["head"][-1][2])
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return "yolov7"  # building the model reports the error
-    if module == "YOLOXHead":
-        return "yolox"
+    if module in OWN_PRESETS:
+        return OWN_PRESETS[module]
     return "yolov5" if module.rpartition(".")[2] == "Detect" else "yolov7"
 
 
 def family_of_weights(weights: str) -> str | None:
     """Return the family of a checkpoint: by the head named in it, else by its file name."""
+    if weights.lower().startswith(HUGGING_FACE):
+        return "d_fine"
     path = Path(weights)
     text = _text_of_weights(path)
     heads = set(HEADS.findall(text))
-    if b"YOLOXHead" in heads or YOLOX_KEY in text:
+    if YOLOX_KEY in text:
         return "yolox"
+    for head, family in OWN_PRESETS.items():
+        if head.encode() in heads:
+            return family
     if heads:
         return "yolov7" if heads & {b"IDetect", b"IAuxDetect"} else "yolov5"
     known = ("yolov5", "yolov7", "yolox")

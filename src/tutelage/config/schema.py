@@ -387,7 +387,7 @@ class Config(Section):
     data: str | None = None
     preset: str | None = Field(
         default=None,
-        description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high yolox yolox-tiny yolox-nano (none: by architecture and weights), or small: a few hundred images, no mosaic",
+        description="v7-p5 v7-p6 v7-tiny v7-custom v5-low v5-med v5-high yolox yolox-tiny yolox-nano d-fine (none: by architecture and weights), or small: a few hundred images, no mosaic",
     )
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

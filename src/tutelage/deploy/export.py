@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from tutelage.deploy.formats import FORMATS, FormatName, format_of
 from tutelage.deploy.metadata import METADATA_FILE, Metadata, Suppression
-from tutelage.deploy.network import DeployedNetwork, make_portable, trace
+from tutelage.deploy.network import DeployedNetwork, count_convolutions, make_portable, trace
 from tutelage.deploy.runtime import as_predictions, open_model
 from tutelage.deploy.source_model import load_source
 from tutelage.deploy.verification_images import (
@@ -159,6 +159,7 @@ def export(
             int8_data,
             images_to_quantise(int8_data, detector, count=calibration, image_range=image_range),
         )
+    network = DeployedNetwork(detector, half=half and to in ("onnx", "pt2"))
     job = _Job(
         title=kind.title,
         target=target,
@@ -167,8 +168,8 @@ def export(
         real=images_to_verify(images, data, source.data, count=IMAGES, image_range=image_range),
         cases=verification_cases(size, stride, shape),
         checkpoint=predictor(copy.deepcopy(detector).cpu().float().eval()),
+        convolutions=count_convolutions(network),
     )
-    network = DeployedNetwork(detector, half=half and to in ("onnx", "pt2"))
     parameters, gflops = cost(network.detector, size)
     metadata = Metadata(
         tutelage=__version__,
@@ -220,6 +221,7 @@ class _Job(NamedTuple):
     real: VerificationImages
     cases: tuple[VerificationCase, ...]
     checkpoint: Run
+    convolutions: int
 
     def verify(
         self, expected: Run, actual: Run, stage: Path, suppression: Suppression | None = None
@@ -287,7 +289,7 @@ def _export_network(
         from tutelage.deploy.ncnn import describe_ncnn as describe
         from tutelage.deploy.ncnn import write_ncnn as write
     metadata, path = describe(metadata), folder / job.target.name
-    _require_count(write(network, path, metadata), metadata.parameters)
+    _require_count(write(network, path, metadata), job.convolutions)
     worst = job.verify(job.checkpoint, open_model(path, "cpu").run, folder)
     return job.finish(folder, metadata, worst)
 
@@ -318,7 +320,7 @@ def _export_graph(
         return folder / step / job.target.name
 
     graph = to_onnx(program)
-    _require_count(count_parameters(graph), metadata.parameters)
+    _require_count(count_parameters(graph), job.convolutions)
     path, metadata = file_of("floats"), metadata.described()
     write(graph, path, metadata)
     floats = open_model(path, "cpu")

@@ -59,6 +59,15 @@ def class_scores(predictions: Predictions) -> Tensor:
     return objectness if single else predictions.logits.sigmoid() * objectness
 
 
+def count_convolutions(network: DeployedNetwork) -> int:
+    """Count the weights and biases of the convolutions: all parameters of a folded network.
+
+    A convolution whose normalisation is folded later has its bias then.
+    """
+    convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)]
+    return sum(each.weight.numel() + each.out_channels for each in convolutions)
+
+
 def trace(network: DeployedNetwork, shape: tuple[int, int, int] | None = None) -> ExportedProgram:
     """Trace a network.
 

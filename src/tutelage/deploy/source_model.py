@@ -9,7 +9,7 @@ from tutelage.deploy.formats import format_of
 from tutelage.deploy.metadata import RANDOM
 from tutelage.errors import WeightsError
 from tutelage.evaluation.predictor import training_data
-from tutelage.models.build import is_architecture, load
+from tutelage.models.build import is_architecture, load, own_weights
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import read_checkpoint, restore, weight_file
 from tutelage.weights.store import identity
@@ -45,7 +45,8 @@ def load_source(model: str | Path | GraphDetector) -> SourceModel:
         return SourceModel(model, model.arch_name, Path(), data, _metadata(model, data))
     if is_architecture(model):
         detector = load(model)
-        return SourceModel(detector.eval(), detector.arch_name, Path(), None, {"weights": RANDOM})
+        weights = {"weights": own_weights(model) or RANDOM}
+        return SourceModel(detector.eval(), detector.arch_name, Path(), None, weights)
     if format_of(model) or Path(model).suffix.lower() == ".bin":
         raise WeightsError(
             f"{model} is an export already.",

@@ -62,7 +62,9 @@ def comparable_predictions(
     """Return both predictions in at least float32, the teacher's detached.
 
     If the candidates differ, the teacher's are replaced by :func:`match_candidates`, which leaves
-    out raw box outputs and bins. A box of the teacher that is not known becomes the student's own.
+    out raw box outputs and bins. So they are if those of the student belong to no cells, like the
+    queries of a transformer: what the n-th of them is about differs from image to image. A box of
+    the teacher that is not known becomes the student's own.
 
     Raises:
         ValueError: Predictions are missing, their classes differ in number, or the candidates
@@ -78,7 +80,8 @@ def comparable_predictions(
         )
     s = _map_tensors(s, at_least_float32)
     t = _map_tensors(t, lambda x: at_least_float32(x.detach()))
-    if level_counts(s) == level_counts(t):
+    placed = s.grids is not None or student.answers is None
+    if placed and level_counts(s) == level_counts(t):
         if t.known is not None:
             t = t._replace(xyxy=torch.where(t.known[..., None], t.xyxy, s.xyxy.detach()))
         return s, t

@@ -7,7 +7,15 @@ from tutelage.losses.criterion import Criterion
 
 from tutelage.losses.anchor_criterion import AnchorCriterion
 from tutelage.losses.auxiliary import AuxiliaryCriterion
+from tutelage.losses.d_fine import DFineCriterion
 from tutelage.losses.dfl_criterion import DFLCriterion
 from tutelage.losses.yolox import YOLOXCriterion
 
-__all__ = ["AnchorCriterion", "AuxiliaryCriterion", "Criterion", "DFLCriterion", "YOLOXCriterion"]
+__all__ = [
+    "AnchorCriterion",
+    "AuxiliaryCriterion",
+    "Criterion",
+    "DFLCriterion",
+    "DFineCriterion",
+    "YOLOXCriterion",
+]

@@ -27,7 +27,7 @@ IMAGE = -1
 
 _KEYS = (
     "nc", "depth_multiple", "width_multiple", "channel_multiple", "anchors", "ch", "activation",
-    "backbone", "head", "levels", "family", "depthwise",
+    "backbone", "head", "levels", "family", "depthwise", "d_fine",
 )  # fmt: skip
 _YOLOV7_BLOCKS = {"IDetect", "IAuxDetect", "MP", "SP", "SPPCSPC", "RepConv", "ReOrg", "DownC"}
 _UNSUPPORTED = {

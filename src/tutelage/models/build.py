@@ -13,6 +13,12 @@ from tutelage.errors import ConfigError, WeightsError, nearest
 from tutelage.models.architecture import read_architecture
 from tutelage.models.catalog import is_named, named, recognise, suggest
 from tutelage.models.graph import GraphDetector
+from tutelage.models.hugging_face import (
+    is_hugging_face,
+    is_student,
+    student_graph,
+    student_weights,
+)
 from tutelage.models.transfer import TransferReport
 from tutelage.models.weight_file import (
     SUFFIXES,
@@ -32,7 +38,7 @@ def build(arch: Source, names: Sequence[str]) -> GraphDetector:
 
     Args:
         arch: Architecture name, ``name@share`` (the same graph with that share of its width, e.g.
-            ``yolov7-tiny@0.25``), path of a yaml, or a mapping like one.
+            ``yolov7-tiny@0.25``), path of a yaml, a mapping like one, or ``hf:FOLDER`` of a D-FINE.
         names: Class names; their number replaces the yaml's ``nc``.
 
     Returns:
@@ -75,6 +81,7 @@ def load(
             )
         return restore(read_checkpoint(cast("str | Path", model)), chosen).eval()
     name, mapping = _mapping(model)
+    weights = own_weights(model) if weights is None else weights
     checkpoint = None if weights is None else read_checkpoint(weights)
     if chosen is None:
         chosen = _stored_names(name, mapping, checkpoint)
@@ -108,17 +115,26 @@ def _build(
 
 def is_checkpoint(model: Source) -> bool:
     """Return whether ``model`` names weights: a run folder or a weight file."""
-    if isinstance(model, Mapping) or is_named(str(model)):
+    if isinstance(model, Mapping) or is_named(str(model)) or is_hugging_face(model):
         return False
     path = Path(model)
     return path.is_dir() or path.suffix in SUFFIXES
 
 
 def is_architecture(model: Source) -> bool:
-    """Return whether ``model`` is an architecture name or a yaml."""
+    """Return whether ``model`` is an architecture name, a yaml or a D-FINE of transformers."""
     if isinstance(model, Mapping):
         return True
+    if is_hugging_face(model):
+        return is_student(str(model))
     return is_named(str(model)) or Path(model).suffix in YAML
+
+
+def own_weights(arch: Source) -> str | None:
+    """Return the weights that come with an architecture: those of ``hf:FOLDER``, if it has any."""
+    if isinstance(arch, Mapping) or not is_hugging_face(arch):
+        return None
+    return student_weights(str(arch))
 
 
 def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
@@ -129,6 +145,8 @@ def _mapping(arch: Source) -> tuple[str, dict[str, Any]]:
     text = str(arch)
     if is_named(text):
         return text, named(text)
+    if is_hugging_face(text):
+        return student_graph(text)
     path = Path(arch)
     if path.suffix in SUFFIXES or path.is_dir():
         kind = "a folder" if path.is_dir() else "a weight file"

@@ -82,7 +82,8 @@ def construct(arch: Architecture) -> BuiltGraph:
 
 def _make(row: GraphRow, arch: Architecture, inputs: tuple[int, ...]) -> tuple[nn.Module, int]:
     block = BLOCKS[row.block]
-    plan = block.rule(Scope(inputs, row.count, arch.scale, arch.activation), row.args)
+    scope = Scope(inputs, row.count, arch.scale, arch.activation, arch.mapping)
+    plan = block.rule(scope, row.args)
     with without_values():  # a yaml may ask for more than any machine has
         trial = block.make(*plan.args, **plan.options)
     parameters = plan.copies * sum(parameter.numel() for parameter in trial.parameters())

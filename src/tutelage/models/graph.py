@@ -96,8 +96,15 @@ class GraphDetector(YOLOv7Interface):
         """As :meth:`Detector.resume`, by row or level name; auxiliary levels are left out.
 
         Raises:
-            ConfigError: The head also needs the image: a path to it passes by the given layers.
+            ConfigError: The head also needs the image: a path to it passes by the given layers. Or
+                it would choose other candidates.
         """
+        if not self.head.fixed_candidates:
+            raise ConfigError(
+                f"{self.arch_name} chooses its candidates from its maps: from other maps, others.",
+                fix="Choose another method:  tutelage methods",
+                code="T29",
+            )
         saved = dict(zip(self._resolve(tuple(features)), features.values(), strict=True))
         for row in self._following(frozenset(saved)):
             sources = [saved[source] for source in self._steps[row].sources]

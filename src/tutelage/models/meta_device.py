@@ -33,6 +33,8 @@ class _ShapesAlone(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is Tensor.__bool__:
+            return True  # as if a check of values passed
         if func is torch.cat:
             return _cat(*args, **kwargs)
         if func in _BROADCAST and not kwargs:

@@ -19,6 +19,7 @@ from tutelage.models.catalog import is_named, recognise, stored_name
 from tutelage.models.graph import GraphDetector
 from tutelage.models.head_forms import adapt_head, find_head, fold_like, plain_head
 from tutelage.models.heads import HEADS, Detect
+from tutelage.models.hugging_face import is_hugging_face, read_student
 from tutelage.models.identify import identify
 from tutelage.models.meta_device import without_values
 from tutelage.models.transfer import TransferReport, adapt_stem, compare_states, transfer
@@ -58,11 +59,16 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a run folder, a ``.safetensors`` of ours or a published ``.pt``. No code is run.
+    """Read a run folder, a ``.safetensors`` of ours, a published ``.pt`` or ``hf:FOLDER``.
+
+    No code is run.
 
     Raises:
         WeightsError: The file is missing, damaged, refused, or not of a kind that is known.
     """
+    if is_hugging_face(path):
+        state, arch, name, names = read_student(str(path))
+        return Checkpoint(str(path), state, arch, name, names, (), "weights of transformers")
     path = weight_file(path)
     return _read_safetensors(path) if sniff(path) == "safetensors" else _read_foreign(path)
 

@@ -14,7 +14,7 @@ from tutelage.config.overrides import name_setting
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, WeightsError
 from tutelage.models.architecture import read_architecture
-from tutelage.models.build import build
+from tutelage.models.build import build, own_weights
 from tutelage.models.catalog import stored_name
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import BEST, build_for_classes, load_matching, read_checkpoint
@@ -65,6 +65,9 @@ def make_student(
         graph = read_architecture(student_origin.arch, name=name, classes=len(names))
         return GraphDetector(graph, names), student_origin.start
     arch, weights = config.model.arch, config.model.weights
+    if weights is None:
+        arch = arch or DEFAULT_ARCH
+        weights = own_weights(arch)
     if weights is None:
         return build(arch or DEFAULT_ARCH, names), "from scratch"
     with name_setting("model.weights", origins):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tutelage.errors import ConfigError, MissingExtraError, WeightsError, nearest
+from tutelage.errors import ConfigError
 from tutelage.losses.boxes import corners
+from tutelage.models.hugging_face import (
+    IMAGENET,
+    PLAIN,
+    Normalisation,
+    find_folder,
+    load_model,
+    normalisation,
+    read_config,
+)
 from tutelage.structures import Predictions, height_width
 from tutelage.teachers.foreign import ForeignTeacher, level_index, log_odds
 from tutelage.teachers.recorder import TapRecorder
 from tutelage.teachers.teacher import fingerprint
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-Normalisation = tuple[Sequence[float], Sequence[float]]
 FAMILIES: Mapping[str, Normalisation] = {  # default mean and std
     "rt_detr": PLAIN,
     "rt_detr_v2": PLAIN,
@@ -44,19 +48,8 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
         ConfigError: It is of another family, or none is named.
         WeightsError: It is not on this machine, cannot be read, or is no trained detector.
     """
-    if not source.strip():
-        fix = "Give hf:FOLDER, as save_pretrained writes it, or hf:ID of one in the local cache."
-        raise ConfigError("'hf:' names no network.", fix=fix, code="T23")
-    library = _library()
-    library.utils.logging.disable_progress_bar()
-    folder = _folder(library, source)
-    try:
-        config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(
-            f"hf:{source} has a config.json that is not read: {reason}", code="T23"
-        ) from error
+    folder = find_folder(source)
+    config = read_config(folder, source)
     if config.model_type not in FAMILIES:
         raise ConfigError(
             f"hf:{source} is a {config.model_type}, which is not read.",
@@ -66,25 +59,9 @@ def load_hugging_face(source: str, device: torch.device, dtype: torch.dtype) -> 
     for name in FIXED_SIZES:
         if hasattr(config, name):
             setattr(config, name, None)
-    try:
-        model, info = library.AutoModelForObjectDetection.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except ImportError as error:
-        what = f"hf:{source} needs a package that is not installed."
-        raise MissingExtraError(what, fix=str(error).strip().splitlines()[0]) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"hf:{source} cannot be read: {reason}", code="T23") from error
-    if missing := sorted(info["missing_keys"]):
-        what = f"hf:{source} is no trained detector: it has no {missing[0]}"
-        raise WeightsError(f"{what} ({len(missing)} tensors are missing).", code="T23")
+    model = load_model(folder, source, config, "AutoModelForObjectDetection")
     record = {"source": f"hf:{source}", "sha256": fingerprint(model.state_dict().items())}
-    mean, std = _normalisation(folder, FAMILIES[config.model_type])
+    mean, std = normalisation(folder, FAMILIES[config.model_type])
     return hugging_face_teacher(model, mean=mean, std=std, record=record, device=device)
 
 
@@ -144,56 +121,3 @@ def _predictions(out: Any, classes: int, size: tuple[int, int]) -> Predictions:
     scale = raw.new_tensor([width, height, width, height])
     xyxy = corners(out.pred_boxes) * scale
     return Predictions(xyxy, logits, None, level_index([raw.shape[1]]))
-
-
-def _library() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError(
-            "hf: teachers need the transformers package.", fix="pip install 'tutelage[hf]'"
-        ) from error
-    return transformers
-
-
-def _folder(library: Any, source: str) -> Path:
-    """Return the folder of a model that is on this machine."""
-    folder = Path(source)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            fix = "Give a folder written by save_pretrained."
-            raise WeightsError(f"{source} holds no config.json.", fix=fix, code="T23")
-        return folder
-    if folder.is_absolute() or len(folder.parts) > 2:  # an id is NAME or OWNER/NAME
-        beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
-        fix = nearest(folder.name, beside) or "Give a folder written by save_pretrained."
-        raise WeightsError(f"{source} does not exist.", fix=fix, code="T23")
-    try:
-        return Path(library.utils.cached_file(source, "config.json", local_files_only=True)).parent
-    except (OSError, ValueError) as error:
-        fix = f"hf download {source}"
-        raise WeightsError(f"hf:{source} is not on this machine.", fix=fix, code="T23") from error
-
-
-def _normalisation(folder: Path, usual: Normalisation) -> Normalisation:
-    """Return mean and std for images in 0..1 from the image processor's file."""
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return usual
-    try:
-        settings: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is no JSON: {error}", code="T23") from error
-    factor = (
-        float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
-    )
-    mean, std = usual
-    normalised = settings.get("do_normalize")
-    if normalised is not None:
-        mean, std = (
-            (settings.get("image_mean", IMAGENET[0]), settings.get("image_std", IMAGENET[1]))
-            if normalised
-            else PLAIN
-        )
-    scale = 255 * factor  # the network's pixel range relative to 0..1
-    return [x / scale for x in mean], [x / scale for x in std]

@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, ErrorCode] = {
         "image size that the model does not take",
         2,
         "The image size must be a multiple of the model's largest stride, and that of the export "
-        "if the shapes of an exported file are fixed.",
+        "if the shapes of an exported file are fixed. A D-FINE needs as many cells as queries.",
         "The largest stride is 32 in most models, 64 in those for large images; files for ncnn and "
         "LiteRT and those of --fixed-batch take one size. A size is never rounded silently.",
         ("Use the nearest size that the message names:", "$ tutelage train --img-size 640"),

@@ -89,13 +89,13 @@ TEACHING: Mapping[str, ErrorCode] = {
         ),
     ),
     "T23": ErrorCode(
-        "teacher of another library that cannot be opened",
+        "network of another library that cannot be opened",
         4,
         "The network of torchvision, transformers or Ultralytics is unknown, not on this machine, "
         "or incomplete. If only the name is wrong, the exit status is 2.",
         "A typing error, weights that were never downloaded (only a hub id is downloaded), or a "
         "network for another task.",
-        ("Sources and their names: docs/teachers.md.",),
+        ("Teachers and their names: docs/teachers.md.", "Students (D-FINE): docs/models.md."),
     ),
     "T24": ErrorCode(
         "distillation gradients do not reach the student",

@@ -54,7 +54,7 @@ class LD(ResponseMethod):
         """
         reason = (
             "predicts one value per side of a box, as the heads of YOLOv5, YOLOv7 and YOLOX do, "
-            "not a distribution over bins"
+            "or distributions around boxes of its own, as D-FINE does: none over bins from a cell"
         )
         s, t = require_both(student.bins, teacher.bins, reason)
         if s.shape[-1] != t.shape[-1]:

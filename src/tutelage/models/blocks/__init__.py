@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from tutelage.models.blocks import rules
+from tutelage.models.blocks import d_fine, rules
 from tutelage.models.blocks.conv import Conv, DWConv, Focus
 from tutelage.models.blocks.csp import C3, Bottleneck
 from tutelage.models.blocks.depthwise import C3DS, DSConv
@@ -53,6 +53,14 @@ BLOCKS: Mapping[str, Block] = {
     "ReOrg": Block(ReOrg, rules.quadrupled),
     "Concat": Block(Concat, rules.joined),
     "Shortcut": Block(Shortcut, rules.added),
+    "DFineStem": Block(d_fine.stem, d_fine.part(d_fine.stem_width)),
+    "DFineStage": Block(d_fine.stage, d_fine.part(d_fine.stage_width)),
+    "DFineInput": Block(d_fine.encoder_input, d_fine.part(d_fine.encoder_width)),
+    "DFineAttention": Block(d_fine.attention, d_fine.part(d_fine.encoder_width)),
+    "DFineLateral": Block(d_fine.lateral, d_fine.part(d_fine.encoder_width)),
+    "DFineTopDown": Block(d_fine.fusion, d_fine.part(d_fine.encoder_width)),
+    "DFineDown": Block(d_fine.down, d_fine.part(d_fine.encoder_width)),
+    "DFineBottomUp": Block(d_fine.fusion, d_fine.part(d_fine.encoder_width)),
     "nn.Conv2d": Block(nn.Conv2d, rules.plain_convolution),
     "nn.BatchNorm2d": Block(batch_norm, rules.normalised),
     "nn.Identity": Block(nn.Identity, rules.unchanged),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -23,12 +23,14 @@ class Scope:
         count: Depth-scaled repeat count.
         scale: Scales a nominal width.
         activation: The graph's default activation.
+        mapping: The yaml mapping, for blocks whose rows do not say all.
     """
 
     inputs: tuple[int, ...]
     count: int
     scale: Callable[[int], int]
     activation: Activation
+    mapping: Mapping[str, Any]
 
 
 class BlockArguments(NamedTuple):

@@ -9,6 +9,7 @@ from tutelage.models.heads.head import AnchorSearch, Head
 
 from tutelage.models.heads.anchor import Anchors, Detect
 from tutelage.models.heads.auxiliary import IAuxDetect
+from tutelage.models.heads.d_fine import DFineHead
 from tutelage.models.heads.dfl import AuxDFLDetect, DFLDetect
 from tutelage.models.heads.implicit import IDetect
 from tutelage.models.heads.yolox import YOLOXHead
@@ -20,6 +21,7 @@ HEADS: dict[str, type[Head]] = {
     "DFLDetect": DFLDetect,
     "AuxDFLDetect": AuxDFLDetect,
     "YOLOXHead": YOLOXHead,
+    "DFineHead": DFineHead,
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Anchors",
     "AuxDFLDetect",
     "DFLDetect",
+    "DFineHead",
     "Detect",
     "Head",
     "IAuxDetect",

@@ -30,6 +30,8 @@ class Head(nn.Module, ABC):
         maps_per_level: How many input maps a level has: 2 with auxiliary ones.
         coding_buffers: Names of the buffers that define what its outputs mean, e.g. anchors.
             Weights of another model start a head without them.
+        fixed_candidates: Whether its candidates are the same whatever maps it reads. If not, what
+            it makes of the maps of another network cannot be compared one by one.
         strides: Pixels per cell of each level.
         classes: Number of classes.
     """
@@ -39,6 +41,7 @@ class Head(nn.Module, ABC):
     unused_settings: ClassVar[frozenset[str]] = frozenset()
     maps_per_level: ClassVar[int] = 1
     coding_buffers: ClassVar[frozenset[str]] = frozenset()
+    fixed_candidates: ClassVar[bool] = True
 
     strides: tuple[int, ...]
     classes: int
