@@ -62,7 +62,8 @@ def comparable_predictions(
     """Return both predictions in at least float32, the teacher's detached.
 
     If the candidates differ, the teacher's are replaced by :func:`match_candidates`, which leaves
-    out raw box outputs and bins. A box of the teacher that is not known becomes the student's own.
+    out raw box outputs and bins. A box of the teacher that is not known becomes the student's own,
+    and so do its distributions.
 
     Raises:
         ValueError: Predictions are missing, their classes differ in number, or the candidates
@@ -81,6 +82,9 @@ def comparable_predictions(
     if level_counts(s) == level_counts(t):
         if t.known is not None:
             t = t._replace(xyxy=torch.where(t.known[..., None], t.xyxy, s.xyxy.detach()))
+            if t.bins is not None and s.bins is not None and t.bins.shape == s.bins.shape:
+                known = t.known[..., None, None]
+                t = t._replace(bins=torch.where(known, t.bins, s.bins.detach()))
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and the student cannot assign boxes to its own")
