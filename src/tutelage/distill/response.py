@@ -80,11 +80,11 @@ def comparable_predictions(
     s = _map_tensors(s, at_least_float32)
     t = _map_tensors(t, lambda x: at_least_float32(x.detach()))
     if level_counts(s) == level_counts(t):
-        if t.known is not None:
-            t = t._replace(xyxy=torch.where(t.known[..., None], t.xyxy, s.xyxy.detach()))
+        if (known := t.known) is not None:
+            t = t._replace(xyxy=torch.where(known[..., None], t.xyxy, s.xyxy.detach()))
             if t.bins is not None and s.bins is not None and t.bins.shape == s.bins.shape:
-                known = t.known[..., None, None]
-                t = t._replace(bins=torch.where(known, t.bins, s.bins.detach()))
+                bins = torch.where(known[..., None, None], t.bins, s.bins.detach())
+                t = t._replace(bins=bins)
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and the student cannot assign boxes to its own")
