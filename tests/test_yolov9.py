@@ -18,7 +18,7 @@ from tutelage.distill import METHODS
 from tutelage.errors import UserError
 from tutelage.models import build
 from tutelage.models.catalog import named
-from tutelage.run.events import Finished
+from tutelage.run.events import Finished, Planned
 from tutelage.weights.store import load_best, save_best
 
 SMALL = "yolov9-t@0.25"
@@ -125,6 +125,30 @@ def test_distributions_are_asked_of_both_heads(tmp_path: Path, student: str, tea
         run(taught(tmp_path, "ld", student=student, teacher=path))
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher", "methods"),
+    [
+        (SMALL, "yolov9-t@0.5", ("bckd", "ld")),
+        (SMALL, "yolox-nano@0.25", ("bckd", "fgd")),
+        ("yolox-nano@0.25", SMALL, ("bckd", "fgd")),
+        ("yolox-nano@0.25", "yolox-tiny@0.25", ("bckd", "box", "logits")),
+    ],
+)
+def test_stored_answers_teach(
+    tmp_path: Path, student: str, teacher: str, methods: tuple[str, ...]
+) -> None:
+    """The second epoch asks no teacher, and neither does another run."""
+    path = make_teacher(tmp_path / "stored.safetensors", arch=named(teacher), noise=0.7)
+    config = taught(tmp_path, *methods, student=student, teacher=path)
+    config = config.model_copy(update={"distill": config.distill.model_copy(update={"views": 1})})
+    first, second = (rows_of(last(run(config), Finished).folder) for _ in range(2))
+    assert [row["asked"] > 0 for row in (*first, *second)] == [True, False, False, False]
+    for name in methods:
+        terms = [{key: x for key, x in row.items() if key.startswith(f"{name}/")} for row in first]
+        assert all(value > 0 and math.isfinite(value) for row in terms for value in row.values())
+        assert terms == [{key: row[key] for key in terms[0]} for row in second]
+
+
 def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     config = taught(tmp_path, "fgd", "ld")
     whole = last(run(config), Finished).folder
@@ -174,10 +198,10 @@ def test_keys_of_a_hyp_file_without_effect_are_named(tmp_path: Path) -> None:
     loaded = load_config(hyp=hyp, flags={"model.arch": (SMALL, "--cfg")})
     assert loaded.config.optim.lr == 0.005
     config = base.model_copy(update={"loss": loaded.config.loss, "distill": loaded.config.distill})
-    text = told(run(config, origins=loaded.origins))
-    for key in ("loss.box", "loss.obj", "loss.anchor_t", "loss.assigner"):
-        assert key in text
-    assert "no effect, AuxDFLDetect has a loss of its own" in text
+    events = run(config, origins=loaded.origins)
+    unused = "box, obj, anchor_t, loss_ota (hyp.scratch.p5.yaml): no effect"
+    assert f"{unused}, {SMALL} has a loss of its own" in told(events)
+    assert "loss." not in dict(last(events, Planned).rows)["changed"]
 
 
 def test_anchors_are_refused() -> None:

@@ -16,7 +16,7 @@ def test_resolved_settings_with_origins(cli, tmp_path) -> None:
     lines = [line.split("  #") for line in answer.out.splitlines()]
     told = {parts[0].strip(): parts[1].strip() for parts in lines if len(parts) == 2}
     assert told["data: d.yaml"] == "run.yaml:1"
-    assert told["lr: 0.02"] == "hyp.yaml:1"
+    assert told["lr: 0.02"] == "hyp.yaml:1, lr0"
     assert told["epochs: 3"] == "--set"
     assert told["arch: yolov5m"] == "flag --cfg"
     assert told["preset: v5-med"] == "default for yolov5m"

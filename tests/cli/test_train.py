@@ -103,7 +103,7 @@ def test_files_and_their_notices(cli, engine, tmp_path) -> None:
         0.02,
         "v7-p5",
     )
-    assert engine.call["origins"]["optim.lr"] == "hyp.yaml:1"
+    assert engine.call["origins"]["optim.lr"] == "hyp.yaml:1, lr0"
     assert "paste_in" in engine.call["notices"][0]
 
 

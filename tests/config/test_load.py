@@ -58,7 +58,7 @@ def test_later_layers_win_and_each_leaf_knows_its_layer(run, tmp_path) -> None:
     assert (config.optim.momentum, origins["optim.momentum"]) == (0.937, "preset v7-custom")
     assert (config.train.batch, origins["train.batch"]) == (16, "default")
     assert (config.data, origins["data"]) == ("bccd.yaml", "run.yaml:1")
-    assert (config.optim.lr, origins["optim.lr"]) == (0.02, "hyp.yaml:1")
+    assert (config.optim.lr, origins["optim.lr"]) == (0.02, "hyp.yaml:1, lr0")
     assert (config.train.epochs, origins["train.epochs"]) == (50, "flag --epochs")
     assert (config.optim.lrf, origins["optim.lrf"]) == (0.5, "--set")
     assert config.augment.mosaic == 0.5
@@ -305,7 +305,7 @@ def test_no_torch_is_imported() -> None:
         ({"flags": {"optim.name": ("adamw", "flag --optimizer")}}, "adamw keeps the learning rate"),
         (
             {"flags": {"optim.name": ("adam", "flag --adam")}, "hyp": "hyp.yaml"},
-            "0.01 (hyp.yaml:1)",
+            "0.01 (hyp.yaml:1, lr0)",
         ),
         ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.01"]}, ""),
         ({"flags": {"optim.name": ("adamw", "--optimizer")}, "sets": ["optim.lr=0.001"]}, ""),

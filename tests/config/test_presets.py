@@ -58,6 +58,7 @@ def test_yolox_is_the_published_recipe() -> None:
     for config in sizes.values():
         optim = config.optim
         assert (optim.lr, optim.lrf, optim.momentum, optim.warmup_epochs) == (0.01, 0.05, 0.9, 5)
+        assert optim.schedule == "yolox"
         assert (config.augment.degrees, config.augment.shear) == (10, 2)
         assert config.augment.close_mosaic == 15
 

@@ -96,8 +96,8 @@ def test_a_yolov7_file_loads_as_it_is(hyp) -> None:
     changed = [key for key, _, _ in changes(resolved.config, resolved.origins)]
     assert changed == ["loss.scaling", "loss.assigner"]  # all the rest is equal to the preset
     assert resolved.config.loss.scaling == "reference"
-    assert resolved.origins["optim.lr"] == "hyp.yaml:2"
-    assert resolved.origins["augment.mixup"] == "hyp.yaml:29"
+    assert resolved.origins["optim.lr"] == "hyp.yaml:2, lr0"
+    assert resolved.origins["augment.mixup"] == "hyp.yaml:29, mixup"
     assert len(resolved.notices) == 1
     assert "paste_in" in resolved.notices[0]
     assert "iou_t" in resolved.notices[0]
@@ -158,11 +158,11 @@ def test_layers_become_text_and_zero_anchors_are_silent(hyp) -> None:
         ("loss_ota: 2", r"loss_ota: 2 cannot be used \(hyp.yaml:1\) Expected 1 \(OTA\) or 0"),
         (
             "box: 0.05\nlr0: -1",
-            r"optim.lr: -1 cannot be used \(hyp.yaml:2\) Expected a number above 0",
+            r"optim.lr: -1 cannot be used \(hyp.yaml:2, lr0\) Expected a number above 0",
         ),
         (
             "mosaic: 1.5",
-            r"augment.mosaic: 1.5 cannot be used \(hyp.yaml:1\) Expected a number from 0 to 1",
+            r"augment.mosaic: 1.5 cannot be used \(hyp.yaml:1, mosaic\) Expected .* from 0 to 1",
         ),
         ("lr0: .nan", r"optim.lr: nan cannot be used"),
     ],

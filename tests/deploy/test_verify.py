@@ -41,6 +41,20 @@ def test_boxes_are_shares_of_the_canvas_and_scores_as_they_are() -> None:
     assert (same, box, score) == pytest.approx((0, 0.1, 0.25), abs=1e-6)
 
 
+@pytest.mark.parametrize("settings", [None, Suppression(conf=0.25, iou=0.5, max_detections=10)])
+def test_boxes_beyond_the_canvas_are_compared_by_their_size(settings: Suppression | None) -> None:
+    """A size that is an exponential may be a million pixels after few steps of training."""
+    large = torch.cat((XYXY[:2], torch.tensor([[0.0, 0, 1e6, 2e6]])))
+
+    def apart(other: Tensor) -> float:
+        return largest_difference(
+            network(large), network(other), IMAGES, WAYS, suppression=settings
+        )
+
+    assert apart(changed(large, 2, 3, 200)) == pytest.approx(1e-4)
+    assert apart(changed(large, 2, 3, 1e6)) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_no_agreement(value: float) -> None:
     broken = network(changed(XYXY, 0, 0, value))

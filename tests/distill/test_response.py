@@ -179,7 +179,8 @@ def test_describes_itself(name: str) -> None:
     kind = type(build(name))
     maps = Need.FEATURES if name in MAPS else Need(0)
     classes = Need(0) if name == "sl2" else Need.CLASSES
-    assert kind.needs == maps | classes | Need.PREDICTIONS
+    bins = Need.DISTRIBUTIONS if name == "ld" else Need(0)
+    assert kind.needs == maps | classes | bins | Need.PREDICTIONS
     assert_described(kind)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tests.models.repeatable_weights import normal_image
 from tests.models.yolov9_golden import CASES, filled, golden
+from tutelage.errors import ConfigError
 from tutelage.models import build
 from tutelage.models.catalog import recognise
 from tutelage.models.cost import cost
@@ -121,3 +122,9 @@ def test_shares_of_the_width_are_recognised_and_no_width_is_an_accident_of_the_c
     assert detector.layers[8].channels == 64
     for share in (0.3, 0.7):  # channels are rounded up, and parts of maps keep fitting
         build(f"yolov9-c@{share}", ["a"])
+
+
+@pytest.mark.parametrize("name", ["yolov9-t6", "yolov9-e"])
+def test_sizes_that_do_not_exist(name: str) -> None:
+    with pytest.raises(ConfigError, match="YOLOv9 has three levels, no P6 sizes: yolov9-t, "):
+        build(name, ["a"])

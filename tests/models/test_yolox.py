@@ -145,7 +145,7 @@ def test_the_head_has_the_activation_of_the_graph() -> None:
     assert isinstance(detector.head.stems[0].act, torch.nn.ReLU)
 
 
-@pytest.mark.parametrize("name", ["yolox-s6", "yoloxm6", "yolox_w6"])
+@pytest.mark.parametrize("name", ["yolox-s6", "yoloxm6", "yolox_w6", "yolox-darknet53"])
 def test_there_are_no_p6_sizes(name: str) -> None:
     with pytest.raises(ConfigError, match="no P6 sizes: yolox-nano"):
         build(name, NAMES)

@@ -17,6 +17,7 @@ from tests.setup.small_tasks import make_batch, make_task
 from tutelage.config import load_config
 from tutelage.distill.view import View
 from tutelage.errors import TeacherError
+from tutelage.models.catalog import named
 from tutelage.run.checkpoint import load_checkpoint
 from tutelage.run.preflight import teacher_scores, wiring
 from tutelage.run.preflight.before_training import evaluate_on_val
@@ -24,6 +25,7 @@ from tutelage.setup.build import build_run
 from tutelage.teachers import Teachers, fingerprint
 from tutelage.training.supervision import SupervisedBatch, TeacherSupervision
 from tutelage.training.task import Task
+from tutelage.weights.store import load_best
 
 ROOT = Path(__file__).parents[2]
 STEPS = 3
@@ -109,6 +111,21 @@ def whole(folder):
     distill = {"teacher": teachers, "accept_teacher": True, "methods": methods, "combine": "pick"}
     train = {"epochs": 2, "patience": 1}
     run(settings(f"{folder}/data/data.yaml", f"{folder}/runs", train=train, distill=distill))
+
+
+def anchor_free(folder, arch):
+    """Train a student without anchors as one of two processes, the last epoch without mosaic."""
+    methods = [{"name": name, "weight": 0.1} for name in ("fgd", "bckd")]
+    teacher = f"{folder}/teacher.safetensors"
+    config = settings(
+        f"{folder}/data/data.yaml",
+        f"{folder}/runs",
+        model={"arch": arch},
+        train={"epochs": 2, "patience": 0},
+        augment={"close_mosaic": 1},
+        distill={"teacher": teacher, "accept_teacher": True, "methods": methods},
+    )
+    run(config)
 
 
 def resumed(folder):
@@ -228,6 +245,23 @@ def test_two_processes_make_one_run(tmp_path, monkeypatch):
     for line in lines:
         heard = [line.get(f"fgd@{number}/relation", 0.0) for number in (1, 2)]
         assert sum(heard) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arch", "last_epoch"), [("yolox-nano@0.25", {"l1"}), ("yolov9-t@0.25", set())]
+)
+def test_two_processes_train_a_student_without_anchors(tmp_path, monkeypatch, arch, last_epoch):
+    """Every parameter gets a gradient in every step, also those of auxiliary branches."""
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    make_data(tmp_path / "data")
+    make_teacher(tmp_path / "teacher.safetensors", arch=named(arch))
+    both(tmp_path, f"anchor_free {arch}")
+    [folder] = run_folders(tmp_path / "runs")
+    first, second = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    assert second.keys() - first.keys() == last_epoch
+    assert all(line["bckd/class"] > 0 for line in (first, second))
+    assert load_best(folder / "best.safetensors")[1]["arch_name"] == arch
 
 
 @pytest.mark.slow
@@ -351,6 +385,8 @@ def test_devices_starts_them_all(tmp_path):
 if __name__ == "__main__":
     if sys.argv[3] == "whole":
         whole(sys.argv[2])
+    elif sys.argv[3].startswith("anchor_free"):
+        anchor_free(sys.argv[2], sys.argv[3].split()[1])
     elif sys.argv[3] == "resumed":
         resumed(sys.argv[2])
     elif sys.argv[3] == "equal":

@@ -262,6 +262,30 @@ def test_flips_of_what_is_stored(classes):
         assert not found.xyxy[image][~seen].any()
 
 
+@pytest.mark.parametrize("classes", [2, 80])
+@pytest.mark.parametrize("dense", [False, True])
+def test_distributions_over_the_sides_of_boxes(classes, dense):
+    p = predictions(classes, images=4, objectness=False)
+    bins = torch.randn(*p.logits.shape[:2], 4, 16, generator=torch.Generator().manual_seed(1)) * 9
+    p = p._replace(bins=bins, box_raw=None)
+    form = formats(p, dense=dense)
+    plain = form.decode(form.encode(p, SIZE), SIZE)
+    kept = torch.ones_like(p.logits[..., 0], dtype=torch.bool) if dense else plain.known
+    assert kept.any()
+    torch.testing.assert_close(plain.bins[kept], bins[kept], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        plain.logits[kept].amax(-1), p.logits[kept].amax(-1), rtol=1e-3, atol=1e-3
+    )
+    flips = torch.tensor([(0, 0), (1, 0), (0, 1), (1, 1)]).bool()
+    found = form.decode(form.encode(p, SIZE), SIZE, flips)
+    for image, sides in enumerate([(0, 1, 2, 3), (2, 1, 0, 3), (0, 3, 2, 1), (2, 3, 0, 1)]):
+        axes = [axis for axis, turned in zip((3, 2), flips[image], strict=True) if turned]
+        levels = plain.bins[image, :, list(sides)].split(torch.bincount(p.level).tolist())
+        cells = [x.unflatten(0, (-1, *grid)) for x, grid in zip(levels, GRIDS, strict=True)]
+        mirrored_bins = torch.cat([x.flip([a - 1 for a in axes]).flatten(0, 2) for x in cells])
+        assert torch.equal(found.bins[image], mirrored_bins)
+
+
 def test_flips_of_candidates_without_cells():
     p = predictions(2, images=2, cells=False)
     form = formats(p, dense=False)

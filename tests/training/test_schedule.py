@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,26 @@ def test_linear_reaches_lrf_at_the_end():
     assert schedule.lr_factor(0) == 1
     assert schedule.lr_factor(10) == pytest.approx(0.2)
     assert schedule.lr_factor(5) == pytest.approx(0.6)
+
+
+def test_yolox_rises_by_the_square_and_stays_in_the_closing_epochs():
+    """The published function of the iteration, at whole epochs: 2 of warm-up, 3 without mosaic."""
+    schedule = Schedule(
+        epochs=11, steps=5, batch=64, lrf=0.05, lr_shape="yolox", warmup_steps=10, close_from=8,
+        momentum=0.9, warmup_momentum=0.9, warmup_bias_lr=0.0,
+    )  # fmt: skip
+    found = [schedule.lr_factor(epoch) for epoch in range(11)]
+    falling = [0.525 + 0.475 * math.cos(math.pi * (epoch - 2) / 6) for epoch in range(2, 8)]
+    assert found == pytest.approx([1, 1, *falling, 0.05, 0.05, 0.05])
+    groups, rates = optimizer(), []
+    for step in (0, 2, 4):
+        schedule.apply(groups, accelerator(), 0, step)
+        rates.append(groups.param_groups[0]["lr"])
+    assert rates == pytest.approx([0, 0.01 * 0.04, 0.01 * 0.16])
+    without = schedule._replace(close_from=None, warmup_steps=0)
+    assert [without.lr_factor(0), without.lr_factor(11)] == pytest.approx([1, 0.05])
+    short = schedule._replace(close_from=1)  # warm-up is not over
+    assert [short.lr_factor(0), short.lr_factor(1)] == pytest.approx([1, 0.05])
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.models.repeatable_weights import golden, published_state
 from tutelage.errors import WeightsError
 from tutelage.models.summary import summarise
 from tutelage.weights import read_foreign
-from tutelage.weights.yolox_keys import yolox_keys
+from tutelage.weights.yolox_keys import STEM, yolox_keys
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,33 @@ def test_files_are_named(state: dict[str, torch.Tensor], tmp_path: Path, form: s
     found = summarise(path)
     assert (found.architecture, found.form) == ("yolox-nano", "yolox")
     assert (found.rows, found.names) == (25, ("0", "1", "2"))
+
+
+def test_whole_models_are_read_as_data(
+    state: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their classes, which need not be there, are names of records."""
+    home = "yolox.models.yolox"
+    kind = type("YOLOX", (nn.Module,), {"__module__": home})
+    model = kind()
+    for key, value in state.items():
+        *path, name = key.split(".")
+        module = model
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, kind())
+            module = module.get_submodule(part)
+        module.register_buffer(name, value)
+    file = tmp_path / "whole.pth"
+    with monkeypatch.context() as patched:
+        for name in ("yolox", "yolox.models", home):
+            patched.setitem(sys.modules, name, types.ModuleType(name))
+        sys.modules[home].YOLOX = kind
+        torch.save({"model": model, "start_epoch": 300}, file)
+    assert summarise(file).architecture == "yolox-nano"
+    found = read_foreign(file).state
+    assert found.keys() == yolox_keys(state).keys()
+    assert torch.equal(found["model.0.conv.conv.weight"], state[STEM])
 
 
 def test_a_file_that_would_call_something_is_refused(

@@ -5,7 +5,7 @@ Order, later wins: defaults, preset, run file, hyp file, flags, ``--set``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,12 +108,19 @@ def changes(config: Config, origins: Mapping[str, str]) -> list[tuple[str, Any, 
     ]
 
 
-def describe_changes(config: Config, origins: Mapping[str, str]) -> str:
+def describe_changes(
+    config: Config, origins: Mapping[str, str], *, without: Collection[str] = ()
+) -> str:
     """Return one line: the settings that differ from the preset, each with its layer.
 
     Those shown elsewhere in a plan (data, model, teacher, methods, folder) are left out.
+
+    Args:
+        config: All settings.
+        origins: Where each came from.
+        without: More settings to leave out.
     """
-    shown_elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS)
+    shown_elsewhere = ("data", "model.arch", "model.weights", "distill.teacher", METHODS, *without)
     parts = [
         f"{key} {_short(value)} ({origin})"
         for key, value, origin in changes(config, origins)

@@ -153,7 +153,7 @@ class OptimConfig(Section):
     warmup_epochs: NonNegative = 3.0
     warmup_momentum: Fraction = 0.8
     warmup_bias_lr: NonNegative = 0.1
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["cosine", "linear", "yolox"] = "cosine"
 
 
 class LossConfig(Section):

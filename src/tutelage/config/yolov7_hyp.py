@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from tutelage.config.yaml_reader import YamlDocument
@@ -21,6 +22,7 @@ HYP: dict[str, str] = {  # setting of each key
 }
 SCALING = "loss.scaling"
 _ASSIGNERS = {1: "ota", 0: "anchor"}  # values of loss_ota
+_KEY = re.compile(r":\d+, (\w+)$")
 
 WITHOUT_EFFECT: dict[str, str] = {
     "copy_paste": "needs outlines, and boxes are trained here",
@@ -31,7 +33,10 @@ WITHOUT_EFFECT: dict[str, str] = {
 
 
 class TranslatedHyp(NamedTuple):
-    """A translated hyp file: ``(setting, value, origin)`` entries, notices, errors."""
+    """A translated hyp file: ``(setting, value, origin)`` entries, notices, errors.
+
+    An origin is file, line and key, e.g. ``hyp.yaml:12, loss_ota``.
+    """
 
     entries: list[tuple[str, Any, str]]
     notices: list[str]
@@ -66,10 +71,16 @@ def translate_hyp(document: YamlDocument) -> TranslatedHyp:
             result.errors.append(ConfigError(what, where=origin, fix=fix, code="C25"))
         else:
             entry = _ASSIGNERS[value] if name == "loss_ota" else value
-            result.entries.append((HYP[name], entry, origin))
+            result.entries.append((HYP[name], entry, f"{origin}, {name}"))
     scaled = [name for name in ("obj", "cls") if name in values]
     if scaled:  # such gains are meant for the factors of YOLOv7's code
-        result.entries.append((SCALING, "reference", document.origin(scaled[0])))
+        result.entries.append((SCALING, "reference", f"{document.origin(scaled[0])}, {scaled[0]}"))
     if unused:
         result.notices.append(f"{document.name}: without effect here: {', '.join(unused)}.")
     return result
+
+
+def hyp_key(origin: str) -> str | None:
+    """Return the key of a hyp file that an origin of :class:`TranslatedHyp` names, or None."""
+    match = _KEY.search(origin)
+    return match[1] if match else None

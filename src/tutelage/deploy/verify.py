@@ -57,9 +57,11 @@ def largest_difference(
 ) -> float:
     """Return the largest difference between the outputs of two networks.
 
-    Box coordinates are divided by the canvas side; scores are compared directly. With a
-    suppression, its survivors are compared instead of all candidates; one without a partner of its
-    class differs by at least 1. One percent may differ, as rounding decides near the thresholds.
+    Box coordinates are divided by the canvas side, or by the largest of their box if that is
+    beyond: a size that is an exponential may be any, and float32 has seven digits. Scores are
+    compared directly. With a suppression, its survivors are compared instead of all candidates;
+    one without a partner of its class differs by at least 1. One percent may differ, as rounding
+    decides near the thresholds.
 
     Args:
         expected: The reference network.
@@ -90,7 +92,7 @@ def largest_difference(
 def _candidate_difference(one: Predictions, other: Predictions, side: int) -> float:
     if one.xyxy.shape != other.xyxy.shape:
         return float("inf")
-    boxes = _largest((one.xyxy - other.xyxy) / side)
+    boxes = _largest((one.xyxy - other.xyxy) / _extent(one.xyxy, side))
     return max(boxes, _largest(class_scores(one) - class_scores(other)))
 
 
@@ -99,12 +101,15 @@ def _survivor_distances(one: Detections, other: Detections, side: int) -> Tensor
     if not len(one.score) or not len(other.score):
         return torch.full((len(one.score) + len(other.score),), torch.inf)
     # Equal scores have no fixed order, so compare with the nearest survivor.
-    rows = [
-        torch.cat([x.xyxy / side, x.score[:, None], x.label[:, None].float()], 1)
-        for x in (one, other)
-    ]
-    distances = torch.cdist(rows[0], rows[1], p=float("inf"))
+    boxes = torch.cdist(one.xyxy, other.xyxy, p=float("inf")) / _extent(one.xyxy, side)
+    rows = [torch.stack((x.score, x.label.float()), 1) for x in (one, other)]
+    distances = torch.maximum(boxes, torch.cdist(*rows, p=float("inf")))
     return torch.cat([distances.amin(0), distances.amin(1)])
+
+
+def _extent(xyxy: Tensor, side: int) -> Tensor:
+    """Return the largest coordinate of each box, at least ``side``: ``(..., 1)``."""
+    return xyxy.abs().amax(-1, keepdim=True).clamp(min=side)
 
 
 def _largest(values: Tensor) -> float:

@@ -25,11 +25,13 @@ class Need(Flag):
     """What a method reads of a network; a teacher computes no more than that.
 
     CLASSES: it compares class by class, so the columns of both must mean the same.
+    DISTRIBUTIONS: of its predictions, the distributions over the sides of boxes, too.
     """
 
     FEATURES = auto()
     PREDICTIONS = auto()
     CLASSES = auto()
+    DISTRIBUTIONS = auto()
 
 
 class Method(nn.Module, ABC):

@@ -64,7 +64,7 @@ def comparable_predictions(
     If the candidates differ, the teacher's are replaced by :func:`match_candidates`, which leaves
     out raw box outputs and bins. So they are if those of the student belong to no cells, like the
     queries of a transformer: what the n-th of them is about differs from image to image. A box of
-    the teacher that is not known becomes the student's own.
+    the teacher that is not known becomes the student's own, and so do its distributions.
 
     Raises:
         ValueError: Predictions are missing, their classes differ in number, or the candidates
@@ -82,8 +82,11 @@ def comparable_predictions(
     t = _map_tensors(t, lambda x: at_least_float32(x.detach()))
     placed = s.grids is not None or student.answers is None
     if placed and level_counts(s) == level_counts(t):
-        if t.known is not None:
-            t = t._replace(xyxy=torch.where(t.known[..., None], t.xyxy, s.xyxy.detach()))
+        if (known := t.known) is not None:
+            t = t._replace(xyxy=torch.where(known[..., None], t.xyxy, s.xyxy.detach()))
+            if t.bins is not None and s.bins is not None and t.bins.shape == s.bins.shape:
+                bins = torch.where(known[..., None, None], t.bins, s.bins.detach())
+                t = t._replace(bins=bins)
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and the student cannot assign boxes to its own")

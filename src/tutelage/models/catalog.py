@@ -60,7 +60,7 @@ MAX_WIDTH = 8.0
 _OTHER_FAMILIES = re.compile(
     r"(yolo(v[3468]|v9[a-z]|v?1\d|v?26|e|_?nas|world)|yolov5\w*u|rt-?detr)", re.I
 )
-_P6 = re.compile(r"yolox\W?\w+6", re.I)
+_THREE_LEVELS = {"yolox": "YOLOX", "yolov9": "YOLOv9"}
 _DIGITS = 12  # of a width multiple; what float arithmetic adds would round channels up
 
 
@@ -122,9 +122,10 @@ def suggest(name: str) -> str:
             "Students are YOLOv7, YOLOv5, YOLOv9 and YOLOX. A network of Ultralytics can be the "
             f"teacher:  --teacher-weights ultralytics:{Path(name).stem}.pt\n{known}"
         )
-    if _P6.match(name):
-        sizes = ", ".join(each for each in ARCHITECTURES if each.startswith("yolox"))
-        return f"YOLOX has three levels, no P6 sizes: {sizes}."
+    for start, family in _THREE_LEVELS.items():
+        if name.lower().startswith(start):
+            sizes = ", ".join(each for each in ARCHITECTURES if each.startswith(start))
+            return f"{family} has three levels, no P6 sizes: {sizes}."
     return nearest(name, ARCHITECTURES) or known
 
 

@@ -49,6 +49,7 @@ def plan_rows(
         rows.append(("loss", "(Σ detection + Σ kd · distillation) × batch"))
     if weighed := parts.unwrapped_task.criterion.describe():
         rows.append(("gains", weighed))
+    unused = [f"loss.{name}" for name in parts.student.head.unused_settings]
     warnings = len(data_warnings(parts))
     rows += [
         (
@@ -58,7 +59,7 @@ def plan_rows(
             f" (tutelage check {shlex.quote(str(parts.config.data))} looks closer)",
         ),
         ("schedule", _schedule(parts)),
-        ("changed", describe_changes(parts.config, origins)),
+        ("changed", describe_changes(parts.config, origins, without=unused)),
     ]
     return tuple(rows)
 

@@ -152,7 +152,7 @@ def build_run(
     findings = dict.fromkeys(f.message for f in (*train.findings, *val.findings) if f.code in TOLD)
     notices = [*findings, *without_effect(config)]
     if student_origin is None:  # the settings of a resumed run all come from its file
-        notices += unused_loss_settings(student.head, config, origins)
+        notices += unused_loss_settings(student, config, origins)
     frozen = freeze_rows(student, config.train.freeze)
     if frozen:
         notices.append(f"{frozen:,} parameters are frozen (train.freeze)")

@@ -6,25 +6,28 @@ from collections.abc import Iterator, Mapping
 
 from tutelage.config.overrides import DEFAULT, origin_of
 from tutelage.config.schema import Config
-from tutelage.models.heads import Head
+from tutelage.config.yolov7_hyp import hyp_key
+from tutelage.models.graph import GraphDetector
 
 
 def unused_loss_settings(
-    head: Head, config: Config, origins: Mapping[str, str] | None
+    student: GraphDetector, config: Config, origins: Mapping[str, str] | None
 ) -> Iterator[str]:
-    """Yield which settings of the section ``loss`` were given for nothing.
+    """Yield which settings of the section ``loss`` were given for nothing, by the user's names.
 
     Args:
-        head: That of the student.
+        student: The student.
         config: All settings.
         origins: Where each came from; without them nothing is said.
     """
     given: dict[str, list[str]] = {}
     for name in type(config.loss).model_fields:
-        origin = origin_of(f"loss.{name}", origins) if origins else DEFAULT
+        setting = f"loss.{name}"
+        origin = origin_of(setting, origins) if origins else DEFAULT
         chosen = origin != DEFAULT and not origin.startswith("preset")
-        if chosen and name in head.unused_settings:
-            given.setdefault(origin.partition(":")[0], []).append(name)
-    for origin, names in given.items():
-        listed = ", ".join(f"loss.{name}" for name in names)
-        yield f"{listed} ({origin}): no effect, {type(head).__name__} has a loss of its own"
+        if chosen and name in student.head.unused_settings:
+            keys = given.setdefault(origin.partition(":")[0], [])
+            keys.append(hyp_key(origin) or setting)
+    for origin, keys in given.items():
+        listed = ", ".join(dict.fromkeys(keys))
+        yield f"{listed} ({origin}): no effect, {student.arch_name} has a loss of its own"

@@ -152,9 +152,13 @@ def choose_formats(
                 Need.PREDICTIONS in method.needs and method.from_store == "all"
                 for method in methods.values()
             )
+            distributions = any(Need.DISTRIBUTIONS in method.needs for method in methods.values())
             teacher = distillation.teachers.teachers[number]
             form = response_format(teacher, config, device)
-            stored.append((number, form._replace(dense=dense, box_raw=dense and form.box_raw)))
+            form = form._replace(
+                dense=dense, box_raw=dense and form.box_raw, bins=form.bins if distributions else 0
+            )
+            stored.append((number, form))
         if taps and config.distill.store_features != "off":
             zoom, precision = config.distill.teacher_scale, config.distill.store_features
             stored.append((number, FeatureFormat(taps, precision, zoom)))

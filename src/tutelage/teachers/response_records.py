@@ -3,7 +3,8 @@
 A record holds the candidates that the teacher scores highest: number, objectness, box and class
 logits. All others "see nothing": their objectness is the mean of their level, their class logits
 are the mean of each class, their boxes are not known (:attr:`Predictions.known`). Logits are
-float16, which moves a probability by less than 0.001; boxes are fixed-point numbers of 16 bits in
+float16, which moves a probability by less than 0.001, and so are those of the distributions over
+the sides of boxes, where a method compares these; boxes are fixed-point numbers of 16 bits in
 units of 1/16384 of the canvas's longer side. Many classes are reduced to the three best of each
 candidate and the mean of the rest.
 """
@@ -51,6 +52,7 @@ class ResponseFormat(NamedTuple):
         dense: Store all candidates with all classes.
         box_raw: Store the head's own box outputs, too.
         wide: There may be more than 65,536 candidates.
+        bins: Of the distribution over each side of a box; 0: none is stored.
     """
 
     classes: int
@@ -59,6 +61,7 @@ class ResponseFormat(NamedTuple):
     dense: bool = False
     box_raw: bool = False
     wide: bool = False
+    bins: int = 0
 
     @classmethod
     def of(cls, predictions: Predictions, size: tuple[int, int]) -> ResponseFormat:
@@ -70,13 +73,15 @@ class ResponseFormat(NamedTuple):
             dense=True,
             box_raw=predictions.box_raw is not None,
             wide=predictions.logits.shape[1] > 1 << 16,
+            bins=0 if predictions.bins is None else predictions.bins.shape[-1],
         )
 
     def describe(self) -> dict[str, str]:
         """Return what a store of this format holds, for its description."""
         raw = " with raw boxes" if self.box_raw else ""
         best = f"from score {MIN_SCORE:g} on, {LEAST} to {self.limit}"
-        return {"holds": f"responses: {f'all{raw}' if self.dense else best}, {self.words} words"}
+        held = f"{f'all{raw}' if self.dense else best}{' with distributions' * (self.bins > 0)}"
+        return {"holds": f"responses: {held}, {self.words} words"}
 
     @property
     def _all_classes(self) -> bool:
@@ -89,7 +94,8 @@ class ResponseFormat(NamedTuple):
     @property
     def words(self) -> int:
         """16-bit numbers per candidate."""
-        return 1 + self.wide + self.objectness + 4 * (1 + self.box_raw) + self._class_words
+        box = 4 * (1 + self.bins + self.box_raw)
+        return 1 + self.wide + self.objectness + box + self._class_words
 
     @property
     def header_rows(self) -> int:
@@ -169,7 +175,7 @@ class ResponseFormat(NamedTuple):
     def _candidates(
         self, predictions: Predictions, image: Tensor, number: Tensor, size: tuple[int, int]
     ) -> Tensor:
-        """Return ``(m, words)`` int16: number, objectness, box, classes, raw box outputs."""
+        """Return ``(m, words)`` int16: number, objectness, box, bins, classes, raw box outputs."""
         logits = _logits(predictions.logits[image, number])
         unit = max(size) / _UNITS
         boxes = predictions.xyxy[image, number].float() / unit
@@ -179,6 +185,8 @@ class ResponseFormat(NamedTuple):
         if predictions.objectness is not None:
             columns.append(_half(_logits(predictions.objectness[image, number]))[:, None])
         columns.append(boxes.round().clamp_(-(1 << 15), (1 << 15) - 1).to(torch.int16))
+        if self.bins and predictions.bins is not None:
+            columns.append(_half(_logits(predictions.bins[image, number].flatten(1))))
         if self._all_classes:
             columns.append(_half(logits))
         else:
@@ -254,6 +262,12 @@ class ResponseFormat(NamedTuple):
             if self.box_raw:
                 raise ValueError("raw box outputs cannot be flipped")
         at += 4
+        bins = None
+        if self.bins:
+            sides = _floats(rows[:, at : at + 4 * self.bins]).unflatten(1, (4, self.bins))
+            sides = sides if flipped is None else _flipped_sides(sides, flipped)
+            bins = filled(header.new_zeros(1, 1, 4 * self.bins), sides.flatten(1))
+            at += 4 * self.bins
         zero = header.new_zeros(1, 1, 4)
         known = torch.zeros(images * total, dtype=torch.bool, device=rows.device)
         return Predictions(
@@ -262,6 +276,7 @@ class ResponseFormat(NamedTuple):
             objectness=objectness,
             level=level,
             box_raw=filled(zero, _floats(rows[:, -4:])) if self.box_raw else None,
+            bins=None if bins is None else bins.unflatten(-1, (4, self.bins)),
             grids=grids,
             known=None if self.dense else known.index_fill(0, place, True).view(images, total),
         )
@@ -315,6 +330,21 @@ def _flipped_boxes(boxes: Tensor, flipped: Tensor, size: tuple[int, int]) -> Ten
     x1, y1, x2, y2 = boxes.unbind(1)
     mirrored = torch.stack((width - x2, height - y2, width - x1, height - y1), 1)
     return torch.where(flipped.repeat(1, 2), mirrored, boxes)
+
+
+def _flipped_sides(sides: Tensor, flipped: Tensor) -> Tensor:
+    """Exchange what belongs to opposite sides: ``(m, 4, r)`` of left, top, right, bottom."""
+    across, down = flipped[..., None, None].unbind(1)
+    left, top, right, bottom = sides[:, 0:1], sides[:, 1:2], sides[:, 2:3], sides[:, 3:4]
+    return torch.cat(
+        (
+            torch.where(across, right, left),
+            torch.where(down, bottom, top),
+            torch.where(across, left, right),
+            torch.where(down, top, bottom),
+        ),
+        1,
+    )
 
 
 def _grids(predictions: Predictions, size: tuple[int, int]) -> tuple[Grid, ...] | None:

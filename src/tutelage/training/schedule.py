@@ -70,7 +70,8 @@ class Schedule(NamedTuple):
         nominal_batch: Gradients accumulate to this many images.
         warmup_steps: Steps of warm-up.
         lrf: Final learning rate as a fraction of the first.
-        lr_shape: Shape of the decay of the learning rate.
+        lr_shape: Shape of the decay of the learning rate. ``yolox``: it rises by the square of the
+            step, falls as a cosine from the end of warm-up to the closing epochs, and stays.
         momentum: SGD momentum (or Adam's beta1) after warm-up.
         warmup_momentum: Momentum at step 0.
         warmup_bias_lr: Learning rate of the student's biases at step 0 (others start from 0).
@@ -87,7 +88,7 @@ class Schedule(NamedTuple):
     nominal_batch: int = 64
     warmup_steps: int = 0
     lrf: float = 0.1
-    lr_shape: Literal["cosine", "linear"] = "cosine"
+    lr_shape: Literal["cosine", "linear", "yolox"] = "cosine"
     momentum: float = 0.937
     warmup_momentum: float = 0.8
     warmup_bias_lr: float = 0.1
@@ -117,9 +118,13 @@ class Schedule(NamedTuple):
 
     def lr_factor(self, epoch: int) -> float:
         """Return the learning rate of an epoch as a fraction of the first."""
-        if self.lr_shape == "cosine":
-            return (1 - math.cos(math.pi * epoch / self.epochs)) / 2 * (self.lrf - 1) + 1
-        return (1 - epoch / self.epochs) * (1 - self.lrf) + self.lrf
+        start, end = 0.0, self.epochs
+        if self.lr_shape == "yolox":
+            start = self.warmup_steps / self.steps
+            end = self.epochs if self.close_from is None else self.close_from
+        done = (epoch - start) / (end - start) if start < epoch < end else float(epoch >= end)
+        fallen = done if self.lr_shape == "linear" else (1 - math.cos(math.pi * done)) / 2
+        return fallen * (self.lrf - 1) + 1
 
     def accumulation_at(self, step: int) -> int:
         """Return the number of batches per optimizer step at a global step."""
@@ -137,6 +142,7 @@ class Schedule(NamedTuple):
         risen = min(at / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
         accelerator.gradient_accumulation_steps = self.accumulation_at(at)
         momentum = self.warmup_momentum + risen * (self.momentum - self.warmup_momentum)
+        risen = risen**2 if self.lr_shape == "yolox" else risen
         for group in optimizer.param_groups:
             target = group["initial_lr"] * self.lr_factor(epoch)
             start = self.warmup_bias_lr if group["kind"] == "bias" else 0.0

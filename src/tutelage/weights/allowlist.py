@@ -59,7 +59,7 @@ _PASSIVE = frozenset(  # kept as records
     }
 )
 _INERT = re.compile(
-    r"(models|utils)(\.[A-Za-z_]\w*)+"
+    r"(models|utils|yolox?)(\.[A-Za-z_]\w*)+"  # YOLOv7 and YOLOv5; YOLOv9 and YOLOX
     r"|torch\.nn\.(modules|parallel)\.[a-z_]+\.[A-Z]\w*"
     r"|torch\.nn\.parameter\.Parameter",
     re.ASCII,

@@ -116,7 +116,7 @@ def _of_model(
         raise _no_model(path, "holds a model without weights.")
     if len(layouts) > _MAX_MODULES:
         raise DamagedError("the model has more tensors than any")
-    return FoundModel(layouts, fields, source, head, note, _activations(model))
+    return FoundModel(official_keys(layouts), fields, source, head, note, _activations(model))
 
 
 def _unwrapped(model: PickledObject) -> PickledObject:
@@ -163,7 +163,7 @@ def _require_detector(layouts: Mapping[str, UnreadTensor], path: Path) -> None:
         raise _no_model(
             path,
             f"holds an anchor-free head with the names of another repository ({printable(other)}).",
-            "YOLOv9 is read with the names of MultimediaTechLab/YOLO (v9-t.pt to v9-c.pt); "
+            "YOLOv9 is read with the names of MultimediaTechLab/YOLO (v9-t.pt to v9-c.pt). "
             f"{release_page('yolov9')}",
         )
     last = next((key for key in layouts if _CLASSIFIERS.fullmatch(key)), None)

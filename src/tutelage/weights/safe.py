@@ -149,7 +149,8 @@ def _refuse(path: Path, name: str) -> NoReturn:
         )
     raise WeightsError(
         f"Refused to read {path}: loading it would call {name}. Nothing was executed. "
-        "Model checkpoints only need models.*, utils.*, torch.nn.*, numpy.* and pathlib.*.",
+        "Model checkpoints only need classes of their repository (models.*, utils.*, yolo.*, "
+        "yolox.*), of torch.nn, numpy and pathlib.",
         fix="Ask its author for .safetensors.",
         code="W11",
     )

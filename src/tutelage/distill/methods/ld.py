@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.config.schema import NonNegative, Positive
-from tutelage.distill.method import Channels, HeightWidth
+from tutelage.distill.method import Channels, HeightWidth, Need
 from tutelage.distill.response import ResponseMethod, require_both
 from tutelage.distill.scores import candidate_scores, weighted_mean
 from tutelage.losses.side_distances import boxes_around, cell_centres
@@ -35,13 +35,14 @@ class LD(ResponseMethod):
     """
 
     paper = "Zheng et al., CVPR 2022, arXiv:2102.12252"
-    from_store = "never"
+    needs = ResponseMethod.needs | Need.DISTRIBUTIONS
 
     def __init__(
         self, channels: Channels, *, temperature: Positive = 10.0, valuable: NonNegative = 0.0
     ) -> None:
         super().__init__(channels)
         self.temperature, self.valuable = temperature, valuable
+        self.from_store = "all" if valuable else "best"
 
     def compare(
         self, student: Predictions, teacher: Predictions, targets: Targets, image_size: HeightWidth
@@ -54,7 +55,8 @@ class LD(ResponseMethod):
         """
         reason = (
             "predicts one value per side of a box, as the heads of YOLOv5, YOLOv7 and YOLOX do, "
-            "or distributions around boxes of its own, as D-FINE does: none over bins from a cell"
+            "or distributions around boxes of its own, as D-FINE does: none over bins from a cell (a "
+            "store holds these if ld was among its methods)"
         )
         s, t = require_both(student.bins, teacher.bins, reason)
         if s.shape[-1] != t.shape[-1]:
