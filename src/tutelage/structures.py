@@ -164,12 +164,15 @@ class Knowledge(NamedTuple):
             per tap, None for taps that keep the teacher's own. None: not available.
         answers: Of a student in training: maps boxes to the index of the box that the detection
             loss assigns to each candidate, ``(b, n)`` int64, -1: none.
+        threshold: Of a teacher: its detections that score less are taken for background where the
+            student has other candidates. None: not measured.
     """
 
     features: tuple[Tensor, ...]
     predictions: Predictions | None = None
     head: Callable[[tuple[Tensor | None, ...]], Predictions] | None = None
     answers: Callable[[Targets], Tensor] | None = None
+    threshold: float | None = None
 
 
 class Losses(NamedTuple):

@@ -50,7 +50,8 @@ def test_candidates_take_over_what_they_answer_for() -> None:
     found = match_candidates(student(), ONE, answers)
     assert found.objectness is not None
     seen = found.objectness.sigmoid()
-    torch.testing.assert_close(seen[0, :2], torch.tensor([0.8, 0.8]))
+    # times the overlap with the candidate's own box: the second is one pixel off
+    torch.testing.assert_close(seen[0, :2], torch.tensor([0.8, 0.8 * 81 / 119]))
     torch.testing.assert_close(found.xyxy[0, 1], torch.tensor([0.0, 0, 10, 10]))
     given = found.logits[0, 0].sigmoid()  # classes, given an object
     torch.testing.assert_close(given, torch.tensor([1 - 1e-4, 0.25, 0.0125]), atol=1e-5, rtol=0)
@@ -71,8 +72,10 @@ def test_the_student_is_asked_about_detections_as_if_they_were_drawn() -> None:
     assert boxes.label.tolist() == [0, 1]
     assert boxes.xyxy.tolist() == [[0, 0, 10, 10], [70, 70, 95, 95]]
     assert found.objectness is not None
-    heard = found.objectness > BACKGROUND_LOGIT
+    heard = found.logits.amax(-1) > BACKGROUND_LOGIT
     assert heard.tolist() == [[False, False, False, True], [True, False, False, False]]
+    # their own boxes are elsewhere: they are background until they have come closer
+    torch.testing.assert_close(found.objectness, torch.full((2, 4), BACKGROUND_LOGIT))
     torch.testing.assert_close(found.xyxy[0, 3], torch.tensor([0.0, 0, 10, 10]))
     torch.testing.assert_close(found.xyxy[1, 0], torch.tensor([70.0, 70, 95, 95]))
 
@@ -81,6 +84,10 @@ def test_heads_without_objectness_compare_scores() -> None:
     found = match_candidates(student(objectness=False), ONE, answers)
     assert found.objectness is None
     torch.testing.assert_close(found.logits[0, 0].sigmoid(), torch.tensor([0.8, 0.2, 0.01]))
+    fit = 81 / 119
+    torch.testing.assert_close(
+        found.logits[0, 1].sigmoid(), torch.tensor([0.8 * fit, 0.2 * fit, 0.01 * fit])
+    )
     assert float(found.logits[0, 3].max()) == BACKGROUND_LOGIT
 
 
@@ -96,7 +103,17 @@ def test_of_duplicates_the_surest_speaks() -> None:
     twice = teacher([[[0, 0, 10, 10], [0, 0, 10, 10.5]]] * 2, [[[0.3, 0, 0], [0.7, 0, 0]]] * 2)
     found = match_candidates(student(), twice, answers)
     assert found.objectness is not None
-    torch.testing.assert_close(found.objectness[:, 0].sigmoid(), torch.tensor([0.7, 0.7]))
+    fit = 100 / 105
+    torch.testing.assert_close(found.objectness[:, 0].sigmoid(), torch.tensor([0.7, 0.7]) * fit)
+
+
+def test_what_the_teacher_scores_below_its_threshold_is_background() -> None:
+    both = match_candidates(student(), ONE, answers, 0.75)
+    assert both.objectness is not None
+    assert (both.objectness > BACKGROUND_LOGIT).sum(1).tolist() == [2, 1]
+    surer = match_candidates(student(), ONE, answers, 0.85)
+    assert surer.objectness is not None
+    assert (surer.objectness > BACKGROUND_LOGIT).sum(1).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("odds", [0.0, 0.04])

@@ -31,7 +31,7 @@ from tutelage.errors import ConfigError, DataError, TeacherError, UserError
 from tutelage.evaluation.speed import timed
 from tutelage.run.kd_weights import batches_with_boxes, first_images, measurement_batch
 from tutelage.run.preflight.before_training import no_common_class, weaker_teachers
-from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
+from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning, use_thresholds
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts, build_run, precision_of_checks
@@ -156,12 +156,14 @@ def _evaluate_teachers(
         except TeacherError as error:
             yield DoctorFinding("error", error.what, error.fix, error.code)
             continue
+        record["scores"] = distillation.teachers.teachers[number].record["scores"] = scores
         yield TeacherScores(source, scores)
         if scores is None:
             text = no_common_class(record, parts.train.names)
             yield DoctorFinding("warning", text, code="T38")
         else:
             scores_by_teacher[source] = scores["AP"]
+    use_thresholds(distillation.views, distillation.records)
     for text in weaker_teachers(parts, scores_by_teacher):
         yield DoctorFinding("warning", text, code="T21")
 
@@ -212,7 +214,9 @@ def _with_methods(
 ) -> DistillationSetup:
     """Return the distillation setup of the run with other methods."""
     config = parts.config.distill.model_copy(update={"methods": tuple(methods)})
-    return bind_methods(config, parts.student, teachers)
+    setup = bind_methods(config, parts.student, teachers)
+    use_thresholds(setup.views, setup.records)
+    return setup
 
 
 def _task(parts: RunParts, distillation: DistillationSetup, names: Sequence[str]) -> Task:

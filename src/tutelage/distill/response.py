@@ -90,7 +90,7 @@ def comparable_predictions(
         return s, t
     if student.answers is None:
         raise ValueError("the candidates differ, and the student cannot assign boxes to its own")
-    return s, match_candidates(s, t, student.answers)
+    return s, match_candidates(s, t, student.answers, teacher.threshold)
 
 
 def at_known(student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:

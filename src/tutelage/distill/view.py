@@ -23,6 +23,8 @@ class View(NamedTuple):
         teacher_maps: Positions of its maps among that teacher's; None: all.
         columns: Class columns of student and teacher that mean the same; None: all, in order.
         labels: Classes of the boxes it is given; None: all.
+        threshold: Its teacher's detections that score less are background to a student with other
+            candidates; None: not measured.
     """
 
     teacher: int = 0
@@ -30,6 +32,7 @@ class View(NamedTuple):
     teacher_maps: tuple[int, ...] | None = None
     columns: Columns | None = None
     labels: tuple[int, ...] | None = None
+    threshold: float | None = None
 
     def map_positions(self, pair: int) -> tuple[int, int]:
         """Return the positions of a pair's maps among the student's and the teacher's."""
@@ -44,7 +47,8 @@ class View(NamedTuple):
 
     def of_teacher(self, knowledge: Sequence[Knowledge]) -> Knowledge:
         """Return the method's part of its teacher's knowledge."""
-        return _select(knowledge[self.teacher], self.teacher_maps, self.columns and self.columns[1])
+        own = knowledge[self.teacher]._replace(threshold=self.threshold)
+        return _select(own, self.teacher_maps, self.columns and self.columns[1])
 
     def of_targets(self, targets: Targets) -> Targets:
         """Return the boxes of its classes."""
@@ -57,7 +61,7 @@ class View(NamedTuple):
 def _select(
     knowledge: Knowledge, maps: Sequence[int] | None, columns: Sequence[int] | None
 ) -> Knowledge:
-    features, predictions, head, assign = knowledge
+    features, predictions, head, assign, threshold = knowledge
     if maps is not None:
         features = tuple(features[number] for number in maps)
     if predictions is not None and columns is not None:
@@ -66,7 +70,7 @@ def _select(
         head = partial(_run_head, head, len(knowledge.features), maps, columns)
     if assign is not None and columns is not None:
         assign = partial(_assign, assign, columns)
-    return Knowledge(features, predictions, head, assign)
+    return Knowledge(features, predictions, head, assign, threshold)
 
 
 def _run_head(

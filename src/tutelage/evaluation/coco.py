@@ -24,6 +24,7 @@ from hotcoco.primitives import bbox_iou
 from numpy.typing import NDArray
 
 from tutelage.data.index import DatasetIndex, Ignored, IgnoredObjects
+from tutelage.evaluation.calibration import score_of_probability
 
 Table = NDArray[np.float64]
 
@@ -219,10 +220,7 @@ class CocoEvaluation:
         ``precision``, ``recall``, ``f1`` → 101), ``classes`` (number of a class with objects →
         ``precision``, ``recall`` and ``f1`` at the threshold, and ``curve``: 101 of F1).
         """
-        # By the number of the detection; those of crowds are not among them.
-        status = self._at_half.image_diagnostics(iou_thr=0.5)["dt_status"]
-        table = self._table_at_half[np.fromiter(status, np.int64, len(status)) - 1]
-        hit = np.array(list(status.values()), "U2") == "tp"
+        table, hit = self._hits
         curves: dict[int, NDArray[np.float64]] = {}
         for number, objects in zip(self.classes, self.instances.tolist(), strict=True):
             if objects:
@@ -246,6 +244,22 @@ class CocoEvaluation:
                 for number, curve in curves.items()
             },
         }
+
+    def score_of_probability(self, probability: float) -> float | None:
+        """Return the score at which a detection is right, at IoU 0.5, with a probability.
+
+        None if no object was found; see :mod:`~tutelage.evaluation.calibration`.
+        """
+        table, hit = self._hits
+        return score_of_probability(probability, table[:, 5], hit)
+
+    @cached_property
+    def _hits(self) -> tuple[Table, NDArray[np.bool_]]:
+        """Detections that are no crowd's, and which of them have found an object at IoU 0.5."""
+        # By the number of the detection; those of crowds are not among them.
+        status = self._at_half.image_diagnostics(iou_thr=0.5)["dt_status"]
+        table = self._table_at_half[np.fromiter(status, np.int64, len(status)) - 1]
+        return table, np.array(list(status.values()), "U2") == "tp"
 
     def matches(self, area: str = "all") -> list[ClassMatches]:
         """Return the matched detections of every class that has objects."""

@@ -59,6 +59,13 @@ class Scores:
         """The twelve COCO metrics by name."""
         return {name: getattr(self, name) for name in METRICS}
 
+    def score_of_probability(self, probability: float) -> float | None:
+        """Return the score at which a detection is right, at IoU 0.5, with a probability.
+
+        None if no object was found.
+        """
+        return self._evaluation.score_of_probability(probability)
+
     @property
     def detections(self) -> list[dict[str, Any]]:
         """The detections in COCO's result format; ``image_id`` is the position in the index."""

@@ -34,6 +34,8 @@ from tutelage.distill.standardise import standardise
 from tutelage.losses.boxes import at_least_float32
 from tutelage.models.graph import GraphDetector
 from tutelage.models.weight_file import BEST, read_checkpoint, restore
+from tutelage.reports.runs import read_run
+from tutelage.run.preflight.teacher_scores import use_thresholds
 from tutelage.run.training import FIRST
 from tutelage.setup.distillation import DistillationSetup, bind_methods, load_teachers
 from tutelage.structures import Batch, Knowledge, height_width
@@ -188,6 +190,7 @@ def transferred(folder: Path, positions: Sequence[int], *, split: Split = "val")
     teachers = load_teachers(config.distill, torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):  # new connectors draw from it
         setup = bind_methods(config.distill, student, teachers)
+    use_thresholds(setup.views, read_run(folder).teachers)
     with torch.inference_mode():
         batch = _load(index, config.train.image_size)
         comparison = _Comparison(

@@ -14,7 +14,7 @@ from tutelage.run.summary import plan_rows
 from tutelage.setup.build import build_run
 from tutelage.training.schedule import Position
 
-SCORES = {"AP": 0.18, "AP50": 0.3, "AP75": 0.1}
+SCORES = {"AP": 0.18, "AP50": 0.3, "AP75": 0.1, "threshold": 0.36}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,8 @@ def test_preflight_warns_once_and_the_plan_says_it(parts, monkeypatch):
     first = [event for event in events if getattr(event, "code", "") == "T33"]
     assert [event.level for event in first] == ["warning"]
     assert "is judged at 128 px, trained at 64" in first[0].text
+    knowledge = parts.distillation.teachers.teachers[0](torch.rand(1, 3, 64, 64))
+    assert parts.unwrapped_task.views["fgd"].of_teacher([knowledge]).threshold == 0.36
     later = check_distillation(parts, weights, Position(1, 0))
     assert not [event for event in later if getattr(event, "code", "") == "T33"]
     teacher = dict(plan_rows(parts, {}, "runs/x"))["teacher"]

@@ -15,7 +15,7 @@ from tutelage.evaluation import Scores, collect, merge, score
 from tutelage.models.graph import GraphDetector
 from tutelage.run.events import Event, Notice, Stage
 from tutelage.run.kd_weights import WeightMeasurements
-from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
+from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning, use_thresholds
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.run.stored_answers import release_teachers
 from tutelage.setup.build import RunParts, precision_of_checks
@@ -51,6 +51,7 @@ def check_distillation(
             "No training batch holds a box: the teacher has nothing to point at.", code="D26"
         )
     yield from judge_teachers(parts, distillation, warn=position == Position())
+    use_thresholds(parts.unwrapped_task.views, distillation.records)
     if position == Position():
         teacher_ap = {
             str(record["source"]): record["scores"]["AP"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from tutelage.config.schema import Config
 from tutelage.data import DatasetIndex, evaluation_loader
 from tutelage.data.array_cache import cache_root
 from tutelage.distill import shared_columns
+from tutelage.distill.view import View
 from tutelage.errors import TeacherError
 from tutelage.evaluation import evaluate
 from tutelage.evaluation.nms import EVALUATION_IOU
@@ -27,6 +28,7 @@ from tutelage.teachers import FeatureTeacher, NativeTeacher, Teacher
 
 VAL_IMAGES = 200
 HEADLINE = ("AP", "AP50", "AP75")
+THRESHOLD, LEAST_PROBABILITY = "threshold", 0.05  # of a detection that teaches another family
 LOWEST_AP50 = 0.01  # of a teacher that finds anything
 SIZES_APART = 1.5  # larger by smaller image size from which a teacher may find much less
 
@@ -65,9 +67,11 @@ def evaluate_teacher(
     config: Config,
     device: torch.device,
 ) -> dict[str, float] | None:
-    """Return AP, AP50 and AP75 of a teacher on at most 200 val images; None without common classes.
+    """Return the scores of a teacher on at most 200 val images; None without common classes.
 
-    The images are prepared as for the student. Cached by weights, data and size.
+    They are ``AP``, ``AP50``, ``AP75`` and ``threshold``, the score at which one detection in
+    twenty is right (0: nothing was found). The images are prepared as for the
+    student. Cached by weights, data and size.
 
     Args:
         distillation: The teachers.
@@ -101,6 +105,7 @@ def evaluate_teacher(
             lambda batch: _predict(teacher, batch), loader, some, device=device, class_map=classes
         )
         scores = {name: float(getattr(result, name)) for name in HEADLINE}
+        scores[THRESHOLD] = result.score_of_probability(LEAST_PROBABILITY) or 0.0
         if cache is not None:
             with suppress(OSError):  # a full disk is no reason to stop
                 cache.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +129,18 @@ def evaluate_teacher(
     return scores
 
 
+def use_thresholds(views: MutableMapping[str, View], records: Sequence[Mapping[str, Any]]) -> None:
+    """Give each method the threshold of its teacher, where that is known.
+
+    Args:
+        views: Those of the methods, changed in place.
+        records: Of the teachers, with their scores.
+    """
+    for name, view in views.items():
+        scores = records[view.teacher].get("scores") if view.teacher < len(records) else None
+        views[name] = view._replace(threshold=(scores or {}).get(THRESHOLD) or None)
+
+
 def _predict(teacher: Teacher, images: torch.Tensor) -> Predictions:
     """Return the predictions of a teacher; an error if they are not finite."""
     predictions = cast("Predictions", teacher(images, predictions=True).predictions)
@@ -144,6 +161,6 @@ def sample(index: DatasetIndex, count: int) -> DatasetIndex:
 def _read_cache(cache: Path) -> dict[str, float] | None:
     try:
         scores: Mapping[str, float] = json.loads(cache.read_text())
-        return {name: float(scores[name]) for name in HEADLINE}
+        return {name: float(scores[name]) for name in (*HEADLINE, THRESHOLD)}
     except (OSError, ValueError, KeyError, TypeError):
         return None
