@@ -107,6 +107,7 @@ def test_every_block_in_one_graph() -> None:
     elsewhere = {  # the published graphs of the families without anchors have goldens of their own
         row[2] for name in ("yolov9-t", "yolov9-c", "yolox-nano") for row in rows_of(named(name))
     }
+    elsewhere |= {name for name in BLOCKS if name.startswith("DFine")}  # of transformers
     assert {layer.block for layer in detector.layers} | elsewhere >= {*BLOCKS, "IDetect"}
     rows = detector.model
     assert isinstance(rows[0].conv.act, nn.ReLU)

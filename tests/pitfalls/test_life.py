@@ -104,4 +104,5 @@ def test_kd55_the_scores_of_a_run_are_those_of_the_student_that_it_saved(
     assert command(["val", teacher, "--data", data, "--json"]) == 0
     own = json.loads(capsys.readouterr().out)
     record = json.loads((Path(folder) / "teacher.json").read_text())
+    assert 0 < record["scores"].pop("threshold") < 1  # of its detections, no score of val
     assert record["scores"] == pytest.approx({name: own[name] for name in record["scores"]})

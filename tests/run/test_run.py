@@ -81,7 +81,7 @@ def test_a_distilled_run_starts_from_one_more_flag(plain, tmp_path):
     assert {"bckd/class", "bckd/objectness", "bckd/box"} <= terms
     record = json.loads((folder / "teacher.json").read_text())
     assert record["sha256"]
-    assert record["scores"].keys() == {"AP", "AP50", "AP75"}
+    assert record["scores"].keys() == {"AP", "AP50", "AP75", "threshold"}
     state, _ = load_best(folder / "best.safetensors")
     assert set(state) == set(load("yolov7-tiny@0.125", names=list("0123456789")).state_dict())
     assert any(

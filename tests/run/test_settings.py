@@ -106,7 +106,7 @@ def test_all_classes_as_one(data, tmp_path):
     assert len(load(folder).names) == 1
     assert last(events, EpochDone).losses["cls"] == 0
     record = json.loads((Path(folder) / "teacher.json").read_text())
-    assert record["scores"].keys() == {"AP", "AP50", "AP75"}  # its two classes count as one
+    assert record["scores"].keys() == {"AP", "AP50", "AP75", "threshold"}  # two classes as one
 
 
 def test_patience_stops_and_such_a_run_is_finished(data, tmp_path):

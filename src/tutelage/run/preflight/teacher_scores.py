@@ -70,7 +70,7 @@ def evaluate_teacher(
     """Return the scores of a teacher on at most 200 val images; None without common classes.
 
     They are ``AP``, ``AP50``, ``AP75`` and ``threshold``, the score at which one detection in
-    twenty is right (0: nothing was found). The images are prepared as for the
+    twenty is right (0: next to nothing was found). The images are prepared as for the
     student. Cached by weights, data and size.
 
     Args:
@@ -105,7 +105,8 @@ def evaluate_teacher(
             lambda batch: _predict(teacher, batch), loader, some, device=device, class_map=classes
         )
         scores = {name: float(getattr(result, name)) for name in HEADLINE}
-        scores[THRESHOLD] = result.score_of_probability(LEAST_PROBABILITY) or 0.0
+        known = result.AP50 >= LOWEST_AP50  # else too few are right to say when
+        scores[THRESHOLD] = (known and result.score_of_probability(LEAST_PROBABILITY)) or 0.0
         if cache is not None:
             with suppress(OSError):  # a full disk is no reason to stop
                 cache.parent.mkdir(parents=True, exist_ok=True)
