@@ -248,10 +248,15 @@ class CocoEvaluation:
     def score_of_probability(self, probability: float) -> float | None:
         """Return the score at which a detection is right, at IoU 0.5, with a probability.
 
-        None if no object was found; see :mod:`~tutelage.evaluation.calibration`.
+        At most that of the largest mean F1, which some detections exceed. None if no object was
+        found; see :mod:`~tutelage.evaluation.calibration`.
         """
         table, hit = self._hits
-        return score_of_probability(probability, table[:, 5], hit)
+        found, best = (
+            score_of_probability(probability, table[:, 5], hit),
+            self.confidence()["threshold"],
+        )
+        return found if found is None or best is None else min(found, best)
 
     @cached_property
     def _hits(self) -> tuple[Table, NDArray[np.bool_]]:
