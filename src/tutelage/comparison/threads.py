@@ -54,6 +54,6 @@ def unlike_threads(threads: Iterable[int]) -> str | None:
         return None
     return (
         f"The runs had different numbers of CPU threads ({min(found)} to {max(found)}): their "
-        "times are not comparable, nor are APs that differ by a point or two. Train them anew with "
-        f"the same number:  --set train.threads={max(found)}"
+        "times are not comparable, nor are APs that differ by a point or two. Train them anew in "
+        f"another folder:  --set train.threads={max(found)}"
     )

@@ -69,14 +69,14 @@ def match_candidates(
         logits = (scores / best.clamp(min=1e-12)).logit(CLASS_EPS)
     background = logits.new_full((), BACKGROUND_LOGIT)
     logits = place(logits, background)
-    if student.objectness is None:
-        logits = _scaled(logits, fit[..., None])
-    elif objectness is not None:
+    if student.objectness is None or objectness is None:
+        logits, objectness = _scaled(logits, fit[..., None]), None
+    else:
         objectness = _scaled(place(objectness[..., None], background).squeeze(-1), fit)
     return Predictions(
         xyxy=placed,
         logits=logits,
-        objectness=None if student.objectness is None else objectness,
+        objectness=objectness,
         level=student.level,
         grids=student.grids,
     )
@@ -84,10 +84,8 @@ def match_candidates(
 
 def _scaled(logits: Tensor, factor: Tensor) -> Tensor:
     """Return the logits of probabilities times a factor, none below the background's."""
-    least = torch.full_like(logits, BACKGROUND_LOGIT).sigmoid()
-    return torch.where(
-        factor < 1, torch.maximum(logits.sigmoid() * factor, least).logit(1e-6), logits
-    )
+    scaled = (logits.sigmoid() * factor).logit(1e-6).clamp(min=BACKGROUND_LOGIT)
+    return torch.where(factor < 1, scaled, logits)
 
 
 def _detections(teacher: Predictions, least: float) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
