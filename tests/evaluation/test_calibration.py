@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.evaluation.synthetic_coco import detect, make_index
+from tutelage.evaluation import coco, score
 from tutelage.evaluation.calibration import score_of_probability
 
 RANDOM = np.random.default_rng(0)
@@ -37,3 +39,14 @@ def test_nothing_that_is_right_or_the_wrong_way_round():
 
 def test_all_that_is_found_is_right():
     assert 0 <= score_of_probability(0.05, np.full(20, 0.9), np.ones(20, bool)) < 0.9
+
+
+def test_some_detections_exceed_it(monkeypatch):
+    """However rarely those of a weak teacher are right."""
+    index = make_index(10, seed=1)
+    scores = score(index, detect(index, seed=2))
+    best = scores.diagnostics["confidence"]["threshold"]
+    for found, expected in ((0.999, best), (best / 2, best / 2), (None, None)):
+        monkeypatch.setattr(coco, "score_of_probability", lambda *_, found=found: found)
+        assert scores.score_of_probability(0.05) == expected
+    assert (scores.table[:, 5] > best).any()

@@ -49,6 +49,7 @@ def test_two_runs(runs, tmp_path):
     assert set(ALL) <= set(page.ids())
     text = " ".join(page.texts)
     assert report.verdict[0] in text
+    assert repr(report) == f"Report({str(report.path)!r}, {report.verdict[0]})"
     assert "neither taught nor the baseline finds an object" in text
     assert "plain (baseline)" in text
     assert "of it the teacher's" in text

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from tutelage.data.index import DatasetIndex, Ignored, IgnoredObjects
 from tutelage.evaluation.calibration import score_of_probability
+from tutelage.evaluation.confidence import by_confidence, rounded
 
 Table = NDArray[np.float64]
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 IOUS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
-CONFIDENCES: NDArray[np.float64] = np.arange(101) / 100  # the very decimals, not 0.35 + 6e-17
 
 _AREAS = {
     "all": (0.0, 1e10),
@@ -178,12 +178,10 @@ class CocoEvaluation:
         present = precision[0, 0] >= 0  # classes with objects
         means = precision[:, :, present].mean(2) if present.any() else np.zeros((10, 0))
         return {
-            "recall": _rounded(RECALLS),
-            "precision": {
-                f"{iou:.2f}": _rounded(row) for iou, row in zip(IOUS, means, strict=True)
-            },
+            "recall": rounded(RECALLS),
+            "precision": {f"{iou:.2f}": rounded(row) for iou, row in zip(IOUS, means, strict=True)},
             "classes": {
-                number: _rounded(precision[0, :, k])
+                number: rounded(precision[0, :, k])
                 for k, number in enumerate(self.classes)
                 if present[k]
             },
@@ -209,41 +207,12 @@ class CocoEvaluation:
     def confidence(self) -> dict[str, Any]:
         """Return precision, recall and F1 at confidence thresholds, and the threshold to use.
 
-        At IoU 0.5, of the detections that score more than 0.00, 0.01, … 1.00, as ``predict
-        --conf-thres`` keeps them; COCO's 100 per image and class. Means are over the classes with
-        objects. Precision without any detection left is 1, where a precision-recall curve begins;
-        it is 0 for a class that has no detections at all.
-
-        Keys: ``threshold`` (of the largest mean F1: the middle of the plateau with the first
-        maximum; None if no object was found), ``precision``, ``recall`` and ``f1`` (the means
-        there, else at 0; None without objects), ``thresholds`` (101), ``curves`` (the means:
-        ``precision``, ``recall``, ``f1`` → 101), ``classes`` (number of a class with objects →
-        ``precision``, ``recall`` and ``f1`` at the threshold, and ``curve``: 101 of F1).
+        At IoU 0.5, COCO's 100 detections per image and class; the keys are those of
+        :func:`~tutelage.evaluation.confidence.by_confidence`.
         """
         table, hit = self._hits
-        curves: dict[int, NDArray[np.float64]] = {}
-        for number, objects in zip(self.classes, self.instances.tolist(), strict=True):
-            if objects:
-                own = table[:, 6] == number
-                curves[number] = _confidence_curves(table[own, 5], hit[own], objects)
-        means = np.mean(list(curves.values()), 0) if curves else np.zeros((3, 0))
-        best = _plateau_middle(means[2]) if means[2].any() else None
-        place = best or 0
-        keys = ("precision", "recall", "f1")
-        at_best = _rounded(means[:, place]) if curves else [None] * 3
-        return {
-            "threshold": None if best is None else float(CONFIDENCES[best]),
-            **dict(zip(keys, at_best, strict=True)),
-            "thresholds": CONFIDENCES.tolist(),
-            "curves": dict(zip(keys, map(_rounded, means), strict=True)),
-            "classes": {
-                number: {
-                    **dict(zip(keys, _rounded(curve[:, place]), strict=True)),
-                    "curve": _rounded(curve[2]),
-                }
-                for number, curve in curves.items()
-            },
-        }
+        objects = dict(zip(self.classes, self.instances.tolist(), strict=True))
+        return by_confidence(table[:, 5], table[:, 6], hit, objects)
 
     def score_of_probability(self, probability: float) -> float | None:
         """Return the score at which a detection is right, at IoU 0.5, with a probability.
@@ -252,10 +221,8 @@ class CocoEvaluation:
         found; see :mod:`~tutelage.evaluation.calibration`.
         """
         table, hit = self._hits
-        found, best = (
-            score_of_probability(probability, table[:, 5], hit),
-            self.confidence()["threshold"],
-        )
+        found = score_of_probability(probability, table[:, 5], hit)
+        best = self.confidence()["threshold"]
         return found if found is None or best is None else min(found, best)
 
     @cached_property
@@ -379,28 +346,6 @@ def _join(
     )
 
 
-def _confidence_curves(
-    scores: NDArray[np.float64], hit: NDArray[np.bool_], objects: int
-) -> NDArray[np.float64]:
-    """Return ``(3, 101)`` precision, recall and F1 of one class, per confidence threshold."""
-    detections, hits = _count_above(scores), _count_above(scores[hit])
-    nothing_left = np.full(len(detections), float(len(scores) > 0))
-    precision = np.divide(hits, detections, out=nothing_left, where=detections > 0)
-    return np.stack([precision, hits / objects, 2 * hits / (detections + objects)])
-
-
-def _count_above(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return ``(101,)`` the number of scores greater than each confidence threshold."""
-    return len(scores) - np.searchsorted(np.sort(scores), CONFIDENCES, side="right")
-
-
-def _plateau_middle(values: NDArray[np.float64]) -> int:
-    """Return the middle of the equal values that begin with the first maximum."""
-    first = int(values.argmax())
-    length = int((np.append(values[first:], -1.0) != values[first]).argmax())
-    return first + (length - 1) // 2
-
-
 def _mean_present(values: NDArray[np.float64]) -> float:
     """Return the mean of all but −1, COCO's value without objects; NaN if nothing is left."""
     present = values[values > -1]
@@ -409,7 +354,3 @@ def _mean_present(values: NDArray[np.float64]) -> float:
 
 def _mean(precision: NDArray[np.float64]) -> float:
     return float(precision.mean()) if precision.size and precision.min() >= 0 else float("nan")
-
-
-def _rounded(values: NDArray[np.float64]) -> list[float]:
-    return [round(float(value), 5) for value in values]
