@@ -151,6 +151,11 @@ def test_there_are_no_p6_sizes(name: str) -> None:
         build(name, NAMES)
 
 
+def test_a_typing_error_has_its_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'yolox-tiny'\? YOLOX has three levels"):
+        build("yolox-tny", NAMES)
+
+
 @pytest.mark.parametrize("name", CASES)
 @torch.no_grad()
 def test_published_weights(name: str, tmp_path: Path) -> None:

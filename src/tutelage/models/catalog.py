@@ -125,7 +125,8 @@ def suggest(name: str) -> str:
     for start, family in _THREE_LEVELS.items():
         if name.lower().startswith(start):
             sizes = ", ".join(each for each in ARCHITECTURES if each.startswith(start))
-            return f"{family} has three levels, no P6 sizes: {sizes}."
+            hint = nearest(name, ARCHITECTURES)
+            return f"{hint} {family} has three levels, no P6 sizes: {sizes}.".strip()
     return nearest(name, ARCHITECTURES) or known
 
 

@@ -55,8 +55,8 @@ class LD(ResponseMethod):
         """
         reason = (
             "predicts one value per side of a box, as the heads of YOLOv5, YOLOv7 and YOLOX do, "
-            "or as D-FINE distributions around boxes of its own: not a distribution over bins from "
-            "a cell (a store holds these if ld was among its methods)"
+            "or distributions around boxes of its own, as D-FINE does: not a distribution over "
+            "bins from a cell (a store holds these if ld was among its methods)"
         )
         s, t = require_both(student.bins, teacher.bins, reason)
         if s.shape[-1] != t.shape[-1]:
