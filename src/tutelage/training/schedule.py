@@ -118,13 +118,15 @@ class Schedule(NamedTuple):
 
     def lr_factor(self, epoch: int) -> float:
         """Return the learning rate of an epoch as a fraction of the first."""
+        if self.lr_shape == "linear":
+            return (1 - epoch / self.epochs) * (1 - self.lrf) + self.lrf
         start, end = 0.0, self.epochs
         if self.lr_shape == "yolox":
             start = self.warmup_steps / self.steps
             end = self.epochs if self.close_from is None else self.close_from
-        done = (epoch - start) / (end - start) if start < epoch < end else float(epoch >= end)
-        fallen = done if self.lr_shape == "linear" else (1 - math.cos(math.pi * done)) / 2
-        return fallen * (self.lrf - 1) + 1
+        if not start < epoch < end:
+            return self.lrf if epoch >= end else 1.0
+        return (1 - math.cos(math.pi * (epoch - start) / (end - start))) / 2 * (self.lrf - 1) + 1
 
     def accumulation_at(self, step: int) -> int:
         """Return the number of batches per optimizer step at a global step."""
