@@ -34,7 +34,7 @@ def main() -> None:
             for seed in range(options.seeds)
             for row, given, teacher in (
                 ("all", (), ""),
-                ("all+teacher", (), main_teacher(name)),
+                ("all+teacher", ("--method", "bckd"), main_teacher(name)),
                 ("quarter", (*less, "--epochs", str(4 * epochs)), ""),
                 ("quarter+teacher", mixed, main_teacher(name)),
             )

@@ -157,7 +157,7 @@ def test_auto_has_the_name_of_what_it_stands_for(tmp_path):
     assert (automatic.name, named.titled(("cat", "dog"), same).title) == ("auto-r0.5", "")
     layers = base(tmp_path, distill={"student_kd_layers": ["57"]})
     [_, automatic] = plan_comparison(layers).arms
-    assert automatic.titled(("cat", "dog"), same).title == "fgd (auto)"
+    assert automatic.titled(("cat", "dog"), same).title == "fgd+bckd (auto)"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,20 @@
 import pytest
 import torch
 
-from tests.run.small_runs import CHECKPOINT, make_teacher
+from tests.run.small_runs import (
+    CHECKPOINT,
+    interrupted,
+    last,
+    make_data,
+    make_teacher,
+    run,
+    settings,
+)
 from tutelage.errors import TeacherError
 from tutelage.models.summary import convert
 from tutelage.run.checkpoint import RunProgress
-from tutelage.run.resume import check_teachers, teacher_identity
+from tutelage.run.events import Planned
+from tutelage.run.resume import as_begun, check_teachers, teacher_identity
 from tutelage.teachers.load import load_native
 from tutelage.weights import load_best, save_best
 
@@ -65,3 +74,30 @@ def test_teachers_elsewhere_go_by_their_name():
     check_teachers(progress(teacher_identity(mine)), [mine], "runs/x")
     with pytest.raises(TeacherError):
         check_teachers(progress("other:teacher"), [mine], "runs/x")
+
+
+def named(data, folder, name):
+    """Return settings of two epochs with named layers and one method."""
+    teacher = make_teacher(folder / "teacher.safetensors")
+    layers = {"student_kd_layers": ["6"], "teacher_kd_layers": ["6"], "accept_teacher": True}
+    given = settings(
+        data, folder, distill={"teacher": teacher, "methods": [{"name": name}], **layers}
+    )
+    return given.model_copy(update={"train": given.train.model_copy(update={"epochs": 2})})
+
+
+@pytest.mark.slow
+def test_a_run_in_which_auto_was_one_method_goes_on_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    data = make_data(tmp_path / "data")
+    folder = interrupted(named(data, tmp_path, "fgd"))
+    rows = last(run(named(data, tmp_path, "auto"), resume=folder), Planned).rows
+    methods = [text for _, text in rows if " × auto" in text]
+    assert [text.partition(" ")[0] for text in methods] == ["fgd"]
+
+
+@pytest.mark.parametrize("methods", [(), ("fgd", "bckd"), ("fgd@1", "bckd@1", "bckd@2")])
+def test_auto_stays_auto_without_a_teacher_and_where_it_is_two(tmp_path, methods):
+    given = named(str(tmp_path), tmp_path, "auto")
+    assert as_begun(given, methods) == given
+    assert as_begun(given, ("fgd@1", "fgd@2")) != given

@@ -51,9 +51,10 @@ class Arm(NamedTuple):
             teachers: Class names of each teacher.
         """
         distill = self.config.distill
+        shared = [shared_columns(distill.classes, student, names) for names in teachers]
         chosen = {
-            resolve_auto(method, distill, shared_columns(distill.classes, student, names)).name
-            for names in teachers
+            "+".join(each.name for each in resolve_auto(method, distill, columns))
+            for columns in shared
             for method in (distill.methods if self.methods else ())
             if method.name == AUTO
         }

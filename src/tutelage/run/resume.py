@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tutelage.run.checkpoint import (
 )
 from tutelage.run.early_stopping import EarlyStopping
 from tutelage.setup.build import RunParts
+from tutelage.setup.distillation import AUTO, names_layers
 from tutelage.teachers.teacher import identities, teacher_identity
 from tutelage.training.schedule import Position
 
@@ -35,6 +36,7 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     path = Path(folder) / "last.pt"
     checkpoint = load_checkpoint(path)
     before = Config.model_validate(complete(load_yaml(checkpoint.config)))
+    before, config = (as_begun(each, checkpoint.weights) for each in (before, config))
     free = ("run", "preset", "train.threads")  # it goes on with the number that it was saved with
     changed = [each.key for each in compare_configs(before, config, free=free, movable=True)]
     if changed:
@@ -43,6 +45,24 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
         fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
         raise ConfigError(f"{folder} {reason}.", fix=fix, code="R16")
     return checkpoint
+
+
+def as_begun(config: Config, methods: Iterable[str]) -> Config:
+    """Return settings in which ``auto`` is what it stood for when a run began.
+
+    Where layers are named, that was one method in earlier versions, and is two now.
+
+    Args:
+        config: All settings.
+        methods: The methods of the run by name; with several teachers, ``fgd@1``, ``fgd@2``.
+    """
+    distill, names = config.distill, {name.partition("@")[0] for name in methods}
+    found = [each for each in distill.methods if each.name == AUTO and names_layers(each, distill)]
+    if not found or len(distill.methods) > 1 or len(names) != 1:
+        return config
+    method = found[0].model_copy(update={"name": names.pop()})
+    distill = distill.model_copy(update={"methods": (method,)})
+    return config.model_copy(update={"distill": distill})
 
 
 def why_finished(checkpoint: RunCheckpoint, config: Config) -> str:

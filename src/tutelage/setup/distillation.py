@@ -29,7 +29,7 @@ from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 AUTO = "auto"
 OF_LAYERS, RESPONSES, FEATURES = "fgd", "bckd", "cwd"  # what it may stand for
 REASONS = {
-    OF_LAYERS: f"{OF_LAYERS} since layers are named; without them {RESPONSES}",
+    OF_LAYERS: f"{OF_LAYERS} since layers are named; without them {RESPONSES} alone",
     FEATURES: f"{FEATURES} since teacher and data have no class in common; else {RESPONSES}",
 }
 
@@ -127,25 +127,23 @@ def bind_methods(
     columns = [shared_columns(config.classes, student.names, t.names) for t in teachers]
     for number, (teacher, shared) in enumerate(zip(teachers, columns, strict=True)):
         suffix = f"@{number + 1}" if len(teachers) > 1 else ""
-        bound = {
-            place: MethodBinding(
-                resolve_auto(method, config, shared),
-                number,
-                _pair_layers(config, method, shared, student, teacher, origins),
-            )
+        bound = [
+            (place, MethodBinding(chosen, number, pairs))
             for place, method in enumerate(config.methods)
             if method.teacher in (None, number + 1)
-        }
+            for chosen in resolve_auto(method, config, shared)
+            for pairs in [_pair_layers(config, chosen, student, teacher, origins)]
+        ]
         if not bound and config.methods:
             continue
         built = build_methods(
-            [binding.config for binding in bound.values()],
-            [binding.pairs.channels for binding in bound.values()],
-            numbers=list(bound),
+            [binding.config for _, binding in bound],
+            [binding.pairs.channels for _, binding in bound],
+            numbers=[place for place, _ in bound],
             resize=config.resize,
             origins=origins,
         )
-        for (name, method), binding in zip(built.items(), bound.values(), strict=True):
+        for (name, method), (_, binding) in zip(built.items(), bound, strict=True):
             if Need.CLASSES in method.needs and shared is not None and not shared[0]:
                 raise class_mismatch(name, student.names, teacher.names)
             methods[name + suffix], bindings[name + suffix] = method, binding
@@ -245,12 +243,13 @@ def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
 
 def resolve_auto(
     method: MethodConfig, config: DistillConfig, columns: Columns | None
-) -> MethodConfig:
-    """Replace ``auto`` by a method that fits.
+) -> tuple[MethodConfig, ...]:
+    """Replace ``auto`` by the methods that fit.
 
-    FGD where layers are named, as in the article that this package follows: to the best method
-    they would mean next to nothing. Else what docs/benchmarks.md found best: a response method if
-    the networks share classes, a feature method if not.
+    What docs/benchmarks.md found best: a response method if the networks share classes, a feature
+    method if not. Where layers are named, FGD compares them, as in the article that this package
+    follows: to the best method they mean next to nothing. The best one stands beside it, since
+    FGD alone finds less; of the two each has its whole default ratio.
 
     Args:
         method: The method's settings.
@@ -258,18 +257,29 @@ def resolve_auto(
         columns: The classes that student and teacher share; None: all.
     """
     if method.name != AUTO:
-        return method
+        return (method,)
     if method.options:
         listed = ", ".join(method.options)
         what = f"the method '{AUTO}' has no options, but is given {listed}"
         raise ConfigError(
             what, fix="Name the method:  --method fgd  (all: tutelage methods)", code="T22"
         )
-    if names_layers(method, config):
-        name = OF_LAYERS
-    else:
-        name = RESPONSES if columns is None or columns[0] else FEATURES
-    return method.model_copy(update={"name": name})
+    of_all = RESPONSES if columns is None or columns[0] else None
+    if not names_layers(method, config):
+        return (method.model_copy(update={"name": of_all or FEATURES}),)
+    if of_all is None:
+        return (method.model_copy(update={"name": OF_LAYERS}),)
+    return tuple(
+        method.model_copy(update={"name": name, "ratio": _ratio_beside(method, config, name)})
+        for name in (OF_LAYERS, of_all)
+    )
+
+
+def _ratio_beside(method: MethodConfig, config: DistillConfig, name: str) -> float | None:
+    """Return the own ratio of a method of the pair that ``auto`` stands for."""
+    if method.weight != "auto" or config.ratio is not None:
+        return None  # as for any two methods
+    return find_method(name).ratio if method.ratio is None else method.ratio / 2
 
 
 def names_layers(method: MethodConfig, config: DistillConfig) -> bool:
@@ -284,7 +294,6 @@ def names_layers(method: MethodConfig, config: DistillConfig) -> bool:
 def _pair_layers(
     config: DistillConfig,
     method: MethodConfig,
-    columns: Columns | None,
     student: GraphDetector,
     teacher: Teacher,
     origins: Mapping[str, str] | None,
@@ -301,7 +310,7 @@ def _pair_layers(
         teacher_layers=theirs if own else config.teacher_kd_layers,
         resize=bool(config.resize),
         origins=origins,
-        zoom=_zoom(config, resolve_auto(method, config, columns)),
+        zoom=_zoom(config, method),
     )
 
 
