@@ -49,6 +49,7 @@ def test_each_method_has_its_taps_weight_and_schedule(data, tmp_path):
     rows = [text for _, text in last(events, Planned).rows]
     assert any("6 → 6" in text and "of pkd" in text for text in rows)
     assert any(text.startswith("bckd × auto") and text.endswith("linear") for text in rows)
+    assert any(text.endswith("of fgd, bckd") for text in rows)  # bckd reads no maps
 
 
 NAMED = {"student_kd_layers": ["6"], "teacher_kd_layers": ["6"]}

@@ -13,7 +13,7 @@ from torch import nn
 from tutelage.config.load import describe_changes
 from tutelage.data.check.boxes import check_similar_names
 from tutelage.data.findings import Finding
-from tutelage.distill import Method, Pairs
+from tutelage.distill import Method, Need, Pairs
 from tutelage.distill.method import Resized
 from tutelage.models.catalog import describe_width
 from tutelage.models.cost import cost
@@ -153,18 +153,25 @@ def _teacher_scores(record: Mapping[str, Any], image_size: int) -> str:
 
 
 def _pairs(distillation: DistillationSetup) -> list[tuple[str, str]]:
-    """Return one line per pair; methods and teachers that share their pairs share the lines."""
+    """Return one line per pair; methods and teachers that share their pairs share the lines.
+
+    A method that reads no maps, whose gradient is measured there alone, shares those of others.
+    """
     users: dict[tuple[Pairs, tuple[str, ...]], list[str]] = {}
-    for name, binding in distillation.bindings.items():
-        connectors = _connectors(distillation.methods[name], len(binding.pairs.student))
-        users.setdefault((binding.pairs, connectors), []).append(name)
+    methods = distillation.methods
+    for name in sorted(methods, key=lambda name: Need.FEATURES not in methods[name].needs):
+        pairs = distillation.bindings[name].pairs
+        key = pairs, _connectors(methods[name], len(pairs.student))
+        if Need.FEATURES not in methods[name].needs:
+            key = next((each for each in users if each[0] == pairs), key)
+        users.setdefault(key, []).append(name)
     rows = []
     for (pairs, connectors), names in users.items():
         whose = "" if len(users) == 1 else f" of {', '.join(names)}"
         for s, t, connector in zip(pairs.student, pairs.teacher, connectors, strict=True):
             stride = f"{s.stride}"
             if s.stride != t.stride:
-                side = getattr(distillation.methods[names[0]], "side", "")
+                side = getattr(methods[names[0]], "side", "")
                 stride = f"{s.stride} → /{t.stride} {side} resized"
             text = f"{s.key:>4} → {t.key:<4} {s.channels:>4} → {t.channels:<4} ch   /{stride:<3}"
             rows.append(("" if rows else "pairs", f"{text}{connector}{whose}".rstrip()))
