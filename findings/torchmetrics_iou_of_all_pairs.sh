@@ -2,9 +2,8 @@
 # IntersectionOverUnion of torchmetrics.detection, which sounds like the quality of the boxes that were found, is the mean
 # over all pairs of a detection and an object of one class, also of those that have nothing to do with each other. A
 # detector that finds every object exactly scores 1 with one object of a class, 1/2 with two, 1/10 with ten: the metric
-# counts how crowded an image is, and duplicates hardly matter. With GIoU, DIoU and CIoU, whose values for distant boxes
-# are negative, the score of perfect boxes falls below 0. Its example has one object. An iou_threshold leaves out the
-# pairs below it, though not by default.
+# counts how crowded an image is. With GIoU, DIoU and CIoU, whose values for distant boxes are negative, the score of
+# perfect boxes falls below 0. An iou_threshold leaves out the pairs below it, though not by default.
 #
 # Seen with torchmetrics 1.9.0, torch 2.14.1, torchvision 0.29.1, Python 3.11; boxes of 10 pixels, 20 apart, every
 # detection equal to its object; expected 1 everywhere
