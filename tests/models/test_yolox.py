@@ -147,7 +147,9 @@ def test_the_head_has_the_activation_of_the_graph() -> None:
 
 @pytest.mark.parametrize("name", ["yolox-s6", "yoloxm6", "yolox_w6", "yolox-darknet53"])
 def test_there_are_no_p6_sizes(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"sizes of YOLOX are yolox-nano, .*, yolox-x; none has P6\."):
+    with pytest.raises(
+        ConfigError, match=r"sizes of YOLOX are yolox-nano, .*, yolox-x; none has P6\."
+    ):
         build(name, NAMES)
 
 
