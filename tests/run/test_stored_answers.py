@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.run.small_runs import make_data, make_teacher, run, settings, told
+from tests.run.small_runs import last, make_data, make_teacher, run, settings, told
 from tutelage.errors import TeacherError
 from tutelage.run import stored_answers
-from tutelage.run.events import Finished
+from tutelage.run.events import Finished, Planned
 from tutelage.run.stored_answers import release_teachers
 from tutelage.setup.build import build_run
 
@@ -102,6 +102,23 @@ def test_the_networks_are_let_go_once_all_is_stored(place):
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.logits, other.logits)
         assert torch.equal(one.xyxy, other.xyxy)
+
+
+def test_a_dry_run_plans_with_the_store_of_the_run(place):
+    config = settings(
+        str(place / "data" / "data.yaml"),
+        place / "dry",
+        train={"epochs": EPOCHS},
+        distill={
+            "teacher": str(place / "teacher.safetensors"),
+            "accept_teacher": True,
+            "views": 2,
+        },
+    )
+    dry, again = (dict(last(run(config, dry_run=True), Planned).rows)["views"] for _ in range(2))
+    assert " of 4 epochs ask the teacher" in dry
+    assert stores(place, "dry") == [Path(dry.rpartition(" ")[2]).name]
+    assert " are stored already" in again  # what it asked is kept for the run
 
 
 def test_a_full_store_is_enough_from_the_checks_on(place, monkeypatch):

@@ -198,6 +198,8 @@ def test_missing_file_offers_the_nearest(tmp_path: Path) -> None:
         ("nowhere/yolov7_training.pt", "https://github.com/WongKinYiu/yolov7/releases"),
         ("yolov5s6.pt", "https://github.com/ultralytics/yolov5/releases"),
         ("YOLOv5s.pt", "https://github.com/ultralytics/yolov5/releases"),
+        ("v9-s.pt", "https://github.com/MultimediaTechLab/YOLO/releases"),
+        ("yolox_nano.pth", "https://github.com/Megvii-BaseDetection/YOLOX/releases"),
     ],
 )
 def test_a_missing_official_file_names_its_page(tmp_path: Path, name: str, page: str) -> None:

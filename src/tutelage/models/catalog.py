@@ -126,7 +126,7 @@ def suggest(name: str) -> str:
         if name.lower().startswith(start):
             sizes = ", ".join(each for each in ARCHITECTURES if each.startswith(start))
             hint = nearest(name, ARCHITECTURES)
-            return f"{hint} {family} has three levels, no P6 sizes: {sizes}.".strip()
+            return f"{hint} The sizes of {family} are {sizes}; none has P6.".strip()
     return nearest(name, ARCHITECTURES) or known
 
 

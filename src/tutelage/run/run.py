@@ -97,7 +97,7 @@ def _events(
             config,
             origins,
             student_origin=student_origin,
-            stores=not dry_run,
+            stores=True,
             view_count=progress.views if progress else None,
             flips=progress.flips if progress else None,
             precision=progress.precision if progress else None,

@@ -15,6 +15,7 @@ RELEASES = {  # the official pages of weights
     "yolov7": "https://github.com/WongKinYiu/yolov7/releases",
     "yolov5": "https://github.com/ultralytics/yolov5/releases",
     "yolov9": "https://github.com/MultimediaTechLab/YOLO/releases",
+    "v9-": "https://github.com/MultimediaTechLab/YOLO/releases",  # its files: v9-s.pt
     "yolox": "https://github.com/Megvii-BaseDetection/YOLOX/releases",
 }
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.I)
