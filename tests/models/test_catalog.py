@@ -8,7 +8,7 @@ import torch
 from tests.models.graphs import MENAGERIE, changed
 from tutelage.errors import ConfigError
 from tutelage.models import ARCHITECTURES, build, cost
-from tutelage.models.catalog import describe_width, is_named, named, recognise, stored_name
+from tutelage.models.catalog import describe_width, is_named, named, recognise, stored_name, suggest
 
 COCO = [str(i) for i in range(80)]
 
@@ -156,6 +156,7 @@ def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(ConfigError, match="'yolov7-tny' is no architecture") as caught:
         build("yolov7-tny", ["a"])
     assert caught.value.fix == "Did you mean 'yolov7-tiny'?"
+    assert suggest("YOLOX-Nano").startswith("Did you mean 'yolox-nano'?")
     with pytest.raises(ConfigError) as caught:
         named("resnet@2")
     assert "yolov5x" in caught.value.fix

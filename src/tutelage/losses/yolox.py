@@ -62,7 +62,8 @@ class YOLOXCriterion(Criterion):
         """Return the gains, as published."""
         gains = " · ".join(f"{name} {gain:g}" for name, gain in GAINS.items())
         return (
-            f"{gains} in the epochs of augment.close_mosaic (YOLOX's own, per image of {NOMINAL})"
+            f"{gains} in the epochs of augment.close_mosaic "
+            f"(YOLOX's own; an image counts 1/{NOMINAL})"
         )
 
     def forward(

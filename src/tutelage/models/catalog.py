@@ -125,9 +125,9 @@ def suggest(name: str) -> str:
     for start, family in _THREE_LEVELS.items():
         if name.lower().startswith(start):
             sizes = ", ".join(each for each in ARCHITECTURES if each.startswith(start))
-            hint = nearest(name, ARCHITECTURES)
+            hint = nearest(name.lower(), ARCHITECTURES)
             return f"{hint} The sizes of {family} are {sizes}; none has P6.".strip()
-    return nearest(name, ARCHITECTURES) or known
+    return nearest(name.lower(), ARCHITECTURES) or known
 
 
 def recognise(arch: Mapping[str, Any]) -> str | None:
