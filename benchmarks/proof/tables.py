@@ -122,6 +122,15 @@ def _of_methods(data: str, method: str, answer: Callable[..., str], *more: Any) 
     return answer(found[method], found["plain"], *more) if {method, "plain"} <= {*found} else ""
 
 
+def _layers_named(data: str) -> str:
+    """Return what ``auto`` adds where layers are named."""
+    taught, plain = (
+        by_row(table, data).get(row, [])
+        for table, row in (("pairs", "bckd+fgd"), ("methods", "plain"))
+    )
+    return _delta(taught, plain)
+
+
 def _worst(data: str) -> str:
     found = by_row("methods", data)
     means = {
@@ -168,6 +177,7 @@ GOALS: dict[str, Callable[[str], str]] = {
     ),
     "the worst method of features, ΔAP": _worst,
     "`fgd`, ΔAP": lambda data: _of_methods(data, "fgd", _delta),
+    "`fgd` with `bckd` beside it, the default where layers are named, ΔAP": _layers_named,
     "epochs in which `bckd` is as good as the plain student ever was": lambda data: _of_methods(
         data, "bckd", _epochs
     ),
