@@ -3,7 +3,7 @@
     python benchmarks/proof/families.py [--data digits] [--rows yolov9-t@0.5] [--seeds 3]
 
 The method is the default; a row with ``+ld`` has LD beside it. Rows with ``40 epochs`` have these
-in place of the 16 of the settings, in which a YOLOX learns little without a teacher.
+in place of the 16 of the settings, in which a YOLOX alone learns little at their learning rate.
 """
 
 from __future__ import annotations

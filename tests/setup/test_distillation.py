@@ -134,6 +134,24 @@ def test_a_ratio_of_its_own_is_not_split(tmp_path):
     assert make_setup(config, NAMES).shares == {"bckd": 4.0, "fgd": 2.0, "pkd": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("given", "names", "shares"),
+    [
+        ({}, NAMES, {"fgd": 1.0, "bckd": 2.0}),
+        ({"ratio": 6}, NAMES, {"fgd": 3.0, "bckd": 3.0}),
+        ({"methods": [{"name": "auto", "ratio": 3}]}, NAMES, {"fgd": 1.5, "bckd": 1.5}),
+        ({"methods": [{"name": "auto", "weight": 2}]}, NAMES, {}),
+        ({}, ["cow", "sheep"], {"fgd": 1.0}),
+    ],
+)
+def test_named_layers_bring_a_method_that_looks_at_them(given, names, shares, tmp_path):
+    teacher = make_teacher(tmp_path / "t.safetensors", names)
+    config = DistillConfig.model_validate(
+        {"teacher": teacher, "student_kd_layers": ["57"], **given}
+    )
+    assert make_setup(config, NAMES).shares == shares
+
+
 def test_predictions_that_are_not_finite_are_told(data, tmp_path):
     distillation, index, config = taught(data, tmp_path, list(NAMES))
     [teacher] = distillation.teachers.teachers
