@@ -140,6 +140,7 @@ def test_a_ratio_of_its_own_is_not_split(tmp_path):
         ({}, NAMES, {"fgd": 1.0, "bckd": 2.0}),
         ({"ratio": 6}, NAMES, {"fgd": 3.0, "bckd": 3.0}),
         ({"methods": [{"name": "auto", "ratio": 3}]}, NAMES, {"fgd": 1.5, "bckd": 1.5}),
+        ({"methods": [{"name": "auto", "ratio": 3}], "ratio": 6}, NAMES, {"fgd": 1.5, "bckd": 1.5}),
         ({"methods": [{"name": "auto", "weight": 2}]}, NAMES, {}),
         ({}, ["cow", "sheep"], {"fgd": 1.0}),
     ],

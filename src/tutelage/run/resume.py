@@ -26,8 +26,8 @@ from tutelage.teachers.teacher import identities, teacher_identity
 from tutelage.training.schedule import Position
 
 
-def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
-    """Return the checkpoint of a run folder.
+def load_unfinished(folder: str, config: Config) -> tuple[RunCheckpoint, Config]:
+    """Return the checkpoint of a run folder, and its settings as the run began with them.
 
     Raises:
         WeightsError: ``last.pt`` cannot be read, or was written with other settings.
@@ -44,7 +44,7 @@ def load_unfinished(folder: str, config: Config) -> RunCheckpoint:
     if reason := why_finished(checkpoint, config):
         fix = f"To train on: --weights {folder}/best.safetensors --epochs 50"
         raise ConfigError(f"{folder} {reason}.", fix=fix, code="R16")
-    return checkpoint
+    return checkpoint, config
 
 
 def as_begun(config: Config, methods: Iterable[str]) -> Config:

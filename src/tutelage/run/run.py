@@ -22,7 +22,6 @@ from tutelage.run.preflight.before_training import check_distillation
 from tutelage.run.preflight.teacher_runtime import choose_runtimes
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.resume import (
-    as_begun,
     check_data,
     check_teachers,
     describe_resume,
@@ -83,10 +82,10 @@ def _events(
     command_line: str,
 ) -> Iterator[Event]:
     started, config = time.monotonic(), context.config
-    checkpoint = load_unfinished(resume, config) if resume else None
+    checkpoint = None
+    if resume:
+        checkpoint, config = load_unfinished(resume, config)
     progress = checkpoint.progress if checkpoint else None
-    if checkpoint:
-        config = as_begun(config, checkpoint.weights)
     if progress:
         torch.set_num_threads(progress.threads)
     yield from (Notice("info", text) for text in notices)

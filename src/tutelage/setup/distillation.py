@@ -264,22 +264,23 @@ def resolve_auto(
         raise ConfigError(
             what, fix="Name the method:  --method fgd  (all: tutelage methods)", code="T22"
         )
-    of_all = RESPONSES if columns is None or columns[0] else None
-    if not names_layers(method, config):
-        return (method.model_copy(update={"name": of_all or FEATURES}),)
-    if of_all is None:
-        return (method.model_copy(update={"name": OF_LAYERS}),)
-    return tuple(
-        method.model_copy(update={"name": name, "ratio": _ratio_beside(method, config, name)})
-        for name in (OF_LAYERS, of_all)
-    )
+    classes_shared = columns is None or bool(columns[0])
+    if names_layers(method, config) and classes_shared:
+        return tuple(
+            method.model_copy(update={"name": name, "ratio": _ratio_of_two(method, config, name)})
+            for name in (OF_LAYERS, RESPONSES)
+        )
+    unnamed = RESPONSES if classes_shared else FEATURES
+    name = OF_LAYERS if names_layers(method, config) else unnamed
+    return (method.model_copy(update={"name": name}),)
 
 
-def _ratio_beside(method: MethodConfig, config: DistillConfig, name: str) -> float | None:
-    """Return the own ratio of a method of the pair that ``auto`` stands for."""
-    if method.weight != "auto" or config.ratio is not None:
-        return None  # as for any two methods
-    return find_method(name).ratio if method.ratio is None else method.ratio / 2
+def _ratio_of_two(method: MethodConfig, config: DistillConfig, name: str) -> float | None:
+    """Return the ratio of one of the two methods that ``auto`` stands for; None: as of any two."""
+    if method.ratio is not None:
+        return method.ratio / 2
+    split = method.weight != "auto" or config.ratio is not None
+    return None if split else find_method(name).ratio
 
 
 def names_layers(method: MethodConfig, config: DistillConfig) -> bool:
