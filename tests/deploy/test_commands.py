@@ -203,6 +203,25 @@ def test_a_camera_is_recorded_until_it_is_stopped(cli, run, monkeypatch, sent) -
     assert len(frames) == added[2] - added[0] + 1
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_stopped_leaves_nothing(cli, run, monkeypatch, sent) -> None:
+    before = sorted(run.iterdir())
+    monkeypatch.setattr(
+        "tutelage.deploy.export.trace", lambda network, shape: signal.raise_signal(sent)
+    )
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    try:
+        answer = cli("export", str(run))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    name = "Ctrl-C" if sent == signal.SIGINT else "SIGTERM"
+    assert (answer.code, f"[R15] Stopped by {name}: nothing was written.\n" in answer.err) == (
+        130,
+        True,
+    )
+    assert sorted(run.iterdir()) == before
+
+
 def test_a_password_is_printed_nowhere(cli, run, monkeypatch) -> None:
     monkeypatch.chdir(run.parent)
     camera = Camera(2)

@@ -59,7 +59,7 @@ NAMED = {"student_kd_layers": ["6"], "teacher_kd_layers": ["6"]}
     ("distill", "method", "why"),
     [
         ({}, "bckd", ""),
-        (NAMED, "fgd", "auto: fgd since layers are named; without them bckd alone"),
+        (NAMED, "fgd", "auto: fgd since layers are named, with bckd if classes are shared"),
         ({"methods": [{"name": "auto", **NAMED}]}, "fgd", "auto: fgd since layers are named"),
         ({"methods": [{"name": "bckd"}], **NAMED}, "bckd", ""),
     ],

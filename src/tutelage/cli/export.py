@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tutelage.cli import options as o
+from tutelage.cli.error_messages import Interrupted
+from tutelage.cli.sigterm import sender, sigterm_as_interrupt
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.deploy.formats import FormatName, files_of
 from tutelage.display.formatting import score
@@ -62,22 +64,26 @@ def export(
     from tutelage.deploy.export import export as run_export
 
     chosen = o.required_model(model, weights, "export")
-    result = run_export(
-        chosen,
-        to,
-        out=out,
-        img_size=img_size,
-        nms=nms,
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        half=half,
-        int8=int8,
-        data=data,
-        images=images,
-        calibration=calibration,
-        fixed_batch=fixed_batch,
-    )
+    try:
+        with sigterm_as_interrupt():
+            result = run_export(
+                chosen,
+                to,
+                out=out,
+                img_size=img_size,
+                nms=nms,
+                conf=conf,
+                iou=iou,
+                max_det=max_det,
+                half=half,
+                int8=int8,
+                data=data,
+                images=images,
+                calibration=calibration,
+                fixed_batch=fixed_batch,
+            )
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"Stopped by {sender(stop)}: nothing was written.") from None
     content = {**result._asdict(), "path": str(result.path)}
     content["metadata"] = result.metadata.model_dump(mode="json")
     content["ways"] = [way._asdict() for way in result.ways]

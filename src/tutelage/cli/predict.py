@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json as json_format
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +13,7 @@ import typer
 
 from tutelage.cli import options as o
 from tutelage.cli.error_messages import Interrupted
+from tutelage.cli.sigterm import sender, sigterm_as_interrupt
 from tutelage.cli.yolo_flags import notices_of
 from tutelage.display.tables import print_lines
 from tutelage.errors import ConfigError
@@ -93,7 +92,7 @@ def predict(
     if not (json or quiet):
         print_lines(*notices_of(context))
     try:
-        with _signals(), ExitStack() as stack:
+        with sigterm_as_interrupt(), ExitStack() as stack:
             for closed in (predictions, *writers):
                 stack.callback(closed.close)
             for prediction in predictions:
@@ -112,7 +111,7 @@ def predict(
     except KeyboardInterrupt as stop:
         if not pictures:
             raise
-        stopped = str(stop) or "Ctrl-C"
+        stopped = sender(stop)
     if not (json or quiet):
         paths = [path for path in (save, save_txt, save_json) if path]
         saved = f" · saved in {', '.join(paths)}" if paths else ""
@@ -126,24 +125,6 @@ def predict(
             )
     if stopped:
         raise Interrupted(f"Stopped by {stopped}.")
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Make SIGTERM, which ends services, finish the files as Ctrl-C does."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _model_and_sources(

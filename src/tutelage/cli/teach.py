@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from contextlib import closing
@@ -14,7 +13,8 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from tutelage.cli.error_messages import Interrupted
 from tutelage.cli.options import options_of
-from tutelage.cli.train import LOADING, sigterm_as_interrupt, train
+from tutelage.cli.sigterm import sender, sigterm_as_interrupt
+from tutelage.cli.train import LOADING, train
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.display.console import Display, make_display
 from tutelage.display.formatting import clock, duration
@@ -38,7 +38,6 @@ def teach(context: typer.Context, **given: Any) -> None:
     with closing(display):
         display.show(LOADING)
         resolved, _ = resolve(given, legacy.settings)
-        from tutelage.run.interrupt import RunKilled
         from tutelage.run.teach import fill_stores
 
         events = fill_stores(
@@ -51,12 +50,10 @@ def teach(context: typer.Context, **given: Any) -> None:
                 for event in events:
                     display.show(event)
         except KeyboardInterrupt as stop:
-            by = stop.by if isinstance(stop, RunKilled) else signal.SIGINT
-            who = "Ctrl-C" if by == signal.SIGINT else by.name
             place = "before the first question"
             if last := display.last:
                 place = f"after {last.asked:,} pictures; their answers are stored"
-            raise Interrupted(f"Stopped by {who} {place}.", fix=AGAIN) from None
+            raise Interrupted(f"Stopped by {sender(stop)} {place}.", fix=AGAIN) from None
 
 
 class TeachDisplay(Display):

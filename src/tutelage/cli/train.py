@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tutelage.cli import options as o
 from tutelage.cli.error_messages import Interrupted, RunError
 from tutelage.cli.multi_process import launch, launched
 from tutelage.cli.repeat_warnings import repeat_warnings
+from tutelage.cli.sigterm import sender, sigterm_as_interrupt
 from tutelage.cli.yolo_flags import TranslatedCommand
 from tutelage.display.console import Display, make_display
 from tutelage.errors import UserError
@@ -114,7 +114,7 @@ def follow(
         UserError: An error that the user can fix.
     """
     from tutelage.run.events import Notice, Planned, StepDone
-    from tutelage.run.interrupt import RunInterrupted, RunKilled
+    from tutelage.run.interrupt import RunInterrupted
 
     place = ""
     try:
@@ -133,8 +133,7 @@ def follow(
         display.close()
         if isinstance(stop, RunInterrupted):
             place = f"{stop.position.in_words()}; saved"
-        by = stop.by if isinstance(stop, RunKilled) else signal.SIGINT
-        raise _interrupted(folder, place, again, by) from None
+        raise _interrupted(folder, place, again, sender(stop)) from None
     except UserError:
         raise
     except Exception as error:
@@ -143,8 +142,7 @@ def follow(
         display.close()
 
 
-def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Interrupted:
-    who = "Ctrl-C" if by == signal.SIGINT else by.name
+def _interrupted(folder: str, place: str, again: str, who: str) -> Interrupted:
     what = f"Stopped by {who}{f' after {place}' if place else ' before the first step'}."
     if again:
         return Interrupted(what, fix=again)
@@ -152,22 +150,3 @@ def _interrupted(folder: str, place: str, again: str, by: signal.Signals) -> Int
         where = "exactly where it stopped" if place.endswith("saved") else "from the last save"
         return Interrupted(what, fix=f"Continue {where}:  tutelage train --resume {folder}")
     return Interrupted(what, fix="Nothing was saved yet.")
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM (sent by clusters) stop a run as Ctrl-C does."""
-    from tutelage.run.interrupt import RunKilled
-
-    def stop(number: int, _frame: object) -> None:
-        raise RunKilled(signal.Signals(number))
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

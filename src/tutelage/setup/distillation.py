@@ -29,7 +29,7 @@ from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 AUTO = "auto"
 OF_LAYERS, RESPONSES, FEATURES = "fgd", "bckd", "cwd"  # what it may stand for
 REASONS = {
-    OF_LAYERS: f"{OF_LAYERS} since layers are named; without them {RESPONSES} alone",
+    OF_LAYERS: f"{OF_LAYERS} since layers are named, with {RESPONSES} if classes are shared",
     FEATURES: f"{FEATURES} since teacher and data have no class in common; else {RESPONSES}",
 }
 
