@@ -47,9 +47,13 @@ def parts(tmp_path_factory):
         )
 
 
-def test_at_the_end_of_warm_up_and_up_to_the_middle():
-    assert due_steps(Schedule(epochs=10, steps=10, batch=4, warmup_steps=33)) == (33, 40, 50)
-    assert due_steps(Schedule(epochs=10, steps=10, batch=4)) == (30, 40, 50)
+def test_often_at_first_then_ever_further_apart_up_to_the_middle():
+    long = Schedule(epochs=100, steps=10, batch=4, warmup_steps=40)
+    assert due_steps(long) == (10, 20, 40, 80, 160, 300, 400, 500)
+    short = Schedule(epochs=10, steps=10, batch=4, warmup_steps=33)  # nothing shortly before 30
+    assert due_steps(short) == (8, 16, 30, 40, 50)
+    no_warmup = Schedule(epochs=64, steps=10, batch=4)
+    assert due_steps(no_warmup) == (10, 20, 40, 80, 192, 256, 320)
     assert due_steps(Schedule(epochs=1, steps=1, batch=4)) == ()
 
 
@@ -87,13 +91,13 @@ def test_views_are_those_of_the_run(tmp_path):
         assert measured <= shown
 
 
-def test_readings_after_the_first_are_averaged_until_the_balance_moves():
+def test_readings_after_the_first_count_half_until_the_balance_moves():
     assert combine(8.0, None) == (8.0, 0)
-    assert combine(5.0, {"weight": 8.0, "count": 0}) == (pytest.approx(5.0), 1)  # not the first
+    assert combine(5.0, {"weight": 8.0, "count": 0}) == (5.0, 1)  # not the first
     weight, count = combine(7.2, {"weight": 5.0, "count": 1})
     assert (weight, count) == (pytest.approx(6.0), 2)
-    assert combine(4.5, {"weight": weight, "count": 2}) == (pytest.approx(162 ** (1 / 3)), 3)
-    assert combine(2.9, {"weight": 6.0, "count": 2}) == (pytest.approx(2.9), 1)
+    assert combine(3.375, {"weight": weight, "count": 2}) == (pytest.approx(4.5), 3)
+    assert combine(2.9, {"weight": 6.0, "count": 2}) == (2.9, 1)
 
 
 def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
@@ -166,7 +170,7 @@ def test_the_balance_follows_the_rule_of_the_weight(parts):
     readings = WeightMeasurements(parts)
     readings.history = [{"fgd": {"balance": [1.0, 0.5, 1e-4], "count": 2}}]
     settled = readings._settle("fgd", [0.9, 1.0, 0.3])
-    first, second = 0.9 ** (1 / 3), (0.5**2 * 1.0) ** (1 / 3)
+    first, second = 0.9**0.5, 0.5**0.5
     # The last map was clamped: what is read now replaces it.
     assert settled == pytest.approx([1.0, second / first, 0.3 / first])
 

@@ -87,7 +87,7 @@ def test_methods_that_are_weighed(make):
     assert "weighing" not in views_row(weighed)  # the teacher is asked as well
     store(weighed, range(4))
     told = (
-        "no teacher is asked · about 5 % on top of a plain run (estimate, most of it for weighing"
+        "no teacher is asked · about 6 % on top of a plain run (estimate, most of it for weighing"
     )
     assert told in views_row(make(weight="auto"))
 

@@ -30,9 +30,11 @@ SEED_OFFSET = 7919  # measurements use other augmentations than the first epoch
 class WeightMeasurements:
     """Measures and sets the weights of the methods with ``weight: auto``.
 
-    The measurement at random initialisation holds for the warm-up alone. From then on the weight is
-    the geometric mean of the measurements: each is noisy and the true ratio drifts slowly. One that
-    differs more than twofold from the mean replaces those before it.
+    In its first steps a network changes so much that the balance moves up to sevenfold: a weight
+    measured before them pulls too hard or does nothing. So the measurements are close together at
+    first and then ever further apart. Each is noisy, so that the new weight is the geometric mean
+    of the measurement and of the weight before it; one that differs more than twofold replaces it,
+    and the first replaces that at random initialisation in any case.
 
     Args:
         parts: The parts of the run.
@@ -105,7 +107,8 @@ class WeightMeasurements:
         for name, measured in reading.weights.items():
             past = self.history[-1][name] if self.history else None
             weight, count = combine(measured, past)
-            if past and not 1 / JUMP <= measured / past["weight"] <= JUMP:
+            moved = past and not 1 / JUMP <= measured / past["weight"] <= JUMP
+            if moved and parts.schedule.step_at(*position) > parts.schedule.warmup_steps:
                 jumps.append(f"{name} was {past['weight']:.4g}")
             task.weights[name] = weight
             balance = list(reading.balance.get(name, ()))
@@ -154,25 +157,33 @@ def describe_balance(balance: Sequence[float]) -> str:
 
 
 def combine(measured: float, past: Mapping[str, Any] | None) -> tuple[float, int]:
-    """Return the weight after a measurement, and of how many measurements it is the mean.
+    """Return the weight after a measurement, and how many measurements it stands on.
 
     Args:
         measured: The weight by this measurement alone.
-        past: ``weight`` and ``count`` before; None at initialisation, whose measurement is not
-            part of later means.
+        past: ``weight`` and ``count`` before; None at initialisation, whose measurement has no
+            part in later weights.
     """
     if past is None:
         return measured, 0
-    weight = past["weight"]
-    count = past["count"] if 1 / JUMP <= measured / weight <= JUMP else 0
-    return math.exp((count * math.log(weight) + math.log(measured)) / (count + 1)), count + 1
+    weight, count = past["weight"], past["count"]
+    if not count or not 1 / JUMP <= measured / weight <= JUMP:
+        return measured, 1
+    return math.sqrt(weight * measured), count + 1
 
 
 def due_steps(schedule: Schedule) -> tuple[int, ...]:
-    """Return the global steps after which to measure: end of warm-up, then to mid-run."""
-    total, warm = schedule.epochs * schedule.steps, schedule.warmup_steps
-    later = (int(total * share) for share in LATER)
-    return tuple(sorted({warm, *(step for step in later if step > warm)} - {0}))
+    """Return the global steps after which to measure: ever further apart, up to mid-run.
+
+    A quarter of the warm-up is the first; without a warm-up, a 64th of the run.
+    """
+    total = schedule.epochs * schedule.steps
+    later = [int(total * share) for share in LATER]
+    early, step = [], schedule.warmup_steps // 4 or total // 64
+    while 0 < 1.5 * step <= later[0]:
+        early.append(step)
+        step *= 2
+    return tuple(sorted({*early, *later} - {0}))
 
 
 def first_images(batch: Batch, count: int = 4) -> Batch:
