@@ -2,8 +2,7 @@
 
     python benchmarks/proof/families.py [--data digits] [--rows yolov9-t@0.5] [--seeds 3]
 
-The method is the default; a row with ``+ld`` has LD beside it. Rows with ``40 epochs`` have these
-in place of the 16 of the settings, in which a YOLOX alone learns little at their learning rate.
+The method is the default; a row with ``+ld`` has LD beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from kit import YOLO, Cell, arguments, fill
 
 LARGER = {"yolox-nano": "yolox-tiny", "yolov9-t@0.5": "yolov9-t"}
-LONGER = {("yolox-nano", "digits"): "40"}
 PYRAMID = "p3,p4,p5"  # in place of a YOLOv7's layers, which the settings for digits name
 LD = ("--method", "bckd", "--method", "ld")
 
@@ -24,28 +22,24 @@ def main() -> None:
         for student in LARGER:
             for seed in range(options.seeds):
                 cells += cells_of(student, data, seed)
-                if epochs := LONGER.get((student, data)):
-                    cells += cells_of(student, data, seed, epochs)
     fill("families", cells, options)
 
 
-def cells_of(student: str, data: str, seed: int, epochs: str = "") -> list[Cell]:
-    """Return the runs of a student, with other ``epochs`` than those of the data's settings."""
-    larger, given = LARGER[student], ("--cfg", student)
-    name = student
-    if epochs:
-        given, name = (*given, "--epochs", epochs), f"{student} {epochs} epochs"
+def cells_of(student: str, data: str, seed: int) -> list[Cell]:
+    """Return the runs of a student."""
+    larger = LARGER[student]
+    given: tuple[str, ...] = ("--cfg", student)
     same: tuple[str, ...] = ()
     if data == "digits":
         given += ("--student-kd-layers", PYRAMID)
         same = ("--teacher-kd-layers", PYRAMID)
     rows = {
-        name: (given, ""),
-        f"{name}+{larger}": ((*given, *same), larger),
-        f"{name}+yolov7": (given, YOLO),
+        student: (given, ""),
+        f"{student}+{larger}": ((*given, *same), larger),
+        f"{student}+yolov7": (given, YOLO),
     }
     if student.startswith("yolov9"):
-        rows[f"{name}+{larger}+ld"] = ((*given, *same, *LD), larger)
+        rows[f"{student}+{larger}+ld"] = ((*given, *same, *LD), larger)
     return [Cell(row, data, seed, *each) for row, each in rows.items()]
 
 

@@ -45,7 +45,14 @@ def test_a_preset_is_the_published_recipe(name: str) -> None:
 def test_a_preset_names_known_settings_only(name: str) -> None:
     settings = {f"{group}.{key}" for group, fields in read_preset(name).items() for key in fields}
     assert settings <= set(leaves())
-    counts = {"small": 33, "yolox": 26, "yolox-tiny": 26, "yolox-nano": 26, "d-fine": 26}
+    counts = {
+        "small": 33,
+        "small-yolox": 26,
+        "yolox": 26,
+        "yolox-tiny": 26,
+        "yolox-nano": 26,
+        "d-fine": 26,
+    }
     assert len(settings) == counts.get(name, 32)
 
 
@@ -70,6 +77,25 @@ def test_small_is_v7_tiny_without_mosaic_and_with_larger_steps() -> None:
     optim = {**tiny["optim"], "lr": 0.05}
     assert small == {**tiny, "optim": optim, "augment": augment, "train": {"ema_share": 0.1}}
     assert load_config(flags={"preset": ("small", "flag --preset")}).config.augment.mosaic == 0
+
+
+def test_small_has_larger_steps_for_yolox_and_no_gains() -> None:
+    small, yolox = read_preset("small"), read_preset("small-yolox")
+    same = {name: small[name] for name in ("augment", "train")}
+    optim = {**small["optim"], "lr": 0.2}
+    assert yolox == {**same, "optim": optim, "distill": {"ratio": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("arch", "chosen"), [("yolox-nano", "small-yolox"), ("yolov7-tiny", "small"), (None, "small")]
+)
+def test_small_follows_the_family(arch: str | None, chosen: str) -> None:
+    flags = {"preset": ("small", "flag --preset")}
+    if arch:
+        flags["model.arch"] = (arch, "flag --cfg")
+    resolved = load_config(flags=flags)
+    assert (resolved.config.preset, resolved.origins["preset"]) == (chosen, "flag --preset")
+    assert resolved.origins["optim.lr"] == f"preset {chosen}"
 
 
 def test_every_preset_file_is_listed() -> None:

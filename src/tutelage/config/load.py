@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tutelage.config.added_later import complete
 from tutelage.config.describe import leaves, sections
 from tutelage.config.overrides import DEFAULT, METHODS, Override, Overrides, at, origin_of
-from tutelage.config.presets import PRESETS, default_preset, read_preset
+from tutelage.config.presets import PRESETS, default_preset, preset_of_family, read_preset
 from tutelage.config.run_paths import PATHS, locate, started_in
 from tutelage.config.schema import Config
 from tutelage.config.validate import combine_errors, validate
@@ -212,11 +212,13 @@ def _choose_preset(entries: Sequence[Override]) -> tuple[Any, str]:
     overrides = Overrides()
     overrides.put_all(entries, [])
     values = overrides.values
-    if values["preset"] is not None:
-        return values["preset"], overrides.origins["preset"]
-    arch, weights = at(values, "model.arch"), at(values, "model.weights")
+    preset, arch, weights = (at(values, key) for key in ("preset", "model.arch", "model.weights"))
     arch = arch if isinstance(arch, str) else None
     weights = weights if isinstance(weights, str) else None
+    if preset is not None:
+        if isinstance(preset, str):
+            preset = preset_of_family(preset, arch, weights=weights)
+        return preset, overrides.origins["preset"]
     name = arch or ("the architecture of the weights" if weights else "yolov7-tiny")
     reason = f"{DEFAULT} for {name}{' with weights' if arch and weights else ''}"
     return default_preset(arch, weights is not None, weights=weights), reason

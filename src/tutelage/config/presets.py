@@ -27,7 +27,9 @@ PRESETS: dict[str, str] = {
     "yolox-nano": "",
     "d-fine": "",
     "small": "",
+    "small-yolox": "",
 }
+OF_FAMILIES = {("small", "yolox"): "small-yolox"}  # preset that was asked for, family → preset
 P6_NAMES = re.compile(r"yolov7-(w6|e6e?|d6)(?![a-z0-9])")
 HEADS = re.compile(rb"(?<![A-Za-z])(IDetect|IAuxDetect|Detect|YOLOXHead|DFineHead)(?![A-Za-z])")
 OWN_PRESETS = {"YOLOXHead": "yolox", "DFineHead": "d_fine"}  # head → family
@@ -62,7 +64,7 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
         has_weights: Whether training starts from weights.
         weights: Those weights; searched for their head, never loaded; used if ``arch`` is None.
     """
-    family = family_of(arch) if arch else (family_of_weights(weights) if weights else None)
+    family = _family(arch, weights)
     stem = Path(arch).stem.lower() if arch else "yolov7-tiny"
     if family == "yolov5":
         size = re.match(r"yolov5([nsmlx])", stem)
@@ -79,6 +81,26 @@ def default_preset(arch: str | None, has_weights: bool, *, weights: str | None =
     if stem.startswith(("yolov7-tiny", "yolov9-t", "yolov9-s")):
         return "v7-tiny"
     return "v7-p6" if P6_NAMES.match(stem) else "v7-p5"
+
+
+def preset_of_family(preset: str, arch: str | None, *, weights: str | None = None) -> str:
+    """Return the form that a preset has for the family of a model, if it has one of its own.
+
+    Args:
+        preset: What was asked for.
+        arch: As for :func:`default_preset`.
+        weights: As for :func:`default_preset`.
+    """
+    if preset not in {asked for asked, _ in OF_FAMILIES}:
+        return preset  # without a look into the weights
+    return OF_FAMILIES.get((preset, _family(arch, weights) or ""), preset)
+
+
+def _family(arch: str | None, weights: str | None) -> str | None:
+    """Return the family of an architecture or, where none is named, of weights."""
+    if arch:
+        return family_of(arch)
+    return family_of_weights(weights) if weights else None
 
 
 def family_of(arch: str) -> str:
