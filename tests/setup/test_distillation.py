@@ -10,13 +10,17 @@ from tests.run.small_runs import CHECKPOINT, make_data, make_teacher, settings, 
 from tests.setup.small_tasks import make_setup
 from tutelage.config.schema import Config, DistillConfig
 from tutelage.data import open_dataset
+from tutelage.distill.methods import METHODS
 from tutelage.errors import TeacherError, WeightsError
+from tutelage.models.build import build
 from tutelage.models.weight_file import weight_file
 from tutelage.run.kd_weights import WeightMeasurements
 from tutelage.run.preflight import before_training as prepare_module
 from tutelage.run.preflight.before_training import check_distillation
 from tutelage.run.preflight.teacher_scores import class_map, evaluate_teacher, sample
 from tutelage.setup.build import build_run
+from tutelage.setup.distillation import default_ratio
+from tutelage.teachers import NativeTeacher
 from tutelage.training.schedule import Position
 
 CPU = torch.device("cpu")
@@ -116,7 +120,7 @@ def test_a_teacher_below_the_student_s_start(data, tmp_path, monkeypatch, start,
 
 
 @pytest.mark.parametrize(
-    ("ratio", "shares"), [(None, {"bckd": 1.0, "fgd": 0.5}), (6.0, {"bckd": 3.0, "fgd": 3.0})]
+    ("ratio", "shares"), [(None, {"bckd": 2.5, "fgd": 0.5}), (6.0, {"bckd": 3.0, "fgd": 3.0})]
 )
 def test_a_method_teaches_as_strongly_as_suits_it_unless_told(ratio, shares, tmp_path):
     methods = ({"name": "bckd"}, {"name": "fgd"}, {"name": "cwd", "weight": 2.0})
@@ -168,3 +172,19 @@ def test_predictions_that_are_not_finite_are_told(data, tmp_path):
     distillation.records[0].pop("sha256", None)
     with pytest.raises(TeacherError, match="predictions of mine are not finite"):
         evaluate_teacher(distillation, 0, index, config, CPU)
+
+
+@pytest.mark.parametrize(
+    ("arch", "method", "ratio"),
+    [
+        ("yolov7-tiny@0.25", "bckd", 5.0),
+        ("yolov5n@0.25", "bckd", 5.0),  # other anchors, as many
+        ("yolox-nano@0.25", "bckd", 2.0),  # no anchors: its detections are matched
+        (None, "bckd", 2.0),
+        ("yolox-nano@0.25", "fgd", 1.0),
+    ],
+)
+def test_a_teacher_whose_detections_are_matched_pulls_less(arch, method, ratio):
+    student = build("yolov7-tiny@0.125", NAMES)
+    teacher = NativeTeacher(build(arch, NAMES)) if arch else SimpleNamespace()
+    assert default_ratio(METHODS[method], student, teacher) == ratio

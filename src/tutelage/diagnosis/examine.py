@@ -35,7 +35,12 @@ from tutelage.run.preflight.teacher_scores import evaluate_teacher, size_warning
 from tutelage.run.preflight.warnings import check_setup
 from tutelage.run.preflight.wiring import check_wiring
 from tutelage.setup.build import RunParts, build_run, precision_of_checks
-from tutelage.setup.distillation import DistillationSetup, MethodBinding, bind_methods
+from tutelage.setup.distillation import (
+    DistillationSetup,
+    MethodBinding,
+    bind_methods,
+    default_ratio,
+)
 from tutelage.structures import Batch, Output, Tap, height_width
 from tutelage.teachers import Teacher
 from tutelage.teachers.cached import CachedTeachers
@@ -186,7 +191,7 @@ def _fitting_methods(
         config = binding.config.model_copy(update={"teacher": number})
         if name not in distillation.shares:
             config = config.model_copy(update={"weight": distillation.weights[name]})
-        ratio = distillation.shares.get(name, _ratio(parts, method))
+        ratio = distillation.shares.get(name, _ratio(parts, method, teachers[binding.teacher]))
         fault = _wiring_fault(parts, distillation, name, batch, "error")
         yield fault or Candidate(config, ratio, own=True)
     own = {binding.config.name for binding in distillation.bindings.values()}
@@ -201,12 +206,12 @@ def _fitting_methods(
                 continue
             config = MethodConfig(name=name, teacher=number if several else None)
             fault = _wiring_fault(parts, alone, name, batch, "info")
-            yield fault or Candidate(config, _ratio(parts, alone.methods[name]), own=False)
+            yield fault or Candidate(config, _ratio(parts, alone.methods[name], teacher), own=False)
 
 
-def _ratio(parts: RunParts, method: Method) -> float:
+def _ratio(parts: RunParts, method: Method, teacher: Teacher) -> float:
     """Return the gradient ratio of a method without others."""
-    return parts.config.distill.ratio or method.ratio
+    return parts.config.distill.ratio or default_ratio(method, parts.student, teacher)
 
 
 def _with_methods(
@@ -339,7 +344,14 @@ def _advice_input(
         ),
         predictions=predictions,
         fixed={
-            m.name: (m.quartiles[1], _ratio(parts, distillation.methods[m.name]))
+            m.name: (
+                m.quartiles[1],
+                _ratio(
+                    parts,
+                    distillation.methods[m.name],
+                    distillation.teachers.teachers[distillation.bindings[m.name].teacher],
+                ),
+            )
             for m in own
             if m.fixed
         },

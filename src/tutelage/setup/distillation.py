@@ -27,6 +27,7 @@ from tutelage.structures import Tap
 from tutelage.teachers import NativeTeacher, Teacher, Teachers, load_teacher
 
 AUTO = "auto"
+LOWER = 2.0  # the largest default ratio where detections are matched, and beside FGD for auto
 OF_LAYERS, RESPONSES, FEATURES = "fgd", "bckd", "cwd"  # what it may stand for
 REASONS = {
     OF_LAYERS: f"{OF_LAYERS} since layers are named, with {RESPONSES} if classes are shared",
@@ -185,7 +186,15 @@ def bind_methods(
             for name, (_, number, pairs) in bindings.items()
         },
         weights=_fixed_weights(bindings, len(teachers), picks=picks),
-        shares=_ratio_shares(config, bindings, methods, picks=picks),
+        shares=_ratio_shares(
+            config,
+            bindings,
+            {
+                name: default_ratio(methods[name], student, teachers[binding.teacher])
+                for name, binding in bindings.items()
+            },
+            picks=picks,
+        ),
         taps=taps,
         columns=tuple(teacher_columns(shared, len(student.names)) for shared in columns),
         records=tuple({**teacher.record, "names": list(teacher.names)} for teacher in teachers),
@@ -206,7 +215,7 @@ def _fixed_weights(
 def _ratio_shares(
     config: DistillConfig,
     bindings: Mapping[str, MethodBinding],
-    methods: Mapping[str, Method],
+    defaults: Mapping[str, float],
     *,
     picks: bool,
 ) -> dict[str, float]:
@@ -217,10 +226,34 @@ def _ratio_shares(
     automatic = {name: b for name, b in bindings.items() if b.config.weight == "auto"}
     return {
         name: binding.config.ratio
-        or (config.ratio or methods[name].ratio)
+        or (config.ratio or defaults[name])
         / sum(not picks or other.teacher == binding.teacher for other in automatic.values())
         for name, binding in automatic.items()
     }
+
+
+def default_ratio(method: Method, student: GraphDetector, teacher: Teacher) -> float:
+    """Return the gradient ratio of a method that is given none.
+
+    A teacher that is compared candidate by candidate says something about each of them; detections
+    that are matched say little more than the labels do, and at 5 did harm on blood cells.
+    """
+    if Need.PREDICTIONS in method.needs and not _same_candidates(student, teacher):
+        return min(method.ratio, LOWER)
+    return method.ratio
+
+
+def _same_candidates(student: GraphDetector, teacher: Teacher) -> bool:
+    """Whether the n-th candidate of both is at the same place of an image of equal size."""
+    network = getattr(teacher, "network", None)
+    if not isinstance(network, GraphDetector):
+        return False
+    ours, theirs = student.head, network.head
+    return (
+        ours.fixed_candidates
+        and theirs.fixed_candidates
+        and (ours.strides, ours.candidates_per_cell) == (theirs.strides, theirs.candidates_per_cell)
+    )
 
 
 def _check_numbers(methods: Sequence[MethodConfig], teachers: int) -> None:
@@ -249,7 +282,7 @@ def resolve_auto(
     What docs/benchmarks.md found best: a response method if the networks share classes, a feature
     method if not. Where layers are named, FGD compares them, as in the article that this package
     follows: to the best method they mean next to nothing. The best one stands beside it, since
-    FGD alone finds less; of the two each has its whole default ratio.
+    FGD alone finds less; of the two each has its whole default ratio, at most 2.
 
     Args:
         method: The method's settings.
@@ -280,7 +313,7 @@ def _ratio_of_two(method: MethodConfig, config: DistillConfig, name: str) -> flo
     if method.ratio is not None:
         return method.ratio / 2
     split = method.weight != "auto" or config.ratio is not None
-    return None if split else find_method(name).ratio
+    return None if split else min(find_method(name).ratio, LOWER)
 
 
 def names_layers(method: MethodConfig, config: DistillConfig) -> bool:

@@ -43,7 +43,7 @@ class BCKD(ResponseMethod):
 
     paper = "Yang et al., ICCV 2023, arXiv:2308.14286"
     from_store = "best"
-    ratio = 2.0
+    ratio = 5.0
 
     def __init__(
         self,

@@ -68,6 +68,7 @@ class Detect(Head):
         ]
         pixels = torch.tensor(sizes)
         levels, count, _ = pixels.shape
+        self.candidates_per_cell = count
         self.register_buffer("anchors", torch.tensor(cells))
         grid = pixels.view(levels, 1, count, 1, 1, 2) if family == "yolov7" else None
         self.register_buffer("anchor_grid", grid)

@@ -32,6 +32,7 @@ class Head(nn.Module, ABC):
             Weights of another model start a head without them.
         fixed_candidates: Whether its candidates are the same whatever maps it reads. If not, what
             it makes of the maps of another network cannot be compared one by one.
+        candidates_per_cell: How many it has at each cell of a level: 1, or the anchors of a level.
         strides: Pixels per cell of each level.
         classes: Number of classes.
     """
@@ -42,6 +43,7 @@ class Head(nn.Module, ABC):
     maps_per_level: ClassVar[int] = 1
     coding_buffers: ClassVar[frozenset[str]] = frozenset()
     fixed_candidates: ClassVar[bool] = True
+    candidates_per_cell: int = 1
 
     strides: tuple[int, ...]
     classes: int
