@@ -138,6 +138,7 @@ def fill(table: str, cells: Iterable[Cell], options: argparse.Namespace) -> None
     - ``curve``: epochs that were evaluated, and AP on val after each
     - ``cost``: seconds spent on the teacher, as a share of the others
     - ``weights``: of the methods at the end of the run
+    - ``weighed``: how often these were measured
     """
     for cell in cells:
         wanted = cell.data in options.data and cell.seed < options.seeds
@@ -185,6 +186,7 @@ def _result(cell: Cell, threads: int) -> dict[str, Any]:
         "curve": curve,
         "cost": round(cost.share, 3) if cost else 0.0,
         "weights": {name: round(w, 5) for name, w in rows[-1].get("kd_weights", {}).items()},
+        "weighed": "often",  # without it: when weights were measured five times a run
         "commit": _commit(),
     }
 

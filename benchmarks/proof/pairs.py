@@ -1,9 +1,9 @@
 """Features beside responses, against the responses alone.
 
-    python benchmarks/proof/pairs.py [--data digits] [--rows bckd bckd+fgd] [--seeds 3]
+    python benchmarks/proof/pairs.py [--data digits] [--rows bckd-2 bckd+fgd] [--seeds 3]
 
-Each method has its whole default ratio, unless the row says otherwise. ``early`` methods of
-features stop after a third of the epochs.
+``bckd`` has a ratio of 2, as beside FGD for ``auto``, and a method of features its default, unless
+the row says otherwise. ``early`` methods of features stop after a third of the epochs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
         epochs = load_config(config_file=SETS[data].settings).config.train.epochs
         early = f"stop_epoch={round(epochs / 3)}"
         pairs = {
-            "bckd": ("--method", "bckd"),
+            "bckd-2": RESPONSES,
             "bckd+fgd": (*RESPONSES, "--method", "fgd:ratio=1"),
             "bckd+pkd": (*RESPONSES, "--method", "pkd:ratio=1"),
             "bckd-5": STRONG,

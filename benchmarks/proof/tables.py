@@ -20,7 +20,7 @@ from tutelage.evaluation import gap_closed, paired_difference
 Run = dict[str, Any]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BASE = {"scaling": "reference", "labels": "all", "pairs": "bckd"}
+BASE = {"scaling": "reference", "labels": "all", "pairs": "bckd-2"}
 
 
 def main() -> None:
@@ -78,7 +78,10 @@ def draws(run: Run) -> Any:
 
 
 def _cell(name: str, row: str, data: str, found: dict[str, list[Run]]) -> str:
-    """Return AP, its seeds, the difference from the base, the share of the gap, the cost."""
+    """Return AP, its seeds, the difference from the base, the share of the gap, the cost.
+
+    A dagger: weights were measured five times a run.
+    """
     runs = found.get(row, [])
     if not runs:
         return "not run"
@@ -91,6 +94,8 @@ def _cell(name: str, row: str, data: str, found: dict[str, list[Run]]) -> str:
         text += f" **{delta}**"
         if closed := _closed(runs, found[base], data):
             text += f" {closed}"
+    if any(run["teacher"] and "weighed" not in run for run in runs):
+        text += "†"
     if any(run.get("cost") for run in runs):
         text += f" · {100 * mean(run['cost'] for run in runs):.0f} %"
     return text
