@@ -12,6 +12,7 @@ from tutelage.run.events import Notice, Stage
 from tutelage.run.kd_weights import (
     SHOWN,
     WeightMeasurements,
+    as_measured,
     batches_with_boxes,
     combine,
     due_steps,
@@ -128,6 +129,15 @@ def test_the_weight_is_set_told_and_kept(parts, monkeypatch):
     assert [entry["fgd"]["measured"] for entry in readings.history] == [2.0, 3.0, 0.5, 0.72]
     assert all(len(batches) == 2 for batches in used)
     assert not set.intersection(*used)  # every reading sees other batches
+
+
+def test_a_resumed_run_keeps_the_ratio_with_which_it_began():
+    stored = {"epoch": 1, "fgd": {"share": 2.5, "measured": 9.0, "ratio_quartiles": [1, 1, 1]}}
+    earlier = {"epoch": 1, "fgd": {"measured": 0.5, "ratio_quartiles": [3.0, 4.0003, 5.0]}}
+    assert as_measured({"fgd": 5.0}, []) == {"fgd": 5.0}
+    assert as_measured({"fgd": 5.0}, [earlier, stored]) == {"fgd": 2.5}
+    assert as_measured({"fgd": 5.0, "cwd": 3.0}, [earlier]) == {"fgd": 2.0, "cwd": 3.0}
+    assert as_measured({"fgd": 5.0}, [{"epoch": 0, "fgd": {"weight": 1.0}}]) == {"fgd": 5.0}
 
 
 def test_a_resumed_run_measures_what_is_left(parts):

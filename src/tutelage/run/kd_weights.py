@@ -82,6 +82,7 @@ class WeightMeasurements:
             own = x.float().to(accelerator.device)  # NCCL reduces on the device alone
             return cast("torch.Tensor", accelerator.reduce(own, "mean"))
 
+        shares = as_measured(distillation.shares, self.history)
         number, total = len(self.history) + 1, 1 + len(due_steps(parts.schedule))
         yield Stage(f"measuring weights {number}/{max(number, total)}")
         batches = -(-self.images // accelerator.num_processes // measurement_batch(parts))
@@ -90,7 +91,7 @@ class WeightMeasurements:
                 task,
                 distillation.teachers,
                 batches_with_boxes(parts, batches, number, position.epoch + (number > 1)),
-                distillation.shares,
+                shares,
                 mean,
                 self._settle,
             )
@@ -102,13 +103,13 @@ class WeightMeasurements:
             "images": self.images,
             "batches": max(map(len, reading.ratios.values()), default=0),
         }
+        settled = parts.schedule.step_at(*position) > parts.schedule.warmup_steps
         jumps: list[str] = []
         texts: list[str] = []
         for name, measured in reading.weights.items():
             past = self.history[-1][name] if self.history else None
             weight, count = combine(measured, past)
-            moved = past and not 1 / JUMP <= measured / past["weight"] <= JUMP
-            if moved and parts.schedule.step_at(*position) > parts.schedule.warmup_steps:
+            if past and settled and not 1 / JUMP <= measured / past["weight"] <= JUMP:
                 jumps.append(f"{name} was {past['weight']:.4g}")
             task.weights[name] = weight
             balance = list(reading.balance.get(name, ()))
@@ -117,6 +118,7 @@ class WeightMeasurements:
                 "count": count,
                 "balance": balance,
                 "measured": measured,
+                "share": shares.get(name),
                 "ratio_quartiles": np.quantile(reading.ratios[name], (0.25, 0.5, 0.75)).tolist(),
             }
             texts.append(f"{name} × {weight:.4g}{describe_balance(balance)}")
@@ -170,6 +172,22 @@ def combine(measured: float, past: Mapping[str, Any] | None) -> tuple[float, int
     if not count or not 1 / JUMP <= measured / weight <= JUMP:
         return measured, 1
     return math.sqrt(weight * measured), count + 1
+
+
+def as_measured(
+    shares: Mapping[str, float], history: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Return the shares of the gradient ratio with which a run began: a default may have changed.
+
+    Earlier versions did not store them; there they follow from the last measurement.
+    """
+    last = history[-1] if history else {}
+    before = {
+        name: entry.get("share") or round(entry["measured"] * entry["ratio_quartiles"][1], 2)
+        for name, entry in last.items()
+        if name in shares and {"measured", "ratio_quartiles"} <= {*entry}
+    }
+    return {**shares, **before}
 
 
 def due_steps(schedule: Schedule) -> tuple[int, ...]:
