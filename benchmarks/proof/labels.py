@@ -3,7 +3,7 @@
     python benchmarks/proof/labels.py [--data bccd] [--rows all quarter] [--seeds 3]
 
 All rows take the same number of steps on the same number of images: ``quarter`` sees its images
-four times as often, ``quarter+teacher`` in batches of four labelled and four other images.
+four times as often, ``quarter+teacher``, at ratio 2, in batches of four labelled and four others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> None:
         less = ("--data", str(labelled))
         mixed = (*less, "--epochs", str(2 * epochs), "--batch", "4")
         mixed = (*mixed, "--set", f"distill.images={rest}", "--set", "distill.images_ratio=1")
+        mixed = (*mixed, "--ratio", "2")
         cells += [
             Cell(row, name, seed, given, teacher)
             for seed in range(options.seeds)
